@@ -1,0 +1,429 @@
+/**
+ * Reader and Writer over bytes: every primitive of the Kafka wire format, big-endian.
+ *
+ * The reader never trusts a length: reading past the end, an array longer than the bytes that are left
+ * and a 64-bit integer beyond ±(2^53 − 1) are all a `WireError`, before anything is allocated for them.
+ * The writer grows one buffer and takes large byte fields by reference, so that a fetch answer is
+ * assembled without copying the records.
+ */
+
+import { type Uuid, ZERO_UUID } from "./types.ts";
+
+/** Bytes that do not follow the protocol. Caught at the edge that read them: the connection, or the log. */
+export class WireError extends Error {
+  override name = "WireError";
+}
+
+/** The most elements that one array may announce. */
+export const MAX_ARRAY_ELEMENTS = 1_000_000;
+/** The most tagged fields that one struct may announce. */
+export const MAX_TAGGED_FIELDS = 10_000;
+
+/** Byte fields of at least this size are taken by reference when written. */
+const BY_REFERENCE_BYTES = 4096;
+const INITIAL_WRITER_BYTES = 256;
+const TWO_32 = 0x1_0000_0000;
+const MAX_HIGH_WORD = 0x1f_ffff;
+
+const utf8Decoder = new TextDecoder("utf-8");
+const utf8Encoder = new TextEncoder();
+
+/** Text form of 16 bytes. */
+export function formatUuid(bytes: Uint8Array): Uuid {
+  return bytes.toBase64({ alphabet: "base64url", omitPadding: true }) as Uuid;
+}
+
+/** The 16 bytes of a UUID's text form. Errors: WireError when the text is not 16 bytes of base64url. */
+export function parseUuid(text: string): Uint8Array {
+  let bytes: Uint8Array;
+  try {
+    bytes = Uint8Array.fromBase64(text, { alphabet: "base64url" });
+  } catch (cause) {
+    throw new WireError(`Cannot parse UUID: "${text}" is not base64url`, { cause });
+  }
+  if (bytes.length !== 16) {
+    throw new WireError(`Cannot parse UUID: "${text}" has ${bytes.length} bytes, not 16`);
+  }
+  return bytes;
+}
+
+/** Reads primitives from one `Uint8Array`, front to back. Byte fields are views into that array. */
+export class Reader {
+  readonly bytes: Uint8Array;
+  position: number;
+  readonly end: number;
+  #view: DataView;
+
+  constructor(bytes: Uint8Array, position = 0, end = bytes.length) {
+    this.bytes = bytes;
+    this.position = position;
+    this.end = end;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Bytes that are left. */
+  get remaining(): number {
+    return this.end - this.position;
+  }
+
+  #take(byteCount: number): number {
+    const at = this.position;
+    if (byteCount > this.end - at) {
+      throw new WireError(
+        `Cannot read ${byteCount} bytes at position ${at}: only ${this.end - at} are left`,
+      );
+    }
+    this.position = at + byteCount;
+    return at;
+  }
+
+  bool(): boolean {
+    return this.bytes[this.#take(1)] !== 0;
+  }
+  int8(): number {
+    return this.#view.getInt8(this.#take(1));
+  }
+  int16(): number {
+    return this.#view.getInt16(this.#take(2));
+  }
+  uint16(): number {
+    return this.#view.getUint16(this.#take(2));
+  }
+  int32(): number {
+    return this.#view.getInt32(this.#take(4));
+  }
+  uint32(): number {
+    return this.#view.getUint32(this.#take(4));
+  }
+  float64(): number {
+    return this.#view.getFloat64(this.#take(8));
+  }
+
+  /** Errors: WireError beyond ±(2^53 − 1). */
+  int64(): number {
+    const at = this.#take(8);
+    const high = this.#view.getInt32(at);
+    const low = this.#view.getUint32(at + 4);
+    const value = high * TWO_32 + low;
+    if (high > MAX_HIGH_WORD || high < -MAX_HIGH_WORD - 1 || !Number.isSafeInteger(value)) {
+      throw new WireError(
+        `Cannot read int64 at position ${at}: ${this.#view.getBigInt64(at)} is beyond ±(2^53 − 1)`,
+      );
+    }
+    return value;
+  }
+
+  /** Unsigned varint, at most 5 bytes, below 2^32. */
+  unsignedVarint(): number {
+    let value = 0;
+    for (let shift = 0; shift < 35; shift += 7) {
+      const byte = this.bytes[this.#take(1)]!;
+      value += shift < 28 ? (byte & 0x7f) << shift : (byte & 0x7f) * 0x1000_0000;
+      if (byte < 0x80) {
+        if (value >= TWO_32) {
+          throw new WireError(`Cannot read varint before position ${this.position}: over 32 bits`);
+        }
+        return value;
+      }
+    }
+    throw new WireError(`Cannot read varint before position ${this.position}: over 5 bytes`);
+  }
+
+  /** Zigzag varint, int32. */
+  varint(): number {
+    const raw = this.unsignedVarint();
+    return (raw >>> 1) ^ -(raw & 1);
+  }
+
+  /** Zigzag varint, int64. Errors: WireError beyond ±(2^53 − 1). */
+  varlong(): number {
+    let low = 0;
+    let scale = 1;
+    for (let byteCount = 0; byteCount < 10; byteCount++) {
+      const byte = this.bytes[this.#take(1)]!;
+      low += (byte & 0x7f) * scale;
+      scale *= 128;
+      if (byte < 0x80) {
+        // Above 2^53 the float sum drops bits: refuse rather than round.
+        if (low > Number.MAX_SAFE_INTEGER) break;
+        return low % 2 === 0 ? low / 2 : -(low + 1) / 2;
+      }
+    }
+    throw new WireError(
+      `Cannot read varlong before position ${this.position}: beyond ±2^52 or over 10 bytes`,
+    );
+  }
+
+  /** A view of the next `byteCount` bytes; shares memory with the input. */
+  view(byteCount: number): Uint8Array {
+    if (byteCount < 0) throw new WireError(`Cannot read bytes: length ${byteCount} is negative`);
+    const at = this.#take(byteCount);
+    return this.bytes.subarray(at, at + byteCount);
+  }
+
+  utf8(byteCount: number): string {
+    return utf8Decoder.decode(this.view(byteCount));
+  }
+
+  uuid(): Uuid {
+    const bytes = this.view(16);
+    for (let i = 0; i < 16; i++) if (bytes[i] !== 0) return formatUuid(bytes);
+    return ZERO_UUID;
+  }
+
+  nullableString(): string | null {
+    const length = this.int16();
+    return length === -1 ? null : this.utf8(length);
+  }
+  string(): string {
+    return this.nullableString() ?? notNull("string", this.position);
+  }
+  nullableCompactString(): string | null {
+    const length = this.unsignedVarint();
+    return length === 0 ? null : this.utf8(length - 1);
+  }
+  compactString(): string {
+    return this.nullableCompactString() ?? notNull("string", this.position);
+  }
+  nullableBytes(): Uint8Array | null {
+    const length = this.int32();
+    return length === -1 ? null : this.view(length);
+  }
+  requiredBytes(): Uint8Array {
+    return this.nullableBytes() ?? notNull("bytes", this.position);
+  }
+  nullableCompactBytes(): Uint8Array | null {
+    const length = this.unsignedVarint();
+    return length === 0 ? null : this.view(length - 1);
+  }
+  compactBytes(): Uint8Array {
+    return this.nullableCompactBytes() ?? notNull("bytes", this.position);
+  }
+
+  /** Element count of an array, −1 for null. Errors: WireError when it cannot fit into what is left. */
+  arrayLength(): number {
+    return this.#checkedCount(this.int32());
+  }
+  compactArrayLength(): number {
+    return this.#checkedCount(this.unsignedVarint() - 1);
+  }
+
+  #checkedCount(count: number): number {
+    // Every element takes a byte or more, so a count beyond the bytes left is a lie.
+    if (count < -1 || count > MAX_ARRAY_ELEMENTS || count > this.remaining) {
+      throw new WireError(
+        `Cannot read array at position ${this.position}: ${count} elements announced, ` +
+          `${this.remaining} bytes left, cap ${MAX_ARRAY_ELEMENTS}`,
+      );
+    }
+    return count;
+  }
+
+  /** Count of tagged fields. */
+  taggedFieldCount(): number {
+    const count = this.unsignedVarint();
+    if (count > MAX_TAGGED_FIELDS || count > this.remaining) {
+      throw new WireError(
+        `Cannot read tagged fields at position ${this.position}: ${count} announced, ` +
+          `${this.remaining} bytes left, cap ${MAX_TAGGED_FIELDS}`,
+      );
+    }
+    return count;
+  }
+
+  /** Skips a whole section of tagged fields that nobody here knows. */
+  skipTaggedFields(): void {
+    const count = this.taggedFieldCount();
+    for (let i = 0; i < count; i++) {
+      this.unsignedVarint();
+      this.view(this.unsignedVarint());
+    }
+  }
+}
+
+function notNull(what: string, position: number): never {
+  throw new WireError(`Cannot read ${what} before position ${position}: null where none is allowed`);
+}
+
+/** Bytes that a varint of `value` (below 2^32, not zigzag) takes. */
+export function unsignedVarintBytes(value: number): number {
+  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : value < 0x1000_0000 ? 4 : 5;
+}
+
+/**
+ * Writes primitives into a growing buffer. Byte fields of 4 KiB and more are kept by reference and must
+ * not change until the chunks have been sent.
+ */
+export class Writer {
+  #chunks: Uint8Array[] = [];
+  #chunkBytes = 0;
+  #bytes: Uint8Array;
+  #view: DataView;
+  #start = 0;
+  #position = 0;
+
+  constructor(initialBytes = INITIAL_WRITER_BYTES) {
+    this.#bytes = new Uint8Array(initialBytes);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  /** Bytes written so far, over all chunks. */
+  get length(): number {
+    return this.#chunkBytes + this.#position - this.#start;
+  }
+
+  #reserve(byteCount: number): number {
+    const at = this.#position;
+    const needed = at + byteCount;
+    if (needed > this.#bytes.length) {
+      const used = at - this.#start;
+      const grown = new Uint8Array(Math.max(2 * (used + byteCount), INITIAL_WRITER_BYTES));
+      grown.set(this.#bytes.subarray(this.#start, at));
+      this.#bytes = grown;
+      this.#view = new DataView(grown.buffer);
+      this.#start = 0;
+      this.#position = used + byteCount;
+      return used;
+    }
+    this.#position = needed;
+    return at;
+  }
+
+  bool(value: boolean): void {
+    const at = this.#reserve(1);
+    this.#bytes[at] = value ? 1 : 0;
+  }
+  int8(value: number): void {
+    const at = this.#reserve(1);
+    this.#view.setInt8(at, value);
+  }
+  int16(value: number): void {
+    const at = this.#reserve(2);
+    this.#view.setInt16(at, value);
+  }
+  uint16(value: number): void {
+    const at = this.#reserve(2);
+    this.#view.setUint16(at, value);
+  }
+  int32(value: number): void {
+    const at = this.#reserve(4);
+    this.#view.setInt32(at, value);
+  }
+  uint32(value: number): void {
+    const at = this.#reserve(4);
+    this.#view.setUint32(at, value);
+  }
+  float64(value: number): void {
+    const at = this.#reserve(8);
+    this.#view.setFloat64(at, value);
+  }
+  int64(value: number): void {
+    const at = this.#reserve(8);
+    const high = Math.floor(value / TWO_32);
+    this.#view.setInt32(at, high);
+    this.#view.setUint32(at + 4, value - high * TWO_32);
+  }
+
+  unsignedVarint(value: number): void {
+    let rest = value;
+    let at = this.#reserve(unsignedVarintBytes(value));
+    while (rest >= 0x80) {
+      this.#bytes[at++] = (rest & 0x7f) | 0x80;
+      rest = rest >= 0x8000_0000 ? Math.floor(rest / 128) : rest >>> 7;
+    }
+    this.#bytes[at] = rest;
+  }
+
+  /** Zigzag varint, int32. */
+  varint(value: number): void {
+    this.unsignedVarint(((value << 1) ^ (value >> 31)) >>> 0);
+  }
+
+  /** Zigzag varint, int64 within ±2^52. */
+  varlong(value: number): void {
+    let rest = value >= 0 ? value * 2 : -value * 2 - 1;
+    while (rest >= 0x80) {
+      this.int8((rest % 128) | 0x80);
+      rest = Math.floor(rest / 128);
+    }
+    this.int8(rest);
+  }
+
+  /** Copies small bytes, takes large ones by reference. */
+  raw(bytes: Uint8Array): void {
+    if (bytes.length < BY_REFERENCE_BYTES) {
+      const at = this.#reserve(bytes.length);
+      this.#bytes.set(bytes, at);
+      return;
+    }
+    this.#cut();
+    this.#chunks.push(bytes);
+    this.#chunkBytes += bytes.length;
+  }
+
+  #cut(): void {
+    if (this.#position === this.#start) return;
+    this.#chunks.push(this.#bytes.subarray(this.#start, this.#position));
+    this.#chunkBytes += this.#position - this.#start;
+    this.#start = this.#position;
+  }
+
+  uuid(value: Uuid): void {
+    if (value === ZERO_UUID) {
+      const at = this.#reserve(16);
+      this.#bytes.fill(0, at, at + 16);
+    } else this.raw(parseUuid(value));
+  }
+
+  nullableString(value: string | null): void {
+    if (value === null) return this.int16(-1);
+    const bytes = utf8Encoder.encode(value);
+    if (bytes.length > 0x7fff) {
+      throw new WireError(`Cannot write string: ${bytes.length} bytes are over 32767`);
+    }
+    this.int16(bytes.length);
+    this.raw(bytes);
+  }
+  nullableCompactString(value: string | null): void {
+    if (value === null) return this.unsignedVarint(0);
+    const bytes = utf8Encoder.encode(value);
+    this.unsignedVarint(bytes.length + 1);
+    this.raw(bytes);
+  }
+  nullableBytes(value: Uint8Array | null): void {
+    if (value === null) return this.int32(-1);
+    this.int32(value.length);
+    this.raw(value);
+  }
+  nullableCompactBytes(value: Uint8Array | null): void {
+    if (value === null) return this.unsignedVarint(0);
+    this.unsignedVarint(value.length + 1);
+    this.raw(value);
+  }
+  /** `count` of −1 is null. */
+  arrayLength(count: number): void {
+    this.int32(count);
+  }
+  compactArrayLength(count: number): void {
+    this.unsignedVarint(count + 1);
+  }
+
+  /** Everything written, as pieces to be sent in order; the writer is not to be used afterwards. */
+  chunks(): Uint8Array[] {
+    this.#cut();
+    return this.#chunks;
+  }
+
+  /** Everything written as one array (a copy when there is more than one piece). */
+  finish(): Uint8Array {
+    const chunks = this.chunks();
+    if (chunks.length === 1) return chunks[0]!;
+    const whole = new Uint8Array(this.#chunkBytes);
+    let at = 0;
+    for (const chunk of chunks) {
+      whole.set(chunk, at);
+      at += chunk.length;
+    }
+    return whole;
+  }
+}
