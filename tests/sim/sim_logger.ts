@@ -1,0 +1,61 @@
+/** Loggers for tests: one that keeps its lines to be looked at, one that is silent. */
+
+import type { Logger } from "../../storage/platform.ts";
+
+/** One log line. */
+export interface LogLine {
+  readonly level: "debug" | "info" | "warn" | "error";
+  readonly component: string;
+  readonly message: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** Keeps every line in `lines`, children's included. */
+export class SimLogger implements Logger {
+  readonly lines: LogLine[];
+  readonly #component: string;
+
+  constructor(component = "", lines: LogLine[] = []) {
+    this.#component = component;
+    this.lines = lines;
+  }
+
+  debug(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.lines.push({
+      level: "debug",
+      component: this.#component,
+      message,
+      fields,
+    });
+  }
+  info(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.lines.push({
+      level: "info",
+      component: this.#component,
+      message,
+      fields,
+    });
+  }
+  warn(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.lines.push({
+      level: "warn",
+      component: this.#component,
+      message,
+      fields,
+    });
+  }
+  error(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.lines.push({
+      level: "error",
+      component: this.#component,
+      message,
+      fields,
+    });
+  }
+  child(component: string): Logger {
+    return new SimLogger(
+      this.#component === "" ? component : `${this.#component}.${component}`,
+      this.lines,
+    );
+  }
+}
