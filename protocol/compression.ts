@@ -1,0 +1,81 @@
+/**
+ * The five codecs of a record batch, synchronous and bounded.
+ *
+ * Decompression never gives more than the caller's cap: a bomb ends in a `WireError` before the memory
+ * for it exists. gzip and zstd are the runtime's own; snappy and lz4 have their framing in their files.
+ */
+
+import { constants, gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { WireError } from "./bytes.ts";
+import { compressLz4, decompressLz4 } from "./lz4.ts";
+import { compressSnappy, decompressSnappy } from "./snappy.ts";
+
+/** Codecs by the number that the batch attributes carry. */
+export const CompressionCodec = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const;
+export type CompressionCodec = (typeof CompressionCodec)[keyof typeof CompressionCodec];
+/** Kafka's names of the codecs, as settings and tools write them. */
+export type CompressionName = keyof typeof CompressionCodec;
+
+const NAMES: readonly CompressionName[] = ["none", "gzip", "snappy", "lz4", "zstd"];
+
+/** Name of a codec. */
+export function compressionName(codec: CompressionCodec): CompressionName {
+  return NAMES[codec]!;
+}
+
+/**
+ * Compresses `bytes` with the framing that Kafka's Java client writes.
+ *
+ * Shape: `level` counts for gzip (1–9) and zstd (1–22); the codec's own default otherwise.
+ */
+export function compress(codec: CompressionCodec, bytes: Uint8Array, level?: number): Uint8Array {
+  switch (codec) {
+    case CompressionCodec.none:
+      return bytes;
+    case CompressionCodec.gzip:
+      return gzipSync(bytes, level === undefined ? {} : { level });
+    case CompressionCodec.snappy:
+      return compressSnappy(bytes);
+    case CompressionCodec.lz4:
+      return compressLz4(bytes);
+    case CompressionCodec.zstd:
+      return zstdCompressSync(
+        bytes,
+        level === undefined ? {} : { params: { [constants.ZSTD_c_compressionLevel]: level } },
+      );
+  }
+}
+
+/**
+ * Decompresses what any Kafka client wrote.
+ *
+ * Shape: the result is `bytes` itself for `none`, else fresh memory of at most `maxBytes`.
+ * Errors: WireError when the bytes are damaged or would grow past `maxBytes`.
+ */
+export function decompress(
+  codec: CompressionCodec,
+  bytes: Uint8Array,
+  maxBytes: number,
+): Uint8Array {
+  try {
+    switch (codec) {
+      case CompressionCodec.none:
+        return bytes;
+      case CompressionCodec.gzip:
+        return gunzipSync(bytes, { maxOutputLength: maxBytes });
+      case CompressionCodec.snappy:
+        return decompressSnappy(bytes, maxBytes);
+      case CompressionCodec.lz4:
+        return decompressLz4(bytes, maxBytes);
+      case CompressionCodec.zstd:
+        return zstdDecompressSync(bytes, { maxOutputLength: maxBytes });
+    }
+  } catch (cause) {
+    if (cause instanceof WireError) throw cause;
+    throw new WireError(
+      `Cannot decompress ${compressionName(codec)} records of ${bytes.length} bytes: ` +
+        `damaged, or larger than ${maxBytes} bytes`,
+      { cause },
+    );
+  }
+}
