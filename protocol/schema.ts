@@ -91,7 +91,9 @@ export interface Field<D, E, Optional extends boolean = boolean> {
 export type Fields = { readonly [name: string]: Field<any, any, boolean> };
 
 type Nullable<T, O> = O extends { readonly nullable: VersionRange } ? T | null : T;
-type IsOptional<O> = O extends { readonly default: unknown } ? true
+/** A field that some version lacks may be left out; so may one with a default, a tag or "ignorable". */
+type IsOptional<V, O> = V extends "0+" ? HasDefault<O> : true;
+type HasDefault<O> = O extends { readonly default: unknown } ? true
   : O extends { readonly tag: number } ? true
   : O extends { readonly ignorable: true } ? true
   : false;
@@ -100,7 +102,8 @@ type DecodedFields<F extends Fields> = {
   [K in keyof F]: F[K] extends Field<infer D, unknown, boolean> ? D : never;
 };
 type OptionalKeys<F extends Fields> = {
-  [K in keyof F]: F[K] extends Field<unknown, unknown, infer O> ? (O extends true ? K : never) : never;
+  [K in keyof F]: F[K] extends Field<unknown, unknown, infer O> ? (O extends true ? K : never)
+    : never;
 }[keyof F];
 type EncodableOf<T> = T extends Field<unknown, infer E, boolean> ? E : never;
 type EncodableFields<F extends Fields> =
@@ -132,14 +135,14 @@ export function message<const F extends Fields>(head: MessageHead, fields: F): M
   return { ...head, fields };
 }
 
-type PrimitiveField<T, O> = Field<Nullable<T, O>, Nullable<T, O>, IsOptional<O>>;
+type PrimitiveField<T, V, O> = Field<Nullable<T, O>, Nullable<T, O>, IsOptional<V, O>>;
 
 function primitive<P extends Primitive>(name: P) {
   const type: FieldType = { kind: "primitive", primitive: name };
-  return function <const O extends FieldOptions<PrimitiveTypes[P]> = Record<never, never>>(
-    versions: VersionRange,
-    options?: O,
-  ): PrimitiveField<PrimitiveTypes[P], O> {
+  return function <
+    const V extends VersionRange,
+    const O extends FieldOptions<PrimitiveTypes[P]> = Record<never, never>,
+  >(versions: V, options?: O): PrimitiveField<PrimitiveTypes[P], V, O> {
     return { type, versions, options: options ?? {} };
   };
 }
@@ -161,33 +164,40 @@ export const bytes = primitive("bytes");
 export const records = primitive("records");
 
 /** A struct as a field. */
-export function struct<const F extends Fields, const O extends FieldOptions<never> = Record<never, never>>(
-  versions: VersionRange,
+export function struct<
+  const V extends VersionRange,
+  const F extends Fields,
+  const O extends FieldOptions<never> = Record<never, never>,
+>(
+  versions: V,
   fields: F,
   options?: O,
-): Field<Nullable<DecodedFields<F>, O>, Nullable<EncodableFields<F>, O>, IsOptional<O>> {
+): Field<Nullable<DecodedFields<F>, O>, Nullable<EncodableFields<F>, O>, IsOptional<V, O>> {
   return { type: { kind: "struct", fields }, versions, options: options ?? {} };
 }
 
 /** An array of structs, or of a primitive named by its wire type. */
 export function array<
+  const V extends VersionRange,
   const T extends Fields | Primitive,
   const O extends FieldOptions<readonly never[]> = Record<never, never>,
 >(
-  versions: VersionRange,
+  versions: V,
   element: T,
   options?: O,
 ): Field<
   Nullable<ElementDecoded<T>[], O>,
   Nullable<readonly ElementEncodable<T>[], O>,
-  IsOptional<O>
+  IsOptional<V, O>
 > {
   const type: FieldType = typeof element === "string"
     ? { kind: "primitive", primitive: element }
     : { kind: "struct", fields: element as Fields };
   return { type: { kind: "array", element: type }, versions, options: options ?? {} };
 }
-type ElementDecoded<T> = T extends Primitive ? PrimitiveTypes[T] : T extends Fields ? DecodedFields<T> : never;
+type ElementDecoded<T> = T extends Primitive ? PrimitiveTypes[T]
+  : T extends Fields ? DecodedFields<T>
+  : never;
 type ElementEncodable<T> = T extends Primitive ? PrimitiveTypes[T]
   : T extends Fields ? EncodableFields<T>
   : never;

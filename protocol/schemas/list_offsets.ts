@@ -1,0 +1,43 @@
+/**
+ * ListOffsets (key 2):
+ */
+
+import { array, type Decoded, int16, int32, int64, int8, message, string } from "../schema.ts";
+
+/** Request of ListOffsets. */
+export const listOffsetsRequest = message(
+  { name: "ListOffsetsRequest", apiKey: 2, versions: "1-11", flexible: "6+" },
+  {
+    replicaId: int32("0+", { entity: "brokerId" }),
+    isolationLevel: int8("2+"),
+    topics: array("0+", {
+      name: string("0+", { entity: "topicName" }),
+      partitions: array("0+", {
+        partitionIndex: int32("0+"),
+        currentLeaderEpoch: int32("4+", { default: -1, ignorable: true }),
+        timestamp: int64("0+"),
+      }),
+    }),
+    timeoutMs: int32("10+", { ignorable: true }),
+  },
+);
+export type ListOffsetsRequest = Decoded<typeof listOffsetsRequest>;
+
+/** Answer of ListOffsets. */
+export const listOffsetsResponse = message(
+  { name: "ListOffsetsResponse", apiKey: 2, versions: "1-11", flexible: "6+" },
+  {
+    throttleTimeMs: int32("2+", { ignorable: true }),
+    topics: array("0+", {
+      name: string("0+", { entity: "topicName" }),
+      partitions: array("0+", {
+        partitionIndex: int32("0+"),
+        errorCode: int16("0+"),
+        timestamp: int64("1+", { default: -1 }),
+        offset: int64("1+", { default: -1 }),
+        leaderEpoch: int32("4+", { default: -1 }),
+      }),
+    }),
+  },
+);
+export type ListOffsetsResponse = Decoded<typeof listOffsetsResponse>;

@@ -1,0 +1,34 @@
+/**
+ * Records.
+ */
+
+import { array, bytes, type Decoded, int32, message, string } from "../../schema.ts";
+
+/** ConsumerProtocolSubscription. */
+export const consumerProtocolSubscription = message(
+  { name: "ConsumerProtocolSubscription", versions: "0-3", flexible: "none" },
+  {
+    topics: array("0+", "string"),
+    userData: bytes("0+", { nullable: "0+", default: null }),
+    ownedPartitions: array("1+", {
+      topic: string("1+", { entity: "topicName", mapKey: true }),
+      partitions: array("1+", "int32"),
+    }, { ignorable: true }),
+    generationId: int32("2+", { default: -1, ignorable: true }),
+    rackId: string("3+", { nullable: "3+", default: null, ignorable: true }),
+  },
+);
+export type ConsumerProtocolSubscription = Decoded<typeof consumerProtocolSubscription>;
+
+/** ConsumerProtocolAssignment. */
+export const consumerProtocolAssignment = message(
+  { name: "ConsumerProtocolAssignment", versions: "0-3", flexible: "none" },
+  {
+    assignedPartitions: array("0+", {
+      topic: string("0+", { entity: "topicName", mapKey: true }),
+      partitions: array("0+", "int32"),
+    }),
+    userData: bytes("0+", { nullable: "0+", default: null }),
+  },
+);
+export type ConsumerProtocolAssignment = Decoded<typeof consumerProtocolAssignment>;

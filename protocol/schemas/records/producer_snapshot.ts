@@ -1,0 +1,24 @@
+/**
+ * Records.
+ */
+
+import { array, type Decoded, int16, int32, int64, message, uint32 } from "../../schema.ts";
+
+/** ProducerSnapshot. */
+export const producerSnapshot = message(
+  { name: "ProducerSnapshot", versions: "1", flexible: "none" },
+  {
+    crc: uint32("1"),
+    producerEntries: array("1", {
+      producerId: int64("1"),
+      epoch: int16("1"),
+      lastSequence: int32("1"),
+      lastOffset: int64("1"),
+      offsetDelta: int32("1"),
+      timestamp: int64("1"),
+      coordinatorEpoch: int32("1"),
+      currentTxnFirstOffset: int64("1"),
+    }),
+  },
+);
+export type ProducerSnapshot = Decoded<typeof producerSnapshot>;
