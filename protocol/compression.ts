@@ -2,13 +2,15 @@
  * The five codecs of a record batch, synchronous and bounded.
  *
  * Decompression never gives more than the caller's cap: a bomb ends in a `WireError` before the memory
- * for it exists. gzip and zstd are the runtime's own; snappy and lz4 have their framing in their files.
+ * for it exists. gzip is the runtime's own; snappy, lz4 and zstd have their framing in
+ * their files.
  */
 
-import { constants, gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { WireError } from "./bytes.ts";
 import { compressLz4, decompressLz4 } from "./lz4.ts";
 import { compressSnappy, decompressSnappy } from "./snappy.ts";
+import { compressZstd, decompressZstd } from "./zstd.ts";
 
 /** Codecs by the number that the batch attributes carry. */
 export const CompressionCodec = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const;
@@ -39,10 +41,7 @@ export function compress(codec: CompressionCodec, bytes: Uint8Array, level?: num
     case CompressionCodec.lz4:
       return compressLz4(bytes);
     case CompressionCodec.zstd:
-      return zstdCompressSync(
-        bytes,
-        level === undefined ? {} : { params: { [constants.ZSTD_c_compressionLevel]: level } },
-      );
+      return compressZstd(bytes, level);
   }
 }
 
@@ -57,18 +56,20 @@ export function decompress(
   bytes: Uint8Array,
   maxBytes: number,
 ): Uint8Array {
+  // zlib takes no cap of 0, which is what an empty batch may come with.
+  const capBytes = Math.max(maxBytes, 1);
   try {
     switch (codec) {
       case CompressionCodec.none:
         return bytes;
       case CompressionCodec.gzip:
-        return gunzipSync(bytes, { maxOutputLength: maxBytes });
+        return gunzipSync(bytes, { maxOutputLength: capBytes });
       case CompressionCodec.snappy:
         return decompressSnappy(bytes, maxBytes);
       case CompressionCodec.lz4:
         return decompressLz4(bytes, maxBytes);
       case CompressionCodec.zstd:
-        return zstdDecompressSync(bytes, { maxOutputLength: maxBytes });
+        return decompressZstd(bytes, capBytes);
     }
   } catch (cause) {
     if (cause instanceof WireError) throw cause;

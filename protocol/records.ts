@@ -109,7 +109,8 @@ export function readRecords(
   }
   const stored = bytes.subarray(position + RECORD_BATCH_OVERHEAD, end);
   const codec = compressionOf(header.attributes);
-  const plain = header.recordCount === 0 ? stored : decompress(codec, stored, maxDecompressedBytes);
+  // The cleaner leaves batches that are a header and nothing else, whatever codec it names.
+  const plain = stored.length === 0 ? stored : decompress(codec, stored, maxDecompressedBytes);
   const count = header.recordCount;
   if (count < 0 || count * MIN_RECORD_BYTES > plain.length) {
     throw new WireError(
@@ -122,7 +123,7 @@ export function readRecords(
   for (let i = 0; i < count; i++) {
     records.push(readRecord(reader, header.baseOffset, header.baseTimestamp, appendTime));
   }
-  if (reader.remaining > 0 && count > 0) {
+  if (reader.remaining > 0) {
     throw new WireError(
       `Cannot read batch at position ${position}: ${reader.remaining} bytes follow its last record`,
     );

@@ -1,0 +1,31 @@
+import { expect, test } from "bun:test";
+import { crc32c } from "../../protocol/crc32c.ts";
+
+// RFC 3720 B.4, and the check value that every catalogue of CRCs gives.
+const KNOWN: readonly (readonly [string, Uint8Array, number])[] = [
+  ["nothing", new Uint8Array(0), 0],
+  ["check value", new TextEncoder().encode("123456789"), 0xe3069283],
+  ["32 zeros", new Uint8Array(32), 0x8a9136aa],
+  ["32 ones", new Uint8Array(32).fill(0xff), 0x62a8ab43],
+  ["ascending", Uint8Array.from({ length: 32 }, (_, i) => i), 0x46dd794e],
+  ["descending", Uint8Array.from({ length: 32 }, (_, i) => 31 - i), 0x113fdb5c],
+];
+
+for (const [name, bytes, expected] of KNOWN) {
+  test(`crc32c: is Castagnoli's for ${name}`, () => {
+    expect(crc32c(bytes)).toBe(expected);
+  });
+}
+
+test("crc32c: pieces chained give the sum of the whole, at every cut", () => {
+  const bytes = Uint8Array.from({ length: 100 }, (_, i) => i * 31);
+  for (let cut = 0; cut <= bytes.length; cut++) {
+    expect(crc32c(bytes.subarray(cut), crc32c(bytes.subarray(0, cut)))).toBe(crc32c(bytes));
+  }
+});
+
+test("crc32c: a view is summed, not the buffer around it", () => {
+  const around = new Uint8Array(64).fill(7);
+  around.set(new TextEncoder().encode("123456789"), 20);
+  expect(crc32c(around.subarray(20, 29))).toBe(0xe3069283);
+});
