@@ -1,0 +1,358 @@
+/**
+ * The replicated log of metadata, `__cluster_metadata-0`: who may write, and what is committed.
+ *
+ * Today a quorum of one: this node votes for itself, so its epoch begins as soon as that vote is on
+ * stable storage, and a record is committed as soon as it is. Above this file nothing knows that: the
+ * controller appends, hears of commits and of leadership, and never looks at the log. Raft slips in here,
+ * between `append` and the commit.
+ *
+ *     append(records) ──→ log ──sync──→ high watermark ──→ handleCommit(batch), then the append's promise
+ *
+ * Invariants: nothing is handed to the listener before it is on stable storage; batches reach it in the
+ * order of their offsets, each once, first those replayed at start; the promise of an append resolves
+ * after the listener has heard of it.
+ *
+ * Files: the segments of the log, and `quorum-state`, one JSON object as Kafka writes it, replaced
+ * atomically and synced before the epoch in it is used.
+ *
+ * Source: KIP-595 (Raft over Kafka's log), KIP-853 (quorum-state version 1, voters).
+ */
+
+import assert from "node:assert/strict";
+import { WireError } from "../../protocol/bytes.ts";
+import { buildLeaderChangeBatch } from "../../protocol/control_records.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { batches, isControl, readBatchHeader } from "../../protocol/record_batch.ts";
+import { buildBatch, readRecords } from "../../protocol/records.ts";
+import {
+  type LeaderEpoch,
+  leaderEpoch,
+  type Offset,
+  offset,
+  type TimestampMs,
+  timestampMs,
+  ZERO_UUID,
+} from "../../protocol/types.ts";
+import { readSmallText, textBytes, writeFileAtomically } from "../../storage/checkpoint.ts";
+import type { Log, LogConfig } from "../../storage/log.ts";
+import { type Clock, type Disk, DiskError, type Logger } from "../../storage/platform.ts";
+import {
+  type DecodedMetadataRecord,
+  decodeMetadataRecord,
+  encodeMetadataRecord,
+  type MetadataRecord,
+} from "./metadata_records.ts";
+
+const QUORUM_STATE_FILE = "quorum-state";
+const QUORUM_STATE_VERSION = 1;
+/** Bytes that one read of the replay asks for; a larger batch is read alone. */
+const REPLAY_READ_BYTES = 1024 * 1024;
+/** A batch of metadata is bounded by the controller's bound on records, far below this. */
+const MAX_BATCH_BYTES = 64 * 1024 * 1024;
+const MAX_PENDING_APPENDS = 1000;
+const SEGMENT_BYTES = 1024 * 1024 * 1024;
+const WEEK_MS = 7 * 24 * 60 * 60 * 1000;
+
+/** Name of the metadata log's topic; it has one partition and is in no image. */
+export const METADATA_TOPIC = "__cluster_metadata";
+
+/** How the metadata log is kept: whole, until snapshots take the place of its start. */
+export const METADATA_LOG_CONFIG: Partial<LogConfig> = {
+  segmentBytes: SEGMENT_BYTES,
+  segmentMs: WEEK_MS,
+  maxMessageBytes: MAX_BATCH_BYTES,
+  retentionMs: -1,
+  retentionBytes: -1,
+  cleanupPolicy: ["delete"],
+};
+
+/** Records that were committed together. */
+export interface MetadataBatch {
+  readonly baseOffset: Offset;
+  readonly lastOffset: Offset;
+  readonly leaderEpoch: LeaderEpoch;
+  readonly timestampMs: TimestampMs;
+  readonly records: readonly DecodedMetadataRecord[];
+}
+
+/** What the quorum tells the one who keeps the image. Calls never overlap. */
+export interface QuorumListener {
+  /** A batch is committed: on stable storage of a majority. */
+  handleCommit(batch: MetadataBatch): void;
+  /** Everything committed before `leaderEpoch` has been handed over; −1 is "no leader is known". */
+  handleLeaderChange(leaderId: number, leaderEpoch: LeaderEpoch): void;
+  /** The log cannot be written any more; nothing will be committed until a restart. */
+  handleFailure(message: string): void;
+}
+
+/** How an append ended. */
+export type CommitOutcome =
+  | { readonly error: typeof ErrorCode.NONE }
+  | { readonly error: ErrorCode; readonly message: string };
+
+/** An append that was taken in: its place in the log now, its commit later. */
+export type AppendOutcome =
+  | {
+    readonly error: typeof ErrorCode.NONE;
+    readonly batch: MetadataBatch;
+    /** Resolves when the batch is committed, after `handleCommit`, or when it never will be. */
+    readonly committed: Promise<CommitOutcome>;
+  }
+  | { readonly error: ErrorCode; readonly message: string };
+
+/** What the quorum needs. */
+export interface QuorumOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The log of `__cluster_metadata-0`, opened with `METADATA_LOG_CONFIG`. */
+  readonly log: Log;
+  readonly nodeId: number;
+}
+
+interface PendingAppend {
+  readonly lastOffset: Offset;
+  /** Null for the control record at the start of an epoch. */
+  readonly batch: MetadataBatch | null;
+  readonly resolve: (outcome: CommitOutcome) => void;
+}
+
+/** The replicated log of metadata. */
+export class Quorum {
+  readonly #disk: Disk;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #log: Log;
+  readonly #nodeId: number;
+  #listener: QuorumListener | null = null;
+  #leaderEpoch: LeaderEpoch = leaderEpoch(-1);
+  #failure: string | null = null;
+  /** In order of offsets. */
+  readonly #pending: PendingAppend[] = [];
+  #stopListening: () => void = () => {};
+
+  private constructor(options: QuorumOptions) {
+    this.#disk = options.disk;
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+    this.#log = options.log;
+    this.#nodeId = options.nodeId;
+  }
+
+  /**
+   * Replays the log into `listener`, in bounded memory, and begins a new epoch with this node as its leader.
+   *
+   * Returns: when the new epoch, and so all that was replayed, is on stable storage.
+   * Errors: DiskError; WireError when a record of the log cannot be read.
+   */
+  static async start(options: QuorumOptions, listener: QuorumListener): Promise<Quorum> {
+    const quorum = new Quorum(options);
+    await quorum.#becomeLeader();
+    quorum.#listener = listener;
+    quorum.#replay(listener);
+    listener.handleLeaderChange(quorum.#nodeId, quorum.#leaderEpoch);
+    return quorum;
+  }
+
+  /** Node that leads the quorum; −1 when none is known. */
+  get leaderId(): number {
+    return this.#nodeId;
+  }
+  get leaderEpoch(): LeaderEpoch {
+    return this.#leaderEpoch;
+  }
+  get isLeader(): boolean {
+    return this.#failure === null;
+  }
+  /** The first offset that is not committed yet. */
+  get highWatermark(): Offset {
+    return this.#log.syncedOffset;
+  }
+  get logEndOffset(): Offset {
+    return this.#log.endOffset;
+  }
+
+  /**
+   * Writes records as one batch: all of them are committed, or none is.
+   *
+   * Synchronous up to the log, so the order of appends is the order of calls.
+   */
+  append(records: readonly MetadataRecord[]): AppendOutcome {
+    assert(this.#listener !== null && records.length > 0, "append of nothing, or before the start");
+    if (this.#failure !== null) {
+      return { error: ErrorCode.KAFKA_STORAGE_ERROR, message: this.#failure };
+    }
+    if (this.#pending.length >= MAX_PENDING_APPENDS) {
+      return {
+        error: ErrorCode.REQUEST_TIMED_OUT,
+        message: `The controller has ${MAX_PENDING_APPENDS} changes in flight; try again later.`,
+      };
+    }
+    const values = records.map(encodeMetadataRecord);
+    const timestamp = this.#clock.wallMs();
+    const appended = this.#write(buildBatch({
+      records: values.map((value) => ({ key: null, value, timestamp })),
+      partitionLeaderEpoch: this.#leaderEpoch,
+    }));
+    if (typeof appended === "string") {
+      return { error: ErrorCode.KAFKA_STORAGE_ERROR, message: appended };
+    }
+    const batch: MetadataBatch = {
+      ...appended,
+      leaderEpoch: this.#leaderEpoch,
+      timestampMs: timestamp,
+      // Decoded from what was written: what is applied now and what a replay gives cannot differ.
+      records: values.map(decodeMetadataRecord),
+    };
+    const { promise, resolve } = Promise.withResolvers<CommitOutcome>();
+    this.#pending.push({ lastOffset: batch.lastOffset, batch, resolve });
+    this.#log.sync();
+    return { error: ErrorCode.NONE, batch, committed: promise };
+  }
+
+  /** Stops committing; what was not committed until now is answered as not done. The log stays open. */
+  stop(): void {
+    this.#stopListening();
+    this.#fail("The controller is shutting down.");
+  }
+
+  #write(bytes: Uint8Array): { baseOffset: Offset; lastOffset: Offset } | string {
+    const result = this.#log.appendAsLeader(bytes, {
+      leaderEpoch: this.#leaderEpoch,
+      origin: "raft",
+    });
+    if (result.error === ErrorCode.NONE) {
+      return { baseOffset: result.baseOffset, lastOffset: result.lastOffset };
+    }
+    return `Cannot write to ${METADATA_TOPIC}: ${result.message}`;
+  }
+
+  async #becomeLeader(): Promise<void> {
+    const lastEpoch = Math.max(this.#readQuorumState(), this.#log.leaderEpochs.latestEpoch ?? 0);
+    this.#leaderEpoch = leaderEpoch(lastEpoch + 1);
+    const state = {
+      leaderId: this.#nodeId,
+      leaderEpoch: this.#leaderEpoch,
+      votedId: -1,
+      votedDirectoryId: ZERO_UUID,
+      data_version: QUORUM_STATE_VERSION,
+    };
+    const path = this.#quorumStatePath();
+    await writeFileAtomically(this.#disk, path, textBytes(JSON.stringify(state)));
+    this.#stopListening = this.#log.onSynced(() => this.#handleSynced());
+    const written = this.#write(buildLeaderChangeBatch({
+      leaderId: this.#nodeId,
+      voters: [this.#nodeId],
+      grantingVoters: [this.#nodeId],
+      partitionLeaderEpoch: this.#leaderEpoch,
+      timestampMs: this.#clock.wallMs(),
+    }));
+    if (typeof written === "string") throw new DiskError(written, "EIO");
+    const { promise, resolve } = Promise.withResolvers<CommitOutcome>();
+    this.#pending.push({ lastOffset: written.lastOffset, batch: null, resolve });
+    this.#log.sync();
+    const outcome = await promise;
+    if (outcome.error !== ErrorCode.NONE) throw new DiskError(outcome.message, "EIO");
+  }
+
+  #quorumStatePath(): string {
+    return `${this.#log.directory}/${QUORUM_STATE_FILE}`;
+  }
+
+  /**
+   * The epoch that `quorum-state` names, −1 for none.
+   *
+   * A file that cannot be read is no reason to stay down: the only vote it could hold is our own for
+   * ourselves, and the log knows the last epoch in which anything was written.
+   */
+  #readQuorumState(): number {
+    const path = this.#quorumStatePath();
+    const text = readSmallText(this.#disk, path);
+    if (text === null) return -1;
+    try {
+      const state: unknown = JSON.parse(text);
+      if (typeof state === "object" && state !== null && "leaderEpoch" in state) {
+        if (Number.isSafeInteger(state.leaderEpoch)) return state.leaderEpoch as number;
+      }
+    } catch {
+      // Falls through to the warning.
+    }
+    this.#logger.warn("The quorum state file is damaged; its epoch is taken from the log", {
+      path,
+    });
+    return -1;
+  }
+
+  #replay(listener: QuorumListener): void {
+    if (this.#log.logStartOffset !== 0) {
+      throw new DiskError(
+        `Cannot replay ${METADATA_TOPIC}: it starts at offset ${this.#log.logStartOffset}, not 0; ` +
+          "restore its first segments from a backup",
+        "EIO",
+      );
+    }
+    const end = this.#log.syncedOffset;
+    let position = this.#log.logStartOffset;
+    while (position < end) {
+      const read = this.#log.read(position, {
+        maxBytes: REPLAY_READ_BYTES,
+        minOneMessage: true,
+        upToOffset: end,
+      });
+      if (read.error !== ErrorCode.NONE) {
+        throw new DiskError(`Cannot replay ${METADATA_TOPIC} at offset ${position}`, "EIO");
+      }
+      const before = position;
+      for (const at of batches(read.records)) {
+        const header = readBatchHeader(read.records, at);
+        position = offset(header.baseOffset + header.lastOffsetDelta + 1);
+        if (!isControl(header.attributes)) listener.handleCommit(decodeBatch(read.records, at));
+      }
+      read.release();
+      if (position === before) {
+        throw new DiskError(
+          `Cannot replay ${METADATA_TOPIC}: no batch at offset ${position}, before the end ${end}`,
+          "EIO",
+        );
+      }
+    }
+  }
+
+  #handleSynced(): void {
+    while (this.#pending.length > 0) {
+      const { lastOffset, batch, resolve } = this.#pending[0]!;
+      if (lastOffset >= this.#log.syncedOffset) return;
+      this.#pending.shift();
+      if (batch !== null) this.#listener!.handleCommit(batch);
+      resolve({ error: ErrorCode.NONE });
+    }
+  }
+
+  #fail(message: string): void {
+    if (this.#failure !== null) return;
+    this.#failure = message;
+    this.#listener?.handleFailure(message);
+    for (const { resolve } of this.#pending.splice(0)) {
+      resolve({ error: ErrorCode.KAFKA_STORAGE_ERROR, message });
+    }
+  }
+}
+
+/** The batch at `position`, all of it decoded before the bytes are given back. */
+function decodeBatch(bytes: Uint8Array, position: number): MetadataBatch {
+  const header = readBatchHeader(bytes, position);
+  const records: DecodedMetadataRecord[] = [];
+  for (const record of readRecords(bytes, position, { maxDecompressedBytes: MAX_BATCH_BYTES })) {
+    if (record.value === null) {
+      throw new WireError(`Cannot read metadata record at offset ${record.offset}: it is null`);
+    }
+    records.push(decodeMetadataRecord(record.value));
+  }
+  return {
+    baseOffset: offset(header.baseOffset),
+    lastOffset: offset(header.baseOffset + header.lastOffsetDelta),
+    leaderEpoch: leaderEpoch(header.partitionLeaderEpoch),
+    timestampMs: timestampMs(header.maxTimestamp),
+    records,
+  };
+}
