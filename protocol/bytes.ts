@@ -19,13 +19,20 @@ export const MAX_ARRAY_ELEMENTS = 1_000_000;
 /** The most tagged fields that one struct may announce. */
 export const MAX_TAGGED_FIELDS = 10_000;
 
+/**
+ * Stands for 2^63 − 1, Kafka's `Long.MAX_VALUE`, which no safe integer can be. Only where a schema gives it as
+ * default (FetchRequest's highWatermark, "not known"); it compares above every offset, as in Kafka.
+ */
+export const INT64_MAX = 2 ** 63;
+
 /** Byte fields of at least this size are taken by reference when written. */
 const BY_REFERENCE_BYTES = 4096;
 const INITIAL_WRITER_BYTES = 256;
 const TWO_32 = 0x1_0000_0000;
 const MAX_HIGH_WORD = 0x1f_ffff;
+const MIN_UNSAFE = -(2 ** 53);
 
-const utf8Decoder = new TextDecoder("utf-8");
+const utf8Decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const utf8Encoder = new TextEncoder();
 
 /** Text form of 16 bytes. */
@@ -52,13 +59,14 @@ export class Reader {
   readonly bytes: Uint8Array;
   position: number;
   readonly end: number;
-  #view: DataView;
+  /** Over `bytes`, for code that has taken its bytes with `take`. */
+  readonly dataView: DataView;
 
   constructor(bytes: Uint8Array, position = 0, end = bytes.length) {
     this.bytes = bytes;
     this.position = position;
     this.end = end;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.dataView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   /** Bytes that are left. */
@@ -66,58 +74,75 @@ export class Reader {
     return this.end - this.position;
   }
 
-  #take(byteCount: number): number {
+  /** Steps over `byteCount` (≥ 0) bytes. Returns their position. Errors: WireError past the end. */
+  take(byteCount: number): number {
     const at = this.position;
-    if (byteCount > this.end - at) {
-      throw new WireError(
-        `Cannot read ${byteCount} bytes at position ${at}: only ${this.end - at} are left`,
-      );
-    }
+    if (byteCount > this.end - at) this.#tooShort(byteCount);
     this.position = at + byteCount;
     return at;
   }
 
+  #tooShort(byteCount: number): never {
+    throw new WireError(
+      `Cannot read ${byteCount} bytes at position ${this.position}: only ${this.remaining} are left`,
+    );
+  }
+
   bool(): boolean {
-    return this.bytes[this.#take(1)] !== 0;
+    return this.bytes[this.take(1)] !== 0;
   }
   int8(): number {
-    return this.#view.getInt8(this.#take(1));
+    return this.dataView.getInt8(this.take(1));
   }
   int16(): number {
-    return this.#view.getInt16(this.#take(2));
+    return this.dataView.getInt16(this.take(2));
   }
   uint16(): number {
-    return this.#view.getUint16(this.#take(2));
+    return this.dataView.getUint16(this.take(2));
   }
   int32(): number {
-    return this.#view.getInt32(this.#take(4));
+    return this.dataView.getInt32(this.take(4));
   }
   uint32(): number {
-    return this.#view.getUint32(this.#take(4));
+    return this.dataView.getUint32(this.take(4));
   }
   float64(): number {
-    return this.#view.getFloat64(this.#take(8));
+    return this.dataView.getFloat64(this.take(8));
   }
 
   /** Errors: WireError beyond ±(2^53 − 1). */
   int64(): number {
-    const at = this.#take(8);
-    const high = this.#view.getInt32(at);
-    const low = this.#view.getUint32(at + 4);
+    return this.int64At(this.take(8));
+  }
+
+  /** The int64 at a position that was taken. Errors: WireError beyond ±(2^53 − 1). */
+  int64At(at: number): number {
+    const high = this.dataView.getInt32(at);
+    const low = this.dataView.getUint32(at + 4);
     const value = high * TWO_32 + low;
-    if (high > MAX_HIGH_WORD || high < -MAX_HIGH_WORD - 1 || !Number.isSafeInteger(value)) {
+    // −2^53 itself comes out exact and is no safe integer; everything beyond the words is refused first.
+    if (high > MAX_HIGH_WORD || high < -MAX_HIGH_WORD - 1 || value === MIN_UNSAFE) {
       throw new WireError(
-        `Cannot read int64 at position ${at}: ${this.#view.getBigInt64(at)} is beyond ±(2^53 − 1)`,
+        `Cannot read int64 at position ${at}: ${
+          this.dataView.getBigInt64(at)
+        } is beyond ±(2^53 − 1)`,
       );
     }
     return value;
+  }
+
+  /** As `int64At`, for a field whose default is INT64_MAX: 2^63 − 1 on the wire is that default. */
+  int64OrMaxAt(at: number): number {
+    const isMax = this.dataView.getInt32(at) === 0x7fff_ffff &&
+      this.dataView.getInt32(at + 4) === -1;
+    return isMax ? INT64_MAX : this.int64At(at);
   }
 
   /** Unsigned varint, at most 5 bytes, below 2^32. */
   unsignedVarint(): number {
     let value = 0;
     for (let shift = 0; shift < 35; shift += 7) {
-      const byte = this.bytes[this.#take(1)]!;
+      const byte = this.bytes[this.take(1)]!;
       value += shift < 28 ? (byte & 0x7f) << shift : (byte & 0x7f) * 0x1000_0000;
       if (byte < 0x80) {
         if (value >= TWO_32) {
@@ -140,7 +165,7 @@ export class Reader {
     let low = 0;
     let scale = 1;
     for (let byteCount = 0; byteCount < 10; byteCount++) {
-      const byte = this.bytes[this.#take(1)]!;
+      const byte = this.bytes[this.take(1)]!;
       low += (byte & 0x7f) * scale;
       scale *= 128;
       if (byte < 0x80) {
@@ -157,7 +182,7 @@ export class Reader {
   /** A view of the next `byteCount` bytes; shares memory with the input. */
   view(byteCount: number): Uint8Array {
     if (byteCount < 0) throw new WireError(`Cannot read bytes: length ${byteCount} is negative`);
-    const at = this.#take(byteCount);
+    const at = this.take(byteCount);
     return this.bytes.subarray(at, at + byteCount);
   }
 
@@ -200,23 +225,30 @@ export class Reader {
     return this.nullableCompactBytes() ?? notNull("bytes", this.position);
   }
 
-  /** Element count of an array, −1 for null. Errors: WireError when it cannot fit into what is left. */
-  arrayLength(): number {
-    return this.#checkedCount(this.int32());
+  /**
+   * Element count of an array, −1 for null. `elementBytes` is the least that one element takes.
+   * Errors: WireError when the elements cannot fit into what is left.
+   */
+  arrayLength(elementBytes = 1): number {
+    return this.#checkedCount(this.int32(), elementBytes);
   }
-  compactArrayLength(): number {
-    return this.#checkedCount(this.unsignedVarint() - 1);
+  compactArrayLength(elementBytes = 1): number {
+    return this.#checkedCount(this.unsignedVarint() - 1, elementBytes);
   }
 
-  #checkedCount(count: number): number {
-    // Every element takes a byte or more, so a count beyond the bytes left is a lie.
-    if (count < -1 || count > MAX_ARRAY_ELEMENTS || count > this.remaining) {
+  #checkedCount(count: number, elementBytes: number): number {
+    if (count < -1 || count > MAX_ARRAY_ELEMENTS || count * elementBytes > this.remaining) {
       throw new WireError(
         `Cannot read array at position ${this.position}: ${count} elements announced, ` +
           `${this.remaining} bytes left, cap ${MAX_ARRAY_ELEMENTS}`,
       );
     }
     return count;
+  }
+
+  /** Says that an array which may not be null was. */
+  nullArray(path: string): never {
+    notNull(path, this.position);
   }
 
   /** Count of tagged fields. */
@@ -231,6 +263,14 @@ export class Reader {
     return count;
   }
 
+  /** Says that a known tagged field, announced with `byteCount` bytes up to `end`, ended elsewhere. */
+  wrongTagSize(tag: number, byteCount: number, end: number): never {
+    throw new WireError(
+      `Cannot read tagged field ${tag} before position ${this.position}: it announced ${byteCount} ` +
+        `bytes and took ${this.position - end + byteCount}`,
+    );
+  }
+
   /** Skips a whole section of tagged fields that nobody here knows. */
   skipTaggedFields(): void {
     const count = this.taggedFieldCount();
@@ -242,12 +282,22 @@ export class Reader {
 }
 
 function notNull(what: string, position: number): never {
-  throw new WireError(`Cannot read ${what} before position ${position}: null where none is allowed`);
+  throw new WireError(
+    `Cannot read ${what} before position ${position}: null where none is allowed`,
+  );
 }
 
 /** Bytes that a varint of `value` (below 2^32, not zigzag) takes. */
 export function unsignedVarintBytes(value: number): number {
-  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : value < 0x1000_0000 ? 4 : 5;
+  return value < 0x80
+    ? 1
+    : value < 0x4000
+    ? 2
+    : value < 0x20_0000
+    ? 3
+    : value < 0x1000_0000
+    ? 4
+    : 5;
 }
 
 /**
@@ -258,13 +308,17 @@ export class Writer {
   #chunks: Uint8Array[] = [];
   #chunkBytes = 0;
   #bytes: Uint8Array;
-  #view: DataView;
+  /** Over the current buffer: good until the next `reserve`. */
+  dataView: DataView;
   #start = 0;
   #position = 0;
+  #sizedChunk = 0;
+  #sizedAt = 0;
+  #sizedFrom = 0;
 
   constructor(initialBytes = INITIAL_WRITER_BYTES) {
     this.#bytes = new Uint8Array(initialBytes);
-    this.#view = new DataView(this.#bytes.buffer);
+    this.dataView = new DataView(this.#bytes.buffer);
   }
 
   /** Bytes written so far, over all chunks. */
@@ -272,7 +326,8 @@ export class Writer {
     return this.#chunkBytes + this.#position - this.#start;
   }
 
-  #reserve(byteCount: number): number {
+  /** Makes room for `byteCount` bytes. Returns their position in `dataView`; the caller fills them all. */
+  reserve(byteCount: number): number {
     const at = this.#position;
     const needed = at + byteCount;
     if (needed > this.#bytes.length) {
@@ -280,7 +335,7 @@ export class Writer {
       const grown = new Uint8Array(Math.max(2 * (used + byteCount), INITIAL_WRITER_BYTES));
       grown.set(this.#bytes.subarray(this.#start, at));
       this.#bytes = grown;
-      this.#view = new DataView(grown.buffer);
+      this.dataView = new DataView(grown.buffer);
       this.#start = 0;
       this.#position = used + byteCount;
       return used;
@@ -290,43 +345,46 @@ export class Writer {
   }
 
   bool(value: boolean): void {
-    const at = this.#reserve(1);
+    const at = this.reserve(1);
     this.#bytes[at] = value ? 1 : 0;
   }
   int8(value: number): void {
-    const at = this.#reserve(1);
-    this.#view.setInt8(at, value);
+    const at = this.reserve(1);
+    this.dataView.setInt8(at, value);
   }
   int16(value: number): void {
-    const at = this.#reserve(2);
-    this.#view.setInt16(at, value);
+    const at = this.reserve(2);
+    this.dataView.setInt16(at, value);
   }
   uint16(value: number): void {
-    const at = this.#reserve(2);
-    this.#view.setUint16(at, value);
+    const at = this.reserve(2);
+    this.dataView.setUint16(at, value);
   }
   int32(value: number): void {
-    const at = this.#reserve(4);
-    this.#view.setInt32(at, value);
+    const at = this.reserve(4);
+    this.dataView.setInt32(at, value);
   }
   uint32(value: number): void {
-    const at = this.#reserve(4);
-    this.#view.setUint32(at, value);
+    const at = this.reserve(4);
+    this.dataView.setUint32(at, value);
   }
   float64(value: number): void {
-    const at = this.#reserve(8);
-    this.#view.setFloat64(at, value);
+    const at = this.reserve(8);
+    this.dataView.setFloat64(at, value);
   }
   int64(value: number): void {
-    const at = this.#reserve(8);
+    this.int64At(this.reserve(8), value);
+  }
+  /** Writes into 8 bytes that were reserved. */
+  int64At(at: number, value: number): void {
     const high = Math.floor(value / TWO_32);
-    this.#view.setInt32(at, high);
-    this.#view.setUint32(at + 4, value - high * TWO_32);
+    this.dataView.setInt32(at, high);
+    this.dataView.setUint32(at + 4, value - high * TWO_32);
   }
 
   unsignedVarint(value: number): void {
     let rest = value;
-    let at = this.#reserve(unsignedVarintBytes(value));
+    let at = this.reserve(unsignedVarintBytes(value));
     while (rest >= 0x80) {
       this.#bytes[at++] = (rest & 0x7f) | 0x80;
       rest = rest >= 0x8000_0000 ? Math.floor(rest / 128) : rest >>> 7;
@@ -352,13 +410,18 @@ export class Writer {
   /** Copies small bytes, takes large ones by reference. */
   raw(bytes: Uint8Array): void {
     if (bytes.length < BY_REFERENCE_BYTES) {
-      const at = this.#reserve(bytes.length);
+      const at = this.reserve(bytes.length);
       this.#bytes.set(bytes, at);
       return;
     }
     this.#cut();
     this.#chunks.push(bytes);
     this.#chunkBytes += bytes.length;
+  }
+
+  /** Takes over everything that another writer has, which is not to be used afterwards. */
+  append(other: Writer): void {
+    for (const chunk of other.chunks()) this.raw(chunk);
   }
 
   #cut(): void {
@@ -370,7 +433,7 @@ export class Writer {
 
   uuid(value: Uuid): void {
     if (value === ZERO_UUID) {
-      const at = this.#reserve(16);
+      const at = this.reserve(16);
       this.#bytes.fill(0, at, at + 16);
     } else this.raw(parseUuid(value));
   }
@@ -408,7 +471,39 @@ export class Writer {
     this.unsignedVarint(count + 1);
   }
 
-  /** Everything written, as pieces to be sent in order; the writer is not to be used afterwards. */
+  /** Reserves the int32 length of what is written next; `endSized` fills it in. They do not nest. */
+  beginSized(): void {
+    this.#sizedChunk = this.#chunks.length;
+    this.#sizedAt = this.reserve(4) - this.#start;
+    this.#sizedFrom = this.length;
+  }
+
+  /** Returns: the bytes written since `beginSized`, the length itself not counted. */
+  endSized(): number {
+    const size = this.length - this.#sizedFrom;
+    const chunk = this.#chunks[this.#sizedChunk];
+    if (chunk === undefined) this.dataView.setInt32(this.#start + this.#sizedAt, size);
+    else {new DataView(chunk.buffer, chunk.byteOffset, 4 + this.#sizedAt).setInt32(
+        this.#sizedAt,
+        size,
+      );}
+    return size;
+  }
+
+  /** Empties the writer for reuse; chunks that `isOwn` are overwritten from now on. */
+  reset(): void {
+    this.#chunks = [];
+    this.#chunkBytes = 0;
+    this.#start = 0;
+    this.#position = 0;
+  }
+
+  /** Tells whether `chunk` lies in the buffer that a `reset` writer writes to again. */
+  isOwn(chunk: Uint8Array): boolean {
+    return chunk.buffer === this.#bytes.buffer;
+  }
+
+  /** Everything written, as pieces to be sent in order; the writer is then only to be `reset`. */
   chunks(): Uint8Array[] {
     this.#cut();
     return this.#chunks;

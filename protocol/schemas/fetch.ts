@@ -2,6 +2,7 @@
  * Fetch (key 1):
  */
 
+import { INT64_MAX } from "../bytes.ts";
 import {
   array,
   type Decoded,
@@ -49,12 +50,7 @@ export const fetchRequest = message(
         logStartOffset: int64("5+", { default: -1, ignorable: true }),
         partitionMaxBytes: int32("0+"),
         replicaDirectoryId: uuid("17+", { tag: 0, tagged: "17+", ignorable: true }),
-        highWatermark: int64("18+", {
-          default: Number.MAX_SAFE_INTEGER,
-          tag: 1,
-          tagged: "18+",
-          ignorable: true,
-        }),
+        highWatermark: int64("18+", { default: INT64_MAX, tag: 1, tagged: "18+", ignorable: true }),
       }),
     }),
     forgottenTopicsData: array("7+", {
