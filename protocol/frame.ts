@@ -6,7 +6,7 @@
  *     │len │ frame      │ len │ frame│         doubles as bytes arrive: a length that lies costs nothing.
  *
  * Invariant: the bytes held are bytes that have arrived, and never more than one unfinished frame of at most
- * `maxFrameBytes`; the buffer is at most twice as large as what arrived. A bad length (negative, or over the cap)
+ * `maxFrameBytes`; the buffer is at most twice as large as what arrived, and no larger than the frame. A bad length (negative, or over the cap)
  * ends the stream: the splitter refuses everything after it.
  */
 
@@ -22,6 +22,8 @@ export class FrameSplitter {
   /** Bytes of the unfinished frame, its length included. */
   #buffer = new Uint8Array(0);
   #held = 0;
+  /** Bytes that the unfinished frame will have, its length included; just the length's while that is not known. */
+  #whole = FRAME_LENGTH_BYTES;
   #failure: WireError | undefined;
 
   constructor({ maxFrameBytes }: { readonly maxFrameBytes: number }) {
@@ -34,60 +36,67 @@ export class FrameSplitter {
   }
 
   /**
-   * Takes in a chunk, which belongs to the splitter's frames from then on.
-   * Returns: the frames that it completes, in order, without their lengths.
-   * Errors: WireError for a bad length, once and for every later call; frames before it in the same chunk are lost with
-   * the connection.
+   * Takes in a chunk, which belongs to the splitter's frames from then on. It works as it is iterated: run it to the end
+   * before the next chunk.
+   * Returns: the frames that the chunk completes, in order, without their lengths.
+   * Errors: WireError at the place of a bad length, after the frames before it, and for every later chunk.
    */
-  push(chunk: Uint8Array): Uint8Array[] {
+  *push(chunk: Uint8Array): Generator<Uint8Array, void, void> {
     if (this.#failure !== undefined) throw this.#failure;
-    const frames: Uint8Array[] = [];
-    let at = this.#held === 0 ? 0 : this.#complete(chunk, frames);
-    if (this.#held > 0) return frames;
+    let at = 0;
+    if (this.#held > 0) {
+      at = this.#complete(chunk);
+      const frame = this.#takeWhole();
+      if (frame === undefined) return;
+      yield frame;
+    }
     while (chunk.length - at >= FRAME_LENGTH_BYTES) {
-      const end = at + FRAME_LENGTH_BYTES + this.#lengthAt(chunk, at);
-      if (end > chunk.length) break;
-      frames.push(chunk.subarray(at + FRAME_LENGTH_BYTES, end));
+      const start = at + FRAME_LENGTH_BYTES;
+      const end = start + this.#lengthAt(chunk, at);
+      if (end > chunk.length) {
+        this.#whole = end - at;
+        break;
+      }
       at = end;
+      yield chunk.subarray(start, end);
     }
     if (at < chunk.length) this.#hold(chunk, at, chunk.length);
-    return frames;
   }
 
   /** Goes on with the unfinished frame. Returns how many bytes of the chunk went into it. */
-  #complete(chunk: Uint8Array, frames: Uint8Array[]): number {
+  #complete(chunk: Uint8Array): number {
     let at = 0;
     if (this.#held < FRAME_LENGTH_BYTES) {
       at = Math.min(FRAME_LENGTH_BYTES - this.#held, chunk.length);
       this.#hold(chunk, 0, at);
       if (this.#held < FRAME_LENGTH_BYTES) return at;
     }
-    const frameEnd = FRAME_LENGTH_BYTES + this.#lengthAt(this.#buffer, 0);
-    const end = Math.min(at + frameEnd - this.#held, chunk.length);
+    this.#whole = FRAME_LENGTH_BYTES + this.#lengthAt(this.#buffer, 0);
+    const end = Math.min(at + this.#whole - this.#held, chunk.length);
     this.#hold(chunk, at, end);
-    if (this.#held === frameEnd) {
-      frames.push(this.#buffer.subarray(FRAME_LENGTH_BYTES, frameEnd));
-      // The frame keeps the buffer; the next unfinished one gets its own.
-      this.#buffer = new Uint8Array(0);
-      this.#held = 0;
-    }
     return end;
+  }
+
+  /** The frame in the buffer, which it takes with it, once it is whole. */
+  #takeWhole(): Uint8Array | undefined {
+    if (this.#held < FRAME_LENGTH_BYTES || this.#held < this.#whole) return undefined;
+    const frame = this.#buffer.subarray(FRAME_LENGTH_BYTES, this.#whole);
+    this.#buffer = new Uint8Array(0);
+    this.#held = 0;
+    this.#whole = FRAME_LENGTH_BYTES;
+    return frame;
   }
 
   #hold(chunk: Uint8Array, from: number, to: number): void {
     const needed = this.#held + to - from;
     if (needed > this.#buffer.length) {
-      const grown = new Uint8Array(this.#capacityFor(needed));
+      const capacity = Math.min(Math.max(2 * needed, FIRST_BUFFER_BYTES), this.#whole);
+      const grown = new Uint8Array(capacity);
       grown.set(this.#buffer.subarray(0, this.#held));
       this.#buffer = grown;
     }
     this.#buffer.set(chunk.subarray(from, to), this.#held);
     this.#held = needed;
-  }
-
-  #capacityFor(needed: number): number {
-    const capacity = Math.max(2 * needed, FIRST_BUFFER_BYTES);
-    return Math.min(capacity, this.#maxFrameBytes + FRAME_LENGTH_BYTES);
   }
 
   #lengthAt(bytes: Uint8Array, at: number): number {
