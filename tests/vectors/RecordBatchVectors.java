@@ -13,17 +13,24 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
-import java.util.Base64;
 import java.util.HexFormat;
+import java.util.List;
+import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.compress.Compression;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.message.KRaftVersionRecord;
+import org.apache.kafka.common.message.LeaderChangeMessage;
+import org.apache.kafka.common.message.SnapshotFooterRecord;
+import org.apache.kafka.common.message.SnapshotHeaderRecord;
+import org.apache.kafka.common.message.VotersRecord;
 import org.apache.kafka.common.record.TimestampType;
 import org.apache.kafka.common.record.internal.*;
 import org.apache.kafka.common.utils.Utils;
 
 public class RecordBatchVectors {
     static final ObjectMapper json = new ObjectMapper();
+    static final Uuid DIRECTORY = Uuid.fromString("vAlEsYVbTKClcuBUDT5gaA");
 
     static byte[] utf8(String text) {
         return text.getBytes(StandardCharsets.UTF_8);
@@ -60,6 +67,23 @@ public class RecordBatchVectors {
             new EndTransactionMarker(ControlRecordType.COMMIT, 17)));
         add(batches, "abort marker", MemoryRecords.withEndTransactionMarker(100L, 1700000000000L, 5, 4711L, (short) 3,
             new EndTransactionMarker(ControlRecordType.ABORT, 18)));
+        LeaderChangeMessage change = new LeaderChangeMessage().setVersion((short) 0).setLeaderId(1)
+            .setVoters(List.of(new LeaderChangeMessage.Voter().setVoterId(1)))
+            .setGrantingVoters(List.of(new LeaderChangeMessage.Voter().setVoterId(1)));
+        add(batches, "leader change", MemoryRecords.withLeaderChangeMessage(3L, 1700000000000L, 2, room(), change));
+        add(batches, "snapshot header", MemoryRecords.withSnapshotHeaderRecord(0L, 1700000000000L, 2, room(),
+            new SnapshotHeaderRecord().setVersion((short) 0).setLastContainedLogTimestamp(1699999999999L)));
+        add(batches, "snapshot footer", MemoryRecords.withSnapshotFooterRecord(9L, 1700000000000L, 2, room(),
+            new SnapshotFooterRecord().setVersion((short) 0)));
+        add(batches, "kraft version", MemoryRecords.withKRaftVersionRecord(1L, 1700000000000L, 2, room(),
+            new KRaftVersionRecord().setVersion((short) 0).setKRaftVersion((short) 1)));
+        VotersRecord.EndpointCollection endpoints = new VotersRecord.EndpointCollection();
+        endpoints.add(new VotersRecord.Endpoint().setName("CONTROLLER").setHost("localhost").setPort(29093));
+        add(batches, "voters", MemoryRecords.withVotersRecord(2L, 1700000000000L, 2, room(),
+            new VotersRecord().setVersion((short) 0).setVoters(List.of(new VotersRecord.Voter().setVoterId(1)
+                .setVoterDirectoryId(DIRECTORY).setEndpoints(endpoints).setKRaftVersionFeature(
+                    new VotersRecord.KRaftVersionFeature().setMinSupportedVersion((short) 0)
+                        .setMaxSupportedVersion((short) 1))))));
         ArrayNode hashes = root.putArray("murmur2");
         for (int length = 0; length < 40; length++) {
             byte[] key = new byte[length];
@@ -70,6 +94,10 @@ public class RecordBatchVectors {
             hash.put("partition", Utils.toPositive(Utils.murmur2(key)) % 7);
         }
         System.out.println(json.writerWithDefaultPrettyPrinter().writeValueAsString(root));
+    }
+
+    static ByteBuffer room() {
+        return ByteBuffer.allocate(1000);
     }
 
     static MemoryRecordsBuilder builder(String codec, long baseOffset, TimestampType type, long producerId, short epoch,
