@@ -1,0 +1,213 @@
+/**
+ * The Kafka listeners and their connections: who may connect, who is closed, and how all of it stops.
+ *
+ * A sweep a second closes what stands still: connections idle for too long, clients that do not read their
+ * answers, and, while others wait for memory, requests that stopped half-way.
+ *
+ * Stopping: no new connections; what is in flight is answered, up to a deadline; then all is closed.
+ */
+
+import assert from "node:assert/strict";
+import { Writer } from "../../protocol/bytes.ts";
+import type { Clock, Logger, Timer } from "../../storage/platform.ts";
+import type { Api, ConnectionInfo } from "../apis/api.ts";
+import type { Connection, ConnectionHandlers, Listener, Network } from "../network.ts";
+import { type ConnectionHost, ServerConnection } from "./connection.ts";
+import { Dispatcher } from "./dispatch.ts";
+import { DEFAULT_LIMITS, type ServerLimits } from "./limits.ts";
+import { LogLimiter } from "./log_limiter.ts";
+import { MemoryBudget } from "./memory_budget.ts";
+import { noServerMetrics, type ServerMetrics } from "./metrics.ts";
+
+const SWEEP_MS = 1000;
+/** Buffer that answers are encoded into; one for the server. */
+const WRITER_BYTES = 128 * 1024;
+/** How often a wake-up is put off while promises are still settling, so that answers go out together. */
+const MAX_HOPS = 8;
+
+/** Where to listen, and what to say of it. */
+export interface ListenerOptions {
+  /** Kafka's name of the listener: PLAINTEXT. */
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  /** Host and port for clients; missing: the bound ones, or on a wildcard the address the client used. */
+  readonly advertisedHost?: string;
+  readonly advertisedPort?: number;
+}
+
+/** A listener that is open. */
+export interface OpenListener {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What a server is made of. */
+export interface ServerOptions {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly apis: readonly Api[];
+  readonly metrics?: ServerMetrics;
+  readonly limits?: Partial<ServerLimits>;
+}
+
+/** Tells whether a host stands for every address of the machine. */
+export function isWildcard(host: string): boolean {
+  return host === "" || host === "*" || host === "0.0.0.0" || host === "::" || host === "[::]";
+}
+
+const refusedHandlers: ConnectionHandlers = {
+  onData() {},
+  onDrain() {},
+  onClose() {},
+};
+
+/** The server. Listens once `listen` is called, until `stop`. */
+export class Server implements ConnectionHost {
+  readonly limits: ServerLimits;
+  readonly budget: MemoryBudget;
+  readonly dispatcher: Dispatcher;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly limitedLog: LogLimiter;
+  readonly metrics: ServerMetrics;
+  readonly writer = new Writer(WRITER_BYTES);
+  readonly #network: Network;
+  readonly #listeners: Listener[] = [];
+  readonly #connections = new Set<ServerConnection>();
+  readonly #connectionsByIp = new Map<string, number>();
+  readonly #toWake: ServerConnection[] = [];
+  #wakeRequests = 0;
+  #lastConnectionId = 0;
+  #sweepTimer: Timer | null = null;
+  #isStopping = false;
+  #whenEmpty: (() => void) | null = null;
+
+  constructor(options: ServerOptions) {
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.budget = new MemoryBudget(this.limits.memoryBudgetBytes);
+    this.dispatcher = new Dispatcher(options.apis);
+    this.clock = options.clock;
+    this.logger = options.logger;
+    this.limitedLog = new LogLimiter(options.clock, options.logger);
+    this.metrics = options.metrics ?? noServerMetrics;
+    this.#network = options.network;
+  }
+
+  /** Connections that are open. */
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /** Opens a listener. Errors: NetworkError when the address cannot be bound. */
+  listen(options: ListenerOptions): OpenListener {
+    const { name, host, port, advertisedHost } = options;
+    assert(
+      advertisedHost === undefined || !isWildcard(advertisedHost),
+      `Cannot advertise ${advertisedHost} for listener ${name}: clients cannot connect to a wildcard; ` +
+        "set advertised.listeners to a host that they can reach",
+    );
+    const listener: Listener = this.#network.listen(
+      { host, port },
+      (link) => this.#accept(link, options, listener.port),
+    );
+    this.#listeners.push(listener);
+    this.#sweepTimer ??= this.clock.timer(SWEEP_MS, () => this.#sweep());
+    return { name, host: listener.host, port: listener.port };
+  }
+
+  /** Answers what is in flight, for at most `deadlineMs`, and closes everything. */
+  async stop({ deadlineMs }: { readonly deadlineMs: number }): Promise<void> {
+    this.#isStopping = true;
+    await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()));
+    const empty = new Promise<void>((resolve) => this.#whenEmpty = resolve);
+    for (const connection of [...this.#connections]) connection.drain();
+    if (this.#connections.size > 0) {
+      const deadline = new AbortController();
+      await Promise.race([empty, this.clock.sleep(deadlineMs, deadline.signal)]);
+      deadline.abort();
+    }
+    for (const connection of [...this.#connections]) {
+      connection.close("stopping", "the broker is stopping");
+    }
+    this.#sweepTimer?.cancel();
+    this.#sweepTimer = null;
+  }
+
+  wakeSoon(connection: ServerConnection): void {
+    this.#wakeRequests++;
+    if (this.#toWake.push(connection) > 1) return;
+    this.#hop(this.#wakeRequests, 0);
+  }
+
+  connectionEnded(connection: ServerConnection): void {
+    if (!this.#connections.delete(connection)) return;
+    const { remoteAddress, listenerName } = connection.info;
+    const left = this.#connectionsByIp.get(remoteAddress)! - 1;
+    if (left === 0) this.#connectionsByIp.delete(remoteAddress);
+    else this.#connectionsByIp.set(remoteAddress, left);
+    this.metrics.connectionClosed(listenerName);
+    if (this.#connections.size === 0) this.#whenEmpty?.();
+  }
+
+  /** Waits while promises still settle in this turn, then wakes all whose answers are ready, once. */
+  #hop(seenRequests: number, hops: number): void {
+    queueMicrotask(() => {
+      if (this.#wakeRequests !== seenRequests && hops < MAX_HOPS) {
+        return this.#hop(this.#wakeRequests, hops + 1);
+      }
+      for (const connection of new Set(this.#toWake.splice(0))) connection.wake();
+    });
+  }
+
+  #accept(link: Connection, options: ListenerOptions, listenerPort: number): ConnectionHandlers {
+    const { remoteAddress } = link;
+    const fromIp = this.#connectionsByIp.get(remoteAddress) ?? 0;
+    const { maxConnections, maxConnectionsPerIp } = this.limits;
+    if (
+      this.#isStopping || this.#connections.size >= maxConnections || fromIp >= maxConnectionsPerIp
+    ) {
+      this.#turnAway(link, options.name, fromIp);
+      return refusedHandlers;
+    }
+    const info: ConnectionInfo = {
+      id: ++this.#lastConnectionId,
+      remoteAddress,
+      listenerName: options.name,
+      advertisedHost: options.advertisedHost ??
+        (isWildcard(options.host) ? link.localAddress : options.host),
+      advertisedPort: options.advertisedPort ?? listenerPort,
+      clientSoftwareName: null,
+      clientSoftwareVersion: null,
+    };
+    const connection = new ServerConnection(this, link, info);
+    this.#connections.add(connection);
+    this.#connectionsByIp.set(remoteAddress, fromIp + 1);
+    this.metrics.connectionOpened(options.name);
+    return connection;
+  }
+
+  #turnAway(link: Connection, listenerName: string, fromIp: number): void {
+    const kind = this.#isStopping ? "stopping" : "too_many_connections";
+    this.metrics.connectionRefused(kind);
+    link.close(kind);
+    if (this.#isStopping) return;
+    this.limitedLog.warn("Closed a new connection: too many are open", {
+      client: link.remoteAddress,
+      listener: listenerName,
+      connections: this.#connections.size,
+      fromThisAddress: fromIp,
+      "max.connections": this.limits.maxConnections,
+      "max.connections.per.ip": this.limits.maxConnectionsPerIp,
+    });
+  }
+
+  #sweep(): void {
+    const nowMs = this.clock.monotonicMs();
+    const isPressed = this.budget.waitingCount > 0;
+    for (const connection of [...this.#connections]) connection.sweep(nowMs, isPressed);
+    this.#sweepTimer = this.clock.timer(SWEEP_MS, () => this.#sweep());
+  }
+}
