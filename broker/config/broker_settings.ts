@@ -1,0 +1,408 @@
+/**
+ * The settings of a broker that weir acts on, under Kafka's names; weir's own begin with `weir.` or
+ * `http.`. Names that Kafka knows and weir does not act on are in `unused_settings.ts`.
+ *
+ * Where a default is not Kafka's, the sentence says so: a fresh weir is one node on one machine, which
+ * keeps its data beside it and is reached from that machine only.
+ *
+ * Source: `spec/configs.json` (Kafka 4.4), KIP-226 for what may change while running; the sentences are
+ * ours.
+ */
+
+import {
+  addressListProblem,
+  advertisedListenersProblem,
+  listenersProblem,
+  securityProtocolMapProblem,
+} from "./listeners.ts";
+import {
+  boolean,
+  double,
+  int,
+  INT_MAX,
+  list,
+  long,
+  LONG_MAX,
+  type Setting,
+  string,
+} from "./setting.ts";
+import { TOPIC_SETTINGS } from "./topic_settings.ts";
+
+const high = { importance: "high" } as const;
+const low = { importance: "low" } as const;
+const dynamic = { mode: "cluster-wide" } as const;
+const topic = TOPIC_SETTINGS;
+
+/** What connects a node with its clients and with the network. */
+const NETWORK = {
+  "listeners": list("PLAINTEXT://127.0.0.1:9092", {
+    ...high,
+    check: listenersProblem,
+    doc:
+      "Where the Kafka protocol is served, as NAME://host:port; an empty host is every address. " +
+      "Kafka's default is every address.",
+  }),
+  "advertised.listeners": list(null, {
+    ...high,
+    check: advertisedListenersProblem,
+    doc:
+      "Addresses that clients are told to connect to; the address that a client reached when not set.",
+  }),
+  "listener.security.protocol.map": string("PLAINTEXT:PLAINTEXT", {
+    ...low,
+    check: securityProtocolMapProblem,
+    doc: "Security protocol of each listener name. Kafka's default names its four protocols.",
+  }),
+  "inter.broker.listener.name": string(null, {
+    doc: "Listener that brokers use among themselves; the first when not set.",
+  }),
+  "controller.listener.names": list(null, {
+    ...high,
+    doc:
+      "Listeners that Kafka keeps for controllers; weir's controller needs none, so they stay closed.",
+  }),
+  "http.listeners": list("127.0.0.1:8080", {
+    check: addressListProblem,
+    doc: "Where HTTP is served, as host:port; empty for nowhere.",
+  }),
+  "socket.request.max.bytes": int("104857600", {
+    ...high,
+    min: 1,
+    unit: "bytes",
+    doc: "Largest request that is read.",
+  }),
+  "connections.max.idle.ms": long("600000", {
+    min: 1,
+    unit: "ms",
+    doc: "How long a connection may be silent before it is closed.",
+  }),
+  "max.connections": int(String(INT_MAX) as "2147483647", {
+    ...dynamic,
+    min: 0,
+    doc: "Most connections at one time.",
+  }),
+  "max.connections.per.ip": int(String(INT_MAX) as "2147483647", {
+    ...dynamic,
+    min: 0,
+    doc: "Most connections from one address at one time.",
+  }),
+  "request.timeout.ms": int("30000", {
+    ...high,
+    min: 1,
+    unit: "ms",
+    doc: "How long the broker waits for what a request needs from elsewhere.",
+  }),
+  "max.request.partition.size.limit": int("2000", {
+    min: 1,
+    doc: "Most partitions in one answer of DescribeTopicPartitions.",
+  }),
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** Who the node is, and where its data lies. */
+const NODE = {
+  "node.id": int("1", {
+    ...high,
+    min: 0,
+    doc: "Number of this node in its cluster. Kafka has no default.",
+  }),
+  "broker.rack": string(null, { doc: "Place of this node; replicas are spread over places." }),
+  "log.dirs": list(null, {
+    ...high,
+    doc: "Directories that hold the data; log.dir when not set.",
+  }),
+  "log.dir": list("./data", {
+    ...high,
+    doc:
+      "Directory that holds the data where log.dirs is not set. Kafka's default is /tmp/kafka-logs.",
+  }),
+  "auto.create.topics.enable": boolean("true", {
+    ...high,
+    doc: "Whether asking for a topic that is not there makes it.",
+  }),
+  "delete.topic.enable": boolean("true", { ...high, doc: "Whether topics can be deleted." }),
+  "num.partitions": int("1", {
+    min: 1,
+    doc: "Partitions of a topic that is made without saying how many.",
+  }),
+  "default.replication.factor": int("1", {
+    min: 1,
+    doc: "Replicas of a topic that is made without saying how many.",
+  }),
+  "num.recovery.threads.per.data.dir": int("2", {
+    ...high,
+    ...dynamic,
+    min: 1,
+    doc: "Logs of one directory that are recovered at the same time.",
+  }),
+  "metadata.log.segment.bytes": int("1073741824", {
+    ...high,
+    min: 8_388_608,
+    unit: "bytes",
+    doc: "Size at which a segment of the metadata log is closed.",
+  }),
+  "metadata.log.segment.ms": long("604800000", {
+    ...high,
+    min: 1,
+    unit: "ms",
+    doc: "Age at which a segment of the metadata log is closed.",
+  }),
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** What stands in for a topic's settings; each has the bounds of the topic's. */
+const TOPIC_DEFAULTS = {
+  "log.cleanup.policy": list("delete", { ...topic["cleanup.policy"], ...dynamic }),
+  "compression.type": string("producer", { ...topic["compression.type"], ...high, ...dynamic }),
+  "compression.gzip.level": int("-1", { ...topic["compression.gzip.level"], ...dynamic }),
+  "compression.lz4.level": int("9", { ...topic["compression.lz4.level"], ...dynamic }),
+  "compression.zstd.level": int("3", { ...topic["compression.zstd.level"], ...dynamic }),
+  "log.cleaner.delete.retention.ms": long("86400000", {
+    ...topic["delete.retention.ms"],
+    ...dynamic,
+  }),
+  "log.cleaner.min.compaction.lag.ms": long("0", { ...topic["min.compaction.lag.ms"], ...dynamic }),
+  "log.cleaner.max.compaction.lag.ms": long(LONG_MAX, {
+    ...topic["max.compaction.lag.ms"],
+    ...dynamic,
+  }),
+  "log.cleaner.min.cleanable.ratio": double("0.5", {
+    ...topic["min.cleanable.dirty.ratio"],
+    ...dynamic,
+  }),
+  "log.segment.delete.delay.ms": long("60000", {
+    ...topic["file.delete.delay.ms"],
+    ...high,
+    ...dynamic,
+  }),
+  "log.flush.interval.messages": long(LONG_MAX, {
+    ...topic["flush.messages"],
+    ...high,
+    ...dynamic,
+  }),
+  "log.flush.interval.ms": long(null, { ...topic["flush.ms"], ...high, ...dynamic }),
+  "log.flush.scheduler.interval.ms": long(LONG_MAX, { ...topic["flush.ms"], ...high }),
+  "log.index.interval.bytes": int("4096", { ...topic["index.interval.bytes"], ...dynamic }),
+  "log.index.size.max.bytes": int("10485760", { ...topic["segment.index.bytes"], ...dynamic }),
+  "log.local.retention.bytes": long("-2", { ...topic["local.retention.bytes"], ...dynamic }),
+  "log.local.retention.ms": long("-2", { ...topic["local.retention.ms"], ...dynamic }),
+  "log.remote.copy.lag.bytes": long("-1", { ...topic["remote.copy.lag.bytes"], ...dynamic }),
+  "log.remote.copy.lag.ms": long("0", { ...topic["remote.copy.lag.ms"], ...dynamic }),
+  "max.decompressed.message.bytes": int("2147483639", {
+    ...topic["max.decompressed.message.bytes"],
+    ...dynamic,
+  }),
+  "message.max.bytes": int("1048588", { ...topic["max.message.bytes"], ...high, ...dynamic }),
+  "log.message.timestamp.type": string("CreateTime", {
+    ...topic["message.timestamp.type"],
+    ...dynamic,
+  }),
+  "log.message.timestamp.before.max.ms": long(LONG_MAX, {
+    ...topic["message.timestamp.before.max.ms"],
+    ...dynamic,
+  }),
+  "log.message.timestamp.after.max.ms": long("3600000", {
+    ...topic["message.timestamp.after.max.ms"],
+    ...dynamic,
+  }),
+  "min.insync.replicas": int("1", { ...topic["min.insync.replicas"], ...high, ...dynamic }),
+  "log.preallocate": boolean("false", { ...topic["preallocate"], ...dynamic }),
+  "log.retention.bytes": long("-1", { ...topic["retention.bytes"], ...high, ...dynamic }),
+  "log.retention.ms": long(null, { ...topic["retention.ms"], ...high, ...dynamic }),
+  "log.retention.minutes": int(null, {
+    ...high,
+    unit: "minutes",
+    doc:
+      "Age beyond which segments are deleted, where log.retention.ms is not set; -1 for no bound.",
+  }),
+  "log.retention.hours": int("168", {
+    ...high,
+    unit: "hours",
+    doc:
+      "Age beyond which segments are deleted, where neither ms nor minutes is set; -1 for no bound.",
+  }),
+  "log.segment.bytes": int("1073741824", { ...topic["segment.bytes"], ...high, ...dynamic }),
+  "log.roll.ms": long(null, { ...topic["segment.ms"], ...high, ...dynamic }),
+  "log.roll.hours": int("168", {
+    ...high,
+    min: 1,
+    unit: "hours",
+    doc: "Age at which a segment is closed although it is not full, where log.roll.ms is not set.",
+  }),
+  "log.roll.jitter.ms": long(null, { ...topic["segment.jitter.ms"], ...high, ...dynamic }),
+  "log.roll.jitter.hours": int("0", {
+    ...high,
+    min: 0,
+    unit: "hours",
+    doc: "Most that is taken off log.roll.hours at random, where log.roll.jitter.ms is not set.",
+  }),
+  "unclean.leader.election.enable": boolean("false", {
+    ...topic["unclean.leader.election.enable"],
+    ...high,
+    ...dynamic,
+  }),
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** What the broker does in the background, and how much of a kind it keeps. */
+const WORK = {
+  "log.retention.check.interval.ms": long("300000", {
+    min: 1,
+    unit: "ms",
+    doc: "Time between two looks for segments to delete.",
+  }),
+  "log.flush.offset.checkpoint.interval.ms": int("60000", {
+    ...high,
+    min: 0,
+    unit: "ms",
+    doc: "Time between two writes of the recovery points.",
+  }),
+  "log.flush.start.offset.checkpoint.interval.ms": int("60000", {
+    ...high,
+    min: 0,
+    unit: "ms",
+    doc: "Time between two writes of the log start offsets.",
+  }),
+  "log.cleaner.enable": boolean("true", { doc: "Whether compacted topics are compacted." }),
+  "log.cleaner.backoff.ms": long("15000", {
+    ...dynamic,
+    min: 0,
+    unit: "ms",
+    doc: "Time between two looks for logs to compact.",
+  }),
+  "fetch.max.bytes": int("57671680", {
+    min: 1024,
+    unit: "bytes",
+    doc: "Most bytes in one answer to Fetch.",
+  }),
+  "max.incremental.fetch.session.cache.slots": int("1000", {
+    min: 0,
+    doc: "Most fetch sessions that are remembered.",
+  }),
+  "producer.id.expiration.ms": int("86400000", {
+    ...low,
+    ...dynamic,
+    min: 1,
+    unit: "ms",
+    doc: "How long an idempotent producer that is silent is remembered.",
+  }),
+  "transaction.max.timeout.ms": int("900000", {
+    ...high,
+    min: 1,
+    unit: "ms",
+    doc: "Longest timeout that a transactional producer may ask for.",
+  }),
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** Groups and their offsets. */
+const GROUPS = {
+  "group.initial.rebalance.delay.ms": int("3000", {
+    min: 0,
+    unit: "ms",
+    doc: "How long a new group waits for more members before its first rebalance.",
+  }),
+  "group.min.session.timeout.ms": int("6000", {
+    min: 0,
+    unit: "ms",
+    doc: "Shortest session timeout that a member may ask for.",
+  }),
+  "group.max.session.timeout.ms": int("1800000", {
+    min: 0,
+    unit: "ms",
+    doc: "Longest session timeout that a member may ask for.",
+  }),
+  "group.max.size": int(String(INT_MAX) as "2147483647", {
+    min: 1,
+    doc: "Most members of one group.",
+  }),
+  "offset.metadata.max.bytes": int("4096", {
+    ...high,
+    min: 0,
+    unit: "bytes",
+    doc: "Most bytes of text that may go with a committed offset.",
+  }),
+  "offsets.commit.timeout.ms": int("5000", {
+    ...high,
+    min: 1,
+    unit: "ms",
+    doc: "How long a commit may take to be stored.",
+  }),
+  "offsets.load.buffer.size": int("5242880", {
+    ...high,
+    min: 1,
+    unit: "bytes",
+    doc: "Bytes that are read at a time while offsets are loaded.",
+  }),
+  "offsets.retention.minutes": int("10080", {
+    ...high,
+    min: 1,
+    unit: "minutes",
+    doc: "How long the offsets of a group without members are kept.",
+  }),
+  "offsets.retention.check.interval.ms": long("600000", {
+    ...high,
+    min: 1,
+    unit: "ms",
+    doc: "Time between two looks for offsets that are too old.",
+  }),
+  "offsets.topic.num.partitions": int("50", {
+    ...high,
+    min: 1,
+    doc: "Partitions of __consumer_offsets; not to be changed once the topic is there.",
+  }),
+  "offsets.topic.replication.factor": int("1", {
+    ...high,
+    min: 1,
+    doc: "Replicas of __consumer_offsets. Kafka's default is 3.",
+  }),
+  "offsets.topic.segment.bytes": int("104857600", {
+    ...high,
+    min: 1,
+    unit: "bytes",
+    doc: "Size of the segments of __consumer_offsets.",
+  }),
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** weir's own. */
+const WEIR = {
+  "weir.memory.budget.bytes": long("67108864", {
+    ...high,
+    min: 1_048_576,
+    unit: "bytes",
+    doc: "Bytes that requests and answers of all connections may hold at one time.",
+  }),
+  "weir.flush.max.dirty.bytes": long("33554432", {
+    min: 65_536,
+    unit: "bytes",
+    doc: "Bytes written and not yet on stable storage beyond which a sync is begun unasked.",
+  }),
+  "weir.disk.reserve.bytes": long("67108864", {
+    min: 0,
+    unit: "bytes",
+    doc: "Free bytes on disk below which records are refused, so that all else goes on.",
+  }),
+  "weir.shutdown.timeout.ms": int("10000", {
+    min: 0,
+    unit: "ms",
+    doc: "How long a stop waits for requests in progress.",
+  }),
+  "weir.log.level": string("info", {
+    allowed: ["debug", "info", "warn", "error"],
+    doc: "Least level of the lines that are logged.",
+  }),
+  "weir.log.format": string("auto", {
+    allowed: ["auto", "text", "json"],
+    doc:
+      "Shape of log lines: text for people, json for machines, auto by whether it is a terminal.",
+  }),
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** By name. */
+export const BROKER_SETTINGS = {
+  ...NETWORK,
+  ...NODE,
+  ...TOPIC_DEFAULTS,
+  ...WORK,
+  ...GROUPS,
+  ...WEIR,
+} as const;
+
+/** A broker's settings have these names. */
+export type BrokerSettingName = keyof typeof BROKER_SETTINGS;

@@ -1,0 +1,153 @@
+/**
+ * The settings of a topic and of a group as they are in force: their own values over the broker's.
+ *
+ * `TopicConfig` is what storage and the replica manager work with: numbers with units in their names.
+ * Values beyond a safe integer (Kafka's "for ever") have become the largest safe integer.
+ */
+
+import type { Config } from "./config.ts";
+import { parseBoolean, parseList, parseNumber, settingProblem } from "./setting.ts";
+import { findSetting } from "./settings.ts";
+import { TOPIC_SETTINGS, TOPIC_SYNONYMS, type TopicSettingName } from "./topic_settings.ts";
+
+/** All that is set for one topic, in force. */
+export interface TopicConfig {
+  readonly cleanupPolicy: readonly ("delete" | "compact")[];
+  readonly compressionType: "producer" | "uncompressed" | "gzip" | "snappy" | "lz4" | "zstd";
+  readonly compressionGzipLevel: number;
+  readonly compressionLz4Level: number;
+  readonly compressionZstdLevel: number;
+  readonly deleteRetentionMs: number;
+  readonly fileDeleteDelayMs: number;
+  readonly flushMessages: number;
+  readonly flushMs: number;
+  /** True when the operator gave `flush.messages` or `flush.ms`: answers may then precede the sync. */
+  readonly isFlushRelaxed: boolean;
+  readonly indexIntervalBytes: number;
+  readonly maxCompactionLagMs: number;
+  readonly maxDecompressedMessageBytes: number;
+  readonly maxMessageBytes: number;
+  readonly messageTimestampAfterMaxMs: number;
+  readonly messageTimestampBeforeMaxMs: number;
+  readonly messageTimestampType: "CreateTime" | "LogAppendTime";
+  readonly minCleanableDirtyRatio: number;
+  readonly minCompactionLagMs: number;
+  readonly minInsyncReplicas: number;
+  readonly preallocate: boolean;
+  readonly retentionBytes: number;
+  readonly retentionMs: number;
+  readonly segmentBytes: number;
+  readonly segmentIndexBytes: number;
+  readonly segmentJitterMs: number;
+  readonly segmentMs: number;
+  readonly uncleanLeaderElectionEnable: boolean;
+}
+
+const NO_OVERRIDES: ReadonlyMap<string, string> = new Map();
+
+/**
+ * What is in force for a topic with these values of its own. Values that do not pass
+ * `validateTopicConfig` are passed over, which an image written by another version may hold.
+ */
+export function effectiveTopicConfig(
+  config: Config,
+  overrides: ReadonlyMap<string, string> = NO_OVERRIDES,
+): TopicConfig {
+  const text = (name: TopicSettingName) => topicValue(config, name, overrides);
+  const number = (name: TopicSettingName) => parseNumber(text(name));
+  const flushMessages = number("flush.messages");
+  const flushMs = number("flush.ms");
+  return {
+    cleanupPolicy: parseList(text("cleanup.policy")) as TopicConfig["cleanupPolicy"],
+    compressionType: text("compression.type").trim() as TopicConfig["compressionType"],
+    compressionGzipLevel: number("compression.gzip.level"),
+    compressionLz4Level: number("compression.lz4.level"),
+    compressionZstdLevel: number("compression.zstd.level"),
+    deleteRetentionMs: number("delete.retention.ms"),
+    fileDeleteDelayMs: number("file.delete.delay.ms"),
+    flushMessages,
+    flushMs,
+    isFlushRelaxed: flushMessages < Number.MAX_SAFE_INTEGER || flushMs < Number.MAX_SAFE_INTEGER,
+    indexIntervalBytes: number("index.interval.bytes"),
+    maxCompactionLagMs: number("max.compaction.lag.ms"),
+    maxDecompressedMessageBytes: number("max.decompressed.message.bytes"),
+    maxMessageBytes: number("max.message.bytes"),
+    messageTimestampAfterMaxMs: number("message.timestamp.after.max.ms"),
+    messageTimestampBeforeMaxMs: number("message.timestamp.before.max.ms"),
+    messageTimestampType: text("message.timestamp.type")
+      .trim() as TopicConfig["messageTimestampType"],
+    minCleanableDirtyRatio: number("min.cleanable.dirty.ratio"),
+    minCompactionLagMs: number("min.compaction.lag.ms"),
+    minInsyncReplicas: number("min.insync.replicas"),
+    preallocate: parseBoolean(text("preallocate")),
+    retentionBytes: number("retention.bytes"),
+    retentionMs: number("retention.ms"),
+    segmentBytes: number("segment.bytes"),
+    segmentIndexBytes: number("segment.index.bytes"),
+    segmentJitterMs: number("segment.jitter.ms"),
+    segmentMs: number("segment.ms"),
+    uncleanLeaderElectionEnable: parseBoolean(text("unclean.leader.election.enable")),
+  };
+}
+
+/** The text in force for one setting of a topic: its own, the broker's, or the default. */
+export function topicValue(
+  config: Config,
+  name: TopicSettingName,
+  overrides: ReadonlyMap<string, string> = NO_OVERRIDES,
+): string {
+  const own = overrides.get(name);
+  if (own !== undefined && validateTopicConfig(name, own) === null) return own;
+  for (const { name: synonym, factor } of TOPIC_SYNONYMS[name] ?? []) {
+    const value = config.values(synonym)[0]?.value;
+    if (value !== undefined) return multiplied(value, factor);
+  }
+  return TOPIC_SETTINGS[name].default;
+}
+
+/** Hours and minutes as milliseconds; what is below zero means "no bound", which is −1. */
+function multiplied(text: string, factor: number): string {
+  if (factor === 1) return text;
+  const value = BigInt(text);
+  return String(value < 0n ? -1n : value * BigInt(factor));
+}
+
+/** What is wrong with one value of a topic, in Kafka's words; null when it is fine. */
+export function validateTopicConfig(name: string, value: string): string | null {
+  const setting = findSetting("topic", name);
+  return setting === null
+    ? `Unknown topic config name: ${name}`
+    : settingProblem(name, setting, value);
+}
+
+/**
+ * What is wrong with all values of a topic together, in Kafka's words; null when they are fine. For
+ * INVALID_CONFIG of CreateTopics and AlterConfigs: `overrides` is what the topic would have afterwards.
+ */
+export function validateTopicConfigs(
+  config: Config,
+  overrides: ReadonlyMap<string, string>,
+): string | null {
+  for (const [name, value] of overrides) {
+    const problem = validateTopicConfig(name, value);
+    if (problem !== null) return problem;
+  }
+  const { minCompactionLagMs, maxCompactionLagMs } = effectiveTopicConfig(config, overrides);
+  if (minCompactionLagMs > maxCompactionLagMs) {
+    return "conflict topic config setting min.compaction.lag.ms " +
+      `(${minCompactionLagMs}) > max.compaction.lag.ms (${maxCompactionLagMs})`;
+  }
+  if (parseBoolean(topicValue(config, "remote.storage.enable", overrides))) {
+    return "Tiered Storage functionality is disabled in the broker. " +
+      "Topic cannot be configured with remote log storage.";
+  }
+  return null;
+}
+
+/** What is wrong with one value of a group, in Kafka's words; null when it is fine. */
+export function validateGroupConfig(name: string, value: string): string | null {
+  const setting = findSetting("group", name);
+  return setting === null
+    ? `Unknown group config name: ${name}`
+    : settingProblem(name, setting, value);
+}
