@@ -1,0 +1,295 @@
+/**
+ * One connection to one broker: requests go out as they come, answers are matched in order.
+ *
+ *     request() ──→ [out queue] ──→ socket ──→ broker
+ *        ↑ promise                                │
+ *        └── [waiting, by correlation id] ←── frames
+ *
+ * Invariants: the broker answers in order, so the head of `waiting` is the request that a frame answers;
+ * whatever ends the connection rejects all that wait, with a NetworkError. Callers bound what is in flight.
+ */
+
+import { ApiKey, apiName } from "../../protocol/api_keys.ts";
+import { Reader, WireError, Writer } from "../../protocol/bytes.ts";
+import { codec } from "../../protocol/compile.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { FrameSplitter } from "../../protocol/frame.ts";
+import { decodeResponseHeader, encodeRequestHeader } from "../../protocol/headers.ts";
+import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
+import { apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
+import type { Clock, Timer } from "../../storage/platform.ts";
+import {
+  type Connection,
+  type ConnectionHandlers,
+  type Endpoint,
+  type Network,
+  NetworkError,
+} from "../network.ts";
+import { type Call, Calls } from "./calls.ts";
+
+/** No answer that the client asks for is larger. */
+const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
+const SOFTWARE_NAME = "weir";
+
+interface Waiting {
+  readonly apiKey: number;
+  readonly apiVersion: number;
+  readonly correlationId: number;
+  readonly answered: (reader: Reader) => void;
+  readonly failed: (error: Error) => void;
+  readonly timer: Timer;
+}
+
+/** What a connection needs. */
+export interface BrokerConnectionOptions {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly endpoint: Endpoint;
+  readonly clientId: string;
+  /** How long a request may take; the connection is given up after it. */
+  readonly requestTimeoutMs: number;
+  readonly softwareVersion: string;
+}
+
+/** A connection whose broker has said which versions it serves. */
+export class BrokerConnection {
+  readonly endpoint: Endpoint;
+  readonly #options: BrokerConnectionOptions;
+  readonly #splitter = new FrameSplitter({ maxFrameBytes: MAX_ANSWER_BYTES });
+  readonly #waiting: Waiting[] = [];
+  readonly #versions = new Map<number, { readonly lowest: number; readonly highest: number }>();
+  #connection: Connection | null = null;
+  #outgoing: Uint8Array[] = [];
+  #nextCorrelationId = 0;
+  #failure: NetworkError | null = null;
+
+  private constructor(options: BrokerConnectionOptions) {
+    this.#options = options;
+    this.endpoint = options.endpoint;
+  }
+
+  /** Connects and asks for the versions. Errors: rejects with NetworkError. */
+  static async open(options: BrokerConnectionOptions): Promise<BrokerConnection> {
+    const self = new BrokerConnection(options);
+    self.#connection = await options.network.connect(options.endpoint, () => self.#handlers());
+    await self.#negotiate();
+    return self;
+  }
+
+  /** False once the connection has ended; requests are refused from then on. */
+  get isOpen(): boolean {
+    return this.#failure === null;
+  }
+
+  /** Bytes of requests that the operating system has not taken yet. */
+  get unsentBytes(): number {
+    return this.#outgoing.reduce((sum, chunk) => sum + chunk.length, 0);
+  }
+
+  /**
+   * The version at which a call is made here: the highest that both sides know.
+   * Errors: NetworkError when there is none.
+   */
+  version(call: Call<Message, Message>): number {
+    const served = this.#versions.get(call.key);
+    const highest = Math.min(call.highest, served?.highest ?? -1);
+    if (served === undefined || highest < Math.max(call.lowest, served.lowest)) {
+      throw new NetworkError(
+        `Cannot call ${apiName(call.key)} of ${this.#name}: it serves ` +
+          `${served === undefined ? "no version" : `versions ${served.lowest} to ${served.highest}`}, ` +
+          `this client knows ${call.lowest} to ${call.highest}`,
+        "UNSUPPORTED_VERSION",
+      );
+    }
+    return highest;
+  }
+
+  /** True when the broker serves the call at a version that this client knows. */
+  serves(call: Call<Message, Message>): boolean {
+    const served = this.#versions.get(call.key);
+    return served !== undefined && served.lowest <= call.highest && served.highest >= call.lowest;
+  }
+
+  /** Every API key with the versions that the broker serves. */
+  get servedVersions(): ReadonlyMap<number, { readonly lowest: number; readonly highest: number }> {
+    return this.#versions;
+  }
+
+  /** Sends a request. Resolves with its answer. Errors: rejects with NetworkError or WireError. */
+  request<Q extends Message, A extends Message>(
+    call: Call<Q, A>,
+    body: Encodable<Q>,
+    timeoutMs = this.#options.requestTimeoutMs,
+  ): Promise<Decoded<A>> {
+    const version = this.version(call);
+    return this.#send(call.key, version, call.request, body, timeoutMs, (reader) => {
+      return codec(call.response, version).decode(reader);
+    });
+  }
+
+  /** Sends a request that the broker does not answer (Produce with acks=0). Errors: NetworkError. */
+  requestWithoutAnswer<Q extends Message>(call: Call<Q, Message>, body: Encodable<Q>): void {
+    this.#refuseWhenClosed();
+    this.#write(this.#encode(call.key, this.version(call), call.request, body));
+    this.#nextCorrelationId++;
+  }
+
+  /** Ends the connection; what waits is rejected. */
+  close(): void {
+    this.#fail(new NetworkError(`Connection to ${this.#name} was closed`, ""));
+  }
+
+  get #name(): string {
+    return `${this.endpoint.host}:${this.endpoint.port}`;
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#failure !== null) {
+      throw new NetworkError(this.#failure.message, this.#failure.code, { cause: this.#failure });
+    }
+  }
+
+  #send<Q extends Message, T>(
+    apiKey: number,
+    apiVersion: number,
+    request: Q,
+    body: Encodable<Q>,
+    timeoutMs: number,
+    decode: (reader: Reader) => T,
+  ): Promise<T> {
+    this.#refuseWhenClosed();
+    const chunks = this.#encode(apiKey, apiVersion, request, body);
+    const correlationId = this.#nextCorrelationId++;
+    return new Promise<T>((resolve, reject) => {
+      const timer = this.#options.clock.timer(timeoutMs, () => {
+        this.#fail(
+          new NetworkError(
+            `No answer from ${this.#name} to ${apiName(apiKey)} within ${timeoutMs} ms`,
+            "ETIMEDOUT",
+          ),
+        );
+      });
+      this.#waiting.push({
+        apiKey,
+        apiVersion,
+        correlationId,
+        answered: (reader) => resolve(decode(reader)),
+        failed: reject,
+        timer,
+      });
+      this.#write(chunks);
+    });
+  }
+
+  #encode<Q extends Message>(
+    apiKey: number,
+    apiVersion: number,
+    request: Q,
+    body: Encodable<Q>,
+  ): Uint8Array[] {
+    const writer = new Writer();
+    encodeRequestHeader(writer, {
+      apiKey,
+      apiVersion,
+      correlationId: this.#nextCorrelationId,
+      clientId: this.#options.clientId,
+    });
+    codec(request, apiVersion).encode(writer, body);
+    const length = new Writer(4);
+    length.int32(writer.length);
+    return [length.finish(), ...writer.chunks()];
+  }
+
+  #write(chunks: readonly Uint8Array[]): void {
+    for (const chunk of chunks) this.#outgoing.push(chunk);
+    this.#flush();
+  }
+
+  #flush(): void {
+    const connection = this.#connection;
+    if (connection === null) return;
+    while (this.#outgoing.length > 0) {
+      const chunk = this.#outgoing[0]!;
+      const taken = connection.write(chunk);
+      if (taken < chunk.length) {
+        this.#outgoing[0] = chunk.subarray(taken);
+        return;
+      }
+      this.#outgoing.shift();
+    }
+  }
+
+  #handlers(): ConnectionHandlers {
+    return {
+      onData: (bytes) => this.#receive(bytes),
+      onDrain: () => this.#flush(),
+      onClose: (reason) => {
+        this.#connection = null;
+        const why = reason ?? "the other side closed it";
+        this.#fail(new NetworkError(`Connection to ${this.#name} was lost: ${why}`, "ECONNRESET"));
+      },
+    };
+  }
+
+  #receive(bytes: Uint8Array): void {
+    try {
+      for (const frame of this.#splitter.push(bytes)) this.#answer(new Reader(frame));
+    } catch (cause) {
+      if (!(cause instanceof WireError)) throw cause;
+      const text = `Connection to ${this.#name} was given up: ${cause.message}`;
+      this.#fail(new NetworkError(text, "EPROTO", { cause }));
+    }
+  }
+
+  #answer(reader: Reader): void {
+    const waiting = this.#waiting.shift();
+    if (waiting === undefined) throw new WireError("Cannot take answer: no request waits for one");
+    waiting.timer.cancel();
+    try {
+      decodeResponseHeader(reader, waiting);
+      waiting.answered(reader);
+    } catch (error) {
+      waiting.failed(error as Error);
+      throw error;
+    }
+  }
+
+  #fail(error: NetworkError): void {
+    if (this.#failure !== null) return;
+    this.#failure = error;
+    this.#outgoing = [];
+    const connection = this.#connection;
+    this.#connection = null;
+    for (const waiting of this.#waiting.splice(0)) {
+      waiting.timer.cancel();
+      waiting.failed(error);
+    }
+    connection?.close();
+  }
+
+  /** An ApiVersions that the broker does not know is answered at version 0 with those that it knows. */
+  async #negotiate(): Promise<void> {
+    const { request, highest } = Calls.apiVersions;
+    const body = {
+      clientSoftwareName: SOFTWARE_NAME,
+      clientSoftwareVersion: this.#options.softwareVersion,
+    };
+    const timeoutMs = this.#options.requestTimeoutMs;
+    const answer = await this.#send(
+      ApiKey.ApiVersions,
+      highest,
+      request,
+      body,
+      timeoutMs,
+      (reader) => {
+        const start = reader.position;
+        const unsupported = reader.int16() === ErrorCode.UNSUPPORTED_VERSION;
+        reader.position = start;
+        return codec(apiVersionsResponse, unsupported ? 0 : highest).decode(reader);
+      },
+    );
+    for (const { apiKey, minVersion, maxVersion } of answer.apiKeys) {
+      this.#versions.set(apiKey, { lowest: minVersion, highest: maxVersion });
+    }
+  }
+}

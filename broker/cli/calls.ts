@@ -1,0 +1,124 @@
+/**
+ * The requests that the client makes, and the versions at which it can make them.
+ *
+ * Produce, Fetch, OffsetCommit and OffsetFetch stop below the version that names topics by id: the client
+ * addresses topics by name throughout.
+ */
+
+import { ApiKey } from "../../protocol/api_keys.ts";
+import { versionsOf } from "../../protocol/compile.ts";
+import type { Message } from "../../protocol/schema.ts";
+import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
+import {
+  createPartitionsRequest,
+  createPartitionsResponse,
+} from "../../protocol/schemas/create_partitions.ts";
+import { createTopicsRequest, createTopicsResponse } from "../../protocol/schemas/create_topics.ts";
+import { deleteGroupsRequest, deleteGroupsResponse } from "../../protocol/schemas/delete_groups.ts";
+import { deleteTopicsRequest, deleteTopicsResponse } from "../../protocol/schemas/delete_topics.ts";
+import {
+  describeClusterRequest,
+  describeClusterResponse,
+} from "../../protocol/schemas/describe_cluster.ts";
+import {
+  describeConfigsRequest,
+  describeConfigsResponse,
+} from "../../protocol/schemas/describe_configs.ts";
+import {
+  describeGroupsRequest,
+  describeGroupsResponse,
+} from "../../protocol/schemas/describe_groups.ts";
+import { fetchRequest, fetchResponse } from "../../protocol/schemas/fetch.ts";
+import {
+  findCoordinatorRequest,
+  findCoordinatorResponse,
+} from "../../protocol/schemas/find_coordinator.ts";
+import { heartbeatRequest, heartbeatResponse } from "../../protocol/schemas/heartbeat.ts";
+import {
+  incrementalAlterConfigsRequest,
+  incrementalAlterConfigsResponse,
+} from "../../protocol/schemas/incremental_alter_configs.ts";
+import {
+  initProducerIdRequest,
+  initProducerIdResponse,
+} from "../../protocol/schemas/init_producer_id.ts";
+import { joinGroupRequest, joinGroupResponse } from "../../protocol/schemas/join_group.ts";
+import { leaveGroupRequest, leaveGroupResponse } from "../../protocol/schemas/leave_group.ts";
+import { listGroupsRequest, listGroupsResponse } from "../../protocol/schemas/list_groups.ts";
+import { listOffsetsRequest, listOffsetsResponse } from "../../protocol/schemas/list_offsets.ts";
+import { metadataRequest, metadataResponse } from "../../protocol/schemas/metadata.ts";
+import { offsetCommitRequest, offsetCommitResponse } from "../../protocol/schemas/offset_commit.ts";
+import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
+import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
+import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
+
+/** One kind of request with its answer. */
+export interface Call<Q extends Message, A extends Message> {
+  readonly key: number;
+  readonly request: Q;
+  readonly response: A;
+  readonly lowest: number;
+  readonly highest: number;
+}
+
+function call<Q extends Message, A extends Message>(
+  key: number,
+  request: Q,
+  response: A,
+  range: { readonly lowest?: number; readonly highest?: number } = {},
+): Call<Q, A> {
+  const valid = versionsOf(request.versions);
+  return {
+    key,
+    request,
+    response,
+    lowest: range.lowest ?? valid.lowest,
+    highest: range.highest ?? valid.highest,
+  };
+}
+
+/** Every call of the client. */
+export const Calls = {
+  apiVersions: call(ApiKey.ApiVersions, apiVersionsRequest, apiVersionsResponse, { highest: 3 }),
+  createPartitions: call(
+    ApiKey.CreatePartitions,
+    createPartitionsRequest,
+    createPartitionsResponse,
+  ),
+  createTopics: call(ApiKey.CreateTopics, createTopicsRequest, createTopicsResponse),
+  deleteGroups: call(ApiKey.DeleteGroups, deleteGroupsRequest, deleteGroupsResponse),
+  deleteTopics: call(ApiKey.DeleteTopics, deleteTopicsRequest, deleteTopicsResponse, {
+    highest: 5,
+  }),
+  describeCluster: call(ApiKey.DescribeCluster, describeClusterRequest, describeClusterResponse),
+  describeConfigs: call(ApiKey.DescribeConfigs, describeConfigsRequest, describeConfigsResponse),
+  describeGroups: call(ApiKey.DescribeGroups, describeGroupsRequest, describeGroupsResponse),
+  fetch: call(ApiKey.Fetch, fetchRequest, fetchResponse, { highest: 12 }),
+  findCoordinator: call(ApiKey.FindCoordinator, findCoordinatorRequest, findCoordinatorResponse, {
+    lowest: 4,
+    highest: 5,
+  }),
+  heartbeat: call(ApiKey.Heartbeat, heartbeatRequest, heartbeatResponse),
+  incrementalAlterConfigs: call(
+    ApiKey.IncrementalAlterConfigs,
+    incrementalAlterConfigsRequest,
+    incrementalAlterConfigsResponse,
+  ),
+  initProducerId: call(ApiKey.InitProducerId, initProducerIdRequest, initProducerIdResponse, {
+    highest: 5,
+  }),
+  joinGroup: call(ApiKey.JoinGroup, joinGroupRequest, joinGroupResponse, { lowest: 5 }),
+  leaveGroup: call(ApiKey.LeaveGroup, leaveGroupRequest, leaveGroupResponse, { lowest: 3 }),
+  listGroups: call(ApiKey.ListGroups, listGroupsRequest, listGroupsResponse, { lowest: 4 }),
+  listOffsets: call(ApiKey.ListOffsets, listOffsetsRequest, listOffsetsResponse, { lowest: 2 }),
+  metadata: call(ApiKey.Metadata, metadataRequest, metadataResponse, { lowest: 4 }),
+  offsetCommit: call(ApiKey.OffsetCommit, offsetCommitRequest, offsetCommitResponse, {
+    highest: 9,
+  }),
+  offsetFetch: call(ApiKey.OffsetFetch, offsetFetchRequest, offsetFetchResponse, {
+    lowest: 8,
+    highest: 9,
+  }),
+  produce: call(ApiKey.Produce, produceRequest, produceResponse, { highest: 12 }),
+  syncGroup: call(ApiKey.SyncGroup, syncGroupRequest, syncGroupResponse, { lowest: 3 }),
+} as const;

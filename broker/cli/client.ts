@@ -1,0 +1,286 @@
+/**
+ * A Kafka client for the commands: bootstrap, metadata, connections by broker, retries.
+ *
+ * It speaks the protocol like any client, so the commands work against Apache Kafka too. Everything is
+ * asked by topic name. Errors that may pass (a leader that moves, a coordinator that loads, a broker that
+ * restarts) are tried again until a deadline; the rest end the command.
+ */
+
+import { ErrorCode, errorMessage, errorName, isRetriable } from "../../protocol/errors.ts";
+import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
+import type { MetadataResponse } from "../../protocol/schemas/metadata.ts";
+import { ZERO_UUID } from "../../protocol/types.ts";
+import type { Clock, Random } from "../../storage/platform.ts";
+import { type Endpoint, type Network, NetworkError } from "../network.ts";
+import { BrokerConnection } from "./broker_connection.ts";
+import { type Call, Calls } from "./calls.ts";
+import { CliError } from "./io.ts";
+
+const FIRST_BACKOFF_MS = 50;
+const MAX_BACKOFF_MS = 1000;
+const DEFAULT_PORT = 9092;
+
+/** A broker answered with an error code. */
+export class KafkaError extends Error {
+  override name = "KafkaError";
+  readonly code: ErrorCode;
+
+  /** `text` is the broker's own sentence, where it gave one. */
+  constructor(code: number, text?: string | null) {
+    super(`${text || errorMessage(code as ErrorCode)} (${errorName(code as ErrorCode)})`);
+    this.code = code as ErrorCode;
+  }
+}
+
+/** Errors: KafkaError unless `code` is NONE. */
+export function throwOnError(code: number, text?: string | null): void {
+  if (code !== ErrorCode.NONE) throw new KafkaError(code, text);
+}
+
+/** True when the same request may succeed a little later. */
+export function isPassing(error: unknown): boolean {
+  if (error instanceof KafkaError) return isRetriable(error.code);
+  return error instanceof NetworkError && error.code !== "UNSUPPORTED_VERSION";
+}
+
+/** What a client needs. */
+export interface ClientOptions {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly bootstrap: readonly Endpoint[];
+  readonly clientId: string;
+  readonly softwareVersion: string;
+  /** How long one request may take. */
+  readonly requestTimeoutMs: number;
+  /** How long passing errors are tried again. */
+  readonly retryTimeoutMs: number;
+  readonly interrupted: AbortSignal;
+}
+
+/** A partition with the broker that leads it; −1 for none. */
+export interface PartitionLeader {
+  readonly partition: number;
+  readonly leaderId: number;
+}
+
+/**
+ * Reads `host:port,host:port`; IPv6 hosts in brackets, the port 9092 when left out.
+ * Errors: CliError.
+ */
+export function parseEndpoints(text: string): Endpoint[] {
+  return text.split(",").map((part) => {
+    const match = /^\s*(?:\[([^\]]+)\]|([^:\s]+))(?::(\d{1,5}))?\s*$/.exec(part);
+    const port = match?.[3] === undefined ? DEFAULT_PORT : Number(match[3]);
+    if (match === null || port < 1 || port > 65_535) {
+      throw new CliError(`Cannot read bootstrap server: "${part}" is not host:port`);
+    }
+    return { host: (match[1] ?? match[2])!, port };
+  });
+}
+
+/** Connections to a cluster. Close it when done. */
+export class KafkaClient {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly interrupted: AbortSignal;
+  readonly retryTimeoutMs: number;
+  readonly #options: ClientOptions;
+  readonly #connections = new Map<string, Promise<BrokerConnection>>();
+  /** Addresses of the brokers by node id, from the last metadata. */
+  readonly #brokers = new Map<number, Endpoint>();
+  readonly #coordinators = new Map<string, number>();
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.clock = options.clock;
+    this.random = options.random;
+    this.interrupted = options.interrupted;
+    this.retryTimeoutMs = options.retryTimeoutMs;
+  }
+
+  /** Ends every connection. */
+  async close(): Promise<void> {
+    const opening = [...this.#connections.values()];
+    this.#connections.clear();
+    for (const result of await Promise.allSettled(opening)) {
+      if (result.status === "fulfilled") result.value.close();
+    }
+  }
+
+  /**
+   * Any broker that answers: one that is connected, else the bootstrap addresses and the known brokers in turn.
+   * Errors: rejects with NetworkError when none does.
+   */
+  async any(): Promise<BrokerConnection> {
+    for (const opening of this.#connections.values()) {
+      const connection = await opening.catch(() => null);
+      if (connection?.isOpen) return connection;
+    }
+    let last: unknown;
+    for (const endpoint of [...this.#options.bootstrap, ...this.#brokers.values()]) {
+      try {
+        return await this.#connect(endpoint);
+      } catch (error) {
+        if (!(error instanceof NetworkError)) throw error;
+        last = error;
+      }
+    }
+    const addresses = this.#options.bootstrap.map(({ host, port }) => `${host}:${port}`).join(", ");
+    const cause = last as NetworkError;
+    throw new NetworkError(
+      `no broker answers at ${addresses} (${cause.message}); is it running, ` +
+        "and is --bootstrap-server right?",
+      cause.code,
+      { cause },
+    );
+  }
+
+  /** The broker with that node id. Errors: rejects with KafkaError or NetworkError. */
+  async broker(nodeId: number): Promise<BrokerConnection> {
+    if (nodeId < 0) throw new KafkaError(ErrorCode.LEADER_NOT_AVAILABLE);
+    if (!this.#brokers.has(nodeId)) await this.metadata([]);
+    const endpoint = this.#brokers.get(nodeId);
+    if (endpoint === undefined) throw new KafkaError(ErrorCode.BROKER_NOT_AVAILABLE);
+    return await this.#connect(endpoint);
+  }
+
+  #connect(endpoint: Endpoint): Promise<BrokerConnection> {
+    const key = `${endpoint.host}:${endpoint.port}`;
+    const known = this.#connections.get(key);
+    if (known !== undefined) return this.#reopenWhenClosed(key, known, endpoint);
+    const opening = BrokerConnection.open({ ...this.#options, endpoint });
+    this.#connections.set(key, opening);
+    opening.catch(() => {
+      if (this.#connections.get(key) === opening) this.#connections.delete(key);
+    });
+    return opening;
+  }
+
+  async #reopenWhenClosed(
+    key: string,
+    known: Promise<BrokerConnection>,
+    endpoint: Endpoint,
+  ): Promise<BrokerConnection> {
+    const connection = await known;
+    if (connection.isOpen) return connection;
+    if (this.#connections.get(key) === known) this.#connections.delete(key);
+    return await this.#connect(endpoint);
+  }
+
+  /**
+   * Runs `attempt` until it succeeds, as long as it fails with what may pass.
+   * Errors: rejects with the last error after `timeoutMs`, at once with one that does not pass, and when interrupted.
+   */
+  async retry<T>(attempt: () => Promise<T>, timeoutMs = this.retryTimeoutMs): Promise<T> {
+    const deadline = this.clock.monotonicMs() + timeoutMs;
+    for (let backoffMs = FIRST_BACKOFF_MS;; backoffMs = Math.min(2 * backoffMs, MAX_BACKOFF_MS)) {
+      try {
+        return await attempt();
+      } catch (error) {
+        const expired = this.clock.monotonicMs() + backoffMs > deadline;
+        if (expired || !isPassing(error) || this.interrupted.aborted) throw error;
+      }
+      await this.clock.sleep(this.jitter(backoffMs), this.interrupted);
+    }
+  }
+
+  /** A time around `delayMs`, so that many clients do not come back at once. */
+  jitter(delayMs: number): number {
+    return delayMs * (0.8 + (this.random.uint32() / 2 ** 32) * 0.4);
+  }
+
+  /** Asks any broker, with retries. */
+  async ask<Q extends Message, A extends Message>(
+    call: Call<Q, A>,
+    body: Encodable<Q>,
+  ): Promise<Decoded<A>> {
+    return await this.retry(async () => await (await this.any()).request(call, body));
+  }
+
+  /** Metadata of the topics named; of all when `topics` is null, of the brokers alone when it is empty. */
+  async metadata(
+    topics: readonly string[] | null,
+    { autoCreate = false }: { readonly autoCreate?: boolean } = {},
+  ): Promise<MetadataResponse> {
+    const connection = await this.any();
+    const answer = await connection.request(Calls.metadata, {
+      topics: topics?.map((name) => ({ name, topicId: ZERO_UUID })) ?? null,
+      allowAutoTopicCreation: autoCreate,
+      includeClusterAuthorizedOperations: false,
+      includeTopicAuthorizedOperations: false,
+    });
+    this.#brokers.clear();
+    for (const { nodeId, host, port } of answer.brokers) this.#brokers.set(nodeId, { host, port });
+    return answer;
+  }
+
+  /**
+   * The partitions of a topic with their leaders, by partition number; waits for leaders.
+   * Errors: rejects with KafkaError (UNKNOWN_TOPIC_OR_PARTITION at once, unless `autoCreate`).
+   */
+  async leaders(
+    topic: string,
+    { autoCreate = false }: { readonly autoCreate?: boolean } = {},
+  ): Promise<PartitionLeader[]> {
+    return await this.retry(async () => {
+      const { topics } = await this.metadata([topic], { autoCreate });
+      const found = topics.find(({ name }) => name === topic);
+      const code = found?.errorCode ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+      if (code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && !autoCreate) throw unknownTopic(topic);
+      throwOnError(code);
+      return found!.partitions
+        .map(({ partitionIndex, leaderId }) => ({ partition: partitionIndex, leaderId }))
+        .sort((a, b) => a.partition - b.partition);
+    });
+  }
+
+  /** The broker that coordinates a group. Errors: rejects with KafkaError or NetworkError. */
+  async coordinator(groupId: string): Promise<BrokerConnection> {
+    const known = this.#coordinators.get(groupId);
+    if (known !== undefined) return await this.broker(known);
+    const answer = await (await this.any()).request(Calls.findCoordinator, {
+      key: "",
+      keyType: 0,
+      coordinatorKeys: [groupId],
+    });
+    const found = answer.coordinators[0];
+    if (found === undefined) throw new KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+    throwOnError(found.errorCode, found.errorMessage);
+    this.#brokers.set(found.nodeId, { host: found.host, port: found.port });
+    this.#coordinators.set(groupId, found.nodeId);
+    return await this.broker(found.nodeId);
+  }
+
+  /**
+   * Asks the coordinator of a group, with retries; looks it up anew when it has moved.
+   * `codeOf` picks the error code out of the answer.
+   */
+  async askCoordinator<Q extends Message, A extends Message>(
+    groupId: string,
+    call: Call<Q, A>,
+    body: Encodable<Q>,
+    codeOf: (answer: Decoded<A>) => number,
+    timeoutMs?: number,
+  ): Promise<Decoded<A>> {
+    return await this.retry(async () => {
+      try {
+        const connection = await this.coordinator(groupId);
+        const answer = await connection.request(call, body, timeoutMs);
+        const code = codeOf(answer);
+        if (isRetriable(code as ErrorCode)) throw new KafkaError(code);
+        return answer;
+      } catch (error) {
+        this.#coordinators.delete(groupId);
+        throw error;
+      }
+    });
+  }
+}
+
+function unknownTopic(topic: string): CliError {
+  return new CliError(
+    `topic ${topic} does not exist; "weir topic list" shows those that do, ` +
+      `"weir topic create ${topic}" makes it`,
+  );
+}

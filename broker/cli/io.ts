@@ -1,0 +1,48 @@
+/**
+ * What a command may touch: streams, environment, signals, time, chance, network and disk. Interfaces only.
+ *
+ * Commands get one `CliIo` and nothing else, so that tests run them in memory. `io_bun.ts` is the process's.
+ */
+
+import type { Clock, Disk, Random } from "../../storage/platform.ts";
+import type { Network } from "../network.ts";
+
+/** The surroundings of a command. */
+export interface CliIo {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Standard input, chunk by chunk; read only as fast as it is iterated. */
+  readonly stdin: AsyncIterable<Uint8Array>;
+  readonly stdinIsTerminal: boolean;
+  readonly stdoutIsTerminal: boolean;
+  readonly stderrIsTerminal: boolean;
+  /** Width of the terminal in characters. */
+  readonly columns: number;
+  /**
+   * Writes to standard output. Resolves when more may be written. Errors: rejects with a `ClosedPipeError`
+   * when nobody reads any more.
+   */
+  write(output: Uint8Array | string): Promise<void>;
+  /** Writes to standard error. */
+  writeError(text: string): void;
+  /** Aborted when the user asks the command to stop (SIGINT, SIGTERM). */
+  readonly interrupted: AbortSignal;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly network: Network;
+  readonly disk: Disk;
+}
+
+/** The reader of our standard output has gone, as `head` does; the command ends quietly. */
+export class ClosedPipeError extends Error {
+  override name = "ClosedPipeError";
+}
+
+/** A command could not do what was asked. The message is for people; the process exits with 1. */
+export class CliError extends Error {
+  override name = "CliError";
+}
+
+/** The command line itself is wrong; the process exits with 2. */
+export class UsageError extends Error {
+  override name = "UsageError";
+}
