@@ -60,7 +60,7 @@ export interface NewConfig {
 export interface CreatedTopic {
   readonly error: typeof ErrorCode.NONE;
   readonly name: string;
-  /** The zero id with validateOnly. */
+  /** With validateOnly an id that no topic will have. */
   readonly topicId: Uuid;
   readonly partitionCount: number;
   readonly replicationFactor: number;

@@ -1,0 +1,219 @@
+/**
+ * Metadata (key 3), versions 0–13: brokers, and topics with their partitions and leaders.
+ *
+ * - v1: null topics are all topics, an empty list is none (v0: an empty list is all); rack, controller,
+ *   internal flag. v2: cluster id. v3: throttle time.
+ * - v4: `allowAutoTopicCreation`. v5: offline replicas (KIP-112). v7: leader epochs (KIP-320).
+ * - v8: authorized operations (KIP-430), of the cluster up to v10 (then in DescribeCluster, KIP-700).
+ * - v9: flexible. v10: topic ids in the answer; v12: in the request (KIP-516). v13: an error for all.
+ *
+ * A topic that is made on first use is in the answer that made it; Kafka answers
+ * UNKNOWN_TOPIC_OR_PARTITION once and lets the client ask again.
+ *
+ * Gaps: none known.
+ */
+
+import { ApiKey } from "../../protocol/api_keys.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import type { Encodable } from "../../protocol/schema.ts";
+import {
+  type MetadataRequest,
+  metadataRequest,
+  metadataResponse,
+} from "../../protocol/schemas/metadata.ts";
+import { type Uuid, ZERO_UUID } from "../../protocol/types.ts";
+import type { Config } from "../config/config.ts";
+import {
+  controllerFor,
+  type ReachableBroker,
+  reachableBrokers,
+  viewPartition,
+} from "../controller/cluster_view.ts";
+import type { Controller } from "../controller/controller.ts";
+import {
+  GROUP_METADATA_TOPIC,
+  groupMetadataTopic,
+  isInternalTopic,
+} from "../controller/internal_topics.ts";
+import type { MetadataImage, TopicImage } from "../controller/metadata_image.ts";
+import { invalidTopicName, type NewTopic } from "../controller/topic_changes.ts";
+import { allOperations, OPERATIONS_NOT_ASKED } from "../security/authorized_operations.ts";
+import { type Api, defineApi, type RequestContext } from "./api.ts";
+
+type Answer = Encodable<typeof metadataResponse>;
+type TopicAnswer = Answer["topics"][number];
+
+/** The first version that may name topics by id. */
+const TOPIC_ID_VERSION = 12;
+/** Versions that carry the authorized operations of the cluster. */
+const CLUSTER_OPERATIONS_VERSIONS = { lowest: 8, highest: 10 };
+
+interface Subsystems {
+  readonly controller: Controller;
+  readonly config: Config;
+  readonly nodeId: number;
+}
+
+/** Answers Metadata. */
+export function metadataApi({ controller, config, nodeId }: Subsystems): Api {
+  return defineApi({
+    key: ApiKey.Metadata,
+    request: metadataRequest,
+    response: metadataResponse,
+    versions: { lowest: 0, highest: 13 },
+    handle(request, context) {
+      const image = controller.image();
+      const refused = refuseRequest(request, context.apiVersion);
+      if (refused !== null) return answer(request, context, image, refused);
+      const missing = missingTopics(request, image);
+      if (missing.length === 0 || !maysCreate(request)) {
+        return answer(request, context, image, topicsOf(request, context, image));
+      }
+      return createAndAnswer(request, context, missing);
+    },
+  });
+
+  function maysCreate(request: MetadataRequest): boolean {
+    return request.allowAutoTopicCreation && config.boolean("auto.create.topics.enable");
+  }
+
+  async function createAndAnswer(
+    request: MetadataRequest,
+    context: RequestContext,
+    missing: readonly string[],
+  ): Promise<Answer> {
+    const created = await controller.createTopics(missing.map(newTopic));
+    // Made by somebody else meanwhile, or refused: what the image says now is the answer.
+    const errors = new Map<string, ErrorCode>();
+    for (const { name, error } of created) {
+      if (error === ErrorCode.INVALID_TOPIC_EXCEPTION) errors.set(name, error);
+    }
+    const image = controller.image();
+    return answer(request, context, image, topicsOf(request, context, image, errors));
+  }
+
+  function newTopic(name: string): NewTopic {
+    if (name === GROUP_METADATA_TOPIC) return groupMetadataTopic(config);
+    return { name, partitionCount: -1, replicationFactor: -1, assignments: [], configs: [] };
+  }
+
+  function answer(
+    request: MetadataRequest,
+    context: RequestContext,
+    image: MetadataImage,
+    topics: readonly TopicAnswer[],
+  ): Answer {
+    const brokers = reachableBrokers(image, { nodeId, ...context.connection });
+    const { lowest, highest } = CLUSTER_OPERATIONS_VERSIONS;
+    const carriesOperations = context.apiVersion >= lowest && context.apiVersion <= highest;
+    return {
+      throttleTimeMs: 0,
+      brokers: [...brokers.values()].map(({ id, host, port, rack }) => ({
+        nodeId: id,
+        host,
+        port,
+        rack,
+      })),
+      clusterId: image.clusterId,
+      controllerId: controllerFor(controller.controllerId, brokers),
+      topics,
+      clusterAuthorizedOperations: carriesOperations && request.includeClusterAuthorizedOperations
+        ? allOperations.cluster
+        : OPERATIONS_NOT_ASKED,
+      errorCode: ErrorCode.NONE,
+    };
+  }
+
+  function topicsOf(
+    request: MetadataRequest,
+    context: RequestContext,
+    image: MetadataImage,
+    errors: ReadonlyMap<string, ErrorCode> = new Map(),
+  ): TopicAnswer[] {
+    const brokers = reachableBrokers(image, { nodeId, ...context.connection });
+    const describe = (topic: TopicImage) => describeTopic(request, image, topic, brokers);
+    const isAll = request.topics === null ||
+      (context.apiVersion === 0 && request.topics.length === 0);
+    if (isAll) return [...image.topics()].map(describe);
+    const seen = new Set<string>();
+    const topics: TopicAnswer[] = [];
+    for (const { name, topicId } of request.topics!) {
+      const key = topicId === ZERO_UUID ? `name ${name}` : `id ${topicId}`;
+      if (seen.has(key)) continue;
+      seen.add(key);
+      if (topicId !== ZERO_UUID) {
+        const topic = image.topicById(topicId);
+        topics.push(
+          topic === undefined
+            ? failedTopic(ErrorCode.UNKNOWN_TOPIC_ID, null, topicId)
+            : describe(topic),
+        );
+        continue;
+      }
+      const topic = image.topicByName(name!);
+      topics.push(
+        topic === undefined
+          ? failedTopic(errors.get(name!) ?? errorForMissing(name!), name, ZERO_UUID)
+          : describe(topic),
+      );
+    }
+    return topics;
+  }
+}
+
+function describeTopic(
+  request: MetadataRequest,
+  image: MetadataImage,
+  topic: TopicImage,
+  brokers: ReadonlyMap<number, ReachableBroker>,
+): TopicAnswer {
+  return {
+    errorCode: ErrorCode.NONE,
+    name: topic.name,
+    topicId: topic.id,
+    isInternal: isInternalTopic(topic.name),
+    partitions: topic.partitions.map((partition) => viewPartition(image, partition, brokers)),
+    topicAuthorizedOperations: request.includeTopicAuthorizedOperations
+      ? allOperations.topic
+      : OPERATIONS_NOT_ASKED,
+  };
+}
+
+function failedTopic(errorCode: ErrorCode, name: string | null, topicId: Uuid): TopicAnswer {
+  return {
+    errorCode,
+    name,
+    topicId,
+    isInternal: name !== null && isInternalTopic(name),
+    partitions: [],
+  };
+}
+
+function errorForMissing(name: string): ErrorCode {
+  return invalidTopicName(name) === null
+    ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    : ErrorCode.INVALID_TOPIC_EXCEPTION;
+}
+
+/** Topics named in the request that do not exist and whose names could be a topic's. */
+function missingTopics(request: MetadataRequest, image: MetadataImage): string[] {
+  const missing = new Set<string>();
+  for (const { name, topicId } of request.topics ?? []) {
+    if (topicId !== ZERO_UUID || name === null) continue;
+    if (image.topicByName(name) === undefined && invalidTopicName(name) === null) missing.add(name);
+  }
+  return [...missing];
+}
+
+/** Versions 10 and 11 know topic ids in answers only: what names one there is answered with an error. */
+function refuseRequest(request: MetadataRequest, apiVersion: number): TopicAnswer[] | null {
+  if (apiVersion >= TOPIC_ID_VERSION || request.topics === null) return null;
+  const isRefused = request.topics.some(({ name, topicId }) =>
+    name === null || topicId !== ZERO_UUID
+  );
+  if (!isRefused) return null;
+  return request.topics.map(({ name, topicId }) =>
+    // The answer has no null names before version 12.
+    failedTopic(ErrorCode.INVALID_REQUEST, name ?? "", topicId)
+  );
+}
