@@ -5,41 +5,22 @@
  * Values beyond a safe integer (Kafka's "for ever") have become the largest safe integer.
  */
 
+import type { LogConfig } from "../../storage/log_config.ts";
 import type { Config } from "./config.ts";
 import { parseBoolean, parseList, parseNumber, settingProblem } from "./setting.ts";
 import { findSetting } from "./settings.ts";
 import { TOPIC_SETTINGS, TOPIC_SYNONYMS, type TopicSettingName } from "./topic_settings.ts";
 
 /** All that is set for one topic, in force. */
-export interface TopicConfig {
-  readonly cleanupPolicy: readonly ("delete" | "compact")[];
-  readonly compressionType: "producer" | "uncompressed" | "gzip" | "snappy" | "lz4" | "zstd";
+export interface TopicConfig extends LogConfig {
   readonly compressionGzipLevel: number;
   readonly compressionLz4Level: number;
   readonly compressionZstdLevel: number;
-  readonly deleteRetentionMs: number;
-  readonly fileDeleteDelayMs: number;
-  readonly flushMessages: number;
-  readonly flushMs: number;
   /** True when the operator gave `flush.messages` or `flush.ms`: answers may then precede the sync. */
   readonly isFlushRelaxed: boolean;
-  readonly indexIntervalBytes: number;
-  readonly maxCompactionLagMs: number;
   readonly maxDecompressedMessageBytes: number;
-  readonly maxMessageBytes: number;
-  readonly messageTimestampAfterMaxMs: number;
-  readonly messageTimestampBeforeMaxMs: number;
-  readonly messageTimestampType: "CreateTime" | "LogAppendTime";
-  readonly minCleanableDirtyRatio: number;
-  readonly minCompactionLagMs: number;
   readonly minInsyncReplicas: number;
-  readonly preallocate: boolean;
-  readonly retentionBytes: number;
-  readonly retentionMs: number;
-  readonly segmentBytes: number;
-  readonly segmentIndexBytes: number;
   readonly segmentJitterMs: number;
-  readonly segmentMs: number;
   readonly uncleanLeaderElectionEnable: boolean;
 }
 

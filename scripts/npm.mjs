@@ -1,0 +1,102 @@
+/**
+ * What `npm start`, `npm test` and `npm run build` call: runs Bun with the arguments given, after
+ * installing what package-lock.json names when that has not been done yet.
+ *
+ * It is the one file that Node itself runs: plain JavaScript, nothing but Node's own modules, since on a
+ * fresh machine there is nothing else. Bun and Deno come from npm as packages of their own per platform,
+ * and are called from there: that needs no install script, which npm may be told not to run.
+ */
+
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const stampPath = join(root, "node_modules", ".weir-installed");
+
+function bunPath() {
+  const architecture = process.arch === "arm64" ? "aarch64" : process.arch;
+  const isMusl = process.platform === "linux" &&
+    !process.report?.getReport().header.glibcVersionRuntime;
+  const platform = `${process.platform === "win32" ? "windows" : process.platform}-${architecture}`;
+  const name = process.platform === "win32" ? "bun.exe" : "bun";
+  const path = join(
+    root,
+    "node_modules",
+    "@oven",
+    `bun-${platform}${isMusl ? "-musl" : ""}`,
+    "bin",
+    name,
+  );
+  return existsSync(path) ? path : null;
+}
+
+function lockHash() {
+  const lock = readFileSync(join(root, "package-lock.json"));
+  return createHash("sha256").update(lock).update(process.platform).update(process.arch).digest(
+    "hex",
+  );
+}
+
+function isInstalled() {
+  if (bunPath() === null) return false;
+  if (existsSync(stampPath)) return readFileSync(stampPath, "utf8") === lockHash();
+  // Installed by hand with `npm ci` or `npm install`: npm's own note of what is there must be as new.
+  return npmNoteMatches();
+}
+
+function npmNoteMatches() {
+  const notePath = join(root, "node_modules", ".package-lock.json");
+  if (!existsSync(notePath)) return false;
+  const wanted = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")).packages;
+  const found = JSON.parse(readFileSync(notePath, "utf8")).packages;
+  return Object.entries(wanted).every(([path, { version, optional }]) =>
+    path === "" || found[path]?.version === version || (optional && found[path] === undefined)
+  );
+}
+
+function install() {
+  process.stderr.write("Installing what package-lock.json names (npm ci) ...\n");
+  // npm gives the path of its own script to what it starts; on its own, `npm` is looked up.
+  const npm = process.env.npm_execpath;
+  const [command, before] = npm !== undefined && npm.endsWith(".js")
+    ? [process.execPath, [npm]]
+    : [process.platform === "win32" ? "npm.cmd" : "npm", []];
+  const result = spawnSync(command, [...before, "ci", "--no-audit", "--no-fund"], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  });
+  if (result.status !== 0) {
+    process.stderr.write(
+      "Cannot install: npm ci failed; its own message is above. It needs a network and Node 20 or newer.\n",
+    );
+    process.exit(result.status ?? 1);
+  }
+  writeFileSync(stampPath, lockHash());
+}
+
+if (!isInstalled()) install();
+const bun = bunPath();
+if (bun === null) {
+  process.stderr.write(
+    `Cannot find Bun for ${process.platform} ${process.arch}: npm installed no package for it; ` +
+      "weir runs on Linux and macOS, x64 and arm64, and was npm called with --omit=optional?\n",
+  );
+  process.exit(1);
+}
+
+const child = spawn(bun, process.argv.slice(2), { cwd: root, stdio: "inherit" });
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  // Ctrl-C reaches the child by the terminal; a signal sent to this process alone is handed on.
+  process.on(signal, () => {
+    if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
+  });
+}
+child.on("error", (error) => {
+  process.stderr.write(`Cannot run ${bun}: ${error.message}\n`);
+  process.exit(1);
+});
+child.on("exit", (code, signal) => process.exit(code ?? (signal === "SIGINT" ? 130 : 1)));
