@@ -1,0 +1,276 @@
+/**
+ * A network in memory, on virtual time: latency, full buffers, partial writes and chunks by seed.
+ *
+ *     write ─→ [ send buffer, bounded ] ── latency, cut into chunks ─→ [ received, kept while paused ] ─→ onData
+ *
+ * A chunk leaves the send buffer when the other side has been given it, so a side that is paused fills
+ * the buffer of the other: TCP's back-pressure. Bytes of one direction never overtake each other; the end
+ * of a connection arrives after the bytes before it, a reset (`reset`) at once.
+ *
+ * Keeps the promises of `broker/network.ts`: no callback inside a call, `onClose` once and last.
+ */
+
+import {
+  type Acceptor,
+  type Connection,
+  type ConnectionHandlers,
+  type Endpoint,
+  type Listener,
+  type Network,
+  NetworkError,
+} from "../../broker/network.ts";
+import type { Clock, Random } from "../../storage/platform.ts";
+
+/** How the network behaves. */
+export interface SimNetworkOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Delay of each chunk, from 0 up to this. */
+  readonly maxLatencyMs?: number;
+  /** Bytes that may be under way in one direction. */
+  readonly bufferBytes?: number;
+  /** Largest chunk that arrives; null: as large as it was written. Chunks are cut by chance below that. */
+  readonly maxChunkBytes?: number | null;
+  /** True: a write takes a part by chance even when all would fit. */
+  readonly partialWrites?: boolean;
+}
+
+interface OpenPort {
+  readonly host: string;
+  readonly port: number;
+  readonly accept: Acceptor;
+}
+
+const FIRST_EPHEMERAL_PORT = 40_000;
+const WILDCARDS = ["0.0.0.0", "::"];
+
+/** One machine's view of the network: `host` is its address; views made with `host()` share the wires. */
+export class SimNetwork implements Network {
+  readonly options: Required<SimNetworkOptions>;
+  readonly address: string;
+  readonly #ports: Map<number, OpenPort[]>;
+  readonly #connections: Set<SimConnection>;
+  #lastPort = FIRST_EPHEMERAL_PORT;
+
+  constructor(options: SimNetworkOptions, address = "127.0.0.1", shared?: SimNetwork) {
+    this.options = {
+      maxLatencyMs: 0,
+      bufferBytes: 64 * 1024,
+      maxChunkBytes: null,
+      partialWrites: false,
+      ...options,
+    };
+    this.address = address;
+    this.#ports = shared === undefined ? new Map() : shared.#ports;
+    this.#connections = shared === undefined ? new Set() : shared.#connections;
+  }
+
+  /** The same network as another machine sees it. */
+  host(address: string): SimNetwork {
+    return new SimNetwork(this.options, address, this);
+  }
+
+  /** Connections that are open, both ends counted. */
+  get openEnds(): number {
+    return this.#connections.size;
+  }
+
+  listen({ host, port }: Endpoint, accept: Acceptor): Listener {
+    const address = WILDCARDS.includes(host) ? host : host === "localhost" ? "127.0.0.1" : host;
+    const actual = port === 0 ? ++this.#lastPort : port;
+    const open = this.#ports.get(actual) ?? [];
+    if (open.some((other) => other.host === address)) {
+      throw new NetworkError(`Cannot listen on ${host}:${port}: the port is in use`, "EADDRINUSE");
+    }
+    const entry = { host: address, port: actual, accept };
+    this.#ports.set(actual, [...open, entry]);
+    return {
+      host,
+      port: actual,
+      close: () => {
+        const left = this.#ports.get(actual)!.filter((other) => other !== entry);
+        this.#ports.set(actual, left);
+        return Promise.resolve();
+      },
+    };
+  }
+
+  async connect({ host, port }: Endpoint, opened: Acceptor): Promise<Connection> {
+    const address = host === "localhost" ? "127.0.0.1" : host;
+    await this.options.clock.sleep(this.latencyMs());
+    const entry = this.#ports.get(port)
+      ?.find((open) => open.host === address || WILDCARDS.includes(open.host));
+    if (entry === undefined) {
+      throw new NetworkError(`Cannot connect to ${host}:${port}: ECONNREFUSED`, "ECONNREFUSED");
+    }
+    const clientPort = ++this.#lastPort;
+    const near = new SimConnection(this, this.#connections, {
+      remoteAddress: address,
+      remotePort: port,
+      localAddress: this.address,
+      localPort: clientPort,
+    });
+    const far = new SimConnection(this, this.#connections, {
+      remoteAddress: this.address,
+      remotePort: clientPort,
+      localAddress: address,
+      localPort: port,
+    });
+    near.peer = far;
+    far.peer = near;
+    far.handlers = entry.accept(far);
+    near.handlers = opened(near);
+    return near;
+  }
+
+  /** A delay by chance. */
+  latencyMs(): number {
+    const { maxLatencyMs, random } = this.options;
+    return maxLatencyMs === 0 ? 0 : random.uint32() % (maxLatencyMs + 1);
+  }
+}
+
+interface Addresses {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+}
+
+/** One end. */
+export class SimConnection implements Connection {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+  handlers: ConnectionHandlers | null = null;
+  peer: SimConnection | null = null;
+  /** Bytes that this end sent and the other has not been given. */
+  #underWayBytes = 0;
+  #lastArrivalMs = 0;
+  /** Arrived and kept back, since this end is paused. */
+  readonly #received: Uint8Array[] = [];
+  #isPaused = false;
+  #isDelivering = false;
+  #isClosed = false;
+  #hasPeerEnded = false;
+  #wantsDrain = false;
+  readonly #network: SimNetwork;
+  readonly #open: Set<SimConnection>;
+
+  constructor(network: SimNetwork, open: Set<SimConnection>, addresses: Addresses) {
+    this.#network = network;
+    this.#open = open;
+    this.remoteAddress = addresses.remoteAddress;
+    this.remotePort = addresses.remotePort;
+    this.localAddress = addresses.localAddress;
+    this.localPort = addresses.localPort;
+    open.add(this);
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  write(bytes: Uint8Array): number {
+    if (this.#isClosed || bytes.length === 0) return 0;
+    const { bufferBytes, partialWrites, random } = this.#network.options;
+    let accepted = Math.min(bytes.length, bufferBytes - this.#underWayBytes);
+    if (partialWrites && accepted > 1) accepted = 1 + random.uint32() % accepted;
+    if (accepted < bytes.length) this.#wantsDrain = true;
+    if (accepted === 0) return 0;
+    this.#underWayBytes += accepted;
+    this.#send(bytes.slice(0, accepted));
+    return accepted;
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#later(() => this.#deliver());
+  }
+
+  close(reason?: string): void {
+    if (this.#isClosed) return;
+    this.#finish(reason);
+    const peer = this.peer!;
+    this.#arrive(() => peer.#peerEnded());
+  }
+
+  /** Breaks the connection for both ends at once; what is under way is lost. */
+  reset(): void {
+    this.#finish("ECONNRESET");
+    this.peer!.#finish("ECONNRESET");
+  }
+
+  #send(bytes: Uint8Array): void {
+    const { maxChunkBytes, random } = this.#network.options;
+    const peer = this.peer!;
+    for (let at = 0; at < bytes.length;) {
+      const left = bytes.length - at;
+      const size = maxChunkBytes === null
+        ? left
+        : Math.min(left, 1 + random.uint32() % maxChunkBytes);
+      const chunk = bytes.slice(at, at + size);
+      at += size;
+      this.#arrive(() => {
+        if (peer.#isClosed) return;
+        peer.#received.push(chunk);
+        peer.#deliver();
+      });
+    }
+  }
+
+  /** Runs `effect` at the other end after the latency, in the order of the calls. */
+  #arrive(effect: () => void): void {
+    const { clock } = this.#network.options;
+    const atMs = Math.max(clock.monotonicMs() + this.#network.latencyMs(), this.#lastArrivalMs);
+    this.#lastArrivalMs = atMs;
+    clock.timer(atMs - clock.monotonicMs(), effect);
+  }
+
+  #later(effect: () => void): void {
+    this.#network.options.clock.timer(0, effect);
+  }
+
+  #deliver(): void {
+    if (this.#isDelivering) return;
+    this.#isDelivering = true;
+    while (this.#received.length > 0 && !this.#isPaused && !this.#isClosed) {
+      const chunk = this.#received.shift()!;
+      this.handlers!.onData(chunk);
+      this.peer!.#taken(chunk.length);
+    }
+    this.#isDelivering = false;
+    if (this.#hasPeerEnded && this.#received.length === 0) this.#finish(undefined);
+  }
+
+  /** The other end has been given bytes that this end sent. */
+  #taken(byteCount: number): void {
+    this.#underWayBytes -= byteCount;
+    if (!this.#wantsDrain || this.#isClosed) return;
+    this.#wantsDrain = false;
+    this.#later(() => this.#isClosed || this.handlers!.onDrain());
+  }
+
+  #peerEnded(): void {
+    this.#hasPeerEnded = true;
+    this.#deliver();
+  }
+
+  #finish(reason: string | undefined): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#received.length = 0;
+    this.#open.delete(this);
+    this.#later(() => this.handlers?.onClose(reason));
+  }
+}
