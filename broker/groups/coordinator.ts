@@ -1,0 +1,692 @@
+/**
+ * The group coordinator: finds the shard of a group, checks requests as Kafka does, and drives the groups'
+ * machines with requests and time.
+ *
+ *     group id ──hash──► partition of __consumer_offsets ──► GroupShard ──► ClassicGroup, GroupOffsets
+ *
+ * All group types share the shards, their log and the rules of loading: while a shard loads, its groups
+ * answer COORDINATOR_LOAD_IN_PROGRESS, never an empty offset; where this node does not lead,
+ * NOT_COORDINATOR. Shards follow the metadata image: one is opened when this node becomes leader of its
+ * partition, and closed when it ceases to be.
+ *
+ * Time: one queue of deadlines for all groups, one timer for its head; a second timer for the retention
+ * of offsets. Shards load one after the other, so that loading takes the memory of one.
+ */
+
+import assert from "node:assert/strict";
+import { ErrorCode, errorName } from "../../protocol/errors.ts";
+import {
+  type LeaderEpoch,
+  leaderEpoch,
+  type Offset,
+  offset,
+  timestampMs,
+  type Uuid,
+  ZERO_UUID,
+} from "../../protocol/types.ts";
+import type { Clock, Logger, Random, Timer } from "../../storage/platform.ts";
+import type { Controller } from "../controller/controller.ts";
+import { GROUP_METADATA_TOPIC } from "../controller/internal_topics.ts";
+import type {
+  MetadataChanges,
+  MetadataImage,
+  PartitionImage,
+} from "../controller/metadata_image.ts";
+import type {
+  JoinAnswer,
+  JoinRequest,
+  LeavingMember,
+  MemberClaim,
+  Now,
+  PersistedMember,
+  SyncAnswer,
+  SyncRequest,
+} from "./classic_group.ts";
+import { DeadlineQueue } from "./deadline_queue.ts";
+import type { GroupLog } from "./group_log.ts";
+import type { CommittedOffset, GroupOffsets } from "./group_offsets.ts";
+import { type GroupEntry, GroupShard, type OffsetToCommit } from "./group_shard.ts";
+import type { GroupCoordinatorSettings } from "./settings.ts";
+
+/** Groups whose deadlines are worked off before the event loop is given back. */
+const GROUPS_PER_TICK = 200;
+
+/** What the coordinator is made of. */
+export interface GroupCoordinatorOptions {
+  readonly nodeId: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly settings: GroupCoordinatorSettings;
+  readonly controller: Pick<Controller, "image" | "subscribe" | "createTopics">;
+  /** The log of a partition of `__consumer_offsets` that this node leads; null when it does not. */
+  readonly openLog: (partition: number) => GroupLog | null;
+}
+
+/** A refusal for a whole request. */
+export interface GroupRefusal {
+  readonly error: ErrorCode;
+}
+
+/** A JoinGroup as it comes from a client; the coordinator names the request and the member. */
+export type JoinGroup = Omit<JoinRequest, "requestId" | "newMemberId"> & {
+  readonly groupId: string;
+};
+/** A SyncGroup as it comes from a client. */
+export type SyncGroup = Omit<SyncRequest, "requestId"> & { readonly groupId: string };
+
+/** An OffsetCommit of partitions that exist. */
+export interface CommitOffsets extends MemberClaim {
+  readonly groupId: string;
+  /** From version 9 a group that does not exist is GROUP_ID_NOT_FOUND, before ILLEGAL_GENERATION. */
+  readonly knowsGroupIdNotFound: boolean;
+  /** −1 for the broker's own retention. */
+  readonly retentionTimeMs: number;
+  readonly offsets: readonly {
+    readonly topic: string;
+    readonly topicId: Uuid;
+    readonly partition: number;
+    readonly offset: Offset;
+    readonly leaderEpoch: LeaderEpoch;
+    readonly metadata: string | null;
+  }[];
+}
+
+/** An offset as OffsetFetch answers it: offset −1 when there is none. */
+export interface FetchedOffset {
+  readonly partition: number;
+  readonly offset: Offset;
+  readonly leaderEpoch: LeaderEpoch;
+  readonly metadata: string;
+  readonly error: ErrorCode;
+}
+
+/** Offsets of one topic as OffsetFetch answers them. */
+export interface FetchedTopic {
+  readonly topic: string;
+  readonly topicId: Uuid;
+  readonly partitions: readonly FetchedOffset[];
+}
+
+/** What DescribeGroups shows of a group. */
+export interface GroupDescription {
+  readonly groupId: string;
+  readonly error: ErrorCode;
+  readonly message: string | null;
+  readonly state: string;
+  readonly protocolType: string;
+  readonly protocolName: string;
+  readonly members: readonly PersistedMember[];
+}
+
+/** What ListGroups shows of a group, and what metrics are made from. */
+export interface GroupListing {
+  readonly groupId: string;
+  readonly protocolType: string;
+  readonly state: string;
+  readonly type: "Classic";
+  readonly memberCount: number;
+  readonly offsets: GroupOffsets;
+}
+
+/** Answers the group APIs for the partitions of `__consumer_offsets` that this node leads. */
+export class GroupCoordinator {
+  readonly #options: GroupCoordinatorOptions;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #logger: Logger;
+  readonly #settings: GroupCoordinatorSettings;
+  readonly #shards = new Map<
+    number,
+    { readonly shard: GroupShard; readonly leaderEpoch: LeaderEpoch }
+  >();
+  readonly #deadlines = new DeadlineQueue<GroupEntry>();
+  #timer: { readonly atMs: number; readonly timer: Timer } | null = null;
+  #expiryTimer: Timer | null = null;
+  /** Who waits for a join or a sync, by the request's number. */
+  readonly #joinWaiters = new Map<number, (answer: JoinAnswer) => void>();
+  readonly #syncWaiters = new Map<number, (answer: SyncAnswer) => void>();
+  #nextRequestId = 1;
+  #rebalanceCount = 0;
+  #loading: Promise<void> = Promise.resolve();
+  #creating: Promise<ErrorCode> | null = null;
+  #unsubscribe: (() => void) | null = null;
+  #isRunning = false;
+
+  constructor(options: GroupCoordinatorOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#logger = options.logger;
+    this.#settings = options.settings;
+  }
+
+  /** Starts to follow the metadata; whoever applies it to the logs must have subscribed before. */
+  start(): void {
+    assert(!this.#isRunning);
+    this.#isRunning = true;
+    this.#unsubscribe = this.#options.controller.subscribe((image, changes) => {
+      this.#follow(image, changes);
+    });
+    this.#scheduleExpiry();
+  }
+
+  /** Answers everyone who waits and stops all timers. Returns: when no loading is under way any more. */
+  async stop(): Promise<void> {
+    this.#isRunning = false;
+    this.#unsubscribe?.();
+    this.#timer?.timer.cancel();
+    this.#timer = null;
+    this.#expiryTimer?.cancel();
+    for (const { shard } of this.#shards.values()) shard.close(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+    this.#shards.clear();
+    await this.#loading;
+  }
+
+  /** Resolves when every shard opened so far has loaded, failed or been closed. */
+  loaded(): Promise<void> {
+    return this.#loading;
+  }
+
+  /** Joins, syncs and restarts of rebalances since the start, for metrics. */
+  get rebalanceCount(): number {
+    return this.#rebalanceCount;
+  }
+
+  /** Requests that wait for others or for the log, for metrics. */
+  get waitingCount(): number {
+    return this.#joinWaiters.size + this.#syncWaiters.size;
+  }
+
+  // ---- finding --------------------------------------------------------------------------------------
+
+  /** The partition of `__consumer_offsets` that a group belongs to. */
+  partitionFor(groupId: string): number {
+    const topic = this.#options.controller.image().topicByName(GROUP_METADATA_TOPIC);
+    return partitionForGroup(
+      groupId,
+      topic?.partitions.length ?? this.#settings.offsetsTopic.partitionCount,
+    );
+  }
+
+  /** Who leads a group's partition; makes `__consumer_offsets` when there is none yet. */
+  async find(
+    groupId: string,
+  ): Promise<{ readonly error: typeof ErrorCode.NONE; readonly leader: number } | GroupRefusal> {
+    if (!this.#isRunning) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE };
+    const error = await this.#ensureTopic();
+    if (error !== ErrorCode.NONE) return { error };
+    const topic = this.#options.controller.image().topicByName(GROUP_METADATA_TOPIC);
+    const leader = topic?.partitions[this.partitionFor(groupId)]?.leader ?? -1;
+    if (leader < 0) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE };
+    return { error: ErrorCode.NONE, leader };
+  }
+
+  #ensureTopic(): Promise<ErrorCode> {
+    const { controller } = this.#options;
+    if (controller.image().topicByName(GROUP_METADATA_TOPIC) !== undefined) {
+      return Promise.resolve(ErrorCode.NONE);
+    }
+    this.#creating ??= this.#createTopic().finally(() => {
+      this.#creating = null;
+    });
+    return this.#creating;
+  }
+
+  async #createTopic(): Promise<ErrorCode> {
+    const { controller } = this.#options;
+    const [result] = await controller.createTopics([this.#settings.offsetsTopic]);
+    if (result === undefined) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
+    if (result.error === ErrorCode.NONE || result.error === ErrorCode.TOPIC_ALREADY_EXISTS) {
+      await this.#loading;
+      return ErrorCode.NONE;
+    }
+    const message = "message" in result ? result.message : "";
+    this.#logger.warn("Cannot create the topic of the group coordinator", {
+      error: errorName(result.error),
+      message,
+    });
+    return ErrorCode.COORDINATOR_NOT_AVAILABLE;
+  }
+
+  /** The group's shard, or why it cannot be served here. */
+  #shardOf(groupId: string): GroupShard | GroupRefusal {
+    if (!this.#isRunning) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE };
+    const led = this.#shards.get(this.partitionFor(groupId));
+    if (led === undefined) return { error: ErrorCode.NOT_COORDINATOR };
+    const error = led.shard.availability;
+    return error === ErrorCode.NONE ? led.shard : { error };
+  }
+
+  // ---- membership -----------------------------------------------------------------------------------
+
+  /** JoinGroup. Resolves when the join phase ends, which may take the group's rebalance timeout. */
+  joinGroup(request: JoinGroup): Promise<JoinAnswer> | JoinAnswer {
+    const { groupId, memberId, sessionTimeoutMs } = request;
+    if (groupId === "") return refusedJoin(ErrorCode.INVALID_GROUP_ID, memberId);
+    const settings = this.#settings;
+    if (
+      sessionTimeoutMs < settings.groupMinSessionTimeoutMs ||
+      sessionTimeoutMs > settings.groupMaxSessionTimeoutMs
+    ) return refusedJoin(ErrorCode.INVALID_SESSION_TIMEOUT, memberId);
+    const shard = this.#shardOf(groupId);
+    if (!(shard instanceof GroupShard)) return refusedJoin(shard.error, memberId);
+    if (memberId !== "" && shard.get(groupId) === undefined) {
+      return refusedJoin(ErrorCode.UNKNOWN_MEMBER_ID, memberId);
+    }
+    const entry = shard.getOrCreate(groupId);
+    const requestId = this.#nextRequestId++;
+    const newMemberId = `${request.groupInstanceId ?? request.clientId}-${this.#uuid()}`;
+    return new Promise((resolve) => {
+      this.#joinWaiters.set(requestId, resolve);
+      shard.run(entry, entry.group.join({ ...request, requestId, newMemberId }, this.#now()));
+      shard.dropIfBlank(entry);
+    });
+  }
+
+  /** SyncGroup. Resolves when the leader's assignment is committed to the log. */
+  syncGroup(request: SyncGroup): Promise<SyncAnswer> | SyncAnswer {
+    const entry = this.#member(request.groupId);
+    if (!("group" in entry)) return refusedSync(entry.error);
+    const requestId = this.#nextRequestId++;
+    return new Promise((resolve) => {
+      this.#syncWaiters.set(requestId, resolve);
+      entry.shard.run(entry, entry.group.sync({ ...request, requestId }, this.#now()));
+    });
+  }
+
+  /** Heartbeat. A group that is being loaded takes it for good: its members need not rejoin. */
+  heartbeat(groupId: string, claim: MemberClaim): ErrorCode {
+    const entry = this.#member(groupId);
+    if (!("group" in entry)) {
+      return entry.error === ErrorCode.COORDINATOR_LOAD_IN_PROGRESS ? ErrorCode.NONE : entry.error;
+    }
+    const error = entry.group.heartbeat(claim, this.#now());
+    this.deadlineChanged(entry, entry.group.nextDeadlineMs);
+    return error;
+  }
+
+  /** LeaveGroup. Returns one error code for each member, or one for all. */
+  leaveGroup(
+    groupId: string,
+    members: readonly LeavingMember[],
+  ): { readonly error: ErrorCode; readonly errors: readonly ErrorCode[] } {
+    const entry = this.#member(groupId);
+    if (!("group" in entry)) {
+      if (entry.error !== ErrorCode.UNKNOWN_MEMBER_ID) return { error: entry.error, errors: [] };
+      return { error: ErrorCode.NONE, errors: members.map(() => ErrorCode.UNKNOWN_MEMBER_ID) };
+    }
+    const { errors, effects } = entry.group.leave(members, this.#now());
+    entry.shard.run(entry, effects);
+    return { error: ErrorCode.NONE, errors };
+  }
+
+  /** The group that a member speaks of. */
+  #member(groupId: string): GroupEntry | GroupRefusal {
+    if (groupId === "") return { error: ErrorCode.INVALID_GROUP_ID };
+    const shard = this.#shardOf(groupId);
+    if (!(shard instanceof GroupShard)) return shard;
+    return shard.get(groupId) ?? { error: ErrorCode.UNKNOWN_MEMBER_ID };
+  }
+
+  // ---- offsets --------------------------------------------------------------------------------------
+
+  /**
+   * OffsetCommit.
+   *
+   * Returns: one error code for each offset, in order, or one for all; by then the offsets are committed
+   * to the log, and every later fetch sees them.
+   */
+  commitOffsets(
+    request: CommitOffsets,
+  ): Promise<readonly ErrorCode[] | GroupRefusal> | readonly ErrorCode[] | GroupRefusal {
+    const shard = this.#shardOf(request.groupId);
+    if (!(shard instanceof GroupShard)) return shard;
+    if (shard.get(request.groupId) === undefined && request.generationId >= 0) {
+      return {
+        error: request.knowsGroupIdNotFound
+          ? ErrorCode.GROUP_ID_NOT_FOUND
+          : ErrorCode.ILLEGAL_GENERATION,
+      };
+    }
+    // A group that nobody joined is made by its first commit: a "simple" consumer.
+    const entry = shard.getOrCreate(request.groupId);
+    const error = entry.group.checkOffsetCommit(request, false, this.#now());
+    this.deadlineChanged(entry, entry.group.nextDeadlineMs);
+    const accepted: OffsetToCommit[] = [];
+    const errors = error === ErrorCode.NONE ? this.#checkOffsets(request, accepted) : [];
+    if (error !== ErrorCode.NONE || accepted.length === 0) {
+      shard.dropIfBlank(entry);
+      return error === ErrorCode.NONE ? errors : { error };
+    }
+    return new Promise((resolve) => {
+      shard.commitOffsets(entry, accepted, (failure) => {
+        if (failure !== ErrorCode.NONE) shard.dropIfBlank(entry);
+        resolve(errors.map((own) => own === ErrorCode.NONE ? failure : own));
+      });
+    });
+  }
+
+  #checkOffsets(request: CommitOffsets, accepted: OffsetToCommit[]): ErrorCode[] {
+    const nowMs = this.#clock.wallMs();
+    const expireMs = request.retentionTimeMs === -1 ? -1 : nowMs + request.retentionTimeMs;
+    return request.offsets.map((commit) => {
+      const metadata = commit.metadata ?? "";
+      if (metadata.length > this.#settings.offsetMetadataMaxBytes) {
+        return ErrorCode.OFFSET_METADATA_TOO_LARGE;
+      }
+      const value: CommittedOffset = {
+        offset: commit.offset,
+        leaderEpoch: commit.leaderEpoch,
+        metadata,
+        commitTimestampMs: nowMs,
+        expireTimestampMs: timestampMs(expireMs),
+        topicId: commit.topicId,
+      };
+      accepted.push({ topic: commit.topic, partition: commit.partition, value });
+      return ErrorCode.NONE;
+    });
+  }
+
+  /**
+   * OffsetFetch of one group; null topics for all that it has.
+   *
+   * With `requireStable` a partition that an open transaction may change is UNSTABLE_OFFSET_COMMIT.
+   */
+  fetchOffsets(
+    groupId: string,
+    topics:
+      | readonly {
+        readonly topic: string;
+        readonly topicId: Uuid;
+        readonly partitions: readonly number[];
+      }[]
+      | null,
+    requireStable: boolean,
+  ): { readonly error: typeof ErrorCode.NONE; readonly topics: FetchedTopic[] } | GroupRefusal {
+    const shard = this.#shardOf(groupId);
+    if (!(shard instanceof GroupShard)) return shard;
+    const offsets = shard.get(groupId)?.offsets;
+    const wanted = topics ?? [...offsets?.topics() ?? []].map(([topic, partitions]) => ({
+      topic,
+      topicId: ZERO_UUID,
+      partitions: [...partitions.keys()],
+    }));
+    return {
+      error: ErrorCode.NONE,
+      topics: wanted.map(({ topic, topicId, partitions }) => ({
+        topic,
+        topicId,
+        partitions: partitions.map((partition) => (
+          fetchedOffset(offsets, { topic, topicId, partition }, requireStable)
+        )),
+      })),
+    };
+  }
+
+  /** OffsetDelete. Returns one error code for each key, in order, once they are gone for good. */
+  async deleteOffsets(
+    groupId: string,
+    keys: readonly { readonly topic: string; readonly partition: number }[],
+  ): Promise<readonly ErrorCode[] | GroupRefusal> {
+    if (groupId === "") return { error: ErrorCode.INVALID_GROUP_ID };
+    const shard = this.#shardOf(groupId);
+    if (!(shard instanceof GroupShard)) return shard;
+    const entry = shard.get(groupId);
+    if (entry === undefined) return { error: ErrorCode.GROUP_ID_NOT_FOUND };
+    const error = entry.group.checkOffsetDelete();
+    if (error !== ErrorCode.NONE) return { error };
+    const errors = keys.map(({ topic }) => (
+      entry.group.isSubscribedToTopic(topic) ? ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC : ErrorCode.NONE
+    ));
+    const allowed = keys.filter((_, index) => errors[index] === ErrorCode.NONE);
+    const failure = await new Promise<ErrorCode>((resolve) => {
+      shard.deleteOffsets(entry, allowed, resolve);
+    });
+    return errors.map((own) => own === ErrorCode.NONE ? failure : own);
+  }
+
+  // ---- operators ------------------------------------------------------------------------------------
+
+  /** DeleteGroups. Returns one error code for each group, in order, once they are gone for good. */
+  deleteGroups(groupIds: readonly string[]): Promise<readonly ErrorCode[]> {
+    return Promise.all(groupIds.map((groupId) => {
+      const shard = this.#shardOf(groupId);
+      if (!(shard instanceof GroupShard)) return shard.error;
+      const entry = shard.get(groupId);
+      if (entry === undefined) return ErrorCode.GROUP_ID_NOT_FOUND;
+      const error = entry.group.checkDelete();
+      if (error !== ErrorCode.NONE) return error;
+      return new Promise<ErrorCode>((resolve) => shard.deleteGroup(entry, resolve));
+    }));
+  }
+
+  /** DescribeGroups of one group. */
+  describeGroup(groupId: string): GroupDescription {
+    const nothing = { groupId, protocolType: "", protocolName: "", members: [] };
+    const shard = this.#shardOf(groupId);
+    if (!(shard instanceof GroupShard)) {
+      return { ...nothing, error: shard.error, message: null, state: "" };
+    }
+    const entry = shard.get(groupId);
+    if (entry === undefined) {
+      const message = `Group ${groupId} not found.`;
+      return { ...nothing, error: ErrorCode.GROUP_ID_NOT_FOUND, message, state: "Dead" };
+    }
+    const { group } = entry;
+    return {
+      groupId,
+      error: ErrorCode.NONE,
+      message: null,
+      state: group.state,
+      protocolType: group.protocolType ?? "",
+      protocolName: group.state === "Stable" ? group.protocolName ?? "" : "",
+      members: group.members(),
+    };
+  }
+
+  /** ListGroups: all groups led here. COORDINATOR_LOAD_IN_PROGRESS while some are not known yet. */
+  listGroups(): { readonly error: ErrorCode; readonly groups: readonly GroupListing[] } {
+    if (!this.#isRunning) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE, groups: [] };
+    for (const { shard } of this.#shards.values()) {
+      if (shard.availability === ErrorCode.COORDINATOR_LOAD_IN_PROGRESS) {
+        return { error: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, groups: [] };
+      }
+    }
+    return { error: ErrorCode.NONE, groups: [...this.groups()] };
+  }
+
+  /** The groups known by now, for metrics: states, members, committed offsets. */
+  *groups(): Generator<GroupListing> {
+    for (const { shard } of this.#shards.values()) {
+      for (const { groupId, group, offsets } of shard.entries()) {
+        yield {
+          groupId,
+          protocolType: group.protocolType ?? "",
+          state: group.state,
+          type: "Classic",
+          memberCount: group.memberCount,
+          offsets,
+        };
+      }
+    }
+  }
+
+  // ---- what the shards report -----------------------------------------------------------------------
+
+  joinAnswered(requestId: number, answer: JoinAnswer): void {
+    const resolve = this.#joinWaiters.get(requestId);
+    assert(resolve !== undefined, `Cannot answer join ${requestId}: it was answered before`);
+    this.#joinWaiters.delete(requestId);
+    resolve(answer);
+  }
+
+  syncAnswered(requestId: number, answer: SyncAnswer): void {
+    const resolve = this.#syncWaiters.get(requestId);
+    assert(resolve !== undefined, `Cannot answer sync ${requestId}: it was answered before`);
+    this.#syncWaiters.delete(requestId);
+    resolve(answer);
+  }
+
+  rebalanceStarted(groupId: string, reason: string): void {
+    this.#rebalanceCount += 1;
+    this.#logger.info("Rebalancing group", { groupId, reason });
+  }
+
+  deadlineChanged(entry: GroupEntry, atMs: number): void {
+    this.#deadlines.set(entry, atMs);
+    this.#scheduleTick();
+  }
+
+  // ---- time -----------------------------------------------------------------------------------------
+
+  #scheduleTick(): void {
+    const atMs = this.#deadlines.nextMs;
+    if (!this.#isRunning || atMs === Infinity) return;
+    if (this.#timer !== null) {
+      // A timer that is early by a little costs less than moving it with every heartbeat.
+      if (this.#timer.atMs <= atMs) return;
+      this.#timer.timer.cancel();
+    }
+    const delayMs = Math.max(0, atMs - this.#clock.monotonicMs());
+    this.#timer = { atMs, timer: this.#clock.timer(delayMs, () => this.#tick()) };
+  }
+
+  #tick(): void {
+    this.#timer = null;
+    for (let count = 0; count < GROUPS_PER_TICK; count++) {
+      const now = this.#now();
+      const entry = this.#deadlines.popDue(now.monotonicMs);
+      if (entry === undefined) break;
+      entry.shard.run(entry, entry.group.tick(now));
+      entry.shard.dropIfBlank(entry);
+    }
+    this.#scheduleTick();
+  }
+
+  #scheduleExpiry(): void {
+    this.#expiryTimer = this.#clock.timer(this.#settings.offsetsRetentionCheckIntervalMs, () => {
+      for (const { shard } of this.#shards.values()) {
+        shard.expireOffsets(this.#settings.offsetsRetentionMs);
+      }
+      this.#scheduleExpiry();
+    });
+  }
+
+  // ---- metadata -------------------------------------------------------------------------------------
+
+  #follow(image: MetadataImage, changes: MetadataChanges): void {
+    const topic = image.topicByName(GROUP_METADATA_TOPIC);
+    const isTouched = changes.createdTopics.some(({ name }) => name === GROUP_METADATA_TOPIC) ||
+      changes.deletedTopics.some(({ name }) => name === GROUP_METADATA_TOPIC) ||
+      changes.changedPartitions.some((changed) => changed.topic.name === GROUP_METADATA_TOPIC);
+    if (isTouched) {
+      for (const partition of [...this.#shards.keys()]) {
+        if (topic?.partitions[partition] === undefined) this.#resign(partition);
+      }
+      for (const partition of topic?.partitions ?? []) this.#followPartition(partition);
+    }
+    for (const { name } of changes.deletedTopics) {
+      for (const { shard } of this.#shards.values()) shard.topicDeleted(name);
+    }
+  }
+
+  #followPartition({ partition, leader, leaderEpoch: epoch }: PartitionImage): void {
+    const led = this.#shards.get(partition);
+    const isLeader = leader === this.#options.nodeId;
+    if (led !== undefined && isLeader && led.leaderEpoch === epoch) return;
+    if (led !== undefined) this.#resign(partition);
+    if (!isLeader) return;
+    const log = this.#options.openLog(partition);
+    if (log === null) {
+      this.#logger.error("Cannot coordinate groups: the log of their partition is not there", {
+        topic: GROUP_METADATA_TOPIC,
+        partition,
+      });
+      return;
+    }
+    const shard = new GroupShard({
+      log,
+      clock: this.#clock,
+      logger: this.#logger,
+      settings: {
+        maxSize: this.#settings.groupMaxSize,
+        initialRebalanceDelayMs: this.#settings.groupInitialRebalanceDelayMs,
+      },
+      compression: this.#settings.offsetsTopicCompression,
+      host: this,
+    });
+    this.#shards.set(partition, { shard, leaderEpoch: epoch });
+    this.#loading = this.#loading.then(() => shard.load());
+  }
+
+  #resign(partition: number): void {
+    this.#shards.get(partition)?.shard.close(ErrorCode.NOT_COORDINATOR);
+    this.#shards.delete(partition);
+  }
+
+  #now(): Now {
+    return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
+  }
+
+  /** A random UUID in the usual form, as clients expect it at the end of a member id. */
+  #uuid(): string {
+    let hex = "";
+    for (let i = 0; i < 4; i++) hex += this.#random.uint32().toString(16).padStart(8, "0");
+    const variant = (8 + (parseInt(hex[16] ?? "0", 16) & 3)).toString(16);
+    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-` +
+      `${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+  }
+}
+
+/** Partition of a group: Java's `String.hashCode`, without its sign, modulo the partition count. */
+export function partitionForGroup(groupId: string, partitionCount: number): number {
+  let hash = 0;
+  for (let i = 0; i < groupId.length; i++) hash = (Math.imul(hash, 31) + groupId.charCodeAt(i)) | 0;
+  // Kafka takes 0 for the absolute value of the one int32 that has none.
+  return (hash === -0x8000_0000 ? 0 : Math.abs(hash)) % partitionCount;
+}
+
+function fetchedOffset(
+  offsets: GroupOffsets | undefined,
+  { topic, topicId, partition }: {
+    readonly topic: string;
+    readonly topicId: Uuid;
+    readonly partition: number;
+  },
+  requireStable: boolean,
+): FetchedOffset {
+  const value = offsets?.get(topic, partition);
+  const isUnstable = requireStable && offsets !== undefined && offsets.isUnstable(topic, partition);
+  // An offset of a topic that was deleted and made again under its name says nothing of the new one.
+  const isOther = value !== undefined && value.topicId !== ZERO_UUID && topicId !== ZERO_UUID &&
+    value.topicId !== topicId;
+  if (value === undefined || isUnstable || isOther) {
+    const error = isUnstable ? ErrorCode.UNSTABLE_OFFSET_COMMIT : ErrorCode.NONE;
+    return { partition, offset: offset(-1), leaderEpoch: leaderEpoch(-1), metadata: "", error };
+  }
+  return {
+    partition,
+    offset: value.offset,
+    leaderEpoch: value.leaderEpoch,
+    metadata: value.metadata,
+    error: ErrorCode.NONE,
+  };
+}
+
+function refusedJoin(error: ErrorCode, memberId: string): JoinAnswer {
+  return {
+    error,
+    memberId,
+    generationId: -1,
+    protocolType: null,
+    protocolName: null,
+    leader: "",
+    skipAssignment: false,
+    members: [],
+  };
+}
+
+function refusedSync(error: ErrorCode): SyncAnswer {
+  return { error, protocolType: null, protocolName: null, assignment: new Uint8Array(0) };
+}

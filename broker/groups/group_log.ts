@@ -1,0 +1,31 @@
+/**
+ * What a shard of the coordinator needs of its partition of `__consumer_offsets`, and nothing more.
+ *
+ * Appends are told of in their order: the callback of an earlier append always comes first, so whoever
+ * applies records when they are committed applies them in the order of the log.
+ */
+
+import type { ErrorCode } from "../../protocol/errors.ts";
+
+/** What a read gives. `release` hands the buffer back; the bytes must not be used after it. */
+export type GroupLogRead =
+  | { readonly error: typeof ErrorCode.NONE; readonly records: Uint8Array; release(): void }
+  | { readonly error: ErrorCode; readonly message: string };
+
+/** One partition of the coordinator's topic that this node leads. */
+export interface GroupLog {
+  readonly partition: number;
+  /** Offset of the first record. */
+  readonly startOffset: number;
+  /** Offset after the last record. */
+  readonly endOffset: number;
+  /**
+   * Appends one batch, which belongs to the log from now on.
+   *
+   * Returns: nothing; `onSettled` is called once, after the batch is committed (NONE: on stable storage,
+   * as acks=all promises) or has failed, possibly before this returns.
+   */
+  append(batch: Uint8Array, onSettled: (error: ErrorCode) => void): void;
+  /** Whole batches from the one that holds `fromOffset`, at least one. */
+  read(fromOffset: number, maxBytes: number): GroupLogRead | Promise<GroupLogRead>;
+}

@@ -1,0 +1,443 @@
+/**
+ * The groups of one partition of `__consumer_offsets`, while this node leads it.
+ *
+ *      open ──► loading ──────► active ──► closed      answers: loading  COORDINATOR_LOAD_IN_PROGRESS
+ *                  └──► failed ──────────────┘                  failed, closed  NOT_COORDINATOR
+ *
+ * The shard turns what a group wants written into batches, and tells the group when they are committed.
+ * Offsets are shown only once they are; the group machines hold back their own answers. Deleting a group
+ * takes effect at once, since its tombstones stand in the log before anything that may follow.
+ *
+ * Invariants: records of one shard are applied in the order of the log; whatever fails to load is never
+ * taken for empty.
+ */
+
+import assert from "node:assert/strict";
+import { WireError } from "../../protocol/bytes.ts";
+import type { CompressionCodec } from "../../protocol/compression.ts";
+import { ErrorCode, errorName } from "../../protocol/errors.ts";
+import { batches, readLastOffset } from "../../protocol/record_batch.ts";
+import { buildBatch } from "../../protocol/records.ts";
+import { type Clock, DiskError, type Logger } from "../../storage/platform.ts";
+import {
+  ClassicGroup,
+  type ClassicGroupSettings,
+  type GroupEffect,
+  type JoinAnswer,
+  type Now,
+  type SyncAnswer,
+} from "./classic_group.ts";
+import { GroupLoader } from "./group_loader.ts";
+import type { GroupLog } from "./group_log.ts";
+import { type CommittedOffset, GroupOffsets } from "./group_offsets.ts";
+import { encodeGroupMetadata, encodeOffsetCommit, type KeyValue } from "./group_records.ts";
+
+const LOAD_CHUNK_BYTES = 1024 * 1024;
+/** The event loop is given back at least so often while loading. */
+const LOAD_SLICE_MS = 8;
+/** Tombstones that are written in one batch: far below any limit on a batch's size. */
+const TOMBSTONES_PER_BATCH = 500;
+
+/** A group of any type with its offsets. Today every group is a classic one. */
+export interface GroupEntry {
+  readonly groupId: string;
+  readonly shard: GroupShard;
+  readonly group: ClassicGroup;
+  readonly offsets: GroupOffsets;
+}
+
+/** The coordinator, as its shards see it. */
+export interface ShardHost {
+  joinAnswered(requestId: number, answer: JoinAnswer): void;
+  syncAnswered(requestId: number, answer: SyncAnswer): void;
+  /** The group's next deadline may have changed; Infinity when the group is gone. */
+  deadlineChanged(entry: GroupEntry, atMs: number): void;
+  rebalanceStarted(groupId: string, reason: string): void;
+}
+
+/** What a shard is made of. */
+export interface ShardOptions {
+  readonly log: GroupLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly settings: ClassicGroupSettings;
+  readonly compression: CompressionCodec;
+  readonly host: ShardHost;
+}
+
+/** One offset to be set. */
+export interface OffsetToCommit {
+  readonly topic: string;
+  readonly partition: number;
+  readonly value: CommittedOffset;
+}
+
+/** The groups of one led partition. */
+export class GroupShard {
+  readonly #log: GroupLog;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #settings: ClassicGroupSettings;
+  readonly #compression: CompressionCodec;
+  readonly #host: ShardHost;
+  readonly #groups = new Map<string, GroupEntry>();
+  #status: "loading" | "active" | "failed" | "closed" = "loading";
+  /** Topics deleted while loading, whose offsets go once everything is there. */
+  readonly #deletedTopics = new Set<string>();
+
+  constructor(options: ShardOptions) {
+    this.#log = options.log;
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+    this.#settings = options.settings;
+    this.#compression = options.compression;
+    this.#host = options.host;
+  }
+
+  get partition(): number {
+    return this.#log.partition;
+  }
+
+  /** What a request for one of the shard's groups is answered with; NONE when it can be served. */
+  get availability(): ErrorCode {
+    switch (this.#status) {
+      case "loading":
+        return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
+      case "active":
+        return ErrorCode.NONE;
+      case "failed":
+      case "closed":
+        return ErrorCode.NOT_COORDINATOR;
+    }
+  }
+
+  /** The groups of an active shard. */
+  entries(): Iterable<GroupEntry> {
+    return this.#groups.values();
+  }
+
+  get(groupId: string): GroupEntry | undefined {
+    return this.#groups.get(groupId);
+  }
+
+  /** The group, made now when there is none. */
+  getOrCreate(groupId: string): GroupEntry {
+    const existing = this.#groups.get(groupId);
+    if (existing !== undefined) return existing;
+    const entry: GroupEntry = {
+      groupId,
+      shard: this,
+      group: new ClassicGroup(groupId, this.#settings, this.#now()),
+      offsets: new GroupOffsets(),
+    };
+    this.#groups.set(groupId, entry);
+    return entry;
+  }
+
+  /** Forgets a group of which nothing was ever written. */
+  dropIfBlank(entry: GroupEntry): void {
+    const { group, offsets } = entry;
+    const isBlank = group.state === "Empty" && group.protocolType === null &&
+      group.generationId === 0 &&
+      group.pendingMemberCount === 0 && offsets.isEmpty;
+    if (isBlank) this.#remove(entry);
+  }
+
+  /** Does what a group's machine asks for. */
+  run(entry: GroupEntry, effects: readonly GroupEffect[]): void {
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case "joinAnswer":
+          this.#host.joinAnswered(effect.requestId, effect.answer);
+          break;
+        case "syncAnswer":
+          this.#host.syncAnswered(effect.requestId, effect.answer);
+          break;
+        case "rebalance":
+          this.#host.rebalanceStarted(entry.groupId, effect.reason);
+          break;
+        case "append":
+          this.#append([encodeGroupMetadata(entry.groupId, effect.metadata)], (error) => {
+            this.run(entry, entry.group.appended(effect.appendId, error, this.#now()));
+          });
+          break;
+      }
+    }
+    const isHere = this.#groups.get(entry.groupId) === entry;
+    this.#host.deadlineChanged(entry, isHere ? entry.group.nextDeadlineMs : Infinity);
+  }
+
+  /** Commits offsets of a group. `onSettled` hears NONE once they are committed and visible. */
+  commitOffsets(
+    entry: GroupEntry,
+    offsets: readonly OffsetToCommit[],
+    onSettled: (error: ErrorCode) => void,
+  ): void {
+    this.#writeOffsets(entry, offsets, onSettled);
+  }
+
+  /** Deletes offsets of a group; keys without an offset are passed over. */
+  deleteOffsets(
+    entry: GroupEntry,
+    keys: readonly { readonly topic: string; readonly partition: number }[],
+    onSettled: (error: ErrorCode) => void,
+  ): void {
+    const known = keys.filter(({ topic, partition }) => (
+      entry.offsets.get(topic, partition) !== undefined ||
+      entry.offsets.isInFlight(topic, partition)
+    ));
+    const tombstones = known.map(({ topic, partition }) => ({ topic, partition, value: null }));
+    this.#inBatches(
+      tombstones,
+      (part, settled) => this.#writeOffsets(entry, part, settled),
+      onSettled,
+    );
+  }
+
+  /** Deletes a group with its offsets: at once here, for good when `onSettled` hears NONE. */
+  deleteGroup(entry: GroupEntry, onSettled: (error: ErrorCode) => void): void {
+    const tombstones: KeyValue[] = [];
+    for (const [topic, partition] of entry.offsets.keys()) {
+      tombstones.push(encodeOffsetCommit(entry.groupId, topic, partition, null));
+    }
+    tombstones.push(encodeGroupMetadata(entry.groupId, null));
+    this.#remove(entry);
+    this.run(entry, entry.group.die(ErrorCode.UNKNOWN_MEMBER_ID, this.#now()));
+    this.#inBatches(tombstones, (part, settled) => this.#append(part, settled), onSettled);
+  }
+
+  /** Deletes the offsets of a topic that is gone, in every group. */
+  topicDeleted(topic: string): void {
+    if (this.#status === "loading") this.#deletedTopics.add(topic);
+    if (this.#status !== "active") return;
+    for (const entry of this.#groups.values()) {
+      const keys = [...entry.offsets.keys()].filter(([name]) => name === topic)
+        .map(([, partition]) => ({ topic, partition }));
+      if (keys.length > 0) this.deleteOffsets(entry, keys, (error) => this.#warnOf(error, entry));
+    }
+  }
+
+  /** Deletes offsets past their retention, and groups that are left with nothing. */
+  expireOffsets(retentionMs: number): void {
+    if (this.#status !== "active") return;
+    const nowMs = this.#clock.wallMs();
+    for (const entry of [...this.#groups.values()]) {
+      const expired = expiredOffsets(entry, nowMs, retentionMs);
+      const { group, offsets } = entry;
+      const isAll = expired.length === offsets.size && group.state === "Empty" &&
+        group.pendingMemberCount === 0 && !offsets.hasUnsettled;
+      if (isAll) this.deleteGroup(entry, (error) => this.#warnOf(error, entry));
+      else if (expired.length > 0) {
+        this.deleteOffsets(entry, expired, (error) => this.#warnOf(error, entry));
+      }
+    }
+  }
+
+  /**
+   * Rebuilds the groups from the log, then serves them.
+   *
+   * Returns: when the shard is active, has failed (the log says why), or was closed meanwhile.
+   */
+  async load(): Promise<void> {
+    const startedMs = this.#clock.monotonicMs();
+    const loader = new GroupLoader();
+    try {
+      await this.#readAll(loader);
+    } catch (error) {
+      if (!(error instanceof WireError || error instanceof DiskError)) throw error;
+      this.#fail(error.message);
+    }
+    if (this.#status !== "loading") return;
+    const now = this.#now();
+    for (const [groupId, { metadata, offsets }] of loader.groups) {
+      if (metadata === null && offsets.isEmpty) continue;
+      const group = metadata === null
+        ? new ClassicGroup(groupId, this.#settings, now)
+        : ClassicGroup.restore(groupId, metadata, this.#settings, now);
+      this.#groups.set(groupId, { groupId, shard: this, group, offsets });
+    }
+    this.#status = "active";
+    for (const entry of this.#groups.values()) this.run(entry, entry.group.enforceMaxSize(now));
+    for (const topic of this.#deletedTopics) this.topicDeleted(topic);
+    this.#deletedTopics.clear();
+    if (loader.recordCount > 0) {
+      this.#logger.info("Loaded groups", {
+        partition: this.partition,
+        groups: this.#groups.size,
+        records: loader.recordCount,
+        unknownRecords: loader.unknownCount,
+        durationMs: Math.round(this.#clock.monotonicMs() - startedMs),
+      });
+    }
+  }
+
+  /** Ends the shard: who waits in one of its groups learns `error`. */
+  close(error: ErrorCode): void {
+    if (this.#status === "closed") return;
+    this.#status = "closed";
+    const now = this.#now();
+    for (const entry of [...this.#groups.values()]) {
+      this.#remove(entry);
+      this.run(entry, entry.group.die(error, now));
+    }
+  }
+
+  async #readAll(loader: GroupLoader): Promise<void> {
+    const log = this.#log;
+    let position = log.startOffset;
+    let sliceStartMs = -Infinity;
+    while (position < log.endOffset) {
+      if (this.#clock.monotonicMs() - sliceStartMs >= LOAD_SLICE_MS) {
+        await this.#clock.sleep(0);
+        sliceStartMs = this.#clock.monotonicMs();
+      }
+      if (this.#status !== "loading") return;
+      const read = await log.read(position, LOAD_CHUNK_BYTES);
+      if (!("release" in read)) {
+        this.#fail(`${errorName(read.error)}: ${read.message}`);
+        return;
+      }
+      const before = position;
+      try {
+        for (const at of batches(read.records)) {
+          const lastOffset = readLastOffset(read.records, at);
+          if (lastOffset < position) continue;
+          loader.batch(read.records, at);
+          position = lastOffset + 1;
+        }
+      } finally {
+        read.release();
+      }
+      if (position === before) {
+        this.#fail(`no batch at offset ${position}, though the log ends at ${log.endOffset}`);
+        return;
+      }
+    }
+  }
+
+  #fail(reason: string): void {
+    if (this.#status !== "loading") return;
+    this.#status = "failed";
+    this.#logger.error(
+      "Cannot load groups: their requests are refused until the broker is restarted",
+      {
+        partition: this.partition,
+        reason,
+      },
+    );
+  }
+
+  #writeOffsets(
+    entry: GroupEntry,
+    changes: readonly {
+      readonly topic: string;
+      readonly partition: number;
+      readonly value: CommittedOffset | null;
+    }[],
+    onSettled: (error: ErrorCode) => void,
+  ): void {
+    for (const { topic, partition } of changes) entry.offsets.appended(topic, partition);
+    const records = changes.map(({ topic, partition, value }) => (
+      encodeOffsetCommit(entry.groupId, topic, partition, value)
+    ));
+    this.#append(records, (error) => {
+      for (const { topic, partition, value } of changes) {
+        entry.offsets.settled(topic, partition);
+        if (error === ErrorCode.NONE) entry.offsets.set(topic, partition, value);
+      }
+      onSettled(error);
+    });
+  }
+
+  /** Writes a list in parts; `onSettled` hears the first error, or NONE after the last part. */
+  #inBatches<T>(
+    items: readonly T[],
+    write: (part: readonly T[], settled: (error: ErrorCode) => void) => void,
+    onSettled: (error: ErrorCode) => void,
+  ): void {
+    let outstanding = Math.ceil(items.length / TOMBSTONES_PER_BATCH);
+    if (outstanding === 0) {
+      onSettled(ErrorCode.NONE);
+      return;
+    }
+    let outcome: ErrorCode = ErrorCode.NONE;
+    for (let start = 0; start < items.length; start += TOMBSTONES_PER_BATCH) {
+      write(items.slice(start, start + TOMBSTONES_PER_BATCH), (error) => {
+        if (outcome === ErrorCode.NONE) outcome = error;
+        outstanding -= 1;
+        if (outstanding === 0) onSettled(outcome);
+      });
+    }
+  }
+
+  #append(records: readonly KeyValue[], onSettled: (error: ErrorCode) => void): void {
+    if (this.#status !== "active") {
+      onSettled(ErrorCode.NOT_COORDINATOR);
+      return;
+    }
+    assert(records.length > 0);
+    const timestamp = this.#clock.wallMs();
+    const batch = buildBatch({
+      records: records.map(({ key, value }) => ({ key, value, timestamp })),
+      compression: this.#compression,
+    });
+    this.#log.append(batch, (error) => onSettled(coordinatorError(error)));
+  }
+
+  #remove(entry: GroupEntry): void {
+    if (this.#groups.get(entry.groupId) === entry) this.#groups.delete(entry.groupId);
+    this.#host.deadlineChanged(entry, Infinity);
+  }
+
+  #warnOf(error: ErrorCode, { groupId }: GroupEntry): void {
+    if (error === ErrorCode.NONE) return;
+    this.#logger.warn("Could not delete offsets", { groupId, error: errorName(error) });
+  }
+
+  #now(): Now {
+    return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
+  }
+}
+
+/** The offsets of a group whose retention is over, except those of topics that are being read. */
+function expiredOffsets(
+  { group, offsets }: GroupEntry,
+  nowMs: number,
+  retentionMs: number,
+): { readonly topic: string; readonly partition: number }[] {
+  const expired: { topic: string; partition: number }[] = [];
+  for (const [topic, partitions] of offsets.topics()) {
+    if (group.state !== "Empty" && group.isSubscribedToTopic(topic)) continue;
+    for (const [partition, value] of partitions) {
+      const startMs = group.retentionStartMs(value.commitTimestampMs);
+      if (startMs === null || offsets.isUnstable(topic, partition)) continue;
+      // A fresh commit that is on its way must not fall to a tombstone meant for the old one.
+      if (offsets.isInFlight(topic, partition)) continue;
+      const isOver = value.expireTimestampMs >= 0
+        ? nowMs >= value.expireTimestampMs
+        : nowMs - startMs >= retentionMs;
+      if (isOver) expired.push({ topic, partition });
+    }
+  }
+  return expired;
+}
+
+/** What a client of the group is told when an append to the log failed. */
+function coordinatorError(error: ErrorCode): ErrorCode {
+  switch (error) {
+    case ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+    case ErrorCode.NOT_ENOUGH_REPLICAS:
+    case ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+    case ErrorCode.REQUEST_TIMED_OUT:
+      return ErrorCode.COORDINATOR_NOT_AVAILABLE;
+    case ErrorCode.NOT_LEADER_OR_FOLLOWER:
+    case ErrorCode.KAFKA_STORAGE_ERROR:
+      return ErrorCode.NOT_COORDINATOR;
+    case ErrorCode.MESSAGE_TOO_LARGE:
+    case ErrorCode.RECORD_LIST_TOO_LARGE:
+    case ErrorCode.INVALID_FETCH_SIZE:
+      return ErrorCode.UNKNOWN_SERVER_ERROR;
+    default:
+      return error;
+  }
+}

@@ -1,0 +1,40 @@
+/** What an operator sets for all groups. */
+
+import { CompressionCodec } from "../../protocol/compression.ts";
+import type { Config } from "../config/config.ts";
+import { groupMetadataTopic } from "../controller/internal_topics.ts";
+import type { NewTopic } from "../controller/topic_changes.ts";
+
+/** The coordinator's settings, in its own units. */
+export interface GroupCoordinatorSettings {
+  readonly groupMaxSize: number;
+  readonly groupMinSessionTimeoutMs: number;
+  readonly groupMaxSessionTimeoutMs: number;
+  readonly groupInitialRebalanceDelayMs: number;
+  /** Kafka compares it with the UTF-16 length of the text, and so do we. */
+  readonly offsetMetadataMaxBytes: number;
+  readonly offsetsRetentionMs: number;
+  readonly offsetsRetentionCheckIntervalMs: number;
+  readonly offsetsTopic: NewTopic;
+  readonly offsetsTopicCompression: CompressionCodec;
+}
+
+/** Reads them from the configuration. */
+export function groupCoordinatorSettings(config: Config): GroupCoordinatorSettings {
+  return {
+    groupMaxSize: config.number("group.max.size"),
+    groupMinSessionTimeoutMs: config.number("group.min.session.timeout.ms"),
+    groupMaxSessionTimeoutMs: config.number("group.max.session.timeout.ms"),
+    groupInitialRebalanceDelayMs: config.number("group.initial.rebalance.delay.ms"),
+    offsetMetadataMaxBytes: config.number("offset.metadata.max.bytes"),
+    offsetsRetentionMs: config.number("offsets.retention.minutes") * 60_000,
+    offsetsRetentionCheckIntervalMs: config.number("offsets.retention.check.interval.ms"),
+    offsetsTopic: groupMetadataTopic(config),
+    offsetsTopicCompression: compressionCodec(config.number("offsets.topic.compression.codec")),
+  };
+}
+
+function compressionCodec(number: number): CompressionCodec {
+  const known = Object.values(CompressionCodec).find((codec) => codec === number);
+  return known ?? CompressionCodec.none;
+}
