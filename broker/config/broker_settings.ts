@@ -352,6 +352,12 @@ const GROUPS = {
     min: 1,
     doc: "Replicas of __consumer_offsets. Kafka's default is 3.",
   }),
+  "offsets.topic.compression.codec": int("0", {
+    ...high,
+    min: 0,
+    max: 4,
+    doc: "Compression of __consumer_offsets: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.",
+  }),
   "offsets.topic.segment.bytes": int("104857600", {
     ...high,
     min: 1,

@@ -129,7 +129,6 @@ export const UNUSED_SETTINGS: readonly string[] = [
   "num.network.threads",
   "num.replica.alter.log.dirs.threads",
   "num.replica.fetchers",
-  "offsets.topic.compression.codec",
   "principal.builder.class",
   "process.roles",
   "producer.purgatory.purge.interval.requests",

@@ -124,7 +124,7 @@ export interface GroupListing {
   readonly groupId: string;
   readonly protocolType: string;
   readonly state: string;
-  readonly type: "Classic";
+  readonly type: "classic";
   readonly memberCount: number;
   readonly offsets: GroupOffsets;
 }
@@ -504,7 +504,7 @@ export class GroupCoordinator {
           groupId,
           protocolType: group.protocolType ?? "",
           state: group.state,
-          type: "Classic",
+          type: "classic",
           memberCount: group.memberCount,
           offsets,
         };
