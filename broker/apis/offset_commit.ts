@@ -96,7 +96,7 @@ function sortOut(topics: readonly RequestTopic[], image: MetadataImage, apiVersi
       .filter(({ partitionIndex }) => errorOf(topic, partitionIndex) === ErrorCode.NONE)
       .map((partition) => ({
         topic: known.get(topic)?.name ?? topic.name,
-        topicId: usesIds ? topic.topicId : ZERO_UUID,
+        topicId: known.get(topic)?.id ?? ZERO_UUID,
         partition: partition.partitionIndex,
         offset: offset(partition.committedOffset),
         leaderEpoch: leaderEpoch(partition.committedLeaderEpoch),

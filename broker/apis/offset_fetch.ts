@@ -58,6 +58,7 @@ export function offsetFetchApi({ controller, groupCoordinator }: Subsystems): Ap
     response: offsetFetchResponse,
     versions: { lowest: 1, highest: 10 },
     handle(request, { apiVersion }) {
+      const image = controller.image();
       const fetch = (group: Group): GroupAnswer => {
         const fetched = groupCoordinator.fetchOffsets(
           group.groupId,
@@ -67,16 +68,16 @@ export function offsetFetchApi({ controller, groupCoordinator }: Subsystems): Ap
         return { error: fetched.error, topics: "topics" in fetched ? fetched.topics : [] };
       };
       if (apiVersion >= BATCH_VERSION) {
-        const image = controller.image();
         return {
           ...unused,
-          groups: request.groups.map((group) => {
-            const usesIds = apiVersion >= TOPIC_ID_VERSION;
-            return usesIds ? fetchById(group, image, fetch) : fetchByName(group, fetch);
-          }),
+          groups: request.groups.map((group) => (
+            apiVersion >= TOPIC_ID_VERSION
+              ? fetchById(group, image, fetch)
+              : fetchByName(group, image, fetch)
+          )),
         };
       }
-      return fetchOne(request, fetch, apiVersion);
+      return fetchOne(request, image, fetch, apiVersion);
     },
   });
 }
@@ -89,12 +90,13 @@ const unused = { throttleTimeMs: 0, topics: [], errorCode: ErrorCode.NONE, group
 
 function fetchOne(
   request: OffsetFetchRequest,
+  image: MetadataImage,
   fetch: (group: Group) => GroupAnswer,
   apiVersion: number,
 ): Encodable<typeof offsetFetchResponse> {
   const topics = request.topics?.map(({ name, partitionIndexes }) => ({
     topic: name,
-    topicId: ZERO_UUID,
+    topicId: image.topicByName(name)?.id ?? ZERO_UUID,
     partitions: partitionIndexes,
   })) ?? null;
   const { error, topics: fetched } = fetch({ groupId: request.groupId, topics });
@@ -114,11 +116,15 @@ function fetchOne(
   };
 }
 
-function fetchByName(group: RequestGroup, fetch: (group: Group) => GroupAnswer): GroupResponse {
+function fetchByName(
+  group: RequestGroup,
+  image: MetadataImage,
+  fetch: (group: Group) => GroupAnswer,
+): GroupResponse {
   const { groupId } = group;
   const topics = group.topics?.map(({ name, partitionIndexes }) => ({
     topic: name,
-    topicId: ZERO_UUID,
+    topicId: image.topicByName(name)?.id ?? ZERO_UUID,
     partitions: partitionIndexes,
   })) ?? null;
   const { error, topics: fetched } = fetch({ groupId, topics });

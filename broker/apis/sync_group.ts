@@ -10,11 +10,15 @@
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
 import type { Encodable } from "../../protocol/schema.ts";
 import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
 import type { SyncAnswer } from "../groups/classic_group.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
 import { type Api, defineApi } from "./api.ts";
+
+/** From this version on the protocol must be named. */
+const PROTOCOL_VERSION = 5;
 
 /** Answers SyncGroup. */
 export function syncGroupApi({ groupCoordinator }: { groupCoordinator: GroupCoordinator }): Api {
@@ -23,7 +27,11 @@ export function syncGroupApi({ groupCoordinator }: { groupCoordinator: GroupCoor
     request: syncGroupRequest,
     response: syncGroupResponse,
     versions: { lowest: 0, highest: 5 },
-    handle(request) {
+    handle(request, { apiVersion }) {
+      if (
+        apiVersion >= PROTOCOL_VERSION &&
+        (request.protocolType === null || request.protocolName === null)
+      ) return refused(ErrorCode.INCONSISTENT_GROUP_PROTOCOL);
       const answer = groupCoordinator.syncGroup({
         groupId: request.groupId,
         memberId: request.memberId,
@@ -38,6 +46,15 @@ export function syncGroupApi({ groupCoordinator }: { groupCoordinator: GroupCoor
       });
       return answer instanceof Promise ? answer.then(encodable) : encodable(answer);
     },
+  });
+}
+
+function refused(error: ErrorCode): Encodable<typeof syncGroupResponse> {
+  return encodable({
+    error,
+    protocolType: null,
+    protocolName: null,
+    assignment: new Uint8Array(0),
   });
 }
 

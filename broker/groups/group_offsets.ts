@@ -19,7 +19,7 @@ export interface CommittedOffset {
   readonly commitTimestampMs: TimestampMs;
   /** −1 unless the client asked for a retention of its own (OffsetCommit 2–4). */
   readonly expireTimestampMs: TimestampMs;
-  /** The zero id unless the client named the topic by its id. */
+  /** The topic that was read; the zero id in records of older brokers, which did not say. */
   readonly topicId: Uuid;
 }
 

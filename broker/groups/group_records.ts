@@ -4,8 +4,8 @@
  *     key    type int16 │ fields of the key           1: offset commit, 2: classic group; others: newer
  *     value  version int16 │ fields of the value      null is a tombstone: what the key names is gone
  *
- * Offset commits are written as version 3 (or 1, where the client asked for a retention of its own, or
- * 4, where it named the topic by its id), groups as version 3; every older version is read.
+ * Offset commits are written as version 4 (or 1, where the client asked for a retention of its own),
+ * groups as version 3, as Kafka 4.3 does; every older version is read.
  * Source: KIP-211 (retention counts from the end of the group), KIP-848 (record types).
  */
 
@@ -18,7 +18,7 @@ import {
   offsetCommitValue,
 } from "../../protocol/schemas/records/group.ts";
 import type { Encodable, Message } from "../../protocol/schema.ts";
-import { leaderEpoch, offset, timestampMs, ZERO_UUID } from "../../protocol/types.ts";
+import { leaderEpoch, offset, timestampMs } from "../../protocol/types.ts";
 import type { GroupMetadata } from "./classic_group.ts";
 import type { CommittedOffset } from "./group_offsets.ts";
 
@@ -29,9 +29,9 @@ export const GroupRecordType = {
   groupMetadata: 2,
 } as const;
 
-const OFFSET_COMMIT_VERSION = 3;
+const OFFSET_COMMIT_VERSION = 4;
+/** The only version that can carry an expiry; it lacks the leader epoch and the topic's id. */
 const OFFSET_COMMIT_VERSION_WITH_EXPIRY = 1;
-const OFFSET_COMMIT_VERSION_WITH_TOPIC_ID = 4;
 const GROUP_METADATA_VERSION = 3;
 
 /** A record's bytes. */
@@ -70,7 +70,9 @@ export function encodeOffsetCommit(
     partition,
   });
   if (value === null) return { key, value: null };
-  const version = offsetCommitVersion(value);
+  const version = value.expireTimestampMs >= 0
+    ? OFFSET_COMMIT_VERSION_WITH_EXPIRY
+    : OFFSET_COMMIT_VERSION;
   return {
     key,
     value: encodePrefixed(version, offsetCommitValue, version, {
@@ -82,11 +84,6 @@ export function encodeOffsetCommit(
       topicId: value.topicId,
     }),
   };
-}
-
-function offsetCommitVersion(value: CommittedOffset): number {
-  if (value.expireTimestampMs >= 0) return OFFSET_COMMIT_VERSION_WITH_EXPIRY;
-  return value.topicId === ZERO_UUID ? OFFSET_COMMIT_VERSION : OFFSET_COMMIT_VERSION_WITH_TOPIC_ID;
 }
 
 /** The record that holds a classic group, or deletes it with null. */
