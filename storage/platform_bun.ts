@@ -238,11 +238,7 @@ class BunDisk implements Disk {
       () =>
         fs.readdirSync(path, { withFileTypes: true }).map((entry) => ({
           name: entry.name,
-          kind: entry.isFile()
-            ? "file"
-            : entry.isDirectory()
-            ? "directory"
-            : "other",
+          kind: entry.isFile() ? "file" : entry.isDirectory() ? "directory" : "other",
         })),
     );
   }
@@ -295,9 +291,7 @@ class BunDisk implements Disk {
 
   lock(path: string): DiskLock | null {
     return attempt(`lock ${path}`, () => {
-      const real = `${fs.realpathSync(dirname(path))}/${
-        path.slice(path.lastIndexOf("/") + 1)
-      }`;
+      const real = `${fs.realpathSync(dirname(path))}/${path.slice(path.lastIndexOf("/") + 1)}`;
       if (lockedHere.has(real)) return null;
       const descriptor = fs.openSync(
         path,

@@ -111,8 +111,7 @@ function applyByChance(
   if (fate === 1 || change.kind === "truncate") return content.apply(change);
   const { position, bytes } = change;
   for (let at = 0; at < bytes.length;) {
-    const sectorEnd =
-      (Math.floor((position + at) / SECTOR_BYTES) + 1) * SECTOR_BYTES -
+    const sectorEnd = (Math.floor((position + at) / SECTOR_BYTES) + 1) * SECTOR_BYTES -
       position;
     const end = Math.min(sectorEnd, bytes.length);
     if (random.chance(0.5)) {

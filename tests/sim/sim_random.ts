@@ -88,8 +88,6 @@ export function testSeeds(defaultCount: number): number[] {
   const one = process.env["WEIR_SEED"];
   if (one !== undefined) return [Number(one)];
   const count = Number(process.env["WEIR_SEEDS"] ?? defaultCount);
-  const first = process.env["WEIR_SEEDS"] === undefined
-    ? 1
-    : (Date.now() % 1_000_000) * 1000;
+  const first = process.env["WEIR_SEEDS"] === undefined ? 1 : (Date.now() % 1_000_000) * 1000;
   return Array.from({ length: count }, (_, index) => first + index);
 }

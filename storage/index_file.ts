@@ -1,0 +1,159 @@
+/**
+ * What the indexes of a segment have in common: a file of fixed-size entries that only grows.
+ *
+ *     file:  entry entry entry …                    tail: entry entry
+ *            └── on disk, read by binary search ──┘       └── in memory, not yet written ──┘
+ *
+ * New entries gather in a small tail and are written when it is full, when the segment is closed, and
+ * when the recovery point is about to pass the segment: an index that a crash leaves behind the log is
+ * rebuilt from the log. Kafka makes these files large in advance and maps them; ours just grow.
+ */
+
+import type { FileCache } from "./file_cache.ts";
+import { type Disk, DiskError, type DiskFile } from "./platform.ts";
+
+/** Entries held back in memory. */
+const TAIL_ENTRIES = 256;
+
+/** A file of entries of `entryBytes` each. */
+export class IndexFile {
+  readonly path: string;
+  readonly #entryBytes: number;
+  readonly #disk: Disk;
+  readonly #files: FileCache;
+  /** Entries in the file; −1 until the file has been looked at. */
+  #storedCount = -1;
+  #tail: Uint8Array | null = null;
+  #tailCount = 0;
+  #unsynced = false;
+
+  constructor(
+    { path, entryBytes, disk, files }: {
+      readonly path: string;
+      readonly entryBytes: number;
+      readonly disk: Disk;
+      readonly files: FileCache;
+    },
+  ) {
+    this.path = path;
+    this.#entryBytes = entryBytes;
+    this.#disk = disk;
+    this.#files = files;
+  }
+
+  /** Entries, stored or not. */
+  get count(): number {
+    return this.#stored() + this.#tailCount;
+  }
+
+  #stored(): number {
+    if (this.#storedCount < 0) {
+      this.#storedCount = this.#disk.exists(this.path)
+        ? Math.floor(this.#files.get(this.path).sizeBytes / this.#entryBytes)
+        : 0;
+    }
+    return this.#storedCount;
+  }
+
+  /** True when the file is missing or is not a whole number of entries. */
+  isMisshapen(): boolean {
+    return !this.#disk.exists(this.path) ||
+      this.#files.get(this.path).sizeBytes % this.#entryBytes !== 0;
+  }
+
+  /** True when there is a file. */
+  exists(): boolean {
+    return this.#disk.exists(this.path);
+  }
+
+  /** Room for one more entry at the end, to be filled at once. Shape: a view of `entryBytes` bytes. */
+  append(): Uint8Array {
+    this.#stored();
+    this.#tail ??= new Uint8Array(TAIL_ENTRIES * this.#entryBytes);
+    if (this.#tailCount * this.#entryBytes === this.#tail.length) this.#makeRoom(this.#tail);
+    const at = this.#tailCount++ * this.#entryBytes;
+    return this.#tail.subarray(at, at + this.#entryBytes);
+  }
+
+  /** A full disk must not fail an append whose batch has been written: the tail grows meanwhile. */
+  #makeRoom(tail: Uint8Array): void {
+    try {
+      this.store();
+    } catch (failure) {
+      if (!(failure instanceof DiskError) || failure.code !== "ENOSPC") throw failure;
+      this.#tail = new Uint8Array(2 * tail.length);
+      this.#tail.set(tail);
+    }
+  }
+
+  /** Reads entry `index` into the front of `into`. Shape: `index` < `count`. */
+  read(index: number, into: Uint8Array): void {
+    const stored = this.#stored();
+    if (index >= stored) {
+      const at = (index - stored) * this.#entryBytes;
+      into.set(this.#tail!.subarray(at, at + this.#entryBytes));
+      return;
+    }
+    this.#files.get(this.path).read(index * this.#entryBytes, into.subarray(0, this.#entryBytes));
+  }
+
+  /** Writes the tail into the page cache. Errors: DiskError. */
+  store(): void {
+    if (this.#tailCount === 0 && this.exists()) return;
+    const stored = this.#stored();
+    const file = this.#openForWriting();
+    try {
+      if (this.#tailCount > 0) {
+        const bytes = this.#tail!.subarray(0, this.#tailCount * this.#entryBytes);
+        file.write(stored * this.#entryBytes, bytes);
+      }
+    } finally {
+      file.close();
+    }
+    this.#unsynced = true;
+    this.#storedCount = stored + this.#tailCount;
+    this.#tailCount = 0;
+  }
+
+  /** Writes the tail and frees its memory, for a segment that takes no more appends. */
+  seal(): void {
+    this.store();
+    this.#tail = null;
+  }
+
+  #openForWriting(): DiskFile {
+    this.#files.forget(this.path);
+    return this.#disk.open(this.path, "write");
+  }
+
+  /** Resolves when what was stored is on stable storage; the file's name needs the directory's sync. */
+  async sync(): Promise<void> {
+    if (!this.#unsynced) return;
+    this.#unsynced = false;
+    const file = this.#disk.open(this.path, "write");
+    try {
+      await file.sync();
+    } finally {
+      file.close();
+    }
+  }
+
+  /** Keeps the first `count` entries. */
+  truncate(count: number): void {
+    const stored = this.#stored();
+    if (count >= stored) {
+      this.#tailCount = Math.min(this.#tailCount, count - stored);
+      return;
+    }
+    this.#tailCount = 0;
+    this.#storedCount = count;
+    if (!this.exists()) return;
+    const file = this.#openForWriting();
+    try {
+      file.truncate(count * this.#entryBytes);
+    } finally {
+      file.close();
+    }
+    this.#unsynced = true;
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * Which leader epoch wrote which offsets (KIP-101): the start offset of each epoch, both rising.
+ *
+ *     epoch 0 from 0 │ epoch 1 from 120 │ epoch 4 from 300 │ → end offset
+ *
+ * Followers and consumers ask where an epoch ended to find out where their history parts from the
+ * leader's. Kept in `leader-epoch-checkpoint`; beyond the recovery point it is rebuilt from the batches.
+ */
+
+import {
+  checkpointNumber,
+  formatCheckpoint,
+  parseCheckpoint,
+  readSmallText,
+  textBytes,
+  writeFileAtomically,
+} from "./checkpoint.ts";
+import type { Disk } from "./platform.ts";
+
+/** Name of the checkpoint in the partition's directory. */
+export const LEADER_EPOCH_CHECKPOINT = "leader-epoch-checkpoint";
+
+/** An epoch and the offset of its first record. */
+export interface EpochEntry {
+  readonly epoch: number;
+  readonly startOffset: number;
+}
+
+/** The epochs of one log. */
+export class LeaderEpochs {
+  readonly #disk: Disk;
+  readonly #path: string;
+  #entries: EpochEntry[] = [];
+  #dirty = false;
+
+  constructor({ disk, directory }: { readonly disk: Disk; readonly directory: string }) {
+    this.#disk = disk;
+    this.#path = `${directory}/${LEADER_EPOCH_CHECKPOINT}`;
+  }
+
+  /** Reads the checkpoint. Errors: DiskError when it is damaged. */
+  load(): void {
+    const text = readSmallText(this.#disk, this.#path);
+    if (text === null) return;
+    for (const [epoch, startOffset] of parseCheckpoint(text, this.#path, 2)) {
+      this.assign(
+        checkpointNumber(epoch!, this.#path),
+        checkpointNumber(startOffset!, this.#path),
+      );
+    }
+    this.#dirty = false;
+  }
+
+  /** All epochs, oldest first. */
+  get entries(): readonly EpochEntry[] {
+    return this.#entries;
+  }
+
+  /** The epoch of the last record, or −1 when there is none. */
+  get latestEpoch(): number {
+    return this.#entries.at(-1)?.epoch ?? -1;
+  }
+
+  /** True when the checkpoint is behind. */
+  get isDirty(): boolean {
+    return this.#dirty;
+  }
+
+  /** Notes that the records from `startOffset` on are of `epoch`; drops what contradicts it. */
+  assign(epoch: number, startOffset: number): void {
+    if (epoch < 0) return;
+    const last = this.#entries.at(-1);
+    if (last !== undefined && last.epoch === epoch && startOffset >= last.startOffset) return;
+    while (this.#entries.length > 0) {
+      const { epoch: lastEpoch, startOffset: lastStart } = this.#entries.at(-1)!;
+      if (lastEpoch < epoch && lastStart < startOffset) break;
+      this.#entries.pop();
+    }
+    this.#entries.push({ epoch, startOffset });
+    this.#dirty = true;
+  }
+
+  /** The epoch of the record at `offset`, or −1 when it is before the first entry. */
+  epochForOffset(offset: number): number {
+    for (let i = this.#entries.length - 1; i >= 0; i--) {
+      if (this.#entries[i]!.startOffset <= offset) return this.#entries[i]!.epoch;
+    }
+    return -1;
+  }
+
+  /**
+   * The largest epoch up to `epoch` and the offset after its last record; (−1, −1) when unknown.
+   * `logEndOffset` is where the latest epoch ends so far.
+   */
+  endOffsetFor(
+    epoch: number,
+    logEndOffset: number,
+  ): { readonly leaderEpoch: number; readonly endOffset: number } {
+    const entries = this.#entries;
+    const none = { leaderEpoch: -1, endOffset: -1 };
+    if (epoch < 0 || entries.length === 0) return none;
+    if (epoch === this.latestEpoch) return { leaderEpoch: epoch, endOffset: logEndOffset };
+    if (epoch > this.latestEpoch) return none;
+    const higher = entries.findIndex((entry) => entry.epoch > epoch);
+    // Before the first epoch that is known: the record is older than the log.
+    if (higher === 0) return { leaderEpoch: epoch, endOffset: entries[0]!.startOffset };
+    return { leaderEpoch: entries[higher - 1]!.epoch, endOffset: entries[higher]!.startOffset };
+  }
+
+  /** Forgets what starts at or past `endOffset`. */
+  truncateFromEnd(endOffset: number): void {
+    const kept = this.#entries.filter((entry) => entry.startOffset < endOffset);
+    if (kept.length !== this.#entries.length) {
+      this.#entries = kept;
+      this.#dirty = true;
+    }
+  }
+
+  /** Forgets what ends before `startOffset`; the epoch that spans it starts there from now on. */
+  truncateFromStart(startOffset: number): void {
+    const spanning = this.#entries.findLastIndex((entry) => entry.startOffset <= startOffset);
+    if (spanning < 0) return;
+    const { epoch, startOffset: was } = this.#entries[spanning]!;
+    if (spanning === 0 && was === startOffset) return;
+    this.#entries = [{ epoch, startOffset }, ...this.#entries.slice(spanning + 1)];
+    this.#dirty = true;
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    this.#dirty ||= this.#entries.length > 0;
+    this.#entries = [];
+  }
+
+  /** Writes the checkpoint if it is behind. Returns: when it is on stable storage. Errors: DiskError. */
+  async store(): Promise<void> {
+    if (!this.#dirty) return;
+    this.#dirty = false;
+    const lines = this.#entries.map(({ epoch, startOffset }) => `${epoch} ${startOffset}`);
+    await writeFileAtomically(this.#disk, this.#path, textBytes(formatCheckpoint(lines)));
+  }
+}

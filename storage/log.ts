@@ -1,0 +1,1153 @@
+/**
+ * One partition's log: appended to at the end, read anywhere, durable up to `syncedOffset`.
+ *
+ *     logStartOffset            recoveryPoint    syncedOffset     endOffset
+ *        ├──── segment ────┬──── segment ────┬──────┼── active segment ─┤
+ *                                                   │     written       │
+ *                         on stable storage ────────┘     (page cache) ─┘
+ *
+ * Appends are synchronous: the order of calls is the order of offsets, and there is no lock. `sync()`
+ * asks for a group commit; `syncedOffset` never passes a segment that is not synced, nor one whose name
+ * is not. Invariant: logStartOffset ≤ recoveryPoint ≤ syncedOffset ≤ endOffset.
+ *
+ * When the disk fails the log goes offline: every call answers KAFKA_STORAGE_ERROR from then on.
+ */
+
+import assert from "node:assert/strict";
+import { ErrorCode } from "../protocol/errors.ts";
+import {
+  batches,
+  batchSizeBytes,
+  isCrcValid,
+  LOG_OVERHEAD,
+  patchAsLeader,
+  patchLogAppendTime,
+  readBatchHeader,
+  readLastOffset,
+  RECORD_BATCH_OVERHEAD,
+  type RecordBatchHeader,
+} from "../protocol/record_batch.ts";
+import { readRecords } from "../protocol/records.ts";
+import {
+  formatTopicPartition,
+  type Offset,
+  offset,
+  type TopicPartition,
+  type Uuid,
+} from "../protocol/types.ts";
+import {
+  type AppendRefusal,
+  type AppendRules,
+  checkClientRecords,
+  MAX_DECOMPRESSED_BYTES,
+  patchMaxTimestamp,
+  type RecordError,
+} from "./append_check.ts";
+import { BufferPool, type PooledBuffer } from "./buffer_pool.ts";
+import { writeFileUnderNewName } from "./checkpoint.ts";
+import { FileCache } from "./file_cache.ts";
+import type { Flushable, Flusher } from "./flusher.ts";
+import { LeaderEpochs } from "./leader_epochs.ts";
+import type { LogConfig } from "./log_config.ts";
+import { type LoadedLog, loadLog } from "./log_loader.ts";
+import { type Clock, type Disk, DiskError, type Logger, type Timer } from "./platform.ts";
+import { producerBatchAt } from "./producer_batch.ts";
+import { replayProducers, snapshotOffsets } from "./producer_replay.ts";
+import type {
+  AppendOrigin,
+  ProducerBatch,
+  ProducerEntry,
+  ProducerState,
+} from "./producer_state.ts";
+import { MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
+import { DELETED_SUFFIX, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+import type { AbortedTransaction } from "./transaction_index.ts";
+
+export { DEFAULT_LOG_CONFIG, type LogConfig } from "./log_config.ts";
+
+/** Positions remembered for readers that go on where they stopped. */
+const HINT_COUNT = 8;
+/** The least that is read at once, so that one read tells the size of a small first batch. */
+const MIN_READ_BYTES = 4096;
+const DISK_FULL_CODES: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT"]);
+
+/** What a log is opened with. */
+export interface LogOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The partition's own directory. */
+  readonly directory: string;
+  readonly topicPartition: TopicPartition;
+  readonly topicId: Uuid;
+  readonly config: LogConfig;
+  readonly producerIdExpirationMs: number;
+  readonly hadCleanShutdown: boolean;
+  readonly recoveryPoint: Offset;
+  readonly logStartOffset: Offset;
+  /** From the replication checkpoint; 0 when it is not known. */
+  readonly highWatermark?: Offset;
+  readonly flusher: Flusher;
+  /** Shared by the logs of a directory. */
+  readonly files?: FileCache;
+  readonly buffers?: BufferPool;
+  /** Called once when the disk fails under this log. */
+  readonly onDiskFailure?: (failure: DiskError) => void;
+  /** Writes down the recovery points, before a truncation takes effect. */
+  readonly checkpointRecoveryPoints?: () => Promise<void>;
+}
+
+/** How to append as leader. */
+export interface AppendOptions {
+  readonly leaderEpoch: number;
+  readonly origin: AppendOrigin;
+  /** Version of the Produce request; the newest when left out. */
+  readonly requestVersion?: number;
+}
+
+/** An append that was written; not synced yet. */
+export interface Appended {
+  readonly error: 0;
+  readonly baseOffset: Offset;
+  readonly lastOffset: Offset;
+  /** −1 with CreateTime. */
+  readonly logAppendTimeMs: number;
+  readonly logStartOffset: Offset;
+  /** True when an idempotent producer had sent it before; the offsets are those of the first time. */
+  readonly duplicate: boolean;
+}
+
+/** What an append answers. */
+export type AppendResult = Appended | AppendRefusal;
+export type { AppendRefusal, RecordError };
+
+/** How to read. */
+export interface ReadOptions {
+  readonly maxBytes: number;
+  /** Gives the first batch whole even if it is larger than `maxBytes`. */
+  readonly minOneMessage: boolean;
+  /** Batches that end at or past it are left out; the end offset when left out. */
+  readonly upToOffset?: Offset;
+}
+
+/** Whole batches. `records` belongs to the pool: `release` it when it has been sent. */
+export interface ReadRecords {
+  readonly error: 0;
+  readonly records: Uint8Array;
+  /** Offset to go on with. */
+  readonly nextOffset: Offset;
+  release(): void;
+}
+
+/** What a read answers. */
+export type ReadResult = ReadRecords | { readonly error: ErrorCode; readonly message: string };
+
+/** A record found by its timestamp. */
+export interface TimestampedOffset {
+  readonly offset: Offset;
+  readonly timestampMs: number;
+  readonly leaderEpoch: number;
+}
+
+const EMPTY = new Uint8Array(0);
+
+class PooledRead implements ReadRecords {
+  readonly error = 0;
+  readonly records: Uint8Array;
+  readonly nextOffset: Offset;
+  #buffer: PooledBuffer | null;
+
+  constructor(records: Uint8Array, nextOffset: Offset, buffer: PooledBuffer | null) {
+    this.records = records;
+    this.nextOffset = nextOffset;
+    this.#buffer = buffer;
+  }
+
+  release(): void {
+    this.#buffer?.release();
+    this.#buffer = null;
+  }
+}
+
+interface PendingSnapshot {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+/** A partition's log. */
+export class Log implements Flushable {
+  readonly topicPartition: TopicPartition;
+  readonly topicId: Uuid;
+  readonly leaderEpochs: LeaderEpochs;
+  /** `topic-partition`. */
+  readonly name: string;
+  readonly #options: LogOptions;
+  readonly #logger: Logger;
+  readonly #files: FileCache;
+  readonly #buffers: BufferPool;
+  readonly #producers: ProducerState;
+  #directory: string;
+  #config: LogConfig;
+  #rules: AppendRules;
+  #segments: Segment[];
+  #active: Segment;
+  #logStartOffset: number;
+  #endOffset: number;
+  #syncedOffset: number;
+  #recoveryPoint: number;
+  #highWatermark: number;
+  #offlineReason: string | null = null;
+  #isClosed = false;
+  #isTruncating = false;
+
+  /** Segments written since their last sync. */
+  #unsynced = new Set<Segment>();
+  /** Closed segments whose indexes are not synced. */
+  #sealed: Segment[] = [];
+  #pendingSnapshots: PendingSnapshot[] = [];
+  #snapshotOffset: number;
+  /** Files were made or removed since the directory's last sync. */
+  #namesDirty: boolean;
+  /** A failed write was cut off; nothing may follow before the cut is on stable storage. */
+  #cutUnsynced = false;
+  #dirtyBytes = 0;
+  #unflushedRecords = 0;
+  #flushing: Promise<void> | null = null;
+  #syncedListeners: ((syncedOffset: Offset) => void)[] = [];
+  #offlineListeners: ((reason: string) => void)[] = [];
+
+  readonly #deletions = new Set<Timer>();
+  #hintOffsets = new Float64Array(HINT_COUNT).fill(-1);
+  #hintPositions = new Float64Array(HINT_COUNT);
+  #hintSegments: (Segment | null)[] = new Array<Segment | null>(HINT_COUNT).fill(null);
+  #nextHint = 0;
+
+  /**
+   * Opens the log in `directory`, making it when missing. A log whose bytes cannot be trusted is opened
+   * too, offline, with `offlineReason` set. Errors: DiskError.
+   */
+  static async open(options: LogOptions): Promise<Log> {
+    const { topic, partition } = options.topicPartition;
+    const name = formatTopicPartition(topic, partition);
+    const files = options.files ?? new FileCache(options.disk, 64);
+    const logger = options.logger.child("log");
+    const loaded = await loadLog({ ...options, name, files, logger });
+    return new Log({ ...options, files, logger }, name, loaded);
+  }
+
+  private constructor(options: LogOptions, name: string, loaded: LoadedLog) {
+    this.#options = options;
+    this.#logger = options.logger;
+    this.#files = options.files!;
+    this.#buffers = options.buffers ?? new BufferPool({ capBytes: 8 * 1024 * 1024 });
+    this.topicPartition = options.topicPartition;
+    this.topicId = options.topicId;
+    this.name = name;
+    this.#directory = options.directory;
+    this.#config = options.config;
+    this.#rules = appendRules(name, options.config);
+    this.leaderEpochs = loaded.leaderEpochs;
+    this.#producers = loaded.producers;
+    this.#segments = loaded.segments;
+    this.#active = loaded.segments.at(-1)!;
+    this.#logStartOffset = loaded.logStartOffset;
+    this.#endOffset = loaded.endOffset;
+    this.#syncedOffset = loaded.endOffset;
+    this.#recoveryPoint = loaded.endOffset;
+    this.#highWatermark = Math.min(options.highWatermark ?? 0, loaded.endOffset);
+    this.#snapshotOffset = loaded.snapshotOffset;
+    // The first segment of a new log has no stable name yet.
+    this.#namesDirty = loaded.endOffset === this.#active?.baseOffset;
+    if (loaded.damage !== null) {
+      this.#offlineReason = loaded.damage;
+      this.#logger.error("Log is damaged and offline", { partition: name, reason: loaded.damage });
+    }
+  }
+
+  /** Directory of the partition; changes when the log is renamed for deletion. */
+  get directory(): string {
+    return this.#directory;
+  }
+  get config(): LogConfig {
+    return this.#config;
+  }
+  /** First offset that may be read. */
+  get logStartOffset(): Offset {
+    return offset(this.#logStartOffset);
+  }
+  /** Offset of the next record to be appended. */
+  get endOffset(): Offset {
+    return offset(this.#endOffset);
+  }
+  /** Everything before it is on stable storage. */
+  get syncedOffset(): Offset {
+    return offset(this.#syncedOffset);
+  }
+  /** Where recovery starts after a crash: indexes, epochs and snapshots before it are stable too. */
+  get recoveryPoint(): Offset {
+    return offset(this.#recoveryPoint);
+  }
+  get highWatermark(): Offset {
+    return offset(this.#highWatermark);
+  }
+  /** Why the log is offline, or null. */
+  get offlineReason(): string | null {
+    return this.#offlineReason;
+  }
+  get segmentCount(): number {
+    return this.#segments.length;
+  }
+  /** Bytes of all batches. */
+  get sizeBytes(): number {
+    let sum = 0;
+    for (const segment of this.#segments) sum += segment.sizeBytes;
+    return sum;
+  }
+
+  /** Takes new settings; they hold from the next append on. */
+  updateConfig(config: LogConfig): void {
+    this.#config = config;
+    this.#rules = appendRules(this.name, config);
+  }
+
+  /** Notes how far the log is committed, for the checkpoint and the last stable offset. */
+  updateHighWatermark(highWatermark: Offset): void {
+    if (highWatermark > this.#highWatermark) {
+      this.#highWatermark = Math.min(highWatermark, this.#endOffset);
+    }
+  }
+
+  /** The first offset that a read_committed consumer must not pass: at most the high watermark. */
+  lastStableOffset(highWatermark: Offset): Offset {
+    const unstable = this.#producers.firstUnstableOffset(highWatermark);
+    return unstable >= 0 && unstable < highWatermark ? offset(unstable) : highWatermark;
+  }
+
+  /** Active idempotent producers. */
+  producers(): Iterable<ProducerEntry> {
+    return this.#producers.entries();
+  }
+
+  /** Forgets producers that were silent for too long. */
+  removeExpiredProducers(): void {
+    const { clock, producerIdExpirationMs } = this.#options;
+    this.#producers.removeExpired(clock.wallMs(), producerIdExpirationMs);
+  }
+
+  /** The largest epoch up to `epoch` and the offset after its last record; (−1, −1) when unknown. */
+  endOffsetForEpoch(epoch: number): { readonly leaderEpoch: number; readonly endOffset: number } {
+    return this.leaderEpochs.endOffsetFor(epoch, this.#endOffset);
+  }
+
+  // ── append ──────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Appends batches as the partition's leader: gives them their offsets in place and writes them into
+   * the page cache. `records` belongs to the log from now on.
+   *
+   * Returns: the offsets; durable once `syncedOffset` has passed them, which takes a `sync()`.
+   * Errors: those of `checkClientRecords` for clients, INVALID_PRODUCER_EPOCH,
+   * OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_TXN_STATE, TRANSACTION_COORDINATOR_FENCED,
+   * RECORD_LIST_TOO_LARGE, KAFKA_STORAGE_ERROR.
+   */
+  appendAsLeader(records: Uint8Array, options: AppendOptions): AppendResult {
+    if (this.#offlineReason !== null || this.#cutUnsynced) return this.#storageError("append");
+    assert(!this.#isClosed && !this.#isTruncating);
+    const nowMs = this.#options.clock.wallMs();
+    let bytes = records;
+    if (options.origin === "client") {
+      const checked = checkClientRecords(records, this.#rules, {
+        nowMs,
+        requestVersion: options.requestVersion ?? Infinity,
+      });
+      if (checked.error !== ErrorCode.NONE) return checked as AppendRefusal;
+      const { sizeBytes, maxTimestamp, header } = checked as Extract<
+        typeof checked,
+        { sizeBytes: number }
+      >;
+      bytes = sizeBytes === records.length ? records : records.subarray(0, sizeBytes);
+      if (this.#rules.messageTimestampType === "CreateTime") {
+        patchMaxTimestamp(bytes, header, maxTimestamp);
+      }
+    }
+    return this.#appendPatched(bytes, options, nowMs);
+  }
+
+  #appendPatched(bytes: Uint8Array, options: AppendOptions, nowMs: number): AppendResult {
+    const isLogAppendTime = this.#rules.messageTimestampType === "LogAppendTime";
+    const baseOffset = this.#endOffset;
+    let nextOffset = baseOffset;
+    const headers: RecordBatchHeader[] = [];
+    for (let at = 0; at < bytes.length; at += batchSizeBytes(bytes, at)) {
+      patchAsLeader(bytes, at, {
+        baseOffset: nextOffset,
+        partitionLeaderEpoch: options.leaderEpoch,
+      });
+      if (isLogAppendTime) patchLogAppendTime(bytes, at, nowMs);
+      const header = readBatchHeader(bytes, at);
+      assert(header.batchLength >= RECORD_BATCH_OVERHEAD - LOG_OVERHEAD);
+      headers.push(header);
+      nextOffset += header.lastOffsetDelta + 1;
+    }
+    assert(headers.length > 0);
+    const found = this.#checkProducers(bytes, headers, options.origin);
+    if (found !== null) return found;
+    const refusal = this.#write(bytes, headers, nextOffset);
+    if (refusal !== null) return refusal;
+    return {
+      error: ErrorCode.NONE,
+      baseOffset: offset(baseOffset),
+      lastOffset: offset(nextOffset - 1),
+      logAppendTimeMs: isLogAppendTime ? nowMs : -1,
+      logStartOffset: offset(this.#logStartOffset),
+      duplicate: false,
+    };
+  }
+
+  /** Null when the batches may be appended; the answer of the first time when they are a duplicate. */
+  #checkProducers(
+    bytes: Uint8Array,
+    headers: readonly RecordBatchHeader[],
+    origin: AppendOrigin,
+  ): AppendResult | null {
+    let at = 0;
+    for (const header of headers) {
+      const batch = producerBatchAt(header, bytes, at);
+      at += LOG_OVERHEAD + header.batchLength;
+      if (batch === null) continue;
+      const duplicate = origin === "client" ? this.#producers.findDuplicate(batch) : null;
+      if (duplicate !== null) {
+        return {
+          error: ErrorCode.NONE,
+          baseOffset: offset(duplicate.lastOffset - duplicate.offsetDelta),
+          lastOffset: offset(duplicate.lastOffset),
+          logAppendTimeMs: this.#rules.messageTimestampType === "LogAppendTime"
+            ? duplicate.timestamp
+            : -1,
+          logStartOffset: offset(this.#logStartOffset),
+          duplicate: true,
+        };
+      }
+      const refusal = this.#producers.check(batch, origin);
+      if (refusal !== null) return refusal;
+    }
+    return null;
+  }
+
+  /**
+   * Appends batches that a leader has sent, with their offsets and epochs as they are.
+   * Errors: CORRUPT_MESSAGE for a checksum that does not fit, INVALID_RECORD for offsets that do not
+   * follow the end offset, KAFKA_STORAGE_ERROR.
+   */
+  appendAsFollower(records: Uint8Array): AppendResult {
+    if (this.#offlineReason !== null || this.#cutUnsynced) return this.#storageError("append");
+    assert(!this.#isClosed && !this.#isTruncating);
+    const headers: RecordBatchHeader[] = [];
+    let nextOffset = this.#endOffset;
+    let byteCount = 0;
+    for (const at of batches(records)) {
+      const header = readBatchHeader(records, at);
+      if (!isCrcValid(records, at)) {
+        const message = `Cannot append to ${this.name}: the checksum of the batch at offset ` +
+          `${header.baseOffset} does not fit`;
+        return { error: ErrorCode.CORRUPT_MESSAGE, message };
+      }
+      if (header.baseOffset < nextOffset || header.lastOffsetDelta < 0) {
+        const message =
+          `Cannot append to ${this.name}: base offset ${header.baseOffset} is below ` +
+          `end offset ${nextOffset}`;
+        return { error: ErrorCode.INVALID_RECORD, message };
+      }
+      headers.push(header);
+      nextOffset = header.baseOffset + header.lastOffsetDelta + 1;
+      byteCount += LOG_OVERHEAD + header.batchLength;
+    }
+    const bytes = records.subarray(0, byteCount);
+    const refusal = headers.length === 0 ? null : this.#write(bytes, headers, nextOffset);
+    return refusal ?? {
+      error: ErrorCode.NONE,
+      baseOffset: offset(headers[0]?.baseOffset ?? this.#endOffset),
+      lastOffset: offset(nextOffset - 1),
+      logAppendTimeMs: -1,
+      logStartOffset: offset(this.#logStartOffset),
+      duplicate: false,
+    };
+  }
+
+  /** Writes batches that carry their offsets. Returns: null when done. */
+  #write(
+    bytes: Uint8Array,
+    headers: readonly RecordBatchHeader[],
+    nextOffset: number,
+  ): AppendRefusal | null {
+    if (bytes.length > this.#config.segmentBytes) {
+      const message =
+        `Cannot append to ${this.name}: ${bytes.length} bytes exceed segment.bytes, ` +
+        `which is ${this.#config.segmentBytes}`;
+      return { error: ErrorCode.RECORD_LIST_TOO_LARGE, message };
+    }
+    try {
+      this.#maybeRoll(bytes.length, headers[0]!, nextOffset - 1);
+    } catch (failure) {
+      return this.#writeFailed(failure);
+    }
+    const segment = this.#active;
+    try {
+      segment.write(bytes);
+    } catch (failure) {
+      return this.#writeFailed(failure);
+    }
+    this.#note(segment, bytes, headers);
+    this.#unflushedRecords += nextOffset - this.#endOffset;
+    this.#endOffset = nextOffset;
+    this.#unsynced.add(segment);
+    this.#dirtyBytes += bytes.length;
+    this.#options.flusher.addDirty(this, bytes.length);
+    if (this.#unflushedRecords >= this.#config.flushMessages) this.sync();
+    return null;
+  }
+
+  #note(segment: Segment, bytes: Uint8Array, headers: readonly RecordBatchHeader[]): void {
+    const { indexIntervalBytes } = this.#config;
+    let at = 0;
+    for (const header of headers) {
+      const sizeBytes = LOG_OVERHEAD + header.batchLength;
+      const lastOffset = header.baseOffset + header.lastOffsetDelta;
+      segment.note(sizeBytes, lastOffset, header.maxTimestamp, indexIntervalBytes);
+      this.leaderEpochs.assign(header.partitionLeaderEpoch, header.baseOffset);
+      if (header.producerId >= 0) this.#noteProducer(segment, producerBatchAt(header, bytes, at));
+      at += sizeBytes;
+    }
+  }
+
+  #noteProducer(segment: Segment, batch: ProducerBatch | null): void {
+    if (batch === null) return;
+    const completed = this.#producers.update(batch);
+    if (completed === null || !completed.isAborted) return;
+    const lastStableOffset = this.#producers.lastStableOffsetAfter(completed);
+    segment.transactionIndex.append({ ...completed, lastStableOffset });
+  }
+
+  #writeFailed(failure: unknown): AppendRefusal {
+    if (!(failure instanceof DiskError)) throw failure;
+    if (!DISK_FULL_CODES.has(failure.code)) this.#diskFailed(failure);
+    else {
+      try {
+        this.#active.dropUnnoted();
+        this.#unsynced.add(this.#active);
+        this.#cutUnsynced = true;
+        this.sync();
+      } catch (second) {
+        if (!(second instanceof DiskError)) throw second;
+        this.#diskFailed(second);
+      }
+    }
+    return { error: ErrorCode.KAFKA_STORAGE_ERROR, message: failure.message };
+  }
+
+  #storageError(doing: string): { readonly error: ErrorCode; readonly message: string } {
+    const found = this.#offlineReason ?? "the disk was full a moment ago";
+    return {
+      error: ErrorCode.KAFKA_STORAGE_ERROR,
+      message: `Cannot ${doing} to ${this.name}: ${found}`,
+    };
+  }
+
+  // ── segments ────────────────────────────────────────────────────────────────────────────────────
+
+  #maybeRoll(byteCount: number, first: RecordBatchHeader, lastOffset: number): void {
+    const active = this.#active;
+    const { segmentBytes, segmentIndexBytes } = this.#config;
+    if (active.sizeBytes === 0 && lastOffset - active.baseOffset <= MAX_RELATIVE_OFFSET) return;
+    if (
+      active.sizeBytes + byteCount > segmentBytes || this.#isOld(active, first.maxTimestamp) ||
+      active.isIndexFull(segmentIndexBytes) || lastOffset - active.baseOffset > MAX_RELATIVE_OFFSET
+    ) this.#roll(first.baseOffset);
+  }
+
+  /** Age counts by the records' own time, from the first batch; by the clock where they have none. */
+  #isOld(segment: Segment, timestampMs: number): boolean {
+    const { firstTimestamp } = segment;
+    const ageMs = firstTimestamp !== null && timestampMs >= 0
+      ? timestampMs - firstTimestamp
+      : this.#options.clock.wallMs() - segment.createdMs;
+    return ageMs > this.#config.segmentMs;
+  }
+
+  /** Closes the active segment and starts the next one. Errors: DiskError. */
+  #roll(baseOffset: number): void {
+    const old = this.#active;
+    if (old.sizeBytes > 0) old.storeIndexes();
+    const next = this.#newSegment(baseOffset);
+    next.openForAppend();
+    this.#namesDirty = true;
+    this.#segments.push(next);
+    this.#active = next;
+    if (old.sizeBytes === 0) {
+      this.#removeSegments([old], this.#segments.length - 2);
+      return;
+    }
+    old.retire();
+    this.#unsynced.add(old);
+    this.#sealed.push(old);
+    this.#pendingSnapshots.push({
+      offset: this.#endOffset,
+      bytes: this.#producers.encodeSnapshot(),
+    });
+  }
+
+  /** Closes the active segment now, so that it can be deleted or cleaned. Errors: DiskError. */
+  roll(): void {
+    if (this.#active.sizeBytes > 0) this.#roll(this.#endOffset);
+  }
+
+  #newSegment(baseOffset: number): Segment {
+    return new Segment({
+      directory: this.#directory,
+      baseOffset,
+      disk: this.#options.disk,
+      files: this.#files,
+      createdMs: this.#options.clock.wallMs(),
+    });
+  }
+
+  /** Takes segments out of the list at `index` and removes their files after `file.delete.delay.ms`. */
+  #removeSegments(removed: readonly Segment[], index: number): void {
+    this.#segments.splice(index, removed.length);
+    this.#clearHints();
+    const { disk, clock } = this.#options;
+    const renamed: string[] = [];
+    for (const segment of removed) {
+      this.#unsynced.delete(segment);
+      this.#sealed = this.#sealed.filter((sealed) => sealed !== segment);
+      segment.retire();
+      segment.close();
+      const snapshot = segmentPath(this.#directory, segment.baseOffset, SNAPSHOT_SUFFIX);
+      const isStart = segment.baseOffset >= this.#segments[0]!.baseOffset;
+      for (const path of [...segment.paths(), ...(isStart ? [] : [snapshot])]) {
+        if (!disk.exists(path)) continue;
+        disk.rename(path, path + DELETED_SUFFIX);
+        renamed.push(path + DELETED_SUFFIX);
+      }
+    }
+    this.#namesDirty = true;
+    if (renamed.length === 0) return;
+    const timer = clock.timer(this.#config.fileDeleteDelayMs, () => {
+      this.#deletions.delete(timer);
+      for (const path of renamed) this.#removeQuietly(path);
+    });
+    this.#deletions.add(timer);
+  }
+
+  #removeQuietly(path: string): void {
+    try {
+      if (this.#options.disk.exists(path)) this.#options.disk.remove(path);
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      this.#logger.warn("Deleted file could not be removed", {
+        file: path,
+        found: failure.message,
+      });
+    }
+  }
+
+  /**
+   * Advances the log start offset and drops the segments that lie wholly before it.
+   * Returns: NONE, or OFFSET_OUT_OF_RANGE past the high watermark or end. Durable with the next
+   * checkpoint of the log directory.
+   */
+  deleteRecordsBefore(upTo: Offset): { readonly error: ErrorCode } {
+    if (this.#offlineReason !== null) return { error: ErrorCode.KAFKA_STORAGE_ERROR };
+    if (upTo > this.#endOffset || upTo < 0) return { error: ErrorCode.OFFSET_OUT_OF_RANGE };
+    if (upTo <= this.#logStartOffset) return { error: ErrorCode.NONE };
+    try {
+      this.#logStartOffset = upTo;
+      if (upTo === this.#endOffset) this.roll();
+      // A segment whose indexes are still to be synced is dropped the next time.
+      const bound = Math.min(upTo, this.#recoveryPoint);
+      const count = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= bound);
+      if (count > 0) this.#removeSegments(this.#segments.slice(0, count), 0);
+      this.leaderEpochs.truncateFromStart(upTo);
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      this.#diskFailed(failure);
+      return { error: ErrorCode.KAFKA_STORAGE_ERROR };
+    }
+    return { error: ErrorCode.NONE };
+  }
+
+  /**
+   * Drops every record at or past `target`. Nothing may be appended meanwhile.
+   * Returns: when the truncation is on stable storage. Errors: DiskError.
+   */
+  async truncateTo(target: Offset): Promise<void> {
+    if (target >= this.#endOffset) return;
+    if (target < this.#logStartOffset) return await this.truncateFullyAndStartAt(target);
+    this.#isTruncating = true;
+    await this.#quiesce();
+    // Written down first: an end before the recovery point would be taken for a loss.
+    this.#recoveryPoint = Math.min(this.#recoveryPoint, target);
+    this.#syncedOffset = Math.min(this.#syncedOffset, target);
+    await this.#options.checkpointRecoveryPoints?.();
+    const keptIndex = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= target);
+    const dropped = this.#segments.slice(keptIndex + 1);
+    this.#active = this.#segments[keptIndex]!;
+    await this.#dropNow(dropped, keptIndex + 1);
+    this.#active.openForAppend();
+    this.#endOffset = this.#active.truncateTo(target);
+    this.#unsynced.add(this.#active);
+    await this.#afterTruncation();
+  }
+
+  /** Drops every record; the next one gets the offset `start`. Returns and errors as `truncateTo`. */
+  async truncateFullyAndStartAt(start: Offset): Promise<void> {
+    this.#isTruncating = true;
+    await this.#quiesce();
+    this.#recoveryPoint = Math.min(this.#recoveryPoint, start);
+    this.#syncedOffset = Math.min(this.#syncedOffset, start);
+    await this.#options.checkpointRecoveryPoints?.();
+    const dropped = this.#segments;
+    this.#segments = [];
+    await this.#dropNow(dropped, 0);
+    this.#active = this.#newSegment(start);
+    this.#active.openForAppend();
+    this.#segments = [this.#active];
+    this.#logStartOffset = start;
+    this.#endOffset = start;
+    this.#namesDirty = true;
+    await this.#afterTruncation();
+  }
+
+  async #quiesce(): Promise<void> {
+    while (this.#flushing !== null) await this.#flushing;
+  }
+
+  /** Removes the files of segments at once, from the newest to the oldest. */
+  async #dropNow(dropped: readonly Segment[], index: number): Promise<void> {
+    this.#segments.splice(index, dropped.length);
+    this.#clearHints();
+    for (const segment of [...dropped].reverse()) {
+      this.#unsynced.delete(segment);
+      segment.retire();
+      segment.close();
+      for (const path of segment.paths()) this.#options.disk.remove(path);
+    }
+    this.#sealed = this.#sealed.filter((segment) => !dropped.includes(segment));
+    await this.#options.disk.syncDirectory(this.#directory);
+  }
+
+  async #afterTruncation(): Promise<void> {
+    this.#clearHints();
+    this.#highWatermark = Math.min(this.#highWatermark, this.#endOffset);
+    this.leaderEpochs.truncateFromEnd(this.#endOffset);
+    this.leaderEpochs.truncateFromStart(this.#logStartOffset);
+    this.#pendingSnapshots = [];
+    await this.#reloadProducers();
+    await this.#startFlush();
+    this.#isTruncating = false;
+    if (this.#offlineReason !== null) throw new DiskError(this.#offlineReason, "EIO");
+  }
+
+  async #reloadProducers(): Promise<void> {
+    const { disk } = this.#options;
+    for (const at of snapshotOffsets(disk, this.#directory)) {
+      if (at > this.#endOffset) disk.remove(segmentPath(this.#directory, at, SNAPSHOT_SUFFIX));
+    }
+    this.#namesDirty = true;
+    this.#snapshotOffset = await replayProducers(
+      { ...this.#options, directory: this.#directory },
+      { segments: this.#segments, producers: this.#producers, upTo: this.#endOffset },
+    );
+  }
+
+  // ── read ────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Whole batches from the one that holds `startOffset` on, all out of one segment.
+   * Errors: OFFSET_OUT_OF_RANGE, KAFKA_STORAGE_ERROR, CORRUPT_MESSAGE where no batch can be read.
+   */
+  read(startOffset: Offset, options: ReadOptions): ReadResult {
+    if (this.#offlineReason !== null) return this.#storageError("read");
+    if (startOffset < this.#logStartOffset || startOffset > this.#endOffset) {
+      const message = `Cannot read ${this.name} from offset ${startOffset}: it has ` +
+        `[${this.#logStartOffset}, ${this.#endOffset})`;
+      return { error: ErrorCode.OFFSET_OUT_OF_RANGE, message };
+    }
+    const upToOffset = Math.min(options.upToOffset ?? this.#endOffset, this.#endOffset);
+    if (startOffset >= upToOffset || (options.maxBytes <= 0 && !options.minOneMessage)) {
+      return new PooledRead(EMPTY, startOffset, null);
+    }
+    try {
+      return this.#readFrom(startOffset, options, upToOffset);
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      if (failure.code === "EBADMSG") return this.#corrupt(failure);
+      this.#diskFailed(failure);
+      return this.#storageError("read");
+    }
+  }
+
+  #corrupt(failure: DiskError): ReadResult {
+    this.#logger.error("Damaged bytes are not served", {
+      partition: this.name,
+      found: failure.message,
+    });
+    return { error: ErrorCode.CORRUPT_MESSAGE, message: failure.message };
+  }
+
+  #readFrom(startOffset: number, options: ReadOptions, upToOffset: number): ReadRecords {
+    let index = this.#segmentIndexFor(startOffset);
+    let segment = this.#segments[index]!;
+    let position = this.#hintFor(startOffset, segment);
+    while (position < 0 || position === segment.sizeBytes) {
+      position = segment.findBatch(startOffset, position < 0 ? undefined : position)?.position ??
+        -1;
+      if (position >= 0) break;
+      // Nothing at or past the offset in this segment: the cleaner has taken it out.
+      const following = this.#segments[++index];
+      if (following === undefined) return new PooledRead(EMPTY, offset(startOffset), null);
+      segment = following;
+    }
+    return this.#readBatches(segment, position, { ...options, upToOffset }, startOffset);
+  }
+
+  #readBatches(
+    segment: Segment,
+    position: number,
+    { maxBytes, minOneMessage, upToOffset }: {
+      readonly maxBytes: number;
+      readonly minOneMessage: boolean;
+      readonly upToOffset: number;
+    },
+    startOffset: number,
+  ): ReadRecords {
+    const available = segment.sizeBytes - position;
+    const wanted = Math.min(available, Math.max(maxBytes, MIN_READ_BYTES));
+    let buffer = this.#buffers.acquire(wanted);
+    let count = this.#fill(segment, position, buffer, wanted);
+    const firstBytes = count < RECORD_BATCH_OVERHEAD ? 0 : batchSizeBytes(buffer.bytes, 0);
+    if (firstBytes < RECORD_BATCH_OVERHEAD || firstBytes > available) {
+      buffer.release();
+      throw new DiskError(`Cannot read ${segment.path}: no batch at byte ${position}`, "EBADMSG");
+    }
+    if (firstBytes > maxBytes && !minOneMessage) {
+      buffer.release();
+      return new PooledRead(EMPTY, offset(startOffset), null);
+    }
+    if (firstBytes > count) {
+      buffer.release();
+      buffer = this.#buffers.acquire(firstBytes);
+      count = this.#fill(segment, position, buffer, firstBytes);
+    }
+    const limit = Math.min(count, Math.max(maxBytes, firstBytes));
+    const { bytes } = buffer;
+    let end = 0;
+    let nextOffset = startOffset;
+    while (limit - end >= RECORD_BATCH_OVERHEAD) {
+      const sizeBytes = batchSizeBytes(bytes, end);
+      if (sizeBytes < RECORD_BATCH_OVERHEAD || end + sizeBytes > limit) break;
+      const lastOffset = readLastOffset(bytes, end);
+      if (lastOffset >= upToOffset) break;
+      end += sizeBytes;
+      nextOffset = lastOffset + 1;
+    }
+    if (end === 0) {
+      buffer.release();
+      return new PooledRead(EMPTY, offset(startOffset), null);
+    }
+    this.#addHint(nextOffset, segment, position + end);
+    return new PooledRead(bytes.subarray(0, end), offset(nextOffset), buffer);
+  }
+
+  #fill(segment: Segment, position: number, buffer: PooledBuffer, byteCount: number): number {
+    try {
+      return segment.read(position, buffer.bytes.subarray(0, byteCount));
+    } catch (failure) {
+      buffer.release();
+      throw failure;
+    }
+  }
+
+  #segmentIndexFor(at: number): number {
+    const segments = this.#segments;
+    if (at >= this.#active.baseOffset) return segments.length - 1;
+    let low = 0;
+    let high = segments.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (segments[middle]!.baseOffset <= at) low = middle + 1;
+      else high = middle;
+    }
+    return Math.max(0, low - 1);
+  }
+
+  #hintFor(at: number, segment: Segment): number {
+    for (let i = 0; i < HINT_COUNT; i++) {
+      if (this.#hintOffsets[i] === at && this.#hintSegments[i] === segment) {
+        return this.#hintPositions[i]!;
+      }
+    }
+    return -1;
+  }
+
+  #addHint(at: number, segment: Segment, position: number): void {
+    for (let i = 0; i < HINT_COUNT; i++) {
+      if (this.#hintOffsets[i] === at && this.#hintSegments[i] === segment) return;
+    }
+    const i = this.#nextHint;
+    this.#hintOffsets[i] = at;
+    this.#hintSegments[i] = segment;
+    this.#hintPositions[i] = position;
+    this.#nextHint = (i + 1) % HINT_COUNT;
+  }
+
+  #clearHints(): void {
+    this.#hintOffsets.fill(-1);
+    this.#hintSegments.fill(null);
+  }
+
+  /** Transactions that were aborted and overlap `[fromOffset, upToOffset)`, in the order of markers. */
+  abortedTransactions(fromOffset: Offset, upToOffset: Offset): AbortedTransaction[] {
+    const found: AbortedTransaction[] = [];
+    for (let index = this.#segmentIndexFor(fromOffset); index < this.#segments.length; index++) {
+      const { transactionIndex } = this.#segments[index]!;
+      if (transactionIndex.collect(fromOffset, upToOffset, found)) break;
+    }
+    return found;
+  }
+
+  /** The first record with a timestamp of at least `timestampMs`, or null. Errors: DiskError. */
+  offsetForTimestamp(timestampMs: number): TimestampedOffset | null {
+    for (const segment of this.#segments) {
+      if (segment.largest.timestampMs < timestampMs) continue;
+      const found = this.#findRecord(segment, timestampMs);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  /** The first record that carries the largest timestamp of the log, or null when it has none. */
+  maxTimestampOffset(): TimestampedOffset | null {
+    let newest: Segment | null = null;
+    for (const segment of this.#segments) {
+      const isNewer = newest === null || segment.largest.timestampMs > newest.largest.timestampMs;
+      if (isNewer) newest = segment;
+    }
+    if (newest === null || newest.largest.timestampMs < 0) return null;
+    return this.#findRecord(newest, newest.largest.timestampMs);
+  }
+
+  #findRecord(segment: Segment, timestampMs: number): TimestampedOffset | null {
+    let from = this.#logStartOffset;
+    for (;;) {
+      const place = segment.findTimestamp(timestampMs, from);
+      if (place === null) return null;
+      const bytes = new Uint8Array(place.sizeBytes);
+      segment.read(place.position, bytes);
+      const records = readRecords(bytes, 0, { maxDecompressedBytes: MAX_DECOMPRESSED_BYTES });
+      for (const record of records) {
+        if (record.timestamp < timestampMs || record.offset < this.#logStartOffset) continue;
+        return {
+          offset: offset(record.offset),
+          timestampMs: record.timestamp,
+          leaderEpoch: this.leaderEpochs.epochForOffset(record.offset),
+        };
+      }
+      from = place.lastOffset + 1;
+    }
+  }
+
+  // ── durability ──────────────────────────────────────────────────────────────────────────────────
+
+  /** Asks for a group commit of what is written. Cheap when one is asked for already. */
+  sync(): void {
+    if (this.#syncedOffset === this.#endOffset && !this.#cutUnsynced) return;
+    if (this.#offlineReason === null) this.#options.flusher.request(this);
+  }
+
+  /** Resolves once everything before `upTo` is on stable storage. Errors: DiskError when it cannot be. */
+  whenSynced(upTo: Offset): Promise<void> {
+    if (this.#syncedOffset >= upTo) return Promise.resolve();
+    if (this.#offlineReason !== null) {
+      return Promise.reject(new DiskError(this.#offlineReason, "EIO"));
+    }
+    return new Promise((resolve, reject) => {
+      const stopSynced = this.onSynced((synced) => {
+        if (synced < upTo) {
+          this.sync();
+          return;
+        }
+        stopSynced();
+        stopOffline();
+        resolve();
+      });
+      const stopOffline = this.onOffline((reason) => {
+        stopSynced();
+        stopOffline();
+        reject(new DiskError(reason, "EIO"));
+      });
+      this.sync();
+    });
+  }
+
+  /** Calls the listener after each finished sync. Returns: a function that stops it. */
+  onSynced(listener: (syncedOffset: Offset) => void): () => void {
+    this.#syncedListeners = [...this.#syncedListeners, listener];
+    return () => {
+      this.#syncedListeners = this.#syncedListeners.filter((known) => known !== listener);
+    };
+  }
+
+  /** Calls the listener when the log goes offline. Returns: a function that stops it. */
+  onOffline(listener: (reason: string) => void): () => void {
+    this.#offlineListeners = [...this.#offlineListeners, listener];
+    return () => {
+      this.#offlineListeners = this.#offlineListeners.filter((known) => known !== listener);
+    };
+  }
+
+  /** For the flusher: syncs what is written now. Never rejects: a failure takes the log offline. */
+  async flush(): Promise<void> {
+    await this.#quiesce();
+    // A truncation ends with a sync of its own.
+    if (!this.#isTruncating) await this.#startFlush();
+  }
+
+  #startFlush(): Promise<void> {
+    assert(this.#flushing === null);
+    if (this.#offlineReason !== null || this.#isClosed) return Promise.resolve();
+    const flushing = this.#flush().catch((failure: unknown) => {
+      if (!(failure instanceof DiskError)) throw failure;
+      this.#diskFailed(failure);
+    }).finally(() => {
+      this.#flushing = null;
+    });
+    this.#flushing = flushing;
+    return flushing;
+  }
+
+  async #flush(): Promise<void> {
+    const target = this.#endOffset;
+    const dirtyBytes = this.#dirtyBytes;
+    const unsynced = [...this.#unsynced];
+    const namesDirty = this.#namesDirty;
+    const hadCut = this.#cutUnsynced;
+    this.#unsynced.clear();
+    this.#namesDirty = false;
+    this.#unflushedRecords = 0;
+    if (unsynced.length === 1 && !namesDirty) await unsynced[0]!.sync();
+    else {
+      const syncs = unsynced.map((segment) => segment.sync());
+      if (namesDirty) syncs.push(this.#options.disk.syncDirectory(this.#directory));
+      await Promise.all(syncs);
+    }
+    if (this.#offlineReason !== null) return;
+    if (hadCut) this.#cutUnsynced = false;
+    this.#dirtyBytes -= dirtyBytes;
+    this.#options.flusher.removeDirty(this, dirtyBytes);
+    assert(target >= this.#syncedOffset && target <= this.#endOffset);
+    this.#syncedOffset = target;
+    for (const listener of this.#syncedListeners) listener(offset(target));
+    await this.#settle();
+    this.#recoveryPoint = target;
+  }
+
+  /** Makes indexes, snapshots and epochs stable, so that the recovery point may pass them. */
+  async #settle(): Promise<void> {
+    const sealed = this.#sealed;
+    const snapshots = this.#pendingSnapshots;
+    if (sealed.length === 0 && snapshots.length === 0 && !this.leaderEpochs.isDirty) return;
+    this.#sealed = [];
+    this.#pendingSnapshots = [];
+    for (const segment of sealed) await segment.syncIndexes();
+    for (const snapshot of snapshots) {
+      const path = segmentPath(this.#directory, snapshot.offset, SNAPSHOT_SUFFIX);
+      await writeFileUnderNewName(this.#options.disk, path, snapshot.bytes);
+      this.#snapshotOffset = snapshot.offset;
+    }
+    if (sealed.length > 0 || snapshots.length > 0) {
+      await this.#options.disk.syncDirectory(this.#directory);
+    }
+    await this.leaderEpochs.store();
+  }
+
+  #diskFailed(failure: DiskError): void {
+    this.goOffline(failure.message);
+    this.#options.onDiskFailure?.(failure);
+  }
+
+  /** Takes the log out of service, for good: what the disk holds is not known any more. */
+  goOffline(reason: string): void {
+    if (this.#offlineReason !== null) return;
+    this.#offlineReason = reason;
+    this.#options.flusher.forget(this);
+    this.#logger.error("Log is offline", { partition: this.name, reason });
+    for (const listener of this.#offlineListeners) listener(reason);
+  }
+
+  /**
+   * Syncs and closes. Returns: true when the log needs no recovery at the next start.
+   * Errors: none; a disk that fails takes the log offline.
+   */
+  async close(): Promise<boolean> {
+    await this.#quiesce();
+    if (this.#isClosed) return this.#offlineReason === null;
+    if (this.#offlineReason === null && this.#unsynced.size > 0) await this.flush();
+    if (this.#offlineReason === null) {
+      try {
+        await this.#storeForClose();
+      } catch (failure) {
+        if (!(failure instanceof DiskError)) throw failure;
+        this.#diskFailed(failure);
+      }
+    }
+    this.#closeFiles();
+    return this.#offlineReason === null;
+  }
+
+  async #storeForClose(): Promise<void> {
+    this.#active.storeIndexes();
+    this.#sealed.push(this.#active);
+    if (this.#snapshotOffset !== this.#endOffset) {
+      this.#pendingSnapshots.push({
+        offset: this.#endOffset,
+        bytes: this.#producers.encodeSnapshot(),
+      });
+    }
+    await this.#settle();
+    this.#recoveryPoint = this.#endOffset;
+  }
+
+  #closeFiles(): void {
+    this.#isClosed = true;
+    // What they would have removed is removed at the next start.
+    for (const timer of this.#deletions) timer.cancel();
+    this.#deletions.clear();
+    this.#options.flusher.forget(this);
+    for (const segment of this.#segments) {
+      segment.retire();
+      segment.close();
+    }
+    this.#syncedListeners = [];
+    this.#offlineListeners = [];
+  }
+
+  /** Closes without a sync and moves the directory to `path`, where it waits for its removal. */
+  async renameForDeletion(path: string): Promise<void> {
+    await this.#quiesce();
+    this.#closeFiles();
+    this.#options.disk.rename(this.#directory, path);
+    this.#directory = path;
+  }
+}
+
+function appendRules(name: string, config: LogConfig): AppendRules {
+  return {
+    name,
+    maxMessageBytes: config.maxMessageBytes,
+    isCompacted: config.cleanupPolicy.includes("compact"),
+    messageTimestampType: config.messageTimestampType,
+    messageTimestampBeforeMaxMs: config.messageTimestampBeforeMaxMs,
+    messageTimestampAfterMaxMs: config.messageTimestampAfterMaxMs,
+  };
+}

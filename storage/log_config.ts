@@ -1,0 +1,50 @@
+/** Settings of one log, under Kafka's topic names in camelCase, with Kafka's defaults. */
+
+/** Settings that the store honours. Units: as the name ends. */
+export interface LogConfig {
+  readonly segmentBytes: number;
+  readonly segmentMs: number;
+  readonly indexIntervalBytes: number;
+  readonly segmentIndexBytes: number;
+  readonly maxMessageBytes: number;
+  /** −1 for no limit. */
+  readonly retentionMs: number;
+  /** −1 for no limit. */
+  readonly retentionBytes: number;
+  readonly cleanupPolicy: readonly ("delete" | "compact")[];
+  readonly messageTimestampType: "CreateTime" | "LogAppendTime";
+  readonly messageTimestampBeforeMaxMs: number;
+  readonly messageTimestampAfterMaxMs: number;
+  readonly compressionType: "producer" | "uncompressed" | "gzip" | "snappy" | "lz4" | "zstd";
+  readonly flushMessages: number;
+  readonly flushMs: number;
+  readonly fileDeleteDelayMs: number;
+  readonly minCompactionLagMs: number;
+  readonly maxCompactionLagMs: number;
+  readonly deleteRetentionMs: number;
+  readonly minCleanableDirtyRatio: number;
+  readonly preallocate?: boolean;
+}
+
+/** Kafka's own defaults. */
+export const DEFAULT_LOG_CONFIG: LogConfig = {
+  segmentBytes: 1024 * 1024 * 1024,
+  segmentMs: 7 * 24 * 60 * 60 * 1000,
+  indexIntervalBytes: 4096,
+  segmentIndexBytes: 10 * 1024 * 1024,
+  maxMessageBytes: 1024 * 1024 + 12,
+  retentionMs: 7 * 24 * 60 * 60 * 1000,
+  retentionBytes: -1,
+  cleanupPolicy: ["delete"],
+  messageTimestampType: "CreateTime",
+  messageTimestampBeforeMaxMs: Number.MAX_SAFE_INTEGER,
+  messageTimestampAfterMaxMs: 60 * 60 * 1000,
+  compressionType: "producer",
+  flushMessages: Number.MAX_SAFE_INTEGER,
+  flushMs: Number.MAX_SAFE_INTEGER,
+  fileDeleteDelayMs: 60_000,
+  minCompactionLagMs: 0,
+  maxCompactionLagMs: Number.MAX_SAFE_INTEGER,
+  deleteRetentionMs: 24 * 60 * 60 * 1000,
+  minCleanableDirtyRatio: 0.5,
+};

@@ -1,0 +1,529 @@
+/**
+ * A log directory: all the partitions on one disk, in Kafka's layout.
+ *
+ *     data/
+ *       .lock                                one process at a time
+ *       .kafka_cleanshutdown                 there when the last stop was clean
+ *       meta.properties                      cluster, node and directory id
+ *       recovery-point-offset-checkpoint     durable up to here, by partition
+ *       log-start-offset-checkpoint          deleted up to here
+ *       replication-offset-checkpoint        high watermarks
+ *       orders-0/                            a partition
+ *       orders-1.<unique id>-delete/         a partition that waits for its removal
+ *
+ * The clean-shutdown mark is gone, for good, before the first log is opened; it comes back when every
+ * log has been closed without a fault. One disk failure takes every log of the directory offline.
+ */
+
+import assert from "node:assert/strict";
+import { formatUuid } from "../protocol/bytes.ts";
+import { formatTopicPartition, offset, type TopicPartition, type Uuid } from "../protocol/types.ts";
+import { BufferPool } from "./buffer_pool.ts";
+import {
+  formatOffsetCheckpoint,
+  type OffsetCheckpoint,
+  readOffsetCheckpoint,
+  readSmallText,
+  textBytes,
+  writeFileAtomically,
+} from "./checkpoint.ts";
+import { FileCache } from "./file_cache.ts";
+import { Flusher, type FlusherOptions } from "./flusher.ts";
+import { Log } from "./log.ts";
+import type { LogConfig } from "./log_config.ts";
+import {
+  type Clock,
+  type Disk,
+  DiskError,
+  type DiskLock,
+  type Logger,
+  type Random,
+  type Timer,
+} from "./platform.ts";
+
+const LOCK_FILE = ".lock";
+const CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown";
+const META_PROPERTIES = "meta.properties";
+const PARTITION_METADATA = "partition.metadata";
+const RECOVERY_POINTS = "recovery-point-offset-checkpoint";
+const LOG_START_OFFSETS = "log-start-offset-checkpoint";
+const HIGH_WATERMARKS = "replication-offset-checkpoint";
+const DELETE_SUFFIX = "-delete";
+/** A name of the file system has at most 255 bytes. */
+const MAX_NAME_BYTES = 255;
+const CLOSES_AT_ONCE = 16;
+
+/** What a directory is opened with. */
+export interface LogDirectoryOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly path: string;
+  /** Refuses a directory of another cluster; a new directory gets this one. */
+  readonly clusterId?: string;
+  readonly nodeId: number;
+  readonly producerIdExpirationMs?: number;
+  /** How often the checkpoints are written, if something changed. */
+  readonly checkpointMs?: number;
+  readonly flusher?: Omit<FlusherOptions, "clock">;
+  /** Memory that idle read buffers may take. */
+  readonly readBufferBytes?: number;
+  /** Handles open for reading closed segments. */
+  readonly maxOpenFiles?: number;
+}
+
+/** A partition's directory that was found at the start. */
+export interface FoundPartition {
+  readonly topicPartition: TopicPartition;
+  /** Null when `partition.metadata` is missing. */
+  readonly topicId: Uuid | null;
+}
+
+/** A directory that must not be used. The message says what to do. */
+export class LogDirectoryError extends Error {
+  override name = "LogDirectoryError";
+}
+
+/** A log directory. */
+export class LogDirectory {
+  readonly path: string;
+  readonly directoryId: Uuid;
+  readonly clusterId: string;
+  readonly nodeId: number;
+  /** True when the last stop was clean: nothing needs a scan. */
+  readonly hadCleanShutdown: boolean;
+  readonly flusher: Flusher;
+  readonly buffers: BufferPool;
+  readonly #options: LogDirectoryOptions;
+  readonly #lock: DiskLock;
+  readonly #files: FileCache;
+  readonly #logs = new Map<string, Log>();
+  readonly #recoveryPoints: OffsetCheckpoint;
+  readonly #logStartOffsets: OffsetCheckpoint;
+  readonly #highWatermarks: OffsetCheckpoint;
+  readonly #written = new Map<string, string>();
+  readonly #timers = new Set<Timer>();
+  #checkpointTimer: Timer | null = null;
+  #checkpointing: Promise<void> | null = null;
+  #offlineReason: string | null = null;
+  #isClosed = false;
+
+  /**
+   * Locks and opens the directory, making it when missing. Opens no log yet.
+   * Errors: LogDirectoryError when it must not be used; DiskError.
+   */
+  static async open(options: LogDirectoryOptions): Promise<LogDirectory> {
+    const { disk, path } = options;
+    try {
+      disk.makeDirectory(path);
+    } catch (cause) {
+      throw refusal(
+        path,
+        `it cannot be made (${messageOf(cause)})`,
+        "check the path and its owner",
+        cause,
+      );
+    }
+    const lock = takeLock(disk, path);
+    try {
+      const meta = await readOrMakeMeta(options);
+      const hadCleanShutdown = disk.exists(`${path}/${CLEAN_SHUTDOWN_FILE}`);
+      const checkpoints = [RECOVERY_POINTS, LOG_START_OFFSETS, HIGH_WATERMARKS]
+        .map((name) => readCheckpoint(options, name)) as [
+          OffsetCheckpoint,
+          OffsetCheckpoint,
+          OffsetCheckpoint,
+        ];
+      if (hadCleanShutdown) disk.remove(`${path}/${CLEAN_SHUTDOWN_FILE}`);
+      await disk.syncDirectory(path);
+      return new LogDirectory(options, lock, meta, hadCleanShutdown, checkpoints);
+    } catch (failure) {
+      lock.release();
+      if (!(failure instanceof DiskError)) throw failure;
+      throw refusal(path, failure.message, "check its owner and its disk", failure);
+    }
+  }
+
+  private constructor(
+    options: LogDirectoryOptions,
+    lock: DiskLock,
+    meta: MetaProperties,
+    hadCleanShutdown: boolean,
+    checkpoints: readonly [OffsetCheckpoint, OffsetCheckpoint, OffsetCheckpoint],
+  ) {
+    this.path = options.path;
+    this.directoryId = meta.directoryId;
+    this.clusterId = meta.clusterId;
+    this.nodeId = options.nodeId;
+    this.hadCleanShutdown = hadCleanShutdown;
+    this.#options = options;
+    this.#lock = lock;
+    [this.#recoveryPoints, this.#logStartOffsets, this.#highWatermarks] = checkpoints;
+    this.flusher = new Flusher({ clock: options.clock, ...options.flusher });
+    this.buffers = new BufferPool({ capBytes: options.readBufferBytes ?? 32 * 1024 * 1024 });
+    this.#files = new FileCache(options.disk, options.maxOpenFiles ?? 512);
+    this.#removeLeftOvers();
+    this.#armCheckpoint();
+  }
+
+  /** The logs that are open. */
+  logs(): Iterable<Log> {
+    return this.#logs.values();
+  }
+
+  /** The open log of a partition. */
+  log(topic: string, partition: number): Log | undefined {
+    return this.#logs.get(formatTopicPartition(topic, partition));
+  }
+
+  /** Why the directory is offline, or null. */
+  get offlineReason(): string | null {
+    return this.#offlineReason;
+  }
+
+  /** Bytes that the disk still has room for. */
+  freeBytes(): number {
+    return this.#options.disk.freeBytes(this.path);
+  }
+
+  /** The partitions that lie here, whether open or not. */
+  found(): FoundPartition[] {
+    const found: FoundPartition[] = [];
+    for (const { name, kind } of this.#options.disk.list(this.path)) {
+      const topicPartition = kind === "directory" ? parsePartitionName(name) : null;
+      if (topicPartition === null) continue;
+      const topicId = readTopicId(this.#options.disk, `${this.path}/${name}`);
+      found.push({ topicPartition, topicId });
+    }
+    return found;
+  }
+
+  /** Opens a partition's log that lies here. Errors: DiskError. */
+  async openLog(topicPartition: TopicPartition, topicId: Uuid, config: LogConfig): Promise<Log> {
+    const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
+    const known = this.#logs.get(name);
+    if (known !== undefined) return known;
+    assert(!this.#isClosed);
+    const log = await Log.open({
+      ...this.#options,
+      directory: `${this.path}/${name}`,
+      topicPartition,
+      topicId,
+      config,
+      producerIdExpirationMs: this.#options.producerIdExpirationMs ?? 24 * 60 * 60 * 1000,
+      hadCleanShutdown: this.hadCleanShutdown,
+      recoveryPoint: offset(this.#recoveryPoints.get(name) ?? 0),
+      logStartOffset: offset(this.#logStartOffsets.get(name) ?? 0),
+      highWatermark: offset(this.#highWatermarks.get(name) ?? 0),
+      flusher: this.flusher,
+      files: this.#files,
+      buffers: this.buffers,
+      onDiskFailure: (failure) => this.#diskFailed(failure),
+      checkpointRecoveryPoints: () => this.checkpoint(),
+    });
+    // Two calls for the same partition: the first one to finish is the log.
+    const first = this.#logs.get(name);
+    if (first !== undefined) return first;
+    this.#logs.set(name, log);
+    if (this.#offlineReason !== null) log.goOffline(this.#offlineReason);
+    return log;
+  }
+
+  /**
+   * Makes a partition's log, or opens the one that lies here with the same topic id.
+   * Returns: the log; its directory and `partition.metadata` are on stable storage. Errors: DiskError.
+   */
+  async createLog(topicPartition: TopicPartition, topicId: Uuid, config: LogConfig): Promise<Log> {
+    const { disk } = this.#options;
+    const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
+    const directory = `${this.path}/${name}`;
+    if (this.#logs.has(name)) return this.#logs.get(name)!;
+    if (!disk.exists(directory)) {
+      for (
+        const checkpoint of [this.#recoveryPoints, this.#logStartOffsets, this.#highWatermarks]
+      ) {
+        checkpoint.delete(name);
+      }
+      disk.makeDirectory(directory);
+    }
+    if (readTopicId(disk, directory) !== topicId) {
+      const text = `version: 0\ntopic_id: ${topicId}`;
+      await writeFileAtomically(disk, `${directory}/${PARTITION_METADATA}`, textBytes(text));
+      await disk.syncDirectory(this.path);
+    }
+    return await this.openLog(topicPartition, topicId, config);
+  }
+
+  /**
+   * Takes a log away: its directory gets another name at once, and goes after `file.delete.delay.ms`.
+   * Errors: DiskError.
+   */
+  async deleteLog({ topic, partition }: TopicPartition): Promise<void> {
+    const name = formatTopicPartition(topic, partition);
+    const log = this.#logs.get(name);
+    if (log === undefined) return;
+    this.#logs.delete(name);
+    const doomed = `${this.path}/${deletedName(name, this.#options.random)}`;
+    await log.renameForDeletion(doomed);
+    for (const checkpoint of [this.#recoveryPoints, this.#logStartOffsets, this.#highWatermarks]) {
+      checkpoint.delete(name);
+    }
+    await this.#options.disk.syncDirectory(this.path);
+    this.#removeLater(doomed, log.config.fileDeleteDelayMs);
+  }
+
+  /**
+   * Writes the three checkpoints, those that changed.
+   * Returns: when log start offsets, recovery points and high watermarks of the moment are stable.
+   */
+  async checkpoint(): Promise<void> {
+    while (this.#checkpointing !== null) await this.#checkpointing;
+    if (this.#offlineReason !== null) return;
+    this.#checkpointing = this.#writeCheckpoints().finally(() => {
+      this.#checkpointing = null;
+    });
+    await this.#checkpointing;
+  }
+
+  async #writeCheckpoints(): Promise<void> {
+    for (const [name, log] of this.#logs) {
+      // A damaged log keeps what was known of it.
+      if (log.offlineReason !== null) continue;
+      this.#recoveryPoints.set(name, log.recoveryPoint);
+      this.#highWatermarks.set(name, log.highWatermark);
+      if (log.logStartOffset > 0) this.#logStartOffsets.set(name, log.logStartOffset);
+    }
+    await this.#writeIfChanged(RECOVERY_POINTS, formatOffsetCheckpoint(this.#recoveryPoints));
+    await this.#writeIfChanged(LOG_START_OFFSETS, formatOffsetCheckpoint(this.#logStartOffsets));
+    await this.#writeIfChanged(HIGH_WATERMARKS, formatOffsetCheckpoint(this.#highWatermarks));
+  }
+
+  async #writeIfChanged(name: string, text: string): Promise<void> {
+    if (this.#written.get(name) === text) return;
+    try {
+      await writeFileAtomically(this.#options.disk, `${this.path}/${name}`, textBytes(text));
+      this.#written.set(name, text);
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      // A full disk passes; the checkpoint of before still holds, it only says less.
+      if (failure.code !== "ENOSPC") this.#diskFailed(failure);
+    }
+  }
+
+  #armCheckpoint(): void {
+    this.#checkpointTimer = this.#options.clock.timer(this.#options.checkpointMs ?? 5000, () => {
+      for (const log of this.#logs.values()) log.removeExpiredProducers();
+      void this.checkpoint().then(() => {
+        if (!this.#isClosed) this.#armCheckpoint();
+      });
+    });
+  }
+
+  #diskFailed(failure: DiskError): void {
+    if (this.#offlineReason !== null) return;
+    this.#offlineReason =
+      `log directory ${this.path} is offline after a disk failure: ${failure.message}`;
+    this.#options.logger.error("Log directory is offline", {
+      path: this.path,
+      found: failure.message,
+    });
+    for (const log of this.#logs.values()) log.goOffline(this.#offlineReason);
+  }
+
+  #removeLater(directory: string, delayMs: number): void {
+    const { clock, disk, logger } = this.#options;
+    const timer = clock.timer(delayMs, () => {
+      this.#timers.delete(timer);
+      try {
+        disk.removeDirectory(directory);
+      } catch (failure) {
+        logger.warn("Deleted partition could not be removed", {
+          directory,
+          found: messageOf(failure),
+        });
+      }
+    });
+    this.#timers.add(timer);
+  }
+
+  /** Partitions whose deletion was under way when the process ended. */
+  #removeLeftOvers(): void {
+    for (const { name, kind } of this.#options.disk.list(this.path)) {
+      if (kind === "directory" && name.endsWith(DELETE_SUFFIX) && name.includes(".")) {
+        this.#removeLater(`${this.path}/${name}`, 0);
+      }
+    }
+  }
+
+  /** Syncs and closes every log, writes the checkpoints and the clean-shutdown mark, and unlocks. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#checkpointTimer?.cancel();
+    for (const timer of this.#timers) timer.cancel();
+    const logs = [...this.#logs.values()];
+    let isClean = true;
+    async function closeNext(): Promise<void> {
+      for (let log = logs.pop(); log !== undefined; log = logs.pop()) {
+        if (!await log.close()) isClean = false;
+      }
+    }
+    await Promise.all(Array.from({ length: CLOSES_AT_ONCE }, closeNext));
+    await this.checkpoint();
+    if (isClean && this.#offlineReason === null) await this.#markClean();
+    this.flusher.close();
+    this.#files.close();
+    this.#lock.release();
+  }
+
+  async #markClean(): Promise<void> {
+    const mark = textBytes(JSON.stringify({ version: 0, brokerEpoch: -1 }));
+    try {
+      await writeFileAtomically(this.#options.disk, `${this.path}/${CLEAN_SHUTDOWN_FILE}`, mark);
+    } catch (failure) {
+      this.#options.logger.warn("Clean shutdown could not be marked: the next start recovers", {
+        path: this.path,
+        found: messageOf(failure),
+      });
+    }
+  }
+}
+
+function messageOf(failure: unknown): string {
+  return failure instanceof Error ? failure.message : String(failure);
+}
+
+function refusal(path: string, found: string, advice: string, cause?: unknown): LogDirectoryError {
+  return new LogDirectoryError(`Cannot use log directory ${path}: ${found}; ${advice}`, { cause });
+}
+
+function takeLock(disk: Disk, path: string): DiskLock {
+  let lock: DiskLock | null;
+  try {
+    lock = disk.lock(`${path}/${LOCK_FILE}`);
+  } catch (cause) {
+    throw refusal(path, messageOf(cause), "check its owner and its disk", cause);
+  }
+  if (lock !== null) return lock;
+  throw refusal(
+    path,
+    "another process is using it",
+    "stop that process or choose another log.dirs",
+  );
+}
+
+function readCheckpoint(
+  { disk, path, logger }: LogDirectoryOptions,
+  name: string,
+): OffsetCheckpoint {
+  try {
+    return readOffsetCheckpoint(disk, `${path}/${name}`);
+  } catch (failure) {
+    if (!(failure instanceof DiskError) || failure.code !== "EBADMSG") throw failure;
+    // Without recovery points everything is scanned; the other two are found again in the logs.
+    logger.warn("Checkpoint is damaged and is not used", {
+      file: `${path}/${name}`,
+      found: failure.message,
+    });
+    return new Map();
+  }
+}
+
+interface MetaProperties {
+  readonly clusterId: string;
+  readonly directoryId: Uuid;
+}
+
+function parseProperties(text: string): Map<string, string> {
+  const properties = new Map<string, string>();
+  for (const line of text.split(/\r?\n/)) {
+    const trimmed = line.trim();
+    const equals = trimmed.indexOf("=");
+    if (trimmed.startsWith("#") || trimmed.startsWith("!") || equals < 0) continue;
+    properties.set(trimmed.slice(0, equals).trim(), trimmed.slice(equals + 1).trim());
+  }
+  return properties;
+}
+
+async function readOrMakeMeta(options: LogDirectoryOptions): Promise<MetaProperties> {
+  const { disk, path, nodeId, random } = options;
+  const file = `${path}/${META_PROPERTIES}`;
+  const text = readSmallText(disk, file);
+  const properties = parseProperties(text ?? "");
+  if (text !== null) checkMeta(properties, options);
+  const clusterId = properties.get("cluster.id") ?? options.clusterId ?? randomUuid(random);
+  const directoryId = (properties.get("directory.id") ?? randomUuid(random)) as Uuid;
+  if (text === null || !properties.has("directory.id")) {
+    const lines = [
+      `cluster.id=${clusterId}`,
+      `directory.id=${directoryId}`,
+      `node.id=${nodeId}`,
+      "version=1",
+    ];
+    await writeFileAtomically(disk, file, textBytes(`${lines.join("\n")}\n`));
+  }
+  return { clusterId, directoryId };
+}
+
+function checkMeta(properties: ReadonlyMap<string, string>, options: LogDirectoryOptions): void {
+  const { path, nodeId, clusterId } = options;
+  const version = properties.get("version");
+  if (version !== "0" && version !== "1") {
+    throw refusal(
+      path,
+      `${META_PROPERTIES} has the version "${version ?? ""}"`,
+      "restore the file, or upgrade to a release that knows it",
+    );
+  }
+  const foundCluster = properties.get("cluster.id");
+  if (clusterId !== undefined && foundCluster !== clusterId) {
+    throw refusal(
+      path,
+      `it belongs to the cluster ${foundCluster ?? "(none)"}, not ${clusterId}`,
+      "choose another log.dirs, or start with that cluster's id",
+    );
+  }
+  const foundNode = properties.get("node.id") ?? properties.get("broker.id");
+  if (foundNode !== String(nodeId)) {
+    throw refusal(
+      path,
+      `it belongs to node ${foundNode ?? "(none)"}, not ${nodeId}`,
+      "choose another log.dirs, or start with that node.id",
+    );
+  }
+}
+
+/** A random UUID (version 4) whose text does not start with a dash, as Kafka makes them. */
+function randomUuid(random: Random): Uuid {
+  for (;;) {
+    const bytes = new Uint8Array(16);
+    const view = new DataView(bytes.buffer);
+    for (let at = 0; at < 16; at += 4) view.setUint32(at, random.uint32());
+    bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+    bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+    const text = formatUuid(bytes);
+    if (!text.startsWith("-")) return text;
+  }
+}
+
+function deletedName(name: string, random: Random): string {
+  let unique = "";
+  for (let i = 0; i < 4; i++) unique += random.uint32().toString(16).padStart(8, "0");
+  const suffix = `.${unique}${DELETE_SUFFIX}`;
+  return name.slice(0, MAX_NAME_BYTES - suffix.length) + suffix;
+}
+
+/** `topic-partition`, or null for any other name. */
+function parsePartitionName(name: string): TopicPartition | null {
+  const dash = name.lastIndexOf("-");
+  const digits = name.slice(dash + 1);
+  if (dash <= 0 || !/^(0|[1-9]\d*)$/.test(digits)) return null;
+  return { topic: name.slice(0, dash), partition: Number(digits) };
+}
+
+function readTopicId(disk: Disk, directory: string): Uuid | null {
+  const text = readSmallText(disk, `${directory}/${PARTITION_METADATA}`);
+  const found = text === null ? null : /^topic_id: (\S{22})$/m.exec(text);
+  return found === null ? null : found[1] as Uuid;
+}

@@ -1,0 +1,106 @@
+/**
+ * From offset to byte position, sparse: one entry for about every `index.interval.bytes` of the log.
+ *
+ *     relativeOffset int32 (from the base offset)  |  position int32
+ *
+ * An entry names the last offset of a batch and where that batch starts; both rise. A lookup gives the
+ * last entry at or before the offset, from which the log is read forward. Source: Kafka's OffsetIndex.
+ */
+
+import type { FileCache } from "./file_cache.ts";
+import { IndexFile } from "./index_file.ts";
+import type { Disk } from "./platform.ts";
+import { OFFSET_INDEX_SUFFIX, segmentPath } from "./segment_name.ts";
+
+/** Bytes of an entry. */
+export const OFFSET_INDEX_ENTRY_BYTES = 8;
+
+const scratch = new Uint8Array(OFFSET_INDEX_ENTRY_BYTES);
+const view = new DataView(scratch.buffer);
+
+/** The offset index of one segment. */
+export class OffsetIndex {
+  readonly file: IndexFile;
+  readonly #baseOffset: number;
+
+  constructor(
+    options: {
+      readonly directory: string;
+      readonly baseOffset: number;
+      readonly disk: Disk;
+      readonly files: FileCache;
+    },
+  ) {
+    this.#baseOffset = options.baseOffset;
+    this.file = new IndexFile({
+      path: segmentPath(options.directory, options.baseOffset, OFFSET_INDEX_SUFFIX),
+      entryBytes: OFFSET_INDEX_ENTRY_BYTES,
+      disk: options.disk,
+      files: options.files,
+    });
+  }
+
+  get count(): number {
+    return this.file.count;
+  }
+
+  /** Adds an entry. Shape: `lastOffset` and `position` larger than those of the entry before. */
+  append(lastOffset: number, position: number): void {
+    const relative = lastOffset - this.#baseOffset;
+    const entry = this.file.append();
+    entry[0] = relative >>> 24;
+    entry[1] = relative >>> 16;
+    entry[2] = relative >>> 8;
+    entry[3] = relative;
+    entry[4] = position >>> 24;
+    entry[5] = position >>> 16;
+    entry[6] = position >>> 8;
+    entry[7] = position;
+  }
+
+  /** The entry at `index`. */
+  entry(index: number): { readonly offset: number; readonly position: number } {
+    this.file.read(index, scratch);
+    return { offset: this.#baseOffset + view.getInt32(0), position: view.getInt32(4) };
+  }
+
+  /** Position from which to read on to find `offset`: 0 when no entry lies at or before it. */
+  positionFor(offset: number): number {
+    const index = this.#lastAtMost(offset);
+    if (index < 0) return 0;
+    this.file.read(index, scratch);
+    return view.getInt32(4);
+  }
+
+  #lastAtMost(offset: number): number {
+    let low = 0;
+    let high = this.file.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      this.file.read(middle, scratch);
+      if (this.#baseOffset + view.getInt32(0) <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  /** Drops the entries at and past `offset`. */
+  truncateTo(offset: number): void {
+    this.file.truncate(this.#lastAtMost(offset - 1) + 1);
+  }
+
+  /** What is impossible about the index of a log of `logBytes` bytes, or null. Looks at the ends alone. */
+  problem(logBytes: number): string | null {
+    if (this.file.isMisshapen()) return "it is missing or not a whole number of entries";
+    if (this.count === 0) return null;
+    const first = this.entry(0);
+    const last = this.entry(this.count - 1);
+    if (first.offset < this.#baseOffset || last.offset < first.offset) {
+      return `its entries run from offset ${first.offset} to ${last.offset}`;
+    }
+    if (first.position < 0 || last.position < first.position || last.position >= logBytes) {
+      return `its last entry points to byte ${last.position} of ${logBytes}`;
+    }
+    return null;
+  }
+}

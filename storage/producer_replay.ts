@@ -1,0 +1,81 @@
+/**
+ * Rebuilds the producers of a log: the newest snapshot that is good, then the batches that follow it.
+ */
+
+import { WireError } from "../protocol/bytes.ts";
+import { readSmallFile } from "./checkpoint.ts";
+import type { Clock, Disk, Logger } from "./platform.ts";
+import { producerBatchAt } from "./producer_batch.ts";
+import type { ProducerState } from "./producer_state.ts";
+import { scanSegment } from "./recovery.ts";
+import type { Segment } from "./segment.ts";
+import { parseSegmentName, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+
+/** What a replay needs of the log's surroundings. */
+export interface ReplayOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly directory: string;
+  readonly producerIdExpirationMs: number;
+}
+
+/** Offsets of the snapshots in a directory, the newest first. */
+export function snapshotOffsets(disk: Disk, directory: string): number[] {
+  const offsets: number[] = [];
+  for (const { name } of disk.list(directory)) {
+    const at = parseSegmentName(name, SNAPSHOT_SUFFIX);
+    if (at !== null) offsets.push(at);
+  }
+  return offsets.sort((a, b) => b - a);
+}
+
+/**
+ * Brings `producers` to what they were at `upTo`, where the last of `segments` ends.
+ * Returns: the offset of the snapshot that was used, −1 for none. Errors: DiskError.
+ */
+export async function replayProducers(
+  options: ReplayOptions,
+  { segments, producers, upTo }: {
+    readonly segments: readonly Segment[];
+    readonly producers: ProducerState;
+    readonly upTo: number;
+  },
+): Promise<number> {
+  const snapshotOffset = loadNewestSnapshot(options, producers, upTo);
+  if (snapshotOffset >= upTo) return snapshotOffset;
+  const first = segments.findLastIndex(({ baseOffset }) => baseOffset <= snapshotOffset);
+  for (const segment of segments.slice(Math.max(0, first))) {
+    await scanSegment(segment, {
+      baseOffset: segment.baseOffset,
+      verifyFrom: Infinity,
+      onBatch: (header, bytes, at) => {
+        if (header.producerId < 0 || header.baseOffset < snapshotOffset) return;
+        const batch = producerBatchAt(header, bytes, at);
+        if (batch !== null) producers.update(batch);
+      },
+    });
+  }
+  return snapshotOffset;
+}
+
+function loadNewestSnapshot(
+  options: ReplayOptions,
+  producers: ProducerState,
+  upTo: number,
+): number {
+  const { disk, directory, clock, producerIdExpirationMs, logger } = options;
+  producers.clear();
+  for (const at of snapshotOffsets(disk, directory)) {
+    if (at > upTo) continue;
+    const path = segmentPath(directory, at, SNAPSHOT_SUFFIX);
+    try {
+      producers.loadSnapshot(readSmallFile(disk, path)!, clock.wallMs(), producerIdExpirationMs);
+      return at;
+    } catch (failure) {
+      if (!(failure instanceof WireError)) throw failure;
+      logger.warn("Producer snapshot is damaged and is not used", { file: path });
+    }
+  }
+  return -1;
+}

@@ -1,0 +1,355 @@
+/**
+ * One `.log` file with its indexes: append at the end, read at a position, find a position, truncate.
+ *
+ *     base offset 300                     next offset 420
+ *     ├─ batch 300–309 ─┬─ batch 310 ─┬─ … ─┤
+ *     0                 1190          2401  sizeBytes
+ *
+ * Offsets in the file rise; an index entry and a batch's `lastOffset − baseOffset` fit 31 bits. The last
+ * segment of a log is the active one and holds its own handle; closed ones are read through `FileCache`.
+ * A segment knows nothing of producers, epochs or durability: that is the log's.
+ */
+
+import assert from "node:assert/strict";
+import {
+  batchSizeBytes,
+  MAGIC_V2,
+  readBaseOffset,
+  readLastOffset,
+  readMagic,
+  readMaxTimestamp,
+  RECORD_BATCH_OVERHEAD,
+} from "../protocol/record_batch.ts";
+import type { FileCache } from "./file_cache.ts";
+import { OFFSET_INDEX_ENTRY_BYTES, OffsetIndex } from "./offset_index.ts";
+import { type Disk, DiskError, type DiskFile } from "./platform.ts";
+import { LOG_SUFFIX, segmentPath } from "./segment_name.ts";
+import { TIME_INDEX_ENTRY_BYTES, TimeIndex, type TimestampOffset } from "./time_index.ts";
+import { TransactionIndex } from "./transaction_index.ts";
+
+/** Largest distance of an offset from its segment's base offset. */
+export const MAX_RELATIVE_OFFSET = 0x7fff_ffff;
+
+/** Headers are looked at through one window, since every walk is synchronous. */
+const WINDOW_BYTES = 16 * 1024;
+const window = new Uint8Array(WINDOW_BYTES);
+
+/** Where a batch lies in its segment. */
+export interface BatchPlace {
+  readonly position: number;
+  readonly sizeBytes: number;
+  readonly baseOffset: number;
+  readonly lastOffset: number;
+  readonly maxTimestamp: number;
+}
+
+/** What a segment is opened with. */
+export interface SegmentOptions {
+  readonly directory: string;
+  readonly baseOffset: number;
+  readonly disk: Disk;
+  readonly files: FileCache;
+  /** When the segment was made, for rolling segments without timestamps. */
+  readonly createdMs: number;
+}
+
+/** A segment. */
+export class Segment {
+  readonly baseOffset: number;
+  readonly path: string;
+  readonly offsetIndex: OffsetIndex;
+  readonly timeIndex: TimeIndex;
+  readonly transactionIndex: TransactionIndex;
+  readonly createdMs: number;
+  readonly #disk: Disk;
+  readonly #files: FileCache;
+  #file: DiskFile | null = null;
+  #sizeBytes: number;
+  #syncsInFlight = 0;
+  #closeWhenSynced = false;
+  #bytesSinceIndexEntry = 0;
+  /** Largest timestamp and the last offset of its batch; null until it is asked of the time index. */
+  #largest: TimestampOffset | null = null;
+  #firstBatchTimestamp: number | null = null;
+
+  constructor(options: SegmentOptions) {
+    this.baseOffset = options.baseOffset;
+    this.path = segmentPath(options.directory, options.baseOffset, LOG_SUFFIX);
+    this.#disk = options.disk;
+    this.#files = options.files;
+    this.createdMs = options.createdMs;
+    this.offsetIndex = new OffsetIndex(options);
+    this.timeIndex = new TimeIndex(options);
+    this.transactionIndex = new TransactionIndex(options);
+    this.#sizeBytes = options.disk.exists(this.path) ? options.files.get(this.path).sizeBytes : 0;
+  }
+
+  /** Bytes of the `.log` file. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** Bytes of the `.log` file and its two main indexes. */
+  get totalBytes(): number {
+    return this.#sizeBytes + this.offsetIndex.count * OFFSET_INDEX_ENTRY_BYTES +
+      this.timeIndex.count * TIME_INDEX_ENTRY_BYTES;
+  }
+
+  /** Largest timestamp so far, and the last offset of the batch that carries it. */
+  get largest(): TimestampOffset {
+    this.#largest ??= this.timeIndex.last;
+    return this.#largest;
+  }
+
+  /** Opens the file for appending, making it if need be. Errors: DiskError. */
+  openForAppend(): DiskFile {
+    this.#closeWhenSynced = false;
+    if (this.#file === null) {
+      this.#files.forget(this.path);
+      this.#file = this.#disk.open(this.path, "write");
+    }
+    return this.#file;
+  }
+
+  /** Writes batches at the end, into the page cache. `note` each of them after it. Errors: DiskError. */
+  write(bytes: Uint8Array): void {
+    this.openForAppend().write(this.#sizeBytes, bytes);
+  }
+
+  /** Counts a batch that was written, and adds index entries where they are due. */
+  note(
+    sizeBytes: number,
+    lastOffset: number,
+    maxTimestamp: number,
+    indexIntervalBytes: number,
+  ): void {
+    assert(lastOffset - this.baseOffset <= MAX_RELATIVE_OFFSET);
+    if (this.#sizeBytes === 0) this.#firstBatchTimestamp = maxTimestamp;
+    if (maxTimestamp > this.largest.timestampMs) {
+      this.#largest = { timestampMs: maxTimestamp, offset: lastOffset };
+    }
+    if (this.#bytesSinceIndexEntry > indexIntervalBytes) {
+      this.offsetIndex.append(lastOffset, this.#sizeBytes);
+      const { timestampMs, offset } = this.largest;
+      this.timeIndex.maybeAppend(timestampMs, offset);
+      this.#bytesSinceIndexEntry = 0;
+    }
+    this.#sizeBytes += sizeBytes;
+    this.#bytesSinceIndexEntry += sizeBytes;
+  }
+
+  /** Cuts off what a failed write may have left behind the last noted batch. Errors: DiskError. */
+  dropUnnoted(): void {
+    const file = this.openForAppend();
+    if (file.sizeBytes > this.#sizeBytes) file.truncate(this.#sizeBytes);
+  }
+
+  /** Fills `into` from `position`; returns the bytes read. Errors: DiskError. */
+  read(position: number, into: Uint8Array): number {
+    const file = this.#file ?? this.#files.get(this.path);
+    return file.read(position, into);
+  }
+
+  /** The same off the event loop. The handle is closed with the call. */
+  async readCold(position: number, into: Uint8Array): Promise<number> {
+    const file = this.#disk.open(this.path, "read");
+    try {
+      return await file.readCold(position, into);
+    } finally {
+      file.close();
+    }
+  }
+
+  /** The first batch at or after `position` whose last offset is at least `offset`, or null. */
+  findBatch(offset: number, position = this.offsetIndex.positionFor(offset)): BatchPlace | null {
+    let found: BatchPlace | null = null;
+    this.walk(position, (place) => {
+      if (place.lastOffset < offset) return true;
+      found = place;
+      return false;
+    });
+    return found;
+  }
+
+  /** The first batch that has a timestamp of at least `timestampMs` and ends at or past `offset`. */
+  findTimestamp(timestampMs: number, offset: number): BatchPlace | null {
+    const from = Math.max(this.timeIndex.lookup(timestampMs).offset, offset);
+    let found: BatchPlace | null = null;
+    this.walk(this.offsetIndex.positionFor(from), (place) => {
+      if (place.maxTimestamp < timestampMs || place.lastOffset < offset) return true;
+      found = place;
+      return false;
+    });
+    return found;
+  }
+
+  /**
+   * Visits batches from `position` on, by their headers, until the visitor answers false. The visitor
+   * must not walk itself. Errors: DiskError (EBADMSG) at bytes that are no batch.
+   */
+  walk(position: number, visit: (place: BatchPlace) => boolean): void {
+    let windowStart = 0;
+    let windowEnd = 0;
+    for (let at = position; at < this.#sizeBytes;) {
+      if (at < windowStart || at + RECORD_BATCH_OVERHEAD > windowEnd) {
+        const wanted = Math.min(WINDOW_BYTES, this.#sizeBytes - at);
+        windowStart = at;
+        windowEnd = at + this.read(at, window.subarray(0, wanted));
+      }
+      const place = this.#placeAt(at, at - windowStart, windowEnd - windowStart);
+      if (!visit(place)) return;
+      at += place.sizeBytes;
+    }
+  }
+
+  #placeAt(position: number, at: number, windowBytes: number): BatchPlace {
+    const sizeBytes = windowBytes - at < RECORD_BATCH_OVERHEAD ? -1 : batchSizeBytes(window, at);
+    if (
+      sizeBytes < RECORD_BATCH_OVERHEAD || position + sizeBytes > this.#sizeBytes ||
+      readMagic(window, at) !== MAGIC_V2
+    ) {
+      throw new DiskError(`Cannot read ${this.path}: no batch at byte ${position}`, "EBADMSG");
+    }
+    return {
+      position,
+      sizeBytes,
+      baseOffset: readBaseOffset(window, at),
+      lastOffset: readLastOffset(window, at),
+      maxTimestamp: readMaxTimestamp(window, at),
+    };
+  }
+
+  /**
+   * Looks at the batches past the last index entry, for a segment that becomes active again.
+   * Returns: the offset after the last record. Errors: DiskError (EBADMSG) at bytes that are no batch.
+   */
+  loadTail(): number {
+    const { count } = this.offsetIndex;
+    let nextOffset = this.baseOffset;
+    let { largest } = this;
+    this.walk(count === 0 ? 0 : this.offsetIndex.entry(count - 1).position, (place) => {
+      nextOffset = place.lastOffset + 1;
+      if (place.maxTimestamp > largest.timestampMs) {
+        largest = { timestampMs: place.maxTimestamp, offset: place.lastOffset };
+      }
+      return true;
+    });
+    this.#largest = largest;
+    return nextOffset;
+  }
+
+  /** Timestamp of the first batch, by which a segment's age counts; null when it is empty or has none. */
+  get firstTimestamp(): number | null {
+    if (this.#sizeBytes === 0) return null;
+    if (this.#firstBatchTimestamp === null) {
+      this.walk(0, (place) => {
+        this.#firstBatchTimestamp = place.maxTimestamp;
+        return false;
+      });
+    }
+    return this.#firstBatchTimestamp! < 0 ? null : this.#firstBatchTimestamp;
+  }
+
+  /** True when an index has no room for another entry. */
+  isIndexFull(segmentIndexBytes: number): boolean {
+    const offsetEntries = Math.floor(segmentIndexBytes / OFFSET_INDEX_ENTRY_BYTES);
+    const timeEntries = Math.floor(segmentIndexBytes / TIME_INDEX_ENTRY_BYTES);
+    // One time index entry is kept free for the last one, made when the segment is closed.
+    return this.offsetIndex.count >= offsetEntries || this.timeIndex.count >= timeEntries - 1;
+  }
+
+  /** Cuts the segment before the batch that holds `offset`. Returns: the next offset. Errors: DiskError. */
+  truncateTo(offset: number): number {
+    const place = this.findBatch(offset);
+    if (place !== null) this.truncateBytes(place.position, place.baseOffset);
+    return this.loadTail();
+  }
+
+  /** Cuts the segment at a byte position, where the batch with `nextOffset` starts or would start. */
+  truncateBytes(position: number, nextOffset: number): void {
+    this.openForAppend().truncate(position);
+    this.#sizeBytes = position;
+    this.offsetIndex.truncateTo(nextOffset);
+    this.timeIndex.truncateTo(nextOffset);
+    this.transactionIndex.truncateTo(nextOffset);
+    this.#largest = null;
+    this.#bytesSinceIndexEntry = 0;
+    if (position === 0) this.#firstBatchTimestamp = null;
+  }
+
+  /** Forgets the indexes and what was counted, before every batch is noted anew. Errors: DiskError. */
+  resetIndexes({ keepsTransactions }: { readonly keepsTransactions: boolean }): void {
+    this.offsetIndex.file.truncate(0);
+    this.timeIndex.truncateCount(0);
+    if (!keepsTransactions) this.transactionIndex.truncateTo(0);
+    this.#sizeBytes = 0;
+    this.#largest = null;
+    this.#firstBatchTimestamp = null;
+    this.#bytesSinceIndexEntry = 0;
+  }
+
+  /** What is impossible about the indexes, or null. Looks at their ends alone. */
+  indexProblem(): string | null {
+    const offsetProblem = this.offsetIndex.problem(this.#sizeBytes);
+    if (offsetProblem !== null) return `${this.offsetIndex.file.path}: ${offsetProblem}`;
+    const timeProblem = this.timeIndex.problem();
+    if (timeProblem !== null) return `${this.timeIndex.file.path}: ${timeProblem}`;
+    const transactionProblem = this.transactionIndex.problem();
+    if (transactionProblem === null) return null;
+    return `${this.transactionIndex.file.path}: ${transactionProblem}`;
+  }
+
+  /** Completes the time index and writes the indexes into the page cache. Errors: DiskError. */
+  storeIndexes(): void {
+    const { timestampMs, offset } = this.largest;
+    if (timestampMs >= 0) this.timeIndex.maybeAppend(timestampMs, offset);
+    this.offsetIndex.file.seal();
+    this.timeIndex.file.seal();
+    if (this.transactionIndex.isUsed) this.transactionIndex.file.seal();
+  }
+
+  /** Resolves when the stored indexes are on stable storage. Errors: DiskError. */
+  async syncIndexes(): Promise<void> {
+    await this.offsetIndex.file.sync();
+    await this.timeIndex.file.sync();
+    if (this.transactionIndex.isUsed) await this.transactionIndex.file.sync();
+  }
+
+  /** Resolves when all batches written before the call are on stable storage. Errors: DiskError. */
+  async sync(): Promise<void> {
+    const file = this.openForAppend();
+    this.#syncsInFlight++;
+    try {
+      await file.sync();
+    } finally {
+      this.#syncsInFlight--;
+      if (this.#closeWhenSynced) this.close();
+    }
+  }
+
+  /** No append comes any more: the handle is closed once the next sync has ended. */
+  retire(): void {
+    this.#closeWhenSynced = true;
+  }
+
+  /** Closes the handle, after the syncs in flight. */
+  close(): void {
+    if (this.#syncsInFlight > 0) {
+      this.#closeWhenSynced = true;
+      return;
+    }
+    this.#files.forget(this.path);
+    this.#files.forget(this.offsetIndex.file.path);
+    this.#files.forget(this.timeIndex.file.path);
+    this.#files.forget(this.transactionIndex.file.path);
+    this.#file?.close();
+    this.#file = null;
+  }
+
+  /** Paths of the files that exist. */
+  paths(): string[] {
+    const { offsetIndex, timeIndex, transactionIndex } = this;
+    return [this.path, offsetIndex.file.path, timeIndex.file.path, transactionIndex.file.path]
+      .filter((path) => this.#disk.exists(path));
+  }
+}
