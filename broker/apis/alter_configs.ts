@@ -34,7 +34,7 @@ export function alterConfigsApi({ controller }: { readonly controller: Controlle
         }
         responses.push({
           errorCode: ErrorCode.INVALID_REQUEST,
-          errorMessage: `Unknown resource type ${resourceType}.`,
+          errorMessage: `Unknown resource type ${resourceType}`,
           resourceType,
           resourceName,
         });

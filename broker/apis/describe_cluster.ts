@@ -37,7 +37,7 @@ export function describeClusterApi({ controller, nodeId }: Subsystems): Api {
       const image = controller.image();
       if (endpointType !== endpointTypes.broker) {
         const refused = refuseEndpointType(endpointType, apiVersion);
-        return { throttleTimeMs: 0, endpointType, clusterId: "", brokers: [], ...refused };
+        return { throttleTimeMs: 0, clusterId: "", brokers: [], ...refused };
       }
       const brokers = reachableBrokers(image, { nodeId, ...connection }, { includeFenced });
       return {

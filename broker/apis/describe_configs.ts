@@ -30,7 +30,7 @@ import {
 import { refuseResource } from "../controller/config_changes.ts";
 import type { Controller } from "../controller/controller.ts";
 import { configResourceType, type MetadataImage } from "../controller/metadata_image.ts";
-import type { Refusal } from "../controller/topic_changes.ts";
+import { invalidTopicName, type Refusal } from "../controller/topic_changes.ts";
 import { type Api, defineApi } from "./api.ts";
 
 type Result = Encodable<typeof describeConfigsResponse>["results"][number];
@@ -67,7 +67,8 @@ export function describeConfigsApi({ controller, config, nodeId }: Subsystems): 
         const wanted = wantedEntries(entries, resource.configurationKeys);
         return {
           errorCode: ErrorCode.NONE,
-          errorMessage: null,
+          // Kafka's is empty too, where others are null.
+          errorMessage: "",
           resourceType,
           resourceName,
           configs: wanted.map((entry) => configAnswer(entry, request)),
@@ -84,12 +85,18 @@ export function describeConfigsApi({ controller, config, nodeId }: Subsystems): 
     const invalid = (message: string) => ({ error: ErrorCode.INVALID_REQUEST, message });
     const type = configResourceType(resourceType);
     switch (type) {
-      case "topic":
+      case "topic": {
+        const problem = invalidTopicName(name);
+        if (problem !== null) return { error: ErrorCode.INVALID_TOPIC_EXCEPTION, message: problem };
         return refuseResource(image, { type, name }) ??
           describeTopicConfig(config, image.configs(type, name));
+      }
       case "broker":
         if (name === "") return describeClusterConfig(image.configs(type, ""));
         if (name === String(nodeId)) return describeBrokerConfig(config);
+        if (!/^-?\d+$/.test(name)) {
+          return invalid(`Broker id must be an integer, but it is: ${name}`);
+        }
         return invalid(
           `Unexpected broker id, expected ${nodeId} or empty string, but received ${name}`,
         );

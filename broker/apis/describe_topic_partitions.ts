@@ -108,7 +108,10 @@ function page(
       const error = invalidTopicName(name) === null
         ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         : ErrorCode.INVALID_TOPIC_EXCEPTION;
-      topics.push(failedTopic(name, error));
+      topics.push({
+        ...failedTopic(name, error),
+        topicAuthorizedOperations: allOperations.topic,
+      });
       continue;
     }
     const isCursor = request.cursor?.topicName === name;

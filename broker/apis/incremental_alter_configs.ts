@@ -72,7 +72,7 @@ export function incrementalAlterConfigsApi(
 /** The change that a part of the request asks for, or what is wrong with it. */
 function changeOf({ resourceType, resourceName, configs }: Resource): ConfigChange | string {
   const type = configResourceType(resourceType);
-  if (type === null) return `Unknown resource type ${resourceType}.`;
+  if (type === null) return `Unknown resource type ${resourceType}`;
   const changes: ConfigOperation[] = [];
   for (const { name, configOperation, value } of configs) {
     const operation = operations[configOperation];

@@ -66,14 +66,14 @@ export function metadataApi({ controller, config, nodeId }: Subsystems): Api {
       const refused = refuseRequest(request, context.apiVersion);
       if (refused !== null) return answer(request, context, image, refused);
       const missing = missingTopics(request, image);
-      if (missing.length === 0 || !maysCreate(request)) {
+      if (missing.length === 0 || !mayCreate(request)) {
         return answer(request, context, image, topicsOf(request, context, image));
       }
       return createAndAnswer(request, context, missing);
     },
   });
 
-  function maysCreate(request: MetadataRequest): boolean {
+  function mayCreate(request: MetadataRequest): boolean {
     return request.allowAutoTopicCreation && config.boolean("auto.create.topics.enable");
   }
 
@@ -153,7 +153,10 @@ export function metadataApi({ controller, config, nodeId }: Subsystems): Api {
       const topic = image.topicByName(name!);
       topics.push(
         topic === undefined
-          ? failedTopic(errors.get(name!) ?? errorForMissing(name!), name, ZERO_UUID)
+          ? {
+            ...failedTopic(errors.get(name!) ?? errorForMissing(name!), name, ZERO_UUID),
+            topicAuthorizedOperations: operationsOf(request),
+          }
           : describe(topic),
       );
     }
@@ -173,10 +176,12 @@ function describeTopic(
     topicId: topic.id,
     isInternal: isInternalTopic(topic.name),
     partitions: topic.partitions.map((partition) => viewPartition(image, partition, brokers)),
-    topicAuthorizedOperations: request.includeTopicAuthorizedOperations
-      ? allOperations.topic
-      : OPERATIONS_NOT_ASKED,
+    topicAuthorizedOperations: operationsOf(request),
   };
+}
+
+function operationsOf({ includeTopicAuthorizedOperations }: MetadataRequest): number {
+  return includeTopicAuthorizedOperations ? allOperations.topic : OPERATIONS_NOT_ASKED;
 }
 
 function failedTopic(errorCode: ErrorCode, name: string | null, topicId: Uuid): TopicAnswer {
@@ -205,14 +210,18 @@ function missingTopics(request: MetadataRequest, image: MetadataImage): string[]
   return [...missing];
 }
 
-/** Versions 10 and 11 know topic ids in answers only: what names one there is answered with an error. */
+/**
+ * Versions 10 and 11 know topic ids in answers only: what names a topic by one is refused as a whole, and
+ * so is in any version what names it in no way.
+ */
 function refuseRequest(request: MetadataRequest, apiVersion: number): TopicAnswer[] | null {
-  if (apiVersion >= TOPIC_ID_VERSION || request.topics === null) return null;
-  const isRefused = request.topics.some(({ name, topicId }) =>
-    name === null || topicId !== ZERO_UUID
+  const isRefused = request.topics?.some(({ name, topicId }) =>
+    name === null
+      ? apiVersion < TOPIC_ID_VERSION || topicId === ZERO_UUID
+      : apiVersion < TOPIC_ID_VERSION && topicId !== ZERO_UUID
   );
   if (!isRefused) return null;
-  return request.topics.map(({ name, topicId }) =>
+  return request.topics!.map(({ name, topicId }) =>
     // The answer has no null names before version 12.
     failedTopic(ErrorCode.INVALID_REQUEST, name ?? "", topicId)
   );

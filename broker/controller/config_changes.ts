@@ -9,7 +9,7 @@
  * (dynamic broker settings), KIP-1142 (group settings).
  */
 
-import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
 import { type ConfigResource, ConfigResourceType, type MetadataImage } from "./metadata_image.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
 import { duplicatesOf, invalidTopicName, type Plan, type Refusal } from "./topic_changes.ts";
@@ -131,7 +131,7 @@ export function refuseResource(image: MetadataImage, resource: ConfigResource): 
       if (image.topicByName(name) !== undefined) return null;
       return {
         error: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-        message: errorMessage(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
+        message: `The topic '${name}' does not exist.`,
       };
     }
     case "broker": {

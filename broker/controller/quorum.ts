@@ -20,7 +20,7 @@
 
 import assert from "node:assert/strict";
 import { WireError } from "../../protocol/bytes.ts";
-import { buildLeaderChangeBatch } from "../../protocol/control_records.ts";
+import { buildControlBatch } from "../../protocol/control_records.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { batches, isControl, readBatchHeader } from "../../protocol/record_batch.ts";
 import { buildBatch, readRecords } from "../../protocol/records.ts";
@@ -34,7 +34,8 @@ import {
   ZERO_UUID,
 } from "../../protocol/types.ts";
 import { readSmallText, textBytes, writeFileAtomically } from "../../storage/checkpoint.ts";
-import type { Log, LogConfig } from "../../storage/log.ts";
+import type { Log } from "../../storage/log.ts";
+import { DEFAULT_LOG_CONFIG, type LogConfig } from "../../storage/log_config.ts";
 import { type Clock, type Disk, DiskError, type Logger } from "../../storage/platform.ts";
 import {
   type DecodedMetadataRecord,
@@ -45,25 +46,22 @@ import {
 
 const QUORUM_STATE_FILE = "quorum-state";
 const QUORUM_STATE_VERSION = 1;
+const LEADER_CHANGE_VERSION = 0;
 /** Bytes that one read of the replay asks for; a larger batch is read alone. */
 const REPLAY_READ_BYTES = 1024 * 1024;
 /** A batch of metadata is bounded by the controller's bound on records, far below this. */
 const MAX_BATCH_BYTES = 64 * 1024 * 1024;
 const MAX_PENDING_APPENDS = 1000;
-const SEGMENT_BYTES = 1024 * 1024 * 1024;
-const WEEK_MS = 7 * 24 * 60 * 60 * 1000;
 
 /** Name of the metadata log's topic; it has one partition and is in no image. */
 export const METADATA_TOPIC = "__cluster_metadata";
 
 /** How the metadata log is kept: whole, until snapshots take the place of its start. */
-export const METADATA_LOG_CONFIG: Partial<LogConfig> = {
-  segmentBytes: SEGMENT_BYTES,
-  segmentMs: WEEK_MS,
+export const METADATA_LOG_CONFIG: LogConfig = {
+  ...DEFAULT_LOG_CONFIG,
   maxMessageBytes: MAX_BATCH_BYTES,
   retentionMs: -1,
   retentionBytes: -1,
-  cleanupPolicy: ["delete"],
 };
 
 /** Records that were committed together. */
@@ -126,7 +124,8 @@ export class Quorum {
   readonly #nodeId: number;
   #listener: QuorumListener | null = null;
   #leaderEpoch: LeaderEpoch = leaderEpoch(-1);
-  #failure: string | null = null;
+  /** Set for good once nothing can be written any more. */
+  #failure: { readonly error: ErrorCode; readonly message: string } | null = null;
   /** In order of offsets. */
   readonly #pending: PendingAppend[] = [];
   #stopListening: () => void = () => {};
@@ -179,9 +178,7 @@ export class Quorum {
    */
   append(records: readonly MetadataRecord[]): AppendOutcome {
     assert(this.#listener !== null && records.length > 0, "append of nothing, or before the start");
-    if (this.#failure !== null) {
-      return { error: ErrorCode.KAFKA_STORAGE_ERROR, message: this.#failure };
-    }
+    if (this.#failure !== null) return this.#failure;
     if (this.#pending.length >= MAX_PENDING_APPENDS) {
       return {
         error: ErrorCode.REQUEST_TIMED_OUT,
@@ -213,7 +210,7 @@ export class Quorum {
   /** Stops committing; what was not committed until now is answered as not done. The log stays open. */
   stop(): void {
     this.#stopListening();
-    this.#fail("The controller is shutting down.");
+    this.#end(ErrorCode.NOT_CONTROLLER, "The controller is shutting down.");
   }
 
   #write(bytes: Uint8Array): { baseOffset: Offset; lastOffset: Offset } | string {
@@ -221,14 +218,14 @@ export class Quorum {
       leaderEpoch: this.#leaderEpoch,
       origin: "raft",
     });
-    if (result.error === ErrorCode.NONE) {
+    if ("baseOffset" in result) {
       return { baseOffset: result.baseOffset, lastOffset: result.lastOffset };
     }
     return `Cannot write to ${METADATA_TOPIC}: ${result.message}`;
   }
 
   async #becomeLeader(): Promise<void> {
-    const lastEpoch = Math.max(this.#readQuorumState(), this.#log.leaderEpochs.latestEpoch ?? 0);
+    const lastEpoch = Math.max(this.#readQuorumState(), this.#log.leaderEpochs.latestEpoch, 0);
     this.#leaderEpoch = leaderEpoch(lastEpoch + 1);
     const state = {
       leaderId: this.#nodeId,
@@ -239,13 +236,25 @@ export class Quorum {
     };
     const path = this.#quorumStatePath();
     await writeFileAtomically(this.#disk, path, textBytes(JSON.stringify(state)));
-    this.#stopListening = this.#log.onSynced(() => this.#handleSynced());
-    const written = this.#write(buildLeaderChangeBatch({
-      leaderId: this.#nodeId,
-      voters: [this.#nodeId],
-      grantingVoters: [this.#nodeId],
+    const stopSynced = this.#log.onSynced(() => this.#handleSynced());
+    const stopOffline = this.#log.onOffline((reason) => this.#fail(reason));
+    this.#stopListening = () => {
+      stopSynced();
+      stopOffline();
+    };
+    const voter = { voterId: this.#nodeId };
+    const written = this.#write(buildControlBatch({
+      records: [{
+        type: "leaderChange",
+        message: {
+          version: LEADER_CHANGE_VERSION,
+          leaderId: this.#nodeId,
+          voters: [voter],
+          grantingVoters: [voter],
+        },
+      }],
       partitionLeaderEpoch: this.#leaderEpoch,
-      timestampMs: this.#clock.wallMs(),
+      timestamp: this.#clock.wallMs(),
     }));
     if (typeof written === "string") throw new DiskError(written, "EIO");
     const { promise, resolve } = Promise.withResolvers<CommitOutcome>();
@@ -299,8 +308,8 @@ export class Quorum {
         minOneMessage: true,
         upToOffset: end,
       });
-      if (read.error !== ErrorCode.NONE) {
-        throw new DiskError(`Cannot replay ${METADATA_TOPIC} at offset ${position}`, "EIO");
+      if (!("records" in read)) {
+        throw new DiskError(`Cannot replay ${METADATA_TOPIC}: ${read.message}`, "EIO");
       }
       const before = position;
       for (const at of batches(read.records)) {
@@ -321,7 +330,11 @@ export class Quorum {
   #handleSynced(): void {
     while (this.#pending.length > 0) {
       const { lastOffset, batch, resolve } = this.#pending[0]!;
-      if (lastOffset >= this.#log.syncedOffset) return;
+      if (lastOffset >= this.#log.syncedOffset) {
+        // Appended while the sync that has just ended was under way.
+        this.#log.sync();
+        return;
+      }
       this.#pending.shift();
       if (batch !== null) this.#listener!.handleCommit(batch);
       resolve({ error: ErrorCode.NONE });
@@ -330,11 +343,13 @@ export class Quorum {
 
   #fail(message: string): void {
     if (this.#failure !== null) return;
-    this.#failure = message;
     this.#listener?.handleFailure(message);
-    for (const { resolve } of this.#pending.splice(0)) {
-      resolve({ error: ErrorCode.KAFKA_STORAGE_ERROR, message });
-    }
+    this.#end(ErrorCode.KAFKA_STORAGE_ERROR, message);
+  }
+
+  #end(error: ErrorCode, message: string): void {
+    this.#failure = { error, message };
+    for (const { resolve } of this.#pending.splice(0)) resolve({ error, message });
   }
 }
 

@@ -129,7 +129,10 @@ export function planCreateTopics(
   const unifiedNames = new Set<string>();
   const records: MetadataRecord[] = [];
   const results = new Map<string, TopicResult<CreatedTopic>>();
-  const budget = { partitionsLeft: MAX_PARTITIONS_PER_REQUEST };
+  if (partitionsAskedFor(topics, environment) > MAX_PARTITIONS_PER_REQUEST) {
+    for (const { name } of topics) results.set(name, { name, ...tooManyPartitions() });
+    return { records: [], results: [...results.values()] };
+  }
   for (const topic of topics) {
     const { name } = topic;
     if (duplicates.has(name)) {
@@ -144,7 +147,7 @@ export function planCreateTopics(
           `Topic '${name}' collides with another topic of the same request.`,
         )
         : null);
-    const planned = refusal ?? planTopic(image, topic, environment, budget);
+    const planned = refusal ?? planTopic(image, topic, environment);
     if ("message" in planned) {
       results.set(name, { name, ...planned });
       continue;
@@ -160,8 +163,8 @@ export function planCreateTopics(
 function refuseTopicName(image: MetadataImage, name: string): Refusal | null {
   if (name === METADATA_TOPIC) {
     return refuse(
-      ErrorCode.TOPIC_AUTHORIZATION_FAILED,
-      errorMessage(ErrorCode.TOPIC_AUTHORIZATION_FAILED),
+      ErrorCode.INVALID_REQUEST,
+      `Creation of internal topic ${METADATA_TOPIC} is prohibited.`,
     );
   }
   const invalid = invalidTopicName(name);
@@ -183,7 +186,6 @@ function planTopic(
   image: MetadataImage,
   topic: NewTopic,
   environment: TopicEnvironment,
-  budget: { partitionsLeft: number },
 ): Refusal | { records: MetadataRecord[]; created: CreatedTopic } {
   const configs = checkedConfigs(topic, environment);
   if ("error" in configs) return configs;
@@ -191,8 +193,6 @@ function planTopic(
     ? manualAssignments(image, topic)
     : placedAssignments(image, topic, environment);
   if ("error" in placed) return placed;
-  if (placed.length > budget.partitionsLeft) return tooManyPartitions();
-  budget.partitionsLeft -= placed.length;
   const topicId = randomUuid(environment.random);
   const records: MetadataRecord[] = [
     { type: "TopicRecord", value: { name: topic.name, topicId } },
@@ -220,6 +220,18 @@ function planTopic(
     configs,
   };
   return { records, created };
+}
+
+function partitionsAskedFor(
+  topics: readonly NewTopic[],
+  { defaultPartitionCount }: TopicEnvironment,
+): number {
+  let count = 0;
+  for (const { assignments, partitionCount } of topics) {
+    if (assignments.length > 0) count += assignments.length;
+    else count += partitionCount === -1 ? defaultPartitionCount : Math.max(0, partitionCount);
+  }
+  return count;
 }
 
 function tooManyPartitions(): Refusal {
@@ -271,7 +283,6 @@ function placedAssignments(
   const partitionCount = topic.partitionCount === -1
     ? environment.defaultPartitionCount
     : topic.partitionCount;
-  if (partitionCount > MAX_PARTITIONS_PER_REQUEST) return tooManyPartitions();
   const replicationFactor = topic.replicationFactor === -1
     ? environment.defaultReplicationFactor
     : topic.replicationFactor;
@@ -406,49 +417,56 @@ export interface DeletedTopic {
   readonly topicId: Uuid;
 }
 
-/** Plans the topics of one DeleteTopics request. */
+/** Plans the topics of one DeleteTopics request. A topic that is named twice is refused, once. */
 export function planDeleteTopics(
   image: MetadataImage,
   references: readonly TopicReference[],
 ): Plan<DeletedTopic> {
   const records: MetadataRecord[] = [];
+  const results = new Map<string, DeletedTopic>();
   const duplicateNames = duplicatesOf(references.flatMap(({ name }) => name ?? []));
   const duplicateIds = duplicatesOf(references.flatMap(({ id }) => id ?? []));
-  const removed = new Set<Uuid>();
-  const refusal = (reference: TopicReference, error: ErrorCode, message: string): DeletedTopic => ({
-    error,
-    message,
-    name: reference.name ?? null,
-    topicId: reference.id ?? ZERO_UUID,
-  });
-  const results = references.map((reference): DeletedTopic => {
-    if (reference.name !== undefined && duplicateNames.has(reference.name)) {
-      return refusal(reference, ErrorCode.INVALID_REQUEST, "Duplicate topic name.");
+  const idsOfNames = new Map(
+    references.flatMap(({ name }) => {
+      const id = name === undefined ? undefined : image.topicByName(name)?.id;
+      return id === undefined ? [] : [[id, name!] as const];
+    }),
+  );
+  for (const { name, id } of references) {
+    const invalid = (message: string): DeletedTopic => ({
+      error: ErrorCode.INVALID_REQUEST,
+      message,
+      name: name ?? idsOfNames.get(id!) ?? null,
+      topicId: id ?? ZERO_UUID,
+    });
+    const found = name === undefined ? image.topicById(id) : image.topicByName(name);
+    const key = found === undefined ? `name ${name} id ${id}` : found.id;
+    if (name !== undefined && duplicateNames.has(name)) {
+      results.set(key, invalid("Duplicate topic name."));
+    } else if (id !== undefined && duplicateIds.has(id)) {
+      results.set(key, invalid("Duplicate topic id."));
+    } else if (id !== undefined && idsOfNames.has(id)) {
+      const message = "The provided topic name maps to an ID that was already supplied.";
+      results.set(key, invalid(message));
+    } else if (found === undefined) {
+      const error = name === undefined
+        ? ErrorCode.UNKNOWN_TOPIC_ID
+        : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+      const message = errorMessage(error);
+      results.set(key, { error, message, name: name ?? null, topicId: id ?? ZERO_UUID });
+    } else {
+      results.set(key, {
+        error: ErrorCode.NONE,
+        message: null,
+        name: found.name,
+        topicId: found.id,
+      });
     }
-    if (reference.id !== undefined && duplicateIds.has(reference.id)) {
-      return refusal(reference, ErrorCode.INVALID_REQUEST, "Duplicate topic id.");
-    }
-    const found = reference.id === undefined
-      ? image.topicByName(reference.name)
-      : image.topicById(reference.id);
-    if (found === undefined) {
-      const error = reference.id === undefined
-        ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-        : ErrorCode.UNKNOWN_TOPIC_ID;
-      return refusal(reference, error, errorMessage(error));
-    }
-    if (removed.has(found.id)) {
-      return refusal(
-        reference,
-        ErrorCode.INVALID_REQUEST,
-        "The topic is named twice, by its name and by its id.",
-      );
-    }
-    removed.add(found.id);
-    records.push({ type: "RemoveTopicRecord", value: { topicId: found.id } });
-    return { error: ErrorCode.NONE, message: null, name: found.name, topicId: found.id };
-  });
-  return { records, results };
+  }
+  for (const { error, topicId } of results.values()) {
+    if (error === ErrorCode.NONE) records.push({ type: "RemoveTopicRecord", value: { topicId } });
+  }
+  return { records, results: [...results.values()] };
 }
 
 /** A topic that is to have more partitions. */

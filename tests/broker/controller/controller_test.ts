@@ -1,0 +1,196 @@
+import { expect, test } from "bun:test";
+import { ErrorCode } from "../../../protocol/errors.ts";
+import type { MetadataChanges, MetadataImage } from "../../../broker/controller/metadata_image.ts";
+import { Harness, newTopic, NODE_ID } from "./harness.ts";
+
+test("Controller: a fresh directory gets the feature level and an epoch, and a restart adds neither again", async () => {
+  const harness = await Harness.start();
+  expect([...harness.controller.image().features]).toEqual([["metadata.version", 30]]);
+  expect(harness.controller.controllerEpoch as number).toBe(1);
+  expect(harness.controller.controllerId).toBe(NODE_ID);
+  const end = harness.log.endOffset;
+  await harness.crashAndReopen();
+  expect([...harness.controller.image().features]).toEqual([["metadata.version", 30]]);
+  expect(harness.controller.controllerEpoch as number).toBe(2);
+  // The leader change alone.
+  expect(harness.log.endOffset - end).toBe(1);
+});
+
+test("Controller.createTopics: an answered topic is on stable storage", async () => {
+  const harness = await Harness.start();
+  const [created] = await harness.controller.createTopics([newTopic("orders", {
+    partitionCount: 3,
+    configs: [{ name: "retention.ms", value: "77" }],
+  })]);
+  expect(created!.error).toBe(ErrorCode.NONE);
+  const before = harness.controller.image().topicByName("orders")!;
+  await harness.crashAndReopen();
+  const after = harness.controller.image();
+  expect(after.topicByName("orders")).toEqual(before);
+  expect(after.topicById(before.id)).toEqual(before);
+  expect([...after.configs("topic", "orders")]).toEqual([["retention.ms", "77"]]);
+  expect(
+    before.partitions.map(({ leader, isr, leaderEpoch }) => [leader, isr, leaderEpoch]) as unknown,
+  )
+    .toEqual([[1, [1], 0], [1, [1], 0], [1, [1], 0]]);
+});
+
+test("Controller.createTopics: nothing is answered or published before the sync", async () => {
+  const harness = await Harness.start();
+  let release: () => void = () => {};
+  const held = new Promise<void>((resolve) => release = resolve);
+  const sync = harness.log.flush.bind(harness.log);
+  harness.log.flush = async () => {
+    await held;
+    await sync();
+  };
+  let isAnswered = false;
+  const answer = harness.controller.createTopics([newTopic("orders")]);
+  void answer.then(() => isAnswered = true);
+  await harness.clock.advance(1000);
+  expect(isAnswered).toBe(false);
+  expect(harness.controller.image().topicByName("orders")).toBeUndefined();
+  release();
+  expect((await answer)[0]!.error).toBe(ErrorCode.NONE);
+  expect(harness.controller.image().topicByName("orders")).toBeDefined();
+});
+
+test("Controller.createTopics: calls made together are ordered, and the second of two equal ones is refused", async () => {
+  const harness = await Harness.start();
+  const both = await Promise.all([
+    harness.controller.createTopics([newTopic("orders")]),
+    harness.controller.createTopics([newTopic("orders")]),
+  ]);
+  expect(both.flat().map((result) => result.error) as unknown)
+    .toEqual([ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS]);
+  // The refusal waits for what it rests on.
+  expect(harness.controller.image().topicByName("orders")).toBeDefined();
+});
+
+test("Controller.createTopics: validateOnly writes nothing", async () => {
+  const harness = await Harness.start();
+  const end = harness.log.endOffset;
+  const [created] = await harness.controller.createTopics([newTopic("orders")], {
+    validateOnly: true,
+  });
+  expect(created!.error).toBe(ErrorCode.NONE);
+  expect(harness.log.endOffset).toBe(end);
+  expect(harness.controller.image().topicByName("orders")).toBeUndefined();
+});
+
+test("Controller.subscribe: the first call has everything, later ones what changed, before the answer", async () => {
+  const harness = await Harness.start();
+  const { controller } = harness;
+  await controller.createTopics([newTopic("old", { partitionCount: 2 })]);
+  const heard: { image: MetadataImage; changes: MetadataChanges }[] = [];
+  const stop = controller.subscribe((image, changes) => heard.push({ image, changes }));
+  expect(heard[0]!.changes.createdTopics.map(({ name }) => name)).toEqual(["old"]);
+  expect(heard[0]!.changes.changedBrokers).toEqual([NODE_ID]);
+  await controller.createTopics([newTopic("new")]);
+  expect(heard[1]!.changes.createdTopics.map(({ name }) => name)).toEqual(["new"]);
+  await controller.createPartitions([{ name: "old", partitionCount: 3, assignments: null }]);
+  expect(
+    heard[2]!.changes.changedPartitions.map(({ before, after }) => [before, after.partition]),
+  ).toEqual([[null, 2]]);
+  await controller.incrementalAlterConfigs([{
+    resource: { type: "topic", name: "old" },
+    operations: [{ name: "retention.ms", operation: "set", value: "5" }],
+  }]);
+  expect(heard[3]!.changes.changedConfigs).toEqual([{ type: "topic", name: "old" }]);
+  await controller.deleteTopics([{ name: "old" }]);
+  expect(heard[4]!.changes.deletedTopics.map(({ name, partitions }) => [name, partitions.length]))
+    .toEqual([["old", 3]]);
+  // What an earlier listener call was given has not changed since.
+  expect(heard[0]!.image.topicByName("old")!.partitions.length).toBe(2);
+  expect(heard[0]!.image.topicByName("new")).toBeUndefined();
+  stop();
+  await controller.createTopics([newTopic("unheard")]);
+  expect(heard.length).toBe(5);
+});
+
+test("Controller.deleteTopics: the settings go with the topic, and the name is free again", async () => {
+  const harness = await Harness.start();
+  const { controller } = harness;
+  const configs = [{ name: "retention.ms", value: "77" }];
+  await controller.createTopics([newTopic("orders", { configs })]);
+  const first = controller.image().topicByName("orders")!;
+  expect((await controller.deleteTopics([{ id: first.id }]))[0]).toEqual({
+    error: ErrorCode.NONE,
+    message: null,
+    name: "orders",
+    topicId: first.id,
+  });
+  expect(controller.image().topicById(first.id)).toBeUndefined();
+  await controller.createTopics([newTopic("orders")]);
+  expect(controller.image().configs("topic", "orders").size).toBe(0);
+  expect(controller.image().topicByName("orders")!.id).not.toBe(first.id);
+  await harness.crashAndReopen();
+  expect(harness.controller.image().configs("topic", "orders").size).toBe(0);
+});
+
+test("Controller.allocateProducerIds: no id is in two blocks, not across crashes either", async () => {
+  const harness = await Harness.start();
+  const firsts: number[] = [];
+  for (let round = 0; round < 3; round++) {
+    const blocks = await Promise.all(
+      [0, 1, 2].map(() => harness.controller.allocateProducerIds(NODE_ID)),
+    );
+    for (const block of blocks) if ("count" in block) firsts.push(block.firstProducerId);
+    await harness.crashAndReopen();
+  }
+  expect(firsts).toEqual([0, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000]);
+});
+
+test("Controller.registerBroker: the epoch is the offset of the record, and grows with each start", async () => {
+  const harness = await Harness.start();
+  const first = harness.controller.image().brokers.get(NODE_ID)!;
+  expect(first.fenced).toBe(false);
+  expect(first.epoch).toBe(harness.log.endOffset - 1);
+  await harness.crashAndReopen();
+  expect(harness.controller.image().brokers.get(NODE_ID)).toEqual(first);
+  await harness.register(NODE_ID, "a");
+  const second = harness.controller.image().brokers.get(NODE_ID)!;
+  expect(second.epoch).toBeGreaterThan(first.epoch);
+  expect(second.rack).toBe("a");
+});
+
+test("Controller: when the disk fails the call is refused, nothing is published and the owner is told", async () => {
+  const harness = await Harness.start();
+  const { controller } = harness;
+  harness.disk.faults = { sync: () => "EIO" };
+  const [refused] = await controller.createTopics([newTopic("orders")]);
+  expect(refused!.error as number).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
+  expect(controller.image().topicByName("orders")).toBeUndefined();
+  expect(harness.failures.length).toBe(1);
+  expect(controller.isActive).toBe(false);
+  harness.disk.faults = {};
+  const [later] = await controller.createTopics([newTopic("orders")]);
+  expect(later!.error as number).toBe(ErrorCode.NOT_CONTROLLER);
+});
+
+test("Controller.stop: calls in flight are answered, nobody is told of a failure", async () => {
+  const harness = await Harness.start();
+  const answer = harness.controller.createTopics([newTopic("orders")]);
+  harness.controller.stop();
+  expect((await answer)[0]!.error as number).toBe(ErrorCode.NOT_CONTROLLER);
+  expect(harness.failures).toEqual([]);
+});
+
+test("Quorum: a damaged quorum-state costs a warning and no epoch is used twice", async () => {
+  const harness = await Harness.start();
+  await harness.crashAndReopen();
+  const epoch = harness.controller.controllerEpoch;
+  harness.controller.stop();
+  harness.disk.plant("/data/__cluster_metadata-0/quorum-state", new TextEncoder().encode("{]"));
+  await harness.open();
+  expect(harness.controller.controllerEpoch).toBeGreaterThan(epoch);
+  expect(harness.logger.lines.some(({ message }) => message.includes("quorum state"))).toBe(true);
+});
+
+test("Quorum: quorum-state is what Kafka writes", async () => {
+  const harness = await Harness.start();
+  const bytes = harness.disk.bytesOf("/data/__cluster_metadata-0/quorum-state");
+  expect(new TextDecoder().decode(bytes)).toBe(
+    '{"leaderId":1,"leaderEpoch":1,"votedId":-1,"votedDirectoryId":"AAAAAAAAAAAAAAAAAAAAAA","data_version":1}',
+  );
+});

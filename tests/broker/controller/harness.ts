@@ -1,0 +1,126 @@
+/** A controller on a simulated disk and clock, with the real log under it, which can be crashed. */
+
+import assert from "node:assert/strict";
+import { Config } from "../../../broker/config/config.ts";
+import { controllerSettings } from "../../../broker/controller/config_rules.ts";
+import { Controller } from "../../../broker/controller/controller.ts";
+import { METADATA_LOG_CONFIG, METADATA_TOPIC } from "../../../broker/controller/quorum.ts";
+import type { NewTopic } from "../../../broker/controller/topic_changes.ts";
+import { METADATA_TOPIC_ID, offset, type Uuid } from "../../../protocol/types.ts";
+import { Flusher } from "../../../storage/flusher.ts";
+import { Log } from "../../../storage/log.ts";
+import type { Clock, Disk } from "../../../storage/platform.ts";
+import { SimClock } from "../../sim/sim_clock.ts";
+import { SimDisk } from "../../sim/sim_disk.ts";
+import { SimLogger } from "../../sim/sim_logger.ts";
+import { SimRandom } from "../../sim/sim_random.ts";
+
+export const NODE_ID = 1;
+export const CLUSTER_ID = "AIqYhQxJTvSOFhn3sVhHlw";
+export const DIRECTORY_ID = "AbqYhQxJTvSOFhn3sVhHlw" as Uuid;
+
+/** Where a test's controller lives. */
+export class Harness {
+  readonly random: SimRandom;
+  readonly clock = new SimClock();
+  readonly disk: SimDisk;
+  readonly logger = new SimLogger();
+  readonly config: Config;
+  /** What `onFailure` was told. */
+  readonly failures: string[] = [];
+  log!: Log;
+  controller!: Controller;
+
+  private constructor(seed: number, flags: Readonly<Record<string, string>>) {
+    this.random = new SimRandom(seed);
+    this.disk = new SimDisk({ random: this.random.fork("disk") });
+    this.config = Config.load({ flags });
+  }
+
+  /** Starts a controller on an empty disk, with this node and `others` registered. */
+  static async start(
+    { seed = 1, flags = {}, others = [] }: {
+      readonly seed?: number;
+      readonly flags?: Readonly<Record<string, string>>;
+      readonly others?: readonly { readonly id: number; readonly rack: string | null }[];
+    } = {},
+  ): Promise<Harness> {
+    const harness = new Harness(seed, flags);
+    // What the log directory does when it makes a partition's directory.
+    harness.disk.makeDirectory(`/data/${METADATA_TOPIC}-0`);
+    for (const path of ["/", "/data"]) await harness.disk.syncDirectory(path);
+    await harness.open();
+    for (const { id, rack } of [{ id: NODE_ID, rack: null }, ...others]) {
+      await harness.register(id, rack);
+    }
+    return harness;
+  }
+
+  async open(): Promise<void> {
+    this.log = await openMetadataLog(this.disk, this.clock, this.logger);
+    this.controller = await Controller.start({
+      disk: this.disk,
+      clock: this.clock,
+      logger: this.logger,
+      log: this.log,
+      nodeId: NODE_ID,
+      clusterId: CLUSTER_ID,
+      random: this.random.fork("controller"),
+      settings: controllerSettings(this.config),
+      onFailure: (message) => this.failures.push(message),
+    });
+  }
+
+  async register(id: number, rack: string | null = null): Promise<void> {
+    const registered = await this.controller.registerBroker({
+      brokerId: id,
+      endpoints: [{ name: "PLAINTEXT", host: `host${id}`, port: 9092, securityProtocol: 0 }],
+      features: new Map([["metadata.version", { lowest: 7, highest: 30 }]]),
+      rack,
+      logDirs: [DIRECTORY_ID],
+    });
+    assert.equal(registered.error, 0);
+  }
+
+  /** Power is lost, and the controller starts again from what is on the disk. */
+  async crashAndReopen(): Promise<void> {
+    this.controller.stop();
+    this.disk.crash();
+    await this.open();
+  }
+}
+
+/** Opens `__cluster_metadata-0` under `/data` as a broker does that was not shut down cleanly. */
+export function openMetadataLog(
+  disk: Disk,
+  clock: Clock,
+  logger: SimLogger,
+  directory = `/data/${METADATA_TOPIC}-0`,
+): Promise<Log> {
+  return Log.open({
+    disk,
+    clock,
+    logger,
+    directory,
+    topicPartition: { topic: METADATA_TOPIC, partition: 0 },
+    topicId: METADATA_TOPIC_ID,
+    config: METADATA_LOG_CONFIG,
+    producerIdExpirationMs: 86_400_000,
+    hadCleanShutdown: false,
+    recoveryPoint: offset(0),
+    logStartOffset: offset(0),
+    flusher: new Flusher({ clock }),
+  });
+}
+
+/** A topic with what a test does not care about filled in. */
+export function newTopic(name: string, details: Partial<NewTopic> = {}): NewTopic {
+  return {
+    name,
+    partitionCount: 1,
+    replicationFactor: 1,
+    assignments: [],
+    configs: [],
+    ...details,
+  };
+}
