@@ -25,7 +25,7 @@
  */
 
 import { Reader, WireError, Writer } from "../../protocol/bytes.ts";
-import { codec, type Codec } from "../../protocol/compile.ts";
+import { type Codec, codec } from "../../protocol/compile.ts";
 import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
 
 /** What is known of the connection that a request came over. */

@@ -59,7 +59,11 @@ export function apiVersionsApi(subsystems: Subsystems): Api {
       const error = refuse(request, context);
       if (error !== ErrorCode.NONE) return { errorCode: error, apiKeys: [] };
       apiKeys ??= versionsOf(served());
-      return { errorCode: ErrorCode.NONE, apiKeys, ...featureFields(features(), context.apiVersion) };
+      return {
+        errorCode: ErrorCode.NONE,
+        apiKeys,
+        ...featureFields(features(), context.apiVersion),
+      };
     },
   });
 

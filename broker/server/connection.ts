@@ -39,6 +39,8 @@ import { Outbox } from "./outbox.ts";
 const SEND_BYTES = 64 * 1024;
 /** What a connection in line for the budget asks for when it only wants to read on. */
 const READ_BYTES = 64 * 1024;
+/** A client that has sent nothing for this long in the middle of a frame is silent. */
+const SILENT_MS = 500;
 /** First bytes kept to tell what it was that did not speak Kafka. */
 const FIRST_BYTES = 8;
 
@@ -120,8 +122,23 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
     return (this.#next !== null || this.#splitter.pendingBytes > 0) && this.#mayHandle();
   }
 
+  get hasUsedPass(): boolean {
+    return this.#passRequest !== null;
+  }
+
+  get isSilent(): boolean {
+    const silentMs = this.#host.clock.monotonicMs() - this.#lastReadMs;
+    return this.#isReading && this.#splitter.pendingBytes > 0 && silentMs >= SILENT_MS;
+  }
+
   onBudget(): void {
     this.wake();
+  }
+
+  onProbe(): boolean {
+    if (this.#isReading || this.#splitter.pendingBytes === 0) return false;
+    this.#setReading(true);
+    return true;
   }
 
   // What handlers ask.
@@ -287,7 +304,10 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
   }
 
   #extraCost(request: ServerRequest): number {
-    return Math.max(request.api.cost(request.requestBytes) - request.requestBytes - FRAME_LENGTH_BYTES, 0);
+    return Math.max(
+      request.api.cost(request.requestBytes) - request.requestBytes - FRAME_LENGTH_BYTES,
+      0,
+    );
   }
 
   #open(): ServerRequest | null {
@@ -422,13 +442,15 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
       budget.wait(this);
       read = false;
     }
-    if (read === this.#isReading) return;
+    if (read !== this.#isReading) this.#setReading(read);
+  }
+
+  #setReading(read: boolean): void {
     this.#isReading = read;
-    if (read) {
-      // The time that it was held back does not count as its own silence.
-      this.#lastReadMs = this.#nowMs;
-      this.#link.resume();
-    } else this.#link.pause();
+    if (!read) return this.#link.pause();
+    // The time that it was held back does not count as its own silence.
+    this.#lastReadMs = this.#host.clock.monotonicMs();
+    this.#link.resume();
   }
 
   /** Sets the budget right. May let other connections go on: nothing of this wake-up is left to do. */
@@ -481,7 +503,7 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
     for (const request of this.#requests.splice(0)) if (request.isReady) this.#drop(request);
     const listeners = this.#abortListeners;
     this.#abortListeners = null;
-    if (listeners !== null) for (const listener of listeners) this.#tellAborted(listener);
+    if (listeners !== null) { for (const listener of listeners) this.#tellAborted(listener); }
     this.#host.connectionEnded(this);
     // Within a wake-up the shared buffer is in use: nobody else may be let on before its end.
     if (!this.#isAwake) this.#leaveBudget();

@@ -90,7 +90,7 @@ export class ServerRequest implements RequestContext {
     this.#finished = true;
     const callbacks = this.#callbacks;
     this.#callbacks = null;
-    if (callbacks !== null) for (const callback of callbacks) callback();
+    if (callbacks !== null) { for (const callback of callbacks) callback(); }
   }
 }
 

@@ -20,7 +20,12 @@ export interface ServerMetrics {
   bytesIn(bytes: number): void;
   bytesOut(bytes: number): void;
   /** Called when the answer has been made; `durationMs` counts from the handing over to the handler. */
-  requestAnswered(apiKey: number, requestBytes: number, answerBytes: number, durationMs: number): void;
+  requestAnswered(
+    apiKey: number,
+    requestBytes: number,
+    answerBytes: number,
+    durationMs: number,
+  ): void;
 }
 
 /** Counts nothing. */

@@ -207,6 +207,7 @@ export class Server implements ConnectionHost {
   #sweep(): void {
     const nowMs = this.clock.monotonicMs();
     const isPressed = this.budget.waitingCount > 0;
+    if (isPressed) this.budget.probe();
     for (const connection of [...this.#connections]) connection.sweep(nowMs, isPressed);
     this.#sweepTimer = this.clock.timer(SWEEP_MS, () => this.#sweep());
   }

@@ -12,7 +12,10 @@ import { ApiKey } from "../../protocol/api_keys.ts";
 import { Writer } from "../../protocol/bytes.ts";
 import { codec } from "../../protocol/compile.ts";
 import { encodeRequestHeader } from "../../protocol/headers.ts";
-import { initProducerIdRequest, initProducerIdResponse } from "../../protocol/schemas/init_producer_id.ts";
+import {
+  initProducerIdRequest,
+  initProducerIdResponse,
+} from "../../protocol/schemas/init_producer_id.ts";
 import type { Clock, Logger } from "../../storage/platform.ts";
 import { type Api, defineApi } from "../../broker/apis/api.ts";
 import type { Network } from "../../broker/network.ts";
@@ -37,7 +40,12 @@ export function benchFrame(correlationId = 7): Uint8Array {
   const writer = new Writer();
   writer.beginSized();
   const apiKey = ApiKey.InitProducerId;
-  encodeRequestHeader(writer, { apiKey, apiVersion: BENCH_VERSION, correlationId, clientId: "bench" });
+  encodeRequestHeader(writer, {
+    apiKey,
+    apiVersion: BENCH_VERSION,
+    correlationId,
+    clientId: "bench",
+  });
   codec(initProducerIdRequest, BENCH_VERSION).encode(writer, {
     transactionalId: "x".repeat(90),
     transactionTimeoutMs: 60_000,
@@ -85,7 +93,9 @@ export function drive(
     queueMicrotask(send);
     return {
       onData(bytes) {
-        if (answerBytes === 0) answerBytes = 4 + new DataView(bytes.buffer, bytes.byteOffset).getInt32(0);
+        if (answerBytes === 0) {
+          answerBytes = 4 + new DataView(bytes.buffer, bytes.byteOffset).getInt32(0);
+        }
         partBytes += bytes.length;
         const got = Math.floor(partBytes / answerBytes);
         partBytes -= got * answerBytes;

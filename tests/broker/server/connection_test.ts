@@ -50,9 +50,9 @@ describe("ServerConnection: order", () => {
 });
 
 describe("ServerConnection: chunks", () => {
-  const stream = concat(["now:one", "none", "big:9000", "now:", "sent:x"].map((body, i) =>
-    requestFrame(i + 1, body)
-  ));
+  const stream = concat(
+    ["now:one", "none", "big:9000", "now:", "sent:x"].map((body, i) => requestFrame(i + 1, body)),
+  );
   const expected = [1, 3, 4, 5];
 
   test("ServerConnection: every cut of the input gives the same answers", async () => {
@@ -91,7 +91,12 @@ async function ordeal(seed: number): Promise<void> {
       memoryBudgetBytes: 100_000,
       connectionShareBytes: 20_000,
     },
-    network: { maxLatencyMs: 5, maxChunkBytes: 1 + seed * 17 % 400, partialWrites: true, bufferBytes: 3000 },
+    network: {
+      maxLatencyMs: 5,
+      maxChunkBytes: 1 + seed * 17 % 400,
+      partialWrites: true,
+      bufferBytes: 3000,
+    },
   });
   world.script.costPerByte = 1 + seed % 9;
   const random = world.random.fork("load");
@@ -101,13 +106,21 @@ async function ordeal(seed: number): Promise<void> {
     const at = random.uint32() % clients.length;
     const name = `${at}.${step}`;
     const size = random.uint32() % 3 === 0 ? 20_000 : 50;
-    const kinds = [`now:${name}`, `later:${name}`, `big:${size}`, "none", `now:${name}${"x".repeat(size)}`];
+    const kinds = [
+      `now:${name}`,
+      `later:${name}`,
+      `big:${size}`,
+      "none",
+      `now:${name}${"x".repeat(size)}`,
+    ];
     const body = kinds[random.uint32() % kinds.length]!;
     clients[at]!.send(body);
     if (body.startsWith("big")) expected[at]!.push(`${size}`);
     else if (body !== "none") expected[at]!.push(name);
     await world.pass(random.uint32() % 4);
-    for (const name of world.script.waiting) if (random.uint32() % 2 === 0) world.script.settle(name);
+    for (const name of world.script.waiting) {
+      if (random.uint32() % 2 === 0) world.script.settle(name);
+    }
   }
   for (let i = 0; i < 2000 && world.script.handled.length < 60; i++) {
     await world.pass(10);
@@ -118,7 +131,9 @@ async function ordeal(seed: number): Promise<void> {
   clients.forEach((client, at) => {
     const got = client.answers.map(({ body }, i) => {
       const wanted = expected[at]![i]!;
-      return /^\d+$/.test(wanted) ? `${body.length}` : new TextDecoder().decode(body).replace(/x+$/, "");
+      return /^\d+$/.test(wanted)
+        ? `${body.length}`
+        : new TextDecoder().decode(body).replace(/x+$/, "");
     });
     expect(got.map((body) => body.slice(0, 20))).toEqual(expected[at]!);
   });
@@ -132,7 +147,8 @@ async function ordeal(seed: number): Promise<void> {
 
 describe("ServerConnection: seeds", () => {
   for (let seed = 1; seed <= 40; seed++) {
-    test(`ServerConnection: order and content hold on a bad network, seed ${seed}`, () => ordeal(seed));
+    test(`ServerConnection: order and content hold on a bad network, seed ${seed}`, () =>
+      ordeal(seed));
   }
 });
 
@@ -157,7 +173,10 @@ describe("ServerConnection: back-pressure", () => {
   });
 
   test("ServerConnection: a barred connection is not read, so its sender is held back", async () => {
-    const world = new World({ limits: { maxInFlightRequests: 1 }, network: { bufferBytes: 10_000 } });
+    const world = new World({
+      limits: { maxInFlightRequests: 1 },
+      network: { bufferBytes: 10_000 },
+    });
     const client = await world.connect();
     client.send("later:a");
     await world.pass();

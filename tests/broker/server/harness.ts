@@ -240,7 +240,11 @@ export class World {
   constructor(options: WorldOptions = {}) {
     const { clock, logger, metrics, script } = this;
     this.random = new SimRandom(options.seed ?? 1);
-    this.network = new SimNetwork({ clock, random: this.random.fork("network"), ...options.network });
+    this.network = new SimNetwork({
+      clock,
+      random: this.random.fork("network"),
+      ...options.network,
+    });
     this.server = new Server({
       network: this.network,
       clock,

@@ -9,11 +9,17 @@ class Member implements BudgetMember {
   heldBytes = 100 * KIB;
   wantedBytes = 100 * KIB;
   needy = false;
+  hasUsedPass = false;
+  isSilent = false;
+  probed = 0;
   granted = 0;
   onGranted: (() => void) | null = null;
   onBudget(): void {
     this.granted++;
     this.onGranted?.();
+  }
+  onProbe(): boolean {
+    return this.probed++ === 0;
   }
 }
 
@@ -33,7 +39,7 @@ describe("MemoryBudget", () => {
     budget.charge(LIMIT);
     expect(budget.admits(small, 1 * KIB)).toBe(true);
     expect(budget.admits(small, 16 * KIB)).toBe(false);
-    budget.charge(LIMIT / 16);
+    budget.charge(LIMIT / 4);
     expect(budget.admits(small, 1)).toBe(false);
   });
 
@@ -88,6 +94,8 @@ describe("MemoryBudget", () => {
     await Promise.resolve();
     expect([idle, first, second].map(({ granted }) => granted)).toEqual([0, 1, 0]);
     expect(budget.admits(first, 10 * LIMIT)).toBe(true);
+    first.hasUsedPass = true;
+    expect(budget.admits(first, 1)).toBe(false);
     expect(budget.admits(second, 1)).toBe(false);
     budget.returnPass(second);
     expect(budget.holdsPass(first)).toBe(true);
@@ -97,6 +105,20 @@ describe("MemoryBudget", () => {
     expect(second.granted).toBe(1);
     budget.leave(second);
     expect(budget.waitingCount).toBe(1);
+  });
+
+  test("MemoryBudget: when the holder of the pass is silent, others who are needy are probed", async () => {
+    const budget = new MemoryBudget(LIMIT);
+    budget.charge(2 * LIMIT);
+    const [holder, idle, needy] = [new Member(), new Member(), new Member()];
+    holder.needy = needy.needy = true;
+    for (const member of [holder, idle, needy]) budget.wait(member);
+    await Promise.resolve();
+    budget.probe();
+    expect(needy.probed).toBe(0);
+    holder.isSilent = true;
+    budget.probe();
+    expect([holder, idle, needy].map(({ probed }) => probed)).toEqual([0, 0, 1]);
   });
 
   test("MemoryBudget: giving back more than was taken is our bug", () => {
@@ -112,7 +134,10 @@ const LIMITS = {
 
 describe("Server: byte budget", () => {
   test("Server: frames larger than the budget all come through, one by one", async () => {
-    const world = new World({ limits: LIMITS, network: { maxLatencyMs: 3, maxChunkBytes: 8 * KIB } });
+    const world = new World({
+      limits: LIMITS,
+      network: { maxLatencyMs: 3, maxChunkBytes: 8 * KIB },
+    });
     const clients = await Promise.all(Array.from({ length: 8 }, () => world.connect()));
     for (const client of clients) client.send(`now:ok ${"z".repeat(300 * KIB)}`, "now:next");
     let mostBytes = 0;
@@ -120,9 +145,11 @@ describe("Server: byte budget", () => {
       await world.pass(1);
       mostBytes = Math.max(mostBytes, world.server.budget.usedBytes);
     }
-    for (const client of clients) expect(client.bodies.map((body) => body.trim().slice(0, 4)))
-      .toEqual(["ok z", "next"]);
-    expect(mostBytes).toBeLessThan((256 + 16 + 300 + 8 * 16) * KIB);
+    for (const client of clients) {
+      expect(client.bodies.map((body) => body.trim().slice(0, 4)))
+        .toEqual(["ok z", "next"]);
+    }
+    expect(mostBytes).toBeLessThan((256 + 64 + 300 + 8 * 16) * KIB);
     expect(world.metrics.refused).toEqual([]);
     expect(world.server.budget.usedBytes).toBe(0);
   });
@@ -183,7 +210,9 @@ describe("Server: byte budget", () => {
   });
 
   test("Server: clients that never read are closed early while others wait", async () => {
-    const world = new World({ limits: { ...LIMITS, maxQueuedAnswerBytes: 100 * KIB, writeStallMs: 30_000 } });
+    const world = new World({
+      limits: { ...LIMITS, maxQueuedAnswerBytes: 100 * KIB, writeStallMs: 30_000 },
+    });
     for (let i = 0; i < 5; i++) {
       const client = await world.connect();
       client.link.pause();
