@@ -153,11 +153,17 @@ interface FixedType {
   readonly must: string;
 }
 
+/** Stores of the bytes of an integer, highest first. */
+function storeBytes(w: string, at: string, value: string, bytes: number): string {
+  const store = (i: number) => `${w}.bytes[${at} + ${i}] = ${value} >>> ${8 * (bytes - 1 - i)};`;
+  return Array.from({ length: bytes }, (_, i) => store(i)).join(" ");
+}
+
 function integer(name: string, bytes: number, narrowed: (v: string) => string, must: string) {
   const type: FixedType = {
     bytes,
     read: (at) => `view.get${name}(${at})`,
-    write: (w, at, value) => `${w}.dataView.set${name}(${at}, ${value});`,
+    write: (w, at, value) => storeBytes(w, at, value, bytes),
     wrong: (value) => `typeof ${value} !== "number" || ${value} !== (${narrowed(value)})`,
     must,
   };
@@ -168,7 +174,7 @@ const fixedTypes: Readonly<Partial<Record<Primitive, FixedType>>> = {
   bool: {
     bytes: 1,
     read: (at) => `view.getInt8(${at}) !== 0`,
-    write: (w, at, value) => `${w}.dataView.setInt8(${at}, ${value} ? 1 : 0);`,
+    write: (w, at, value) => `${w}.bytes[${at}] = ${value} ? 1 : 0;`,
     wrong: (value) => `typeof ${value} !== "boolean"`,
     must: "true or false",
   },
@@ -187,7 +193,7 @@ const fixedTypes: Readonly<Partial<Record<Primitive, FixedType>>> = {
   float64: {
     bytes: 8,
     read: (at) => `view.getFloat64(${at})`,
-    write: (w, at, value) => `${w}.dataView.setFloat64(${at}, ${value});`,
+    write: (w, at, value) => `${w}.float64At(${at}, ${value});`,
     wrong: (value) => `typeof ${value} !== "number"`,
     must: "a number",
   },
@@ -550,7 +556,7 @@ function writePrimitive(slot: Slot, primitive: Primitive, w: string, value: stri
   const { path, nullable, compact } = slot;
   const fixed = fixedTypes[primitive];
   if (fixed !== undefined) {
-    // A block of its own: the view may only be taken after the reserve, which can replace it.
+    // Reserve first: it can replace the buffer that is then written to.
     return [
       `if (${fixed.wrong(value)}) ${refusal(path, fixed.must, value)}`,
       `{ const at = ${w}.reserve(${fixed.bytes}); ${fixed.write(w, "at", value)} }`,
