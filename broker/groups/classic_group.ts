@@ -348,9 +348,9 @@ export class ClassicGroup {
   join(request: JoinRequest, now: Now): GroupEffect[] {
     const error = this.#joinRefusal(request);
     if (error !== ErrorCode.NONE) {
-      const memberId = error === ErrorCode.GROUP_MAX_SIZE_REACHED ? "" : request.memberId;
-      if (error === ErrorCode.GROUP_MAX_SIZE_REACHED) this.#pendingMembers.delete(request.memberId);
-      this.#answerJoin(request.requestId, failedJoin(error, memberId));
+      const isFull = error === ErrorCode.GROUP_MAX_SIZE_REACHED;
+      this.#answerJoin(request.requestId, failedJoin(error, isFull ? "" : request.memberId));
+      if (isFull) this.#leaveOut(request.memberId, now);
     } else if (request.memberId === "") {
       this.#joinNew(request, now);
     } else if (this.#pendingMembers.has(request.memberId)) {
@@ -541,6 +541,14 @@ export class ClassicGroup {
     }
   }
 
+  /** The group is full without this one, which may have been a member before the limit was lowered. */
+  #leaveOut(memberId: string, now: Now): void {
+    this.#pendingMembers.delete(memberId);
+    const member = this.#members.get(memberId);
+    if (member !== undefined) this.#dismiss(member);
+    this.#maybeCompleteJoin(now);
+  }
+
   #supportsProtocols({ protocolType, protocols }: JoinRequest): boolean {
     if (this.#members.size === 0) return protocolType !== "" && protocols.length > 0;
     return protocolType === this.#protocolType &&
@@ -684,7 +692,6 @@ export class ClassicGroup {
       this.#restartSession(after.before.memberId, now);
       return;
     }
-    member.isNew = false;
     const isLeader = this.#leader === member.memberId;
     const answer = this.#joined(member, isLeader && after.supportsSkippingAssignment);
     // Older clients must not take themselves for the leader: they would assign without a rebalance.
