@@ -96,7 +96,9 @@ export class BrokerConnection {
     if (served === undefined || highest < Math.max(call.lowest, served.lowest)) {
       throw new NetworkError(
         `Cannot call ${apiName(call.key)} of ${this.#name}: it serves ` +
-          `${served === undefined ? "no version" : `versions ${served.lowest} to ${served.highest}`}, ` +
+          `${
+            served === undefined ? "no version" : `versions ${served.lowest} to ${served.highest}`
+          }, ` +
           `this client knows ${call.lowest} to ${call.highest}`,
         "UNSUPPORTED_VERSION",
       );

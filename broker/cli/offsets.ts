@@ -1,0 +1,121 @@
+/** Offsets of partitions by time, and the ways in which people name a place in a topic. */
+
+import { ErrorCode } from "../../protocol/errors.ts";
+import { Calls } from "./calls.ts";
+import { type KafkaClient, KafkaError } from "./client.ts";
+import { UsageError } from "./io.ts";
+
+/** Timestamps that ListOffsets gives a meaning of their own. */
+export const SpecialTimestamp = { latest: -1, earliest: -2 } as const;
+
+/** Answer for one partition; both are −1 where no record is as young as asked. */
+export interface FoundOffset {
+  readonly offset: number;
+  readonly timestamp: number;
+}
+
+/** A place in a partition, before the partition is looked at. */
+export type Place =
+  | { readonly kind: "beginning" }
+  | { readonly kind: "end" }
+  /** Counts from the end when negative. */
+  | { readonly kind: "offset"; readonly offset: number }
+  | { readonly kind: "timestamp"; readonly timestampMs: number };
+
+/**
+ * Reads `beginning`, `end`, an offset (negative: that many before the end) or an ISO 8601 time.
+ * Errors: UsageError.
+ */
+export function parsePlace(option: string, text: string): Place {
+  if (text === "beginning" || text === "earliest") return { kind: "beginning" };
+  if (text === "end" || text === "latest") return { kind: "end" };
+  if (/^-?\d+$/.test(text) && Number.isSafeInteger(Number(text))) {
+    return { kind: "offset", offset: Number(text) };
+  }
+  const timestampMs = parseTime(text);
+  if (timestampMs === null) {
+    throw new UsageError(
+      `Cannot use ${option} "${text}": it must be beginning, end, an offset such as 42 or -10, ` +
+        "or a time such as 2026-01-31T12:00:00Z",
+    );
+  }
+  return { kind: "timestamp", timestampMs };
+}
+
+/** Milliseconds of an ISO 8601 time; null when it is none. */
+export function parseTime(text: string): number | null {
+  if (!/^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/.test(text)) {
+    return null;
+  }
+  const parsed = Date.parse(text.replace(" ", "T"));
+  return Number.isNaN(parsed) ? null : parsed;
+}
+
+/** Offsets of partitions of one topic at a time. Errors: rejects with KafkaError or NetworkError. */
+export async function listOffsets(
+  client: KafkaClient,
+  topic: string,
+  partitions: readonly number[],
+  timestamp: number,
+  { readCommitted = false }: { readonly readCommitted?: boolean } = {},
+): Promise<Map<number, FoundOffset>> {
+  return await client.retry(async () => {
+    const leaders = await client.leaders(topic);
+    const byLeader = Map.groupBy(
+      partitions,
+      (partition) => leaders.find((leader) => leader.partition === partition)?.leaderId ?? -1,
+    );
+    const found = new Map<number, FoundOffset>();
+    for (const [leaderId, numbers] of byLeader) {
+      const connection = await client.broker(leaderId);
+      const { topics } = await connection.request(Calls.listOffsets, {
+        replicaId: -1,
+        isolationLevel: readCommitted ? 1 : 0,
+        topics: [{
+          name: topic,
+          partitions: numbers.map((partitionIndex) => ({ partitionIndex, timestamp })),
+        }],
+      });
+      for (const partition of topics[0]?.partitions ?? []) {
+        if (partition.errorCode !== ErrorCode.NONE) throw new KafkaError(partition.errorCode);
+        found.set(partition.partitionIndex, partition);
+      }
+    }
+    return found;
+  });
+}
+
+/** Where a place is in each partition. A time after the last record is the end. */
+export async function resolvePlace(
+  client: KafkaClient,
+  topic: string,
+  partitions: readonly number[],
+  place: Place,
+): Promise<Map<number, number>> {
+  const at = async (timestamp: number) => await listOffsets(client, topic, partitions, timestamp);
+  const offsets = new Map<number, number>();
+  if (place.kind === "beginning" || place.kind === "end") {
+    const special = place.kind === "end" ? SpecialTimestamp.latest : SpecialTimestamp.earliest;
+    for (const [partition, { offset }] of await at(special)) offsets.set(partition, offset);
+    return offsets;
+  }
+  if (place.kind === "offset" && place.offset >= 0) {
+    for (const partition of partitions) offsets.set(partition, place.offset);
+    return offsets;
+  }
+  const ends = await at(SpecialTimestamp.latest);
+  if (place.kind === "timestamp") {
+    const found = await at(place.timestampMs);
+    for (const [partition, { offset: end }] of ends) {
+      const offset = found.get(partition)?.offset ?? -1;
+      offsets.set(partition, offset < 0 ? end : offset);
+    }
+    return offsets;
+  }
+  const starts = await at(SpecialTimestamp.earliest);
+  for (const [partition, { offset: end }] of ends) {
+    const start = starts.get(partition)?.offset ?? 0;
+    offsets.set(partition, Math.max(start, end + place.offset));
+  }
+  return offsets;
+}
