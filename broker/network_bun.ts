@@ -139,6 +139,8 @@ function listen(endpoint: Endpoint, accept: Acceptor): Listener {
 async function connect(endpoint: Endpoint, opened: Acceptor): Promise<Connection> {
   const { host, port } = endpoint;
   const { promise, resolve, reject } = Promise.withResolvers<Connection>();
+  // A refusal rejects both this promise and Bun's: whichever is not awaited must not count as unhandled.
+  promise.catch(() => undefined);
   try {
     await Bun.connect<SocketData>({
       hostname: host,
