@@ -334,14 +334,16 @@ export class Controller implements QuorumListener {
       });
     }
     if (records.length === 0) return this.#lastCommit;
-    const appended = this.#quorum!.append(records);
-    if (!("batch" in appended)) return Promise.resolve(appended);
-    const next = replay(this.#newest, appended.batch);
+    const prepared = this.#quorum!.prepare(records);
+    // Before it is written: what cannot be applied must not be in the log, which is read at every start.
+    const next = replay(this.#newest, prepared.batch);
+    const appended = this.#quorum!.append(prepared);
+    if (!("committed" in appended)) return Promise.resolve(appended);
     this.#newest = next.image;
-    this.#pending.push({ batch: appended.batch, ...next });
+    this.#pending.push({ batch: prepared.batch, ...next });
     this.#lastCommit = appended.committed;
     this.#logger.debug("Metadata appended", {
-      baseOffset: appended.batch.baseOffset,
+      baseOffset: prepared.batch.baseOffset,
       recordCount: records.length,
     });
     return appended.committed;

@@ -88,11 +88,17 @@ export type CommitOutcome =
   | { readonly error: typeof ErrorCode.NONE }
   | { readonly error: ErrorCode; readonly message: string };
 
-/** An append that was taken in: its place in the log now, its commit later. */
+/** Records on their way into the log. */
+export interface PreparedBatch {
+  readonly batch: MetadataBatch;
+  /** The encoded records. */
+  readonly values: readonly Uint8Array[];
+}
+
+/** An append that was taken in, or not. */
 export type AppendOutcome =
   | {
     readonly error: typeof ErrorCode.NONE;
-    readonly batch: MetadataBatch;
     /** Resolves when the batch is committed, after `handleCommit`, or when it never will be. */
     readonly committed: Promise<CommitOutcome>;
   }
@@ -172,12 +178,32 @@ export class Quorum {
   }
 
   /**
-   * Writes records as one batch: all of them are committed, or none is.
+   * Encodes records as the batch that they would be if they were appended next.
+   *
+   * What is in the batch was decoded from what will be written, so what is applied now and what a replay
+   * gives cannot differ.
+   */
+  prepare(records: readonly MetadataRecord[]): PreparedBatch {
+    assert(records.length > 0, "a batch of nothing");
+    const values = records.map(encodeMetadataRecord);
+    const baseOffset = this.#log.endOffset;
+    const batch: MetadataBatch = {
+      baseOffset,
+      lastOffset: offset(baseOffset + records.length - 1),
+      leaderEpoch: this.#leaderEpoch,
+      timestampMs: this.#clock.wallMs(),
+      records: values.map(decodeMetadataRecord),
+    };
+    return { batch, values };
+  }
+
+  /**
+   * Writes a batch that was prepared just now: all of its records are committed, or none is.
    *
    * Synchronous up to the log, so the order of appends is the order of calls.
    */
-  append(records: readonly MetadataRecord[]): AppendOutcome {
-    assert(this.#listener !== null && records.length > 0, "append of nothing, or before the start");
+  append({ batch, values }: PreparedBatch): AppendOutcome {
+    assert(this.#listener !== null, "append before the start");
     if (this.#failure !== null) return this.#failure;
     if (this.#pending.length >= MAX_PENDING_APPENDS) {
       return {
@@ -185,26 +211,18 @@ export class Quorum {
         message: `The controller has ${MAX_PENDING_APPENDS} changes in flight; try again later.`,
       };
     }
-    const values = records.map(encodeMetadataRecord);
-    const timestamp = this.#clock.wallMs();
-    const appended = this.#write(buildBatch({
-      records: values.map((value) => ({ key: null, value, timestamp })),
-      partitionLeaderEpoch: this.#leaderEpoch,
+    const written = this.#write(buildBatch({
+      records: values.map((value) => ({ key: null, value, timestamp: batch.timestampMs })),
+      partitionLeaderEpoch: batch.leaderEpoch,
     }));
-    if (typeof appended === "string") {
-      return { error: ErrorCode.KAFKA_STORAGE_ERROR, message: appended };
+    if (typeof written === "string") {
+      return { error: ErrorCode.KAFKA_STORAGE_ERROR, message: written };
     }
-    const batch: MetadataBatch = {
-      ...appended,
-      leaderEpoch: this.#leaderEpoch,
-      timestampMs: timestamp,
-      // Decoded from what was written: what is applied now and what a replay gives cannot differ.
-      records: values.map(decodeMetadataRecord),
-    };
+    assert(written.lastOffset === batch.lastOffset, "another append between prepare and append");
     const { promise, resolve } = Promise.withResolvers<CommitOutcome>();
     this.#pending.push({ lastOffset: batch.lastOffset, batch, resolve });
     this.#log.sync();
-    return { error: ErrorCode.NONE, batch, committed: promise };
+    return { error: ErrorCode.NONE, committed: promise };
   }
 
   /** Stops committing; what was not committed until now is answered as not done. The log stays open. */

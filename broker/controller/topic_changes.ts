@@ -193,7 +193,8 @@ function planTopic(
     ? manualAssignments(image, topic)
     : placedAssignments(image, topic, environment);
   if ("error" in placed) return placed;
-  const topicId = randomUuid(environment.random);
+  let topicId = randomUuid(environment.random);
+  while (image.topicById(topicId) !== undefined) topicId = randomUuid(environment.random);
   const records: MetadataRecord[] = [
     { type: "TopicRecord", value: { name: topic.name, topicId } },
   ];

@@ -3,7 +3,8 @@
  *
  * Each file keeps three things apart: what the process sees (the page cache), what is on stable storage,
  * and the list of changes in between. `crash()` ends the process that used the disk and decides by seed,
- * change by change, what had reached stable storage: all of it, nothing, or any of its 512-byte sectors.
+ * file by file, what had reached stable storage: all changes, none, or for each 512-byte sector (and for
+ * the size) those up to some moment of their own.
  * Names work the same way: those made, renamed or removed since the directory's last sync survive up to
  * a random one of them, in order, as in a journal.
  *
@@ -92,12 +93,51 @@ class Inode {
     this.changes = this.changes.slice(settled.length);
   }
 
+  /** Each sector ends up as it was after some of the changes, and so does the size. */
   crash(random: SimRandom): void {
-    for (const change of this.changes) {
-      applyByChance(this.stable, change, random);
-    }
+    const { changes } = this;
+    const fate = random.below(3);
+    if (fate === 1) { for (const change of changes) this.stable.apply(change); }
+    if (fate === 2) this.#tear(random);
     this.changes = [];
     this.current = this.stable.copy();
+  }
+
+  #tear(random: SimRandom): void {
+    const { changes, stable } = this;
+    const sizes = [stable.sizeBytes];
+    for (const change of changes) {
+      const end = change.kind === "write"
+        ? change.position + change.bytes.length
+        : change.sizeBytes;
+      sizes.push(change.kind === "write" ? Math.max(sizes.at(-1)!, end) : end);
+    }
+    const reached = new Map<number, number>();
+    function reachedBy(sector: number): number {
+      const known = reached.get(sector);
+      if (known !== undefined) return known;
+      const count = random.pick([0, changes.length, random.between(0, changes.length)]);
+      reached.set(sector, count);
+      return count;
+    }
+    for (const [index, change] of changes.entries()) {
+      const isWrite = change.kind === "write";
+      const from = isWrite ? change.position : change.sizeBytes;
+      const to = isWrite ? change.position + change.bytes.length : stable.sizeBytes;
+      for (let at = from; at < to;) {
+        const end = Math.min(to, (Math.floor(at / SECTOR_BYTES) + 1) * SECTOR_BYTES);
+        if (reachedBy(Math.floor(at / SECTOR_BYTES)) > index) {
+          const bytes = isWrite
+            ? change.bytes.subarray(at - from, end - from)
+            : new Uint8Array(end - at);
+          stable.write(at, bytes);
+        }
+        at = end;
+      }
+    }
+    const sizeBytes = sizes[random.below(sizes.length)]!;
+    if (sizeBytes > stable.sizeBytes) stable.write(sizeBytes - 1, new Uint8Array(1));
+    else stable.truncate(sizeBytes);
   }
 }
 

@@ -30,6 +30,7 @@ export class Harness {
   readonly failures: string[] = [];
   log!: Log;
   controller!: Controller;
+  #starts = 0;
 
   private constructor(seed: number, flags: Readonly<Record<string, string>>) {
     this.random = new SimRandom(seed);
@@ -65,7 +66,8 @@ export class Harness {
       log: this.log,
       nodeId: NODE_ID,
       clusterId: CLUSTER_ID,
-      random: this.random.fork("controller"),
+      // Another stream each time, as entropy would be.
+      random: this.random.fork(`controller ${this.#starts++}`),
       settings: controllerSettings(this.config),
       onFailure: (message) => this.failures.push(message),
     });
