@@ -19,6 +19,7 @@ import { CliError } from "./io.ts";
 const FIRST_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 1000;
 const DEFAULT_PORT = 9092;
+const NEVER_CONNECTED = "NEVER_CONNECTED";
 
 /** A broker answered with an error code. */
 export class KafkaError extends Error {
@@ -40,7 +41,8 @@ export function throwOnError(code: number, text?: string | null): void {
 /** True when the same request may succeed a little later. */
 export function isPassing(error: unknown): boolean {
   if (error instanceof KafkaError) return isRetriable(error.code);
-  return error instanceof NetworkError && error.code !== "UNSUPPORTED_VERSION";
+  return error instanceof NetworkError && error.code !== "UNSUPPORTED_VERSION" &&
+    error.code !== NEVER_CONNECTED;
 }
 
 /** What a client needs. */
@@ -90,6 +92,7 @@ export class KafkaClient {
   /** Addresses of the brokers by node id, from the last metadata. */
   readonly #brokers = new Map<number, Endpoint>();
   readonly #coordinators = new Map<string, number>();
+  #hasConnected = false;
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -120,7 +123,9 @@ export class KafkaClient {
     let last: unknown;
     for (const endpoint of [...this.#options.bootstrap, ...this.#brokers.values()]) {
       try {
-        return await this.#connect(endpoint);
+        const connection = await this.#connect(endpoint);
+        this.#hasConnected = true;
+        return connection;
       } catch (error) {
         if (!(error instanceof NetworkError)) throw error;
         last = error;
@@ -131,7 +136,8 @@ export class KafkaClient {
     throw new NetworkError(
       `no broker answers at ${addresses} (${cause.message}); is it running, ` +
         "and is --bootstrap-server right?",
-      cause.code,
+      // A broker that was there may come back; one that never was is worth no wait.
+      this.#hasConnected ? cause.code : NEVER_CONNECTED,
       { cause },
     );
   }
