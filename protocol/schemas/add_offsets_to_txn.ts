@@ -1,5 +1,11 @@
 /**
- * AddOffsetsToTxn (key 25):
+ * AddOffsetsToTxn (key 25): makes a group's offsets part of a transaction (KIP-98).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    may answer PRODUCER_FENCED (KIP-588)
+ *   3    flexible (KIP-482)
+ *   4    may answer TRANSACTION_ABORTABLE (KIP-890)
  */
 
 import { type Decoded, int16, int32, int64, message, string } from "../schema.ts";

@@ -1,5 +1,12 @@
 /**
- * AddPartitionsToTxn (key 24):
+ * AddPartitionsToTxn (key 24): makes partitions part of a transaction (KIP-98).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    may answer PRODUCER_FENCED (KIP-588)
+ *   3    flexible (KIP-482)
+ *   4    from brokers only: many transactions, verifyOnly (KIP-890)
+ *   5    may answer TRANSACTION_ABORTABLE (KIP-890)
  */
 
 import { array, bool, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

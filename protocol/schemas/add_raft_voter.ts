@@ -1,5 +1,8 @@
 /**
- * AddRaftVoter (key 80):
+ * AddRaftVoter (key 80): adds a voter to the metadata quorum (KIP-853).
+ *
+ * Versions:
+ *   1    ackWhenCommitted (KIP-1186)
  */
 
 import {

@@ -1,5 +1,5 @@
 /**
- * AllocateProducerIds (key 67):
+ * AllocateProducerIds (key 67): the controller gives a broker a block of producer ids (KIP-730).
  */
 
 import { type Decoded, int16, int32, int64, message } from "../schema.ts";

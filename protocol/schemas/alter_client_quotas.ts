@@ -1,5 +1,8 @@
 /**
- * AlterClientQuotas (key 49):
+ * AlterClientQuotas (key 49): changes quotas of users, clients and addresses (KIP-546).
+ *
+ * Versions:
+ *   1    flexible (KIP-482)
  */
 
 import { array, bool, type Decoded, float64, int16, int32, message, string } from "../schema.ts";

@@ -1,5 +1,10 @@
 /**
- * AlterConfigs (key 33):
+ * AlterConfigs (key 33): replaces all settings of a resource (KIP-133); IncrementalAlterConfigs is
+ * the better way.
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    flexible (KIP-482)
  */
 
 import { array, bool, type Decoded, int16, int32, int8, message, string } from "../schema.ts";

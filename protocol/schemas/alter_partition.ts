@@ -1,5 +1,9 @@
 /**
- * AlterPartition (key 56):
+ * AlterPartition (key 56): a leader asks the controller to change the in-sync replicas (KIP-497).
+ *
+ * Versions:
+ *   2    topic ids instead of names
+ *   3    broker epochs with the in-sync replicas (KIP-903)
  */
 
 import { array, type Decoded, int16, int32, int64, int8, message, uuid } from "../schema.ts";

@@ -1,5 +1,9 @@
 /**
- * AlterPartitionReassignments (key 45):
+ * AlterPartitionReassignments (key 45): moves partitions to other brokers, or cancels that
+ * (KIP-455).
+ *
+ * Versions:
+ *   1    allowReplicationFactorChange (KIP-860)
  */
 
 import { array, bool, type Decoded, int16, int32, message, string } from "../schema.ts";

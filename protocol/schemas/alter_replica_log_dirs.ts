@@ -1,5 +1,9 @@
 /**
- * AlterReplicaLogDirs (key 34):
+ * AlterReplicaLogDirs (key 34): moves replicas to another directory of the same broker (KIP-113).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    flexible (KIP-482)
  */
 
 import { array, type Decoded, int16, int32, message, string } from "../schema.ts";

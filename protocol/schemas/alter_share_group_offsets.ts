@@ -1,5 +1,5 @@
 /**
- * AlterShareGroupOffsets (key 91):
+ * AlterShareGroupOffsets (key 91): sets start offsets of share partitions (KIP-932).
  */
 
 import { array, type Decoded, int16, int32, int64, message, string, uuid } from "../schema.ts";

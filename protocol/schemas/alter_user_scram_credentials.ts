@@ -1,5 +1,5 @@
 /**
- * AlterUserScramCredentials (key 51):
+ * AlterUserScramCredentials (key 51): adds, changes and deletes SCRAM credentials (KIP-554).
  */
 
 import { array, bytes, type Decoded, int16, int32, int8, message, string } from "../schema.ts";

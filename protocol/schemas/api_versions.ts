@@ -1,5 +1,13 @@
 /**
- * ApiVersions (key 18):
+ * ApiVersions (key 18): which APIs and versions a broker serves. Its response header is always
+ * version 0.
+ *
+ * Versions:
+ *   1    throttleTimeMs in the answer (KIP-124)
+ *   2    a throttled client gets its answer before the wait (KIP-219)
+ *   3    flexible, name and version of the client (KIP-511); features (KIP-584)
+ *   4    a supported feature may start at version 0
+ *   5    clusterId and nodeId that the client expects (KIP-1242)
  */
 
 import { array, bool, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

@@ -1,5 +1,6 @@
 /**
- * AssignReplicasToDirs (key 73):
+ * AssignReplicasToDirs (key 73): a broker tells the controller which replica lies in which
+ * directory (KIP-858).
  */
 
 import { array, type Decoded, int16, int32, int64, message, uuid } from "../schema.ts";

@@ -1,5 +1,8 @@
 /**
- * BeginQuorumEpoch (key 53):
+ * BeginQuorumEpoch (key 53): a new Raft leader tells the voters (KIP-595).
+ *
+ * Versions:
+ *   1    flexible; ids, directories and endpoints (KIP-853)
  */
 
 import { array, type Decoded, int16, int32, message, string, uint16, uuid } from "../schema.ts";

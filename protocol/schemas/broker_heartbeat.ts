@@ -1,5 +1,10 @@
 /**
- * BrokerHeartbeat (key 63):
+ * BrokerHeartbeat (key 63): a broker shows that it lives, and asks to be unfenced or to shut down
+ * (KIP-631).
+ *
+ * Versions:
+ *   1    offlineLogDirs (KIP-858)
+ *   2    cordonedLogDirs (KIP-1066)
  */
 
 import { array, bool, type Decoded, int16, int32, int64, message } from "../schema.ts";

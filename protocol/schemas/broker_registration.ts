@@ -1,5 +1,11 @@
 /**
- * BrokerRegistration (key 62):
+ * BrokerRegistration (key 62): a broker makes itself known to the controller (KIP-631).
+ *
+ * Versions:
+ *   1    isMigratingZkBroker (KIP-866)
+ *   2    logDirs (KIP-858)
+ *   3    previousBrokerEpoch, which tells a clean restart (KIP-966)
+ *   4    a supported feature may start at version 0
  */
 
 import {

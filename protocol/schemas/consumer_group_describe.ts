@@ -1,5 +1,8 @@
 /**
- * ConsumerGroupDescribe (key 69):
+ * ConsumerGroupDescribe (key 69): state and members of consumer groups (KIP-848).
+ *
+ * Versions:
+ *   1    memberType (KIP-1099)
  */
 
 import {

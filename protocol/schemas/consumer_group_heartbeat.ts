@@ -1,5 +1,9 @@
 /**
- * ConsumerGroupHeartbeat (key 68):
+ * ConsumerGroupHeartbeat (key 68): the one request of a consumer group's member: join, stay,
+ * leave, assignment (KIP-848).
+ *
+ * Versions:
+ *   1    subscribedTopicRegex (KIP-848); the member makes its own id (KIP-1082)
  */
 
 import { array, type Decoded, int16, int32, message, string, struct, uuid } from "../schema.ts";

@@ -1,5 +1,5 @@
 /**
- * ControllerRegistration (key 70):
+ * ControllerRegistration (key 70): a controller makes itself known to the active one (KIP-919).
  */
 
 import {

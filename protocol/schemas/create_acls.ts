@@ -1,5 +1,10 @@
 /**
- * CreateAcls (key 30):
+ * CreateAcls (key 30): adds access rules (KIP-140).
+ *
+ * Versions:
+ *   1    patterns of resource names (KIP-290)
+ *   2    flexible (KIP-482)
+ *   3    users as resources, for delegation tokens (KIP-373)
  */
 
 import { array, type Decoded, int16, int32, int8, message, string } from "../schema.ts";

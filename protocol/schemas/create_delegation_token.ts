@@ -1,5 +1,10 @@
 /**
- * CreateDelegationToken (key 38):
+ * CreateDelegationToken (key 38): makes a token that stands for a user (KIP-48).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    flexible (KIP-482)
+ *   3    tokens for other users (KIP-373)
  */
 
 import { array, bytes, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

@@ -1,5 +1,10 @@
 /**
- * CreatePartitions (key 37):
+ * CreatePartitions (key 37): adds partitions to topics (KIP-195).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    flexible (KIP-482)
+ *   3    may answer THROTTLING_QUOTA_EXCEEDED (KIP-599)
  */
 
 import { array, bool, type Decoded, int16, int32, message, string } from "../schema.ts";

@@ -1,5 +1,13 @@
 /**
- * CreateTopics (key 19):
+ * CreateTopics (key 19): creates topics.
+ *
+ * Versions:
+ *   2    throttleTimeMs
+ *   3    a throttled client gets its answer before the wait (KIP-219)
+ *   4    −1 partitions or replicas stand for the broker's defaults (KIP-464)
+ *   5    flexible (KIP-482); the topic's configuration in the answer (KIP-525)
+ *   6    may answer THROTTLING_QUOTA_EXCEEDED (KIP-599)
+ *   7    topicId in the answer (KIP-516)
  */
 
 import { array, bool, type Decoded, int16, int32, int8, message, string, uuid } from "../schema.ts";

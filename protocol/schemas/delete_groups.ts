@@ -1,5 +1,10 @@
 /**
- * DeleteGroups (key 42):
+ * DeleteGroups (key 42): deletes groups that have no members (KIP-229).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    flexible (KIP-482)
+ *   3    errorMessage of each group (KIP-1331)
  */
 
 import { array, type Decoded, int16, int32, message, string } from "../schema.ts";

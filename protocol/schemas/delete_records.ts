@@ -1,5 +1,9 @@
 /**
- * DeleteRecords (key 21):
+ * DeleteRecords (key 21): moves the start of partitions forward (KIP-107).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    flexible (KIP-482)
  */
 
 import { array, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

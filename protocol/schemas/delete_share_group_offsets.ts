@@ -1,5 +1,5 @@
 /**
- * DeleteShareGroupOffsets (key 92):
+ * DeleteShareGroupOffsets (key 92): deletes start offsets of share partitions (KIP-932).
  */
 
 import { array, type Decoded, int16, int32, message, string, uuid } from "../schema.ts";

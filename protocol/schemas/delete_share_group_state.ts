@@ -1,5 +1,5 @@
 /**
- * DeleteShareGroupState (key 86):
+ * DeleteShareGroupState (key 86): deletes the state of share partitions (KIP-932).
  */
 
 import { array, type Decoded, int16, int32, message, string, uuid } from "../schema.ts";

@@ -1,5 +1,13 @@
 /**
- * DeleteTopics (key 20):
+ * DeleteTopics (key 20): deletes topics.
+ *
+ * Versions:
+ *   1    throttleTimeMs
+ *   2    a throttled client gets its answer before the wait (KIP-219)
+ *   3    may answer TOPIC_DELETION_DISABLED
+ *   4    flexible (KIP-482)
+ *   5    errorMessage; may answer THROTTLING_QUOTA_EXCEEDED (KIP-599)
+ *   6    by name or by id (KIP-516)
  */
 
 import { array, type Decoded, int16, int32, message, string, uuid } from "../schema.ts";

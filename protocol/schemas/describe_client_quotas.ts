@@ -1,5 +1,8 @@
 /**
- * DescribeClientQuotas (key 48):
+ * DescribeClientQuotas (key 48): quotas of users, clients and addresses (KIP-546).
+ *
+ * Versions:
+ *   1    flexible (KIP-482)
  */
 
 import {

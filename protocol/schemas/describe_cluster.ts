@@ -1,5 +1,9 @@
 /**
- * DescribeCluster (key 60):
+ * DescribeCluster (key 60): brokers, controller and cluster id (KIP-700).
+ *
+ * Versions:
+ *   1    endpointType: brokers or controllers (KIP-919)
+ *   2    fenced brokers (KIP-1073)
  */
 
 import { array, bool, type Decoded, int16, int32, int8, message, string } from "../schema.ts";

@@ -1,5 +1,11 @@
 /**
- * DescribeConfigs (key 32):
+ * DescribeConfigs (key 32): settings of topics, brokers and groups (KIP-133).
+ *
+ * Versions:
+ *   1    sources and synonyms (KIP-226)
+ *   2    a throttled client gets its answer before the wait (KIP-219)
+ *   3    types and documentation (KIP-569)
+ *   4    flexible (KIP-482)
  */
 
 import { array, bool, type Decoded, int16, int32, int8, message, string } from "../schema.ts";

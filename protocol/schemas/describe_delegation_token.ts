@@ -1,5 +1,10 @@
 /**
- * DescribeDelegationToken (key 41):
+ * DescribeDelegationToken (key 41): lists delegation tokens (KIP-48).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    flexible (KIP-482)
+ *   3    who asked for the token (KIP-373)
  */
 
 import { array, bytes, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

@@ -1,5 +1,13 @@
 /**
- * DescribeGroups (key 15):
+ * DescribeGroups (key 15): state and members of classic groups.
+ *
+ * Versions:
+ *   1    throttleTimeMs in the answer (KIP-124)
+ *   2    a throttled client gets its answer before the wait (KIP-219)
+ *   3    authorized operations (KIP-430)
+ *   4    groupInstanceId (KIP-345)
+ *   5    flexible (KIP-482)
+ *   6    errorMessage; GROUP_ID_NOT_FOUND for a group that does not exist (KIP-1043)
  */
 
 import { array, bool, bytes, type Decoded, int16, int32, message, string } from "../schema.ts";

@@ -1,5 +1,12 @@
 /**
- * DescribeLogDirs (key 35):
+ * DescribeLogDirs (key 35): what is in the log directories of a broker (KIP-113).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    flexible (KIP-482)
+ *   3    errorCode of the whole answer
+ *   4    size and free bytes of the volume (KIP-827)
+ *   5    isCordoned (KIP-1066)
  */
 
 import { array, bool, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

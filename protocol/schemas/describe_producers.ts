@@ -1,5 +1,5 @@
 /**
- * DescribeProducers (key 61):
+ * DescribeProducers (key 61): the active producers of partitions (KIP-664).
  */
 
 import { array, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

@@ -1,5 +1,9 @@
 /**
- * DescribeQuorum (key 55):
+ * DescribeQuorum (key 55): leader, voters and observers of the metadata log (KIP-595).
+ *
+ * Versions:
+ *   1    times of the last fetch and of being caught up (KIP-836)
+ *   2    directory ids, endpoints, errorMessage (KIP-853)
  */
 
 import {

@@ -1,5 +1,8 @@
 /**
- * DescribeShareGroupOffsets (key 90):
+ * DescribeShareGroupOffsets (key 90): start offsets of share partitions (KIP-932).
+ *
+ * Versions:
+ *   1    lag (KIP-1226)
  */
 
 import { array, type Decoded, int16, int32, int64, message, string, uuid } from "../schema.ts";

@@ -1,5 +1,6 @@
 /**
- * DescribeTopicPartitions (key 75):
+ * DescribeTopicPartitions (key 75): topics and partitions in pages, with eligible leader replicas
+ * (KIP-966).
  */
 
 import {

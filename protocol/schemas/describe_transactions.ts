@@ -1,5 +1,5 @@
 /**
- * DescribeTransactions (key 65):
+ * DescribeTransactions (key 65): state of transactional ids (KIP-664).
  */
 
 import { array, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

@@ -1,5 +1,6 @@
 /**
- * DescribeUserScramCredentials (key 50):
+ * DescribeUserScramCredentials (key 50): which users have SCRAM credentials; never the credentials
+ * (KIP-554).
  */
 
 import { array, type Decoded, int16, int32, int8, message, string } from "../schema.ts";

@@ -1,5 +1,9 @@
 /**
- * ElectLeaders (key 43):
+ * ElectLeaders (key 43): elects leaders of partitions (KIP-183).
+ *
+ * Versions:
+ *   1    also out-of-sync replicas: electionType, per-partition errors (KIP-460)
+ *   2    flexible (KIP-482)
  */
 
 import { array, type Decoded, int16, int32, int8, message, string } from "../schema.ts";

@@ -1,5 +1,8 @@
 /**
- * EndQuorumEpoch (key 54):
+ * EndQuorumEpoch (key 54): a Raft leader steps down and names successors (KIP-595).
+ *
+ * Versions:
+ *   1    flexible; ids, directories and endpoints (KIP-853)
  */
 
 import { array, type Decoded, int16, int32, message, string, uint16, uuid } from "../schema.ts";

@@ -1,5 +1,12 @@
 /**
- * EndTxn (key 26):
+ * EndTxn (key 26): commits or aborts a transaction (KIP-98).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    may answer PRODUCER_FENCED (KIP-588)
+ *   3    flexible (KIP-482)
+ *   4    may answer TRANSACTION_ABORTABLE (KIP-890)
+ *   5    every transaction ends with a new producer epoch, which the answer gives (KIP-890)
  */
 
 import { bool, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

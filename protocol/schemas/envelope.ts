@@ -1,5 +1,5 @@
 /**
- * Envelope (key 58):
+ * Envelope (key 58): a broker forwards a client's request to the controller (KIP-590).
  */
 
 import { bytes, type Decoded, int16, message } from "../schema.ts";

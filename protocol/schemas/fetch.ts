@@ -1,5 +1,23 @@
 /**
- * Fetch (key 1):
+ * Fetch (key 1): reads record batches; for consumers, followers, and voters that follow the
+ * metadata log.
+ *
+ * Versions:
+ *   4    isolationLevel, lastStableOffset, abortedTransactions; batches v2 (KIP-98)
+ *   5    logStartOffset of follower and leader (KIP-107)
+ *   6    may answer KAFKA_STORAGE_ERROR (KIP-112)
+ *   7    fetch sessions: sessionId, sessionEpoch, forgottenTopicsData (KIP-227)
+ *   8    a throttled client gets its answer before the wait (KIP-219)
+ *   9    currentLeaderEpoch fences (KIP-320)
+ *   10   zstd (KIP-110)
+ *   11   rackId, preferredReadReplica: read from the nearest replica (KIP-392)
+ *   12   flexible (KIP-482); lastFetchedEpoch, divergingEpoch, snapshotId, clusterId (KIP-595)
+ *   13   topic ids instead of names (KIP-516)
+ *   14   may answer OFFSET_MOVED_TO_TIERED_STORAGE (KIP-405)
+ *   15   replicaState instead of replicaId (KIP-903)
+ *   16   nodeEndpoints: the answer names the new leader (KIP-951)
+ *   17   replicaDirectoryId of the voter (KIP-853)
+ *   18   highWatermark that the follower knows (KIP-1166)
  */
 
 import { INT64_MAX } from "../bytes.ts";

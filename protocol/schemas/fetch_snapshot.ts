@@ -1,5 +1,8 @@
 /**
- * FetchSnapshot (key 59):
+ * FetchSnapshot (key 59): reads a snapshot of the metadata log in slices (KIP-630).
+ *
+ * Versions:
+ *   1    replicaDirectoryId, nodeEndpoints (KIP-853)
  */
 
 import {

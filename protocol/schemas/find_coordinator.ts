@@ -1,5 +1,14 @@
 /**
- * FindCoordinator (key 10):
+ * FindCoordinator (key 10): which broker coordinates a group, a transactional id or a share
+ * partition.
+ *
+ * Versions:
+ *   1    keyType, errorMessage (KIP-98); throttleTimeMs (KIP-124)
+ *   2    a throttled client gets its answer before the wait (KIP-219)
+ *   3    flexible (KIP-482)
+ *   4    several keys in one request (KIP-699)
+ *   5    may answer TRANSACTION_ABORTABLE (KIP-890)
+ *   6    keyType 2: share partitions (KIP-932)
  */
 
 import { array, type Decoded, int16, int32, int8, message, string } from "../schema.ts";

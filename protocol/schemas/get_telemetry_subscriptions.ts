@@ -1,5 +1,5 @@
 /**
- * GetTelemetrySubscriptions (key 71):
+ * GetTelemetrySubscriptions (key 71): which metrics the broker wants of a client (KIP-714).
  */
 
 import { array, bool, type Decoded, int16, int32, message, uuid } from "../schema.ts";

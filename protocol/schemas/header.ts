@@ -1,10 +1,14 @@
 /**
- * Records.
+ * Headers of requests and answers; which version goes where is in `headers.ts`.
+ *
+ * The clientId has an int16 length in both versions, also in the flexible one: a broker must be
+ * able to
+ * read the header of an ApiVersions request of any version (KIP-511).
  */
 
 import { type Decoded, int16, int32, message, string } from "../schema.ts";
 
-/** RequestHeader. */
+/** What stands before every request. */
 export const requestHeader = message(
   { name: "RequestHeader", versions: "1-2", flexible: "2+" },
   {
@@ -16,7 +20,7 @@ export const requestHeader = message(
 );
 export type RequestHeader = Decoded<typeof requestHeader>;
 
-/** ResponseHeader. */
+/** What stands before every answer. */
 export const responseHeader = message(
   { name: "ResponseHeader", versions: "0-1", flexible: "1+" },
   {

@@ -1,5 +1,11 @@
 /**
- * Heartbeat (key 12):
+ * Heartbeat (key 12): keeps a member of a classic group alive.
+ *
+ * Versions:
+ *   1    throttleTimeMs in the answer (KIP-124)
+ *   2    a throttled client gets its answer before the wait (KIP-219)
+ *   3    groupInstanceId: static members (KIP-345)
+ *   4    flexible (KIP-482)
  */
 
 import { type Decoded, int16, int32, message, string } from "../schema.ts";

@@ -1,5 +1,9 @@
 /**
- * IncrementalAlterConfigs (key 44):
+ * IncrementalAlterConfigs (key 44): sets, deletes, appends to and subtracts from single settings
+ * (KIP-339).
+ *
+ * Versions:
+ *   1    flexible (KIP-482)
  */
 
 import { array, bool, type Decoded, int16, int32, int8, message, string } from "../schema.ts";

@@ -1,5 +1,13 @@
 /**
- * InitProducerId (key 22):
+ * InitProducerId (key 22): gives a producer its id and epoch (KIP-98).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    flexible (KIP-482)
+ *   3    a producer may go on with its id and a new epoch (KIP-360)
+ *   4    may answer PRODUCER_FENCED (KIP-588)
+ *   5    may answer TRANSACTION_ABORTABLE (KIP-890)
+ *   6    two-phase commit: enable2Pc, keepPreparedTxn (KIP-939); not stable in Kafka 4.4
  */
 
 import { bool, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

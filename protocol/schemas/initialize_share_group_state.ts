@@ -1,5 +1,6 @@
 /**
- * InitializeShareGroupState (key 83):
+ * InitializeShareGroupState (key 83): starts the state of a share partition at its coordinator
+ * (KIP-932).
  */
 
 import { array, type Decoded, int16, int32, int64, message, string, uuid } from "../schema.ts";

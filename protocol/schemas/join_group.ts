@@ -1,5 +1,16 @@
 /**
- * JoinGroup (key 11):
+ * JoinGroup (key 11): joins a classic group and waits for its rebalance.
+ *
+ * Versions:
+ *   1    rebalanceTimeoutMs apart from the session timeout (KIP-62)
+ *   2    throttleTimeMs in the answer (KIP-124)
+ *   3    a throttled client gets its answer before the wait (KIP-219)
+ *   4    a new member joins twice, MEMBER_ID_REQUIRED (KIP-394)
+ *   5    groupInstanceId: static members (KIP-345)
+ *   6    flexible (KIP-482)
+ *   7    protocolType in the answer (KIP-559)
+ *   8    reason (KIP-800)
+ *   9    skipAssignment: a static leader that came back (KIP-814)
  */
 
 import { array, bool, bytes, type Decoded, int16, int32, message, string } from "../schema.ts";

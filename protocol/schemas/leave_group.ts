@@ -1,5 +1,12 @@
 /**
- * LeaveGroup (key 13):
+ * LeaveGroup (key 13): takes members out of a classic group.
+ *
+ * Versions:
+ *   1    throttleTimeMs in the answer (KIP-124)
+ *   2    a throttled client gets its answer before the wait (KIP-219)
+ *   3    several members, also by groupInstanceId (KIP-345)
+ *   4    flexible (KIP-482)
+ *   5    reason (KIP-800)
  */
 
 import { array, type Decoded, int16, int32, message, string } from "../schema.ts";

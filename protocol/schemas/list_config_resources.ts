@@ -1,5 +1,9 @@
 /**
- * ListConfigResources (key 74):
+ * ListConfigResources (key 74): which resources have settings.
+ *
+ * Versions:
+ *   0    client metrics subscriptions only (KIP-1000)
+ *   1    any type of resource (KIP-1142)
  */
 
 import { array, type Decoded, int16, int32, int8, message, string } from "../schema.ts";

@@ -1,5 +1,12 @@
 /**
- * ListGroups (key 16):
+ * ListGroups (key 16): all groups that a broker coordinates.
+ *
+ * Versions:
+ *   1    throttleTimeMs in the answer (KIP-124)
+ *   2    a throttled client gets its answer before the wait (KIP-219)
+ *   3    flexible (KIP-482)
+ *   4    statesFilter, groupState (KIP-518)
+ *   5    typesFilter, groupType (KIP-848)
  */
 
 import { array, type Decoded, int16, int32, message, string } from "../schema.ts";

@@ -1,5 +1,18 @@
 /**
- * ListOffsets (key 2):
+ * ListOffsets (key 2): the offset of a timestamp, or of one of the special ones below 0.
+ *
+ * Versions:
+ *   1    one offset with its timestamp, instead of a list (KIP-79)
+ *   2    isolationLevel (KIP-98)
+ *   3    a throttled client gets its answer before the wait (KIP-219)
+ *   4    currentLeaderEpoch, leaderEpoch (KIP-320)
+ *   5    may answer OFFSET_NOT_AVAILABLE (KIP-207)
+ *   6    flexible (KIP-482)
+ *   7    timestamp −3: the record with the largest timestamp (KIP-734)
+ *   8    timestamp −4: the earliest local offset (KIP-405)
+ *   9    timestamp −5: the latest tiered offset (KIP-1005)
+ *   10   timeoutMs, for searches in remote storage (KIP-1075)
+ *   11   timestamp −6: the earliest offset that waits for upload (KIP-1023)
  */
 
 import { array, type Decoded, int16, int32, int64, int8, message, string } from "../schema.ts";

@@ -1,5 +1,5 @@
 /**
- * ListPartitionReassignments (key 46):
+ * ListPartitionReassignments (key 46): the reassignments that are under way (KIP-455).
  */
 
 import { array, type Decoded, int16, int32, message, string } from "../schema.ts";

@@ -1,5 +1,9 @@
 /**
- * ListTransactions (key 66):
+ * ListTransactions (key 66): transactional ids that a broker coordinates (KIP-664).
+ *
+ * Versions:
+ *   1    durationFilter (KIP-994)
+ *   2    transactionalIdPattern (KIP-1152)
  */
 
 import { array, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

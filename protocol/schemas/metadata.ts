@@ -1,5 +1,21 @@
 /**
- * Metadata (key 3):
+ * Metadata (key 3): brokers, topics, partitions and their leaders.
+ *
+ * Versions:
+ *   0    an empty list of topics means all
+ *   1    null means all, empty means none; controllerId, rack, isInternal
+ *   2    clusterId (KIP-78)
+ *   3    throttleTimeMs in the answer (KIP-124)
+ *   4    allowAutoTopicCreation
+ *   5    offlineReplicas (KIP-112)
+ *   6    a throttled client gets its answer before the wait (KIP-219)
+ *   7    leaderEpoch (KIP-320)
+ *   8    authorized operations (KIP-430)
+ *   9    flexible (KIP-482)
+ *   10   topic ids; names may be null (KIP-516)
+ *   11   the cluster's authorized operations moved to DescribeCluster (KIP-700)
+ *   12   topics can be asked for by id (KIP-516)
+ *   13   errorCode of the whole answer: REBOOTSTRAP_REQUIRED (KIP-1102)
  */
 
 import { array, bool, type Decoded, int16, int32, message, string, uuid } from "../schema.ts";

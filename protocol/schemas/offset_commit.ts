@@ -1,5 +1,17 @@
 /**
- * OffsetCommit (key 8):
+ * OffsetCommit (key 8): stores a group's positions.
+ *
+ * Versions:
+ *   2    retentionTimeMs
+ *   3    throttleTimeMs in the answer (KIP-124)
+ *   4    a throttled client gets its answer before the wait (KIP-219)
+ *   5    retentionTimeMs is gone; the broker decides (KIP-211)
+ *   6    committedLeaderEpoch (KIP-320)
+ *   7    groupInstanceId: static members (KIP-345)
+ *   8    flexible (KIP-482)
+ *   9    members of the new consumer groups; may answer STALE_MEMBER_EPOCH and GROUP_ID_NOT_FOUND
+ *        (KIP-848)
+ *   10   topic ids instead of names (KIP-848)
  */
 
 import { array, type Decoded, int16, int32, int64, message, string, uuid } from "../schema.ts";

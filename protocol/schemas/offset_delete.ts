@@ -1,5 +1,6 @@
 /**
- * OffsetDelete (key 47):
+ * OffsetDelete (key 47): deletes committed positions of topics to which a group is not subscribed
+ * (KIP-496).
  */
 
 import { array, type Decoded, int16, int32, message, string } from "../schema.ts";

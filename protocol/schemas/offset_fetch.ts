@@ -1,5 +1,17 @@
 /**
- * OffsetFetch (key 9):
+ * OffsetFetch (key 9): reads a group's committed positions.
+ *
+ * Versions:
+ *   1    positions are kept in the log of offsets
+ *   2    null asks for all topics; errorCode of the group
+ *   3    throttleTimeMs in the answer (KIP-124)
+ *   4    a throttled client gets its answer before the wait (KIP-219)
+ *   5    committedLeaderEpoch (KIP-320)
+ *   6    flexible (KIP-482)
+ *   7    requireStable: wait for open transactions (KIP-447)
+ *   8    several groups in one request (KIP-709)
+ *   9    memberId and memberEpoch (KIP-848)
+ *   10   topic ids instead of names (KIP-848)
  */
 
 import {

@@ -1,5 +1,11 @@
 /**
- * OffsetForLeaderEpoch (key 23):
+ * OffsetForLeaderEpoch (key 23): where a leader epoch ends, by which a log that diverged finds
+ * where to cut.
+ *
+ * Versions:
+ *   2    currentLeaderEpoch fences (KIP-320)
+ *   3    replicaId
+ *   4    flexible (KIP-482)
  */
 
 import { array, type Decoded, int16, int32, int64, message, string } from "../schema.ts";

@@ -1,5 +1,18 @@
 /**
- * Produce (key 0):
+ * Produce (key 0): appends record batches to partitions.
+ *
+ * Versions:
+ *   3    record batches v2, transactional id (KIP-98)
+ *   4    may answer KAFKA_STORAGE_ERROR (KIP-112)
+ *   5    logStartOffset in the answer, by which a producer tells lost records from deleted ones
+ *   6    a throttled client gets its answer before the wait (KIP-219)
+ *   7    zstd (KIP-110)
+ *   8    which records were refused and why: recordErrors, errorMessage (KIP-467)
+ *   9    flexible (KIP-482)
+ *   10   the answer names the new leader: currentLeader, nodeEndpoints (KIP-951)
+ *   11   may answer TRANSACTION_ABORTABLE (KIP-890)
+ *   12   adds its partitions to the transaction by itself (KIP-890)
+ *   13   topic ids instead of names (KIP-516)
  */
 
 import {

@@ -1,5 +1,5 @@
 /**
- * PushTelemetry (key 72):
+ * PushTelemetry (key 72): a client sends its metrics (KIP-714).
  */
 
 import { bool, bytes, type Decoded, int16, int32, int8, message, uuid } from "../schema.ts";

@@ -1,5 +1,5 @@
 /**
- * ReadShareGroupState (key 84):
+ * ReadShareGroupState (key 84): reads the state of share partitions (KIP-932).
  */
 
 import {

@@ -1,5 +1,8 @@
 /**
- * ReadShareGroupStateSummary (key 87):
+ * ReadShareGroupStateSummary (key 87): start offset and epochs of share partitions (KIP-932).
+ *
+ * Versions:
+ *   1    deliveryCompleteCount (KIP-1226)
  */
 
 import { array, type Decoded, int16, int32, int64, message, string, uuid } from "../schema.ts";

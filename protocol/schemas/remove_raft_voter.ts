@@ -1,5 +1,5 @@
 /**
- * RemoveRaftVoter (key 81):
+ * RemoveRaftVoter (key 81): removes a voter from the metadata quorum (KIP-853).
  */
 
 import { type Decoded, int16, int32, message, string, uuid } from "../schema.ts";

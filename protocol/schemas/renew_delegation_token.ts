@@ -1,5 +1,9 @@
 /**
- * RenewDelegationToken (key 39):
+ * RenewDelegationToken (key 39): makes a delegation token last longer (KIP-48).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    flexible (KIP-482)
  */
 
 import { bytes, type Decoded, int16, int32, int64, message } from "../schema.ts";

@@ -1,5 +1,9 @@
 /**
- * SaslAuthenticate (key 36):
+ * SaslAuthenticate (key 36): one step of a SASL exchange (KIP-152).
+ *
+ * Versions:
+ *   1    sessionLifetimeMs (KIP-368)
+ *   2    flexible (KIP-482)
  */
 
 import { bytes, type Decoded, int16, int64, message, string } from "../schema.ts";

@@ -1,5 +1,9 @@
 /**
- * SaslHandshake (key 17):
+ * SaslHandshake (key 17): chooses the SASL mechanism.
+ *
+ * Versions:
+ *   0    raw SASL bytes follow
+ *   1    SaslAuthenticate requests follow (KIP-152)
  */
 
 import { array, type Decoded, int16, message, string } from "../schema.ts";

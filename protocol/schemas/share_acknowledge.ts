@@ -1,5 +1,8 @@
 /**
- * ShareAcknowledge (key 79):
+ * ShareAcknowledge (key 79): acknowledges records of a share group (KIP-932).
+ *
+ * Versions:
+ *   2    isRenewAck, acquisitionLockTimeoutMs (KIP-1222)
  */
 
 import {

@@ -1,5 +1,9 @@
 /**
- * ShareFetch (key 78):
+ * ShareFetch (key 78): acquires records for a share group's member, and acknowledges others
+ * (KIP-932).
+ *
+ * Versions:
+ *   2    shareAcquireMode (KIP-1206); isRenewAck (KIP-1222)
  */
 
 import {

@@ -1,5 +1,5 @@
 /**
- * ShareGroupDescribe (key 77):
+ * ShareGroupDescribe (key 77): state and members of share groups (KIP-932).
  */
 
 import {

@@ -1,5 +1,6 @@
 /**
- * ShareGroupHeartbeat (key 76):
+ * ShareGroupHeartbeat (key 76): the one request of a share group's member: join, stay, leave,
+ * assignment (KIP-932).
  */
 
 import { array, type Decoded, int16, int32, message, string, struct, uuid } from "../schema.ts";

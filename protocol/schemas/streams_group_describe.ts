@@ -1,5 +1,8 @@
 /**
- * StreamsGroupDescribe (key 89):
+ * StreamsGroupDescribe (key 89): state, topology and members of streams groups (KIP-1071).
+ *
+ * Versions:
+ *   1    topology descriptions (KIP-1331), assignorName (KIP-1357)
  */
 
 import {

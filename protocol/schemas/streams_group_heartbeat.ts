@@ -1,5 +1,9 @@
 /**
- * StreamsGroupHeartbeat (key 88):
+ * StreamsGroupHeartbeat (key 88): the one request of a streams group's member: topology, tasks,
+ * join, stay, leave (KIP-1071).
+ *
+ * Versions:
+ *   1    acceptableRecoveryLag, topologyDescriptionRequired (KIP-1331)
  */
 
 import {

@@ -1,5 +1,6 @@
 /**
- * StreamsGroupTopologyDescriptionUpdate (key 93):
+ * StreamsGroupTopologyDescriptionUpdate (key 93): a streams client tells its topology for people
+ * to see (KIP-1331).
  */
 
 import { array, type Decoded, int16, int32, int8, message, string, struct } from "../schema.ts";

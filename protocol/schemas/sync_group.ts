@@ -1,5 +1,12 @@
 /**
- * SyncGroup (key 14):
+ * SyncGroup (key 14): gives and gets the assignment of a classic group.
+ *
+ * Versions:
+ *   1    throttleTimeMs in the answer (KIP-124)
+ *   2    a throttled client gets its answer before the wait (KIP-219)
+ *   3    groupInstanceId: static members (KIP-345)
+ *   4    flexible (KIP-482)
+ *   5    protocolType and protocolName, to be checked (KIP-559)
  */
 
 import { array, bytes, type Decoded, int16, int32, message, string } from "../schema.ts";

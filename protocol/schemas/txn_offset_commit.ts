@@ -1,5 +1,13 @@
 /**
- * TxnOffsetCommit (key 28):
+ * TxnOffsetCommit (key 28): commits offsets inside a transaction (KIP-98).
+ *
+ * Versions:
+ *   1    a throttled client gets its answer before the wait (KIP-219)
+ *   2    committedLeaderEpoch (KIP-320)
+ *   3    flexible (KIP-482); memberId, generation and groupInstanceId fence (KIP-447)
+ *   4    may answer TRANSACTION_ABORTABLE (KIP-890)
+ *   5    makes the group part of the transaction by itself (KIP-890)
+ *   6    topic ids instead of names; member epochs of the new groups (KIP-1319)
  */
 
 import { array, type Decoded, int16, int32, int64, message, string, uuid } from "../schema.ts";

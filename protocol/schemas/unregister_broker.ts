@@ -1,5 +1,5 @@
 /**
- * UnregisterBroker (key 64):
+ * UnregisterBroker (key 64): removes a broker from the cluster (KIP-631).
  */
 
 import { type Decoded, int16, int32, message, string } from "../schema.ts";

@@ -1,5 +1,5 @@
 /**
- * UnregisterController (key 94):
+ * UnregisterController (key 94): removes a controller from the cluster (KAFKA-20395).
  */
 
 import { type Decoded, int16, int32, message, string } from "../schema.ts";

@@ -1,5 +1,9 @@
 /**
- * UpdateFeatures (key 57):
+ * UpdateFeatures (key 57): raises or lowers the cluster's feature levels (KIP-584).
+ *
+ * Versions:
+ *   1    upgradeType and validateOnly (KIP-778)
+ *   2    one error for all features (KIP-1022)
  */
 
 import { array, bool, type Decoded, int16, int32, int8, message, string } from "../schema.ts";

@@ -1,5 +1,5 @@
 /**
- * UpdateRaftVoter (key 82):
+ * UpdateRaftVoter (key 82): a voter tells the leader its endpoints and versions (KIP-853).
  */
 
 import {

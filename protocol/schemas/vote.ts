@@ -1,5 +1,9 @@
 /**
- * Vote (key 52):
+ * Vote (key 52): a Raft candidate asks for a vote (KIP-595).
+ *
+ * Versions:
+ *   1    ids and directories of voters (KIP-853)
+ *   2    preVote: asks without a new epoch (KIP-996)
  */
 
 import {

@@ -1,5 +1,8 @@
 /**
- * WriteShareGroupState (key 85):
+ * WriteShareGroupState (key 85): writes the state of share partitions (KIP-932).
+ *
+ * Versions:
+ *   1    deliveryCompleteCount (KIP-1226)
  */
 
 import {

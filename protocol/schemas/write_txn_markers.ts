@@ -1,5 +1,9 @@
 /**
- * WriteTxnMarkers (key 27):
+ * WriteTxnMarkers (key 27): a coordinator has partitions write the end of a transaction (KIP-98).
+ *
+ * Versions:
+ *   1    flexible (KIP-482)
+ *   2    transactionVersion (KIP-1228)
  */
 
 import {

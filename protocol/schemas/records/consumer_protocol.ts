@@ -1,10 +1,17 @@
 /**
- * Records.
+ * What consumers tell each other inside JoinGroup and SyncGroup: subscription and assignment.
+ *
+ * To the coordinator they are bytes. An int16 version stands before the fields.
+ *
+ * Versions:
+ *   1    ownedPartitions, for cooperative rebalancing (KIP-429)
+ *   2    generationId (KIP-792)
+ *   3    rackId (KIP-881)
  */
 
 import { array, bytes, type Decoded, int32, message, string } from "../../schema.ts";
 
-/** ConsumerProtocolSubscription. */
+/** Topics that a consumer wants. */
 export const consumerProtocolSubscription = message(
   { name: "ConsumerProtocolSubscription", versions: "0-3", flexible: "none" },
   {
@@ -20,7 +27,7 @@ export const consumerProtocolSubscription = message(
 );
 export type ConsumerProtocolSubscription = Decoded<typeof consumerProtocolSubscription>;
 
-/** ConsumerProtocolAssignment. */
+/** Partitions that a consumer gets. */
 export const consumerProtocolAssignment = message(
   { name: "ConsumerProtocolAssignment", versions: "0-3", flexible: "none" },
   {

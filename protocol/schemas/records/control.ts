@@ -1,10 +1,12 @@
 /**
- * Records.
+ * Key and value of control records: what they are, and how a transaction ended.
+ *
+ * An int16 version stands before the fields of each (KIP-98).
  */
 
 import { type Decoded, int16, int32, message } from "../../schema.ts";
 
-/** ControlRecordTypeSchema. */
+/** Key of a control record: what kind it is. */
 export const controlRecordTypeSchema = message(
   { name: "ControlRecordTypeSchema", versions: "0", flexible: "none" },
   {
@@ -13,7 +15,7 @@ export const controlRecordTypeSchema = message(
 );
 export type ControlRecordTypeSchema = Decoded<typeof controlRecordTypeSchema>;
 
-/** EndTxnMarker. */
+/** Value of the marker that ends a transaction. */
 export const endTxnMarker = message(
   { name: "EndTxnMarker", versions: "0", flexible: "none" },
   {

@@ -1,5 +1,13 @@
 /**
- * Records.
+ * Records of `__consumer_offsets` for classic groups and for consumer groups (KIP-848).
+ *
+ * Before a key stands its type (the apiKey below) as an int16, before a value its version.
+ *
+ * Versions:
+ *   GroupMetadataValue 1 rebalanceTimeout, 2 currentStateTimestamp, 3 groupInstanceId
+ *       (KIP-345), 4 flexible
+ *   OffsetCommitValue  1 expireTimestamp, 2 without it (KIP-211), 3 leaderEpoch (KIP-320), 4
+ *       flexible, topicId
  */
 
 import {
@@ -15,7 +23,7 @@ import {
   uuid,
 } from "../../schema.ts";
 
-/** LegacyOffsetCommitKey. */
+/** Key of a committed offset as very old brokers wrote it. */
 export const legacyOffsetCommitKey = message(
   { name: "LegacyOffsetCommitKey", apiKey: 0, versions: "0", flexible: "none" },
   {
@@ -26,7 +34,7 @@ export const legacyOffsetCommitKey = message(
 );
 export type LegacyOffsetCommitKey = Decoded<typeof legacyOffsetCommitKey>;
 
-/** LegacyOffsetCommitValue. */
+/** Committed offset as very old brokers wrote it. */
 export const legacyOffsetCommitValue = message(
   { name: "LegacyOffsetCommitValue", apiKey: 0, versions: "0", flexible: "none" },
   {
@@ -37,7 +45,7 @@ export const legacyOffsetCommitValue = message(
 );
 export type LegacyOffsetCommitValue = Decoded<typeof legacyOffsetCommitValue>;
 
-/** OffsetCommitKey. */
+/** A group's position in one partition. */
 export const offsetCommitKey = message(
   { name: "OffsetCommitKey", apiKey: 1, versions: "0", flexible: "none" },
   {
@@ -48,7 +56,7 @@ export const offsetCommitKey = message(
 );
 export type OffsetCommitKey = Decoded<typeof offsetCommitKey>;
 
-/** OffsetCommitValue. */
+/** The committed offset. */
 export const offsetCommitValue = message(
   { name: "OffsetCommitValue", apiKey: 1, versions: "0-4", flexible: "4+" },
   {
@@ -62,7 +70,7 @@ export const offsetCommitValue = message(
 );
 export type OffsetCommitValue = Decoded<typeof offsetCommitValue>;
 
-/** GroupMetadataKey. */
+/** A classic group. */
 export const groupMetadataKey = message(
   { name: "GroupMetadataKey", apiKey: 2, versions: "0", flexible: "none" },
   {
@@ -82,7 +90,7 @@ const memberMetadata = {
   assignment: bytes("0+"),
 } as const;
 
-/** GroupMetadataValue. */
+/** Generation, leader and members of a classic group. */
 export const groupMetadataValue = message(
   { name: "GroupMetadataValue", apiKey: 2, versions: "0-4", flexible: "4+" },
   {
@@ -96,7 +104,7 @@ export const groupMetadataValue = message(
 );
 export type GroupMetadataValue = Decoded<typeof groupMetadataValue>;
 
-/** ConsumerGroupMetadataKey. */
+/** A consumer group. */
 export const consumerGroupMetadataKey = message(
   { name: "ConsumerGroupMetadataKey", apiKey: 3, versions: "0", flexible: "none" },
   {
@@ -105,7 +113,7 @@ export const consumerGroupMetadataKey = message(
 );
 export type ConsumerGroupMetadataKey = Decoded<typeof consumerGroupMetadataKey>;
 
-/** ConsumerGroupMetadataValue. */
+/** Epoch of a consumer group. */
 export const consumerGroupMetadataValue = message(
   { name: "ConsumerGroupMetadataValue", apiKey: 3, versions: "0", flexible: "0+" },
   {
@@ -115,7 +123,7 @@ export const consumerGroupMetadataValue = message(
 );
 export type ConsumerGroupMetadataValue = Decoded<typeof consumerGroupMetadataValue>;
 
-/** ConsumerGroupPartitionMetadataKey. */
+/** The topics of a consumer group; no longer written. */
 export const consumerGroupPartitionMetadataKey = message(
   { name: "ConsumerGroupPartitionMetadataKey", apiKey: 4, versions: "0", flexible: "none" },
   {
@@ -124,7 +132,7 @@ export const consumerGroupPartitionMetadataKey = message(
 );
 export type ConsumerGroupPartitionMetadataKey = Decoded<typeof consumerGroupPartitionMetadataKey>;
 
-/** ConsumerGroupPartitionMetadataValue. */
+/** Partition counts of the topics of a consumer group; no longer written. */
 export const consumerGroupPartitionMetadataValue = message(
   { name: "ConsumerGroupPartitionMetadataValue", apiKey: 4, versions: "0", flexible: "0+" },
   {
@@ -143,7 +151,7 @@ export type ConsumerGroupPartitionMetadataValue = Decoded<
   typeof consumerGroupPartitionMetadataValue
 >;
 
-/** ConsumerGroupMemberMetadataKey. */
+/** A member of a consumer group. */
 export const consumerGroupMemberMetadataKey = message(
   { name: "ConsumerGroupMemberMetadataKey", apiKey: 5, versions: "0", flexible: "none" },
   {
@@ -153,7 +161,7 @@ export const consumerGroupMemberMetadataKey = message(
 );
 export type ConsumerGroupMemberMetadataKey = Decoded<typeof consumerGroupMemberMetadataKey>;
 
-/** ConsumerGroupMemberMetadataValue. */
+/** What the member asked for. */
 export const consumerGroupMemberMetadataValue = message(
   { name: "ConsumerGroupMemberMetadataValue", apiKey: 5, versions: "0", flexible: "0+" },
   {
@@ -176,7 +184,7 @@ export const consumerGroupMemberMetadataValue = message(
 );
 export type ConsumerGroupMemberMetadataValue = Decoded<typeof consumerGroupMemberMetadataValue>;
 
-/** ConsumerGroupTargetAssignmentMetadataKey. */
+/** The target assignment of a consumer group. */
 export const consumerGroupTargetAssignmentMetadataKey = message(
   { name: "ConsumerGroupTargetAssignmentMetadataKey", apiKey: 6, versions: "0", flexible: "none" },
   {
@@ -187,7 +195,7 @@ export type ConsumerGroupTargetAssignmentMetadataKey = Decoded<
   typeof consumerGroupTargetAssignmentMetadataKey
 >;
 
-/** ConsumerGroupTargetAssignmentMetadataValue. */
+/** Epoch of the target assignment. */
 export const consumerGroupTargetAssignmentMetadataValue = message(
   { name: "ConsumerGroupTargetAssignmentMetadataValue", apiKey: 6, versions: "0", flexible: "0+" },
   {
@@ -199,7 +207,7 @@ export type ConsumerGroupTargetAssignmentMetadataValue = Decoded<
   typeof consumerGroupTargetAssignmentMetadataValue
 >;
 
-/** ConsumerGroupTargetAssignmentMemberKey. */
+/** The target assignment of one member. */
 export const consumerGroupTargetAssignmentMemberKey = message(
   { name: "ConsumerGroupTargetAssignmentMemberKey", apiKey: 7, versions: "0", flexible: "none" },
   {
@@ -211,7 +219,7 @@ export type ConsumerGroupTargetAssignmentMemberKey = Decoded<
   typeof consumerGroupTargetAssignmentMemberKey
 >;
 
-/** ConsumerGroupTargetAssignmentMemberValue. */
+/** Partitions that the member shall have. */
 export const consumerGroupTargetAssignmentMemberValue = message(
   { name: "ConsumerGroupTargetAssignmentMemberValue", apiKey: 7, versions: "0", flexible: "0+" },
   {
@@ -225,7 +233,7 @@ export type ConsumerGroupTargetAssignmentMemberValue = Decoded<
   typeof consumerGroupTargetAssignmentMemberValue
 >;
 
-/** ConsumerGroupCurrentMemberAssignmentKey. */
+/** The current assignment of one member. */
 export const consumerGroupCurrentMemberAssignmentKey = message(
   { name: "ConsumerGroupCurrentMemberAssignmentKey", apiKey: 8, versions: "0", flexible: "none" },
   {
@@ -243,7 +251,7 @@ const topicPartitions = {
   assignmentEpochs: array("0+", "int32", { nullable: "0+", default: null, tag: 0, tagged: "0+" }),
 } as const;
 
-/** ConsumerGroupCurrentMemberAssignmentValue. */
+/** Partitions that the member has, and those that it is giving up. */
 export const consumerGroupCurrentMemberAssignmentValue = message(
   { name: "ConsumerGroupCurrentMemberAssignmentValue", apiKey: 8, versions: "0", flexible: "0+" },
   {
@@ -258,7 +266,7 @@ export type ConsumerGroupCurrentMemberAssignmentValue = Decoded<
   typeof consumerGroupCurrentMemberAssignmentValue
 >;
 
-/** ConsumerGroupRegularExpressionKey. */
+/** A regular expression by which members subscribe. */
 export const consumerGroupRegularExpressionKey = message(
   { name: "ConsumerGroupRegularExpressionKey", apiKey: 16, versions: "0", flexible: "none" },
   {
@@ -268,7 +276,7 @@ export const consumerGroupRegularExpressionKey = message(
 );
 export type ConsumerGroupRegularExpressionKey = Decoded<typeof consumerGroupRegularExpressionKey>;
 
-/** ConsumerGroupRegularExpressionValue. */
+/** Topics that the expression matched. */
 export const consumerGroupRegularExpressionValue = message(
   { name: "ConsumerGroupRegularExpressionValue", apiKey: 16, versions: "0", flexible: "0+" },
   {

@@ -1,5 +1,17 @@
 /**
- * Records.
+ * Records of `__cluster_metadata` (KIP-631): the whole state of a cluster is what they add up to.
+ *
+ * In the log a frame version, the type (the apiKey below) and the version stand before the fields,
+ * as varints.
+ *
+ * Versions:
+ *   PartitionRecord, PartitionChangeRecord  1 directories (KIP-858), 2 eligible leader
+ *       replicas (KIP-966)
+ *   RegisterBrokerRecord  1 inControlledShutdown, 2 isMigratingZkBroker (KIP-866), 3 logDirs
+ *       (KIP-858),
+ *                         4 cordonedLogDirs (KIP-1066)
+ *   BrokerRegistrationChangeRecord  1 inControlledShutdown, 2 logDirs (KIP-858), 3
+ *       cordonedLogDirs (KIP-1066)
  */
 
 import {
@@ -18,7 +30,7 @@ import {
   uuid,
 } from "../../schema.ts";
 
-/** RegisterBrokerRecord. */
+/** A broker has registered. */
 export const registerBrokerRecord = message(
   { name: "RegisterBrokerRecord", apiKey: 0, versions: "0-4", flexible: "0+" },
   {
@@ -46,7 +58,7 @@ export const registerBrokerRecord = message(
 );
 export type RegisterBrokerRecord = Decoded<typeof registerBrokerRecord>;
 
-/** UnregisterBrokerRecord. */
+/** A broker was removed. */
 export const unregisterBrokerRecord = message(
   { name: "UnregisterBrokerRecord", apiKey: 1, versions: "0", flexible: "0+" },
   {
@@ -56,7 +68,7 @@ export const unregisterBrokerRecord = message(
 );
 export type UnregisterBrokerRecord = Decoded<typeof unregisterBrokerRecord>;
 
-/** TopicRecord. */
+/** A topic was created. */
 export const topicRecord = message(
   { name: "TopicRecord", apiKey: 2, versions: "0", flexible: "0+" },
   {
@@ -66,7 +78,7 @@ export const topicRecord = message(
 );
 export type TopicRecord = Decoded<typeof topicRecord>;
 
-/** PartitionRecord. */
+/** A partition, whole. */
 export const partitionRecord = message(
   { name: "PartitionRecord", apiKey: 3, versions: "0-2", flexible: "0+" },
   {
@@ -99,7 +111,7 @@ export const partitionRecord = message(
 );
 export type PartitionRecord = Decoded<typeof partitionRecord>;
 
-/** ConfigRecord. */
+/** One setting of a resource was set, or with null deleted. */
 export const configRecord = message(
   { name: "ConfigRecord", apiKey: 4, versions: "0", flexible: "0+" },
   {
@@ -111,7 +123,7 @@ export const configRecord = message(
 );
 export type ConfigRecord = Decoded<typeof configRecord>;
 
-/** PartitionChangeRecord. */
+/** Parts of a partition changed; fields that did not are absent. */
 export const partitionChangeRecord = message(
   { name: "PartitionChangeRecord", apiKey: 5, versions: "0-2", flexible: "0+" },
   {
@@ -166,7 +178,7 @@ export const partitionChangeRecord = message(
 );
 export type PartitionChangeRecord = Decoded<typeof partitionChangeRecord>;
 
-/** FenceBrokerRecord. */
+/** A broker was fenced. Written by early versions only. */
 export const fenceBrokerRecord = message(
   { name: "FenceBrokerRecord", apiKey: 7, versions: "0", flexible: "0+" },
   {
@@ -176,7 +188,7 @@ export const fenceBrokerRecord = message(
 );
 export type FenceBrokerRecord = Decoded<typeof fenceBrokerRecord>;
 
-/** UnfenceBrokerRecord. */
+/** A broker was unfenced. Written by early versions only. */
 export const unfenceBrokerRecord = message(
   { name: "UnfenceBrokerRecord", apiKey: 8, versions: "0", flexible: "0+" },
   {
@@ -186,7 +198,7 @@ export const unfenceBrokerRecord = message(
 );
 export type UnfenceBrokerRecord = Decoded<typeof unfenceBrokerRecord>;
 
-/** RemoveTopicRecord. */
+/** A topic was deleted, and its partitions with it. */
 export const removeTopicRecord = message(
   { name: "RemoveTopicRecord", apiKey: 9, versions: "0", flexible: "0+" },
   {
@@ -195,7 +207,7 @@ export const removeTopicRecord = message(
 );
 export type RemoveTopicRecord = Decoded<typeof removeTopicRecord>;
 
-/** DelegationTokenRecord. */
+/** A delegation token was made or renewed. */
 export const delegationTokenRecord = message(
   { name: "DelegationTokenRecord", apiKey: 10, versions: "0", flexible: "0+" },
   {
@@ -210,7 +222,7 @@ export const delegationTokenRecord = message(
 );
 export type DelegationTokenRecord = Decoded<typeof delegationTokenRecord>;
 
-/** UserScramCredentialRecord. */
+/** A SCRAM credential was set. */
 export const userScramCredentialRecord = message(
   { name: "UserScramCredentialRecord", apiKey: 11, versions: "0", flexible: "0+" },
   {
@@ -224,7 +236,7 @@ export const userScramCredentialRecord = message(
 );
 export type UserScramCredentialRecord = Decoded<typeof userScramCredentialRecord>;
 
-/** FeatureLevelRecord. */
+/** A feature level was set. */
 export const featureLevelRecord = message(
   { name: "FeatureLevelRecord", apiKey: 12, versions: "0", flexible: "0+" },
   {
@@ -234,7 +246,7 @@ export const featureLevelRecord = message(
 );
 export type FeatureLevelRecord = Decoded<typeof featureLevelRecord>;
 
-/** ClientQuotaRecord. */
+/** A quota was set or removed. */
 export const clientQuotaRecord = message(
   { name: "ClientQuotaRecord", apiKey: 14, versions: "0", flexible: "0+" },
   {
@@ -249,7 +261,7 @@ export const clientQuotaRecord = message(
 );
 export type ClientQuotaRecord = Decoded<typeof clientQuotaRecord>;
 
-/** ProducerIdsRecord. */
+/** A block of producer ids was given out. */
 export const producerIdsRecord = message(
   { name: "ProducerIdsRecord", apiKey: 15, versions: "0", flexible: "0+" },
   {
@@ -260,7 +272,7 @@ export const producerIdsRecord = message(
 );
 export type ProducerIdsRecord = Decoded<typeof producerIdsRecord>;
 
-/** BrokerRegistrationChangeRecord. */
+/** Parts of a broker's registration changed. */
 export const brokerRegistrationChangeRecord = message(
   { name: "BrokerRegistrationChangeRecord", apiKey: 17, versions: "0-3", flexible: "0+" },
   {
@@ -274,7 +286,7 @@ export const brokerRegistrationChangeRecord = message(
 );
 export type BrokerRegistrationChangeRecord = Decoded<typeof brokerRegistrationChangeRecord>;
 
-/** AccessControlEntryRecord. */
+/** An access rule was added. */
 export const accessControlEntryRecord = message(
   { name: "AccessControlEntryRecord", apiKey: 18, versions: "0", flexible: "0+" },
   {
@@ -290,7 +302,7 @@ export const accessControlEntryRecord = message(
 );
 export type AccessControlEntryRecord = Decoded<typeof accessControlEntryRecord>;
 
-/** RemoveAccessControlEntryRecord. */
+/** An access rule was removed. */
 export const removeAccessControlEntryRecord = message(
   { name: "RemoveAccessControlEntryRecord", apiKey: 19, versions: "0", flexible: "0+" },
   {
@@ -299,14 +311,14 @@ export const removeAccessControlEntryRecord = message(
 );
 export type RemoveAccessControlEntryRecord = Decoded<typeof removeAccessControlEntryRecord>;
 
-/** NoOpRecord. */
+/** Nothing; it lets the log grow so that its end can be committed (KIP-835). */
 export const noOpRecord = message(
   { name: "NoOpRecord", apiKey: 20, versions: "0", flexible: "0+" },
   {},
 );
 export type NoOpRecord = Decoded<typeof noOpRecord>;
 
-/** ZkMigrationStateRecord. */
+/** How far the move from ZooKeeper is (KIP-866). */
 export const zkMigrationStateRecord = message(
   { name: "ZkMigrationStateRecord", apiKey: 21, versions: "0", flexible: "0+" },
   {
@@ -315,7 +327,7 @@ export const zkMigrationStateRecord = message(
 );
 export type ZkMigrationStateRecord = Decoded<typeof zkMigrationStateRecord>;
 
-/** RemoveUserScramCredentialRecord. */
+/** A SCRAM credential was removed. */
 export const removeUserScramCredentialRecord = message(
   { name: "RemoveUserScramCredentialRecord", apiKey: 22, versions: "0", flexible: "0+" },
   {
@@ -325,7 +337,7 @@ export const removeUserScramCredentialRecord = message(
 );
 export type RemoveUserScramCredentialRecord = Decoded<typeof removeUserScramCredentialRecord>;
 
-/** BeginTransactionRecord. */
+/** Records up to the end of the transaction belong together (KIP-868). */
 export const beginTransactionRecord = message(
   { name: "BeginTransactionRecord", apiKey: 23, versions: "0", flexible: "0+" },
   {
@@ -334,14 +346,14 @@ export const beginTransactionRecord = message(
 );
 export type BeginTransactionRecord = Decoded<typeof beginTransactionRecord>;
 
-/** EndTransactionRecord. */
+/** The transaction of metadata records is complete (KIP-868). */
 export const endTransactionRecord = message(
   { name: "EndTransactionRecord", apiKey: 24, versions: "0", flexible: "0+" },
   {},
 );
 export type EndTransactionRecord = Decoded<typeof endTransactionRecord>;
 
-/** AbortTransactionRecord. */
+/** The transaction of metadata records is void (KIP-868). */
 export const abortTransactionRecord = message(
   { name: "AbortTransactionRecord", apiKey: 25, versions: "0", flexible: "0+" },
   {
@@ -350,7 +362,7 @@ export const abortTransactionRecord = message(
 );
 export type AbortTransactionRecord = Decoded<typeof abortTransactionRecord>;
 
-/** RemoveDelegationTokenRecord. */
+/** A delegation token was removed. */
 export const removeDelegationTokenRecord = message(
   { name: "RemoveDelegationTokenRecord", apiKey: 26, versions: "0", flexible: "0+" },
   {
@@ -359,7 +371,7 @@ export const removeDelegationTokenRecord = message(
 );
 export type RemoveDelegationTokenRecord = Decoded<typeof removeDelegationTokenRecord>;
 
-/** RegisterControllerRecord. */
+/** A controller has registered (KIP-919). */
 export const registerControllerRecord = message(
   { name: "RegisterControllerRecord", apiKey: 27, versions: "0", flexible: "0+" },
   {
@@ -381,7 +393,7 @@ export const registerControllerRecord = message(
 );
 export type RegisterControllerRecord = Decoded<typeof registerControllerRecord>;
 
-/** ClearElrRecord. */
+/** Eligible leader replicas were cleared, of one topic or of all (KIP-966). */
 export const clearElrRecord = message(
   { name: "ClearElrRecord", apiKey: 28, versions: "0", flexible: "0+" },
   {
@@ -390,7 +402,7 @@ export const clearElrRecord = message(
 );
 export type ClearElrRecord = Decoded<typeof clearElrRecord>;
 
-/** UnregisterControllerRecord. */
+/** A controller was removed. */
 export const unregisterControllerRecord = message(
   { name: "UnregisterControllerRecord", apiKey: 29, versions: "0", flexible: "0+" },
   {

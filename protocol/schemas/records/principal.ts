@@ -1,10 +1,10 @@
 /**
- * Records.
+ * The user of a forwarded request, as bytes in an Envelope (KIP-590).
  */
 
 import { bool, type Decoded, message, string } from "../../schema.ts";
 
-/** DefaultPrincipalData. */
+/** A user by type and name. */
 export const defaultPrincipalData = message(
   { name: "DefaultPrincipalData", versions: "0", flexible: "0+" },
   {

@@ -1,10 +1,12 @@
 /**
- * Records.
+ * Body of the `.snapshot` files: the producers that a partition knew at an offset.
+ *
+ * In the file an int16 version stands before it; the CRC-32C is over what follows the crc field.
  */
 
 import { array, type Decoded, int16, int32, int64, message, uint32 } from "../../schema.ts";
 
-/** ProducerSnapshot. */
+/** All producers of a partition. */
 export const producerSnapshot = message(
   { name: "ProducerSnapshot", versions: "1", flexible: "none" },
   {

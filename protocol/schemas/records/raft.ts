@@ -1,5 +1,8 @@
 /**
- * Records.
+ * What the metadata quorum writes: control records of the log, and the `quorum-state` file
+ * (KIP-595, KIP-630).
+ *
+ * Version 1 of the leader change and of the quorum state came with directory ids (KIP-853).
  */
 
 import {
@@ -20,7 +23,7 @@ const voter = {
   voterDirectoryId: uuid("1+"),
 } as const;
 
-/** LeaderChangeMessage. */
+/** Control record: a new leader starts its epoch. */
 export const leaderChangeMessage = message(
   { name: "LeaderChangeMessage", versions: "0-1", flexible: "0+" },
   {
@@ -32,7 +35,7 @@ export const leaderChangeMessage = message(
 );
 export type LeaderChangeMessage = Decoded<typeof leaderChangeMessage>;
 
-/** SnapshotHeaderRecord. */
+/** Control record: first in a snapshot. */
 export const snapshotHeaderRecord = message(
   { name: "SnapshotHeaderRecord", versions: "0", flexible: "0+" },
   {
@@ -42,7 +45,7 @@ export const snapshotHeaderRecord = message(
 );
 export type SnapshotHeaderRecord = Decoded<typeof snapshotHeaderRecord>;
 
-/** SnapshotFooterRecord. */
+/** Control record: last in a snapshot, which is incomplete without it. */
 export const snapshotFooterRecord = message(
   { name: "SnapshotFooterRecord", versions: "0", flexible: "0+" },
   {
@@ -51,7 +54,7 @@ export const snapshotFooterRecord = message(
 );
 export type SnapshotFooterRecord = Decoded<typeof snapshotFooterRecord>;
 
-/** KRaftVersionRecord. */
+/** Control record: the version of the Raft protocol (KIP-853). */
 export const kraftVersionRecord = message(
   { name: "KRaftVersionRecord", versions: "0", flexible: "0+" },
   {
@@ -61,7 +64,7 @@ export const kraftVersionRecord = message(
 );
 export type KRaftVersionRecord = Decoded<typeof kraftVersionRecord>;
 
-/** VotersRecord. */
+/** Control record: the set of voters (KIP-853). */
 export const votersRecord = message(
   { name: "VotersRecord", versions: "0", flexible: "0+" },
   {
@@ -83,7 +86,7 @@ export const votersRecord = message(
 );
 export type VotersRecord = Decoded<typeof votersRecord>;
 
-/** QuorumStateData. */
+/** The `quorum-state` file: epoch, vote and leader, as JSON. */
 export const quorumStateData = message(
   { name: "QuorumStateData", versions: "0-1", flexible: "0+" },
   {

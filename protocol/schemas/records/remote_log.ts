@@ -1,5 +1,5 @@
 /**
- * Records.
+ * Records of `__remote_log_metadata`: which segments lie in remote storage (KIP-405).
  */
 
 import {
@@ -16,7 +16,7 @@ import {
   uuid,
 } from "../../schema.ts";
 
-/** RemoteLogSegmentMetadataRecord. */
+/** A segment was copied, or its copying began. */
 export const remoteLogSegmentMetadataRecord = message(
   { name: "RemoteLogSegmentMetadataRecord", apiKey: 0, versions: "0", flexible: "0+" },
   {
@@ -45,7 +45,7 @@ export const remoteLogSegmentMetadataRecord = message(
 );
 export type RemoteLogSegmentMetadataRecord = Decoded<typeof remoteLogSegmentMetadataRecord>;
 
-/** RemoteLogSegmentMetadataUpdateRecord. */
+/** The state of a remote segment changed. */
 export const remoteLogSegmentMetadataUpdateRecord = message(
   { name: "RemoteLogSegmentMetadataUpdateRecord", apiKey: 1, versions: "0", flexible: "0+" },
   {
@@ -67,7 +67,7 @@ export type RemoteLogSegmentMetadataUpdateRecord = Decoded<
   typeof remoteLogSegmentMetadataUpdateRecord
 >;
 
-/** RemotePartitionDeleteMetadataRecord. */
+/** The state of a remote partition's deletion. */
 export const remotePartitionDeleteMetadataRecord = message(
   { name: "RemotePartitionDeleteMetadataRecord", apiKey: 2, versions: "0", flexible: "0+" },
   {
@@ -85,7 +85,7 @@ export type RemotePartitionDeleteMetadataRecord = Decoded<
   typeof remotePartitionDeleteMetadataRecord
 >;
 
-/** RemoteLogSegmentMetadataSnapshotRecord. */
+/** A remote segment, in a snapshot. */
 export const remoteLogSegmentMetadataSnapshotRecord = message(
   { name: "RemoteLogSegmentMetadataSnapshotRecord", apiKey: 3, versions: "0", flexible: "0+" },
   {

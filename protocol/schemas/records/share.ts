@@ -1,5 +1,9 @@
 /**
- * Records.
+ * Records of share groups (KIP-932): membership in `__consumer_offsets`, delivery state in
+ * `__share_group_state`.
+ *
+ * Before a key stands its type (the apiKey below) as an int16, before a value its version. The two
+ * logs count their types apart.
  */
 
 import {
@@ -14,7 +18,7 @@ import {
   uuid,
 } from "../../schema.ts";
 
-/** ShareGroupMemberMetadataKey. */
+/** A member of a share group. */
 export const shareGroupMemberMetadataKey = message(
   { name: "ShareGroupMemberMetadataKey", apiKey: 10, versions: "0", flexible: "none" },
   {
@@ -24,7 +28,7 @@ export const shareGroupMemberMetadataKey = message(
 );
 export type ShareGroupMemberMetadataKey = Decoded<typeof shareGroupMemberMetadataKey>;
 
-/** ShareGroupMemberMetadataValue. */
+/** What the member asked for. */
 export const shareGroupMemberMetadataValue = message(
   { name: "ShareGroupMemberMetadataValue", apiKey: 10, versions: "0", flexible: "0+" },
   {
@@ -36,7 +40,7 @@ export const shareGroupMemberMetadataValue = message(
 );
 export type ShareGroupMemberMetadataValue = Decoded<typeof shareGroupMemberMetadataValue>;
 
-/** ShareGroupMetadataKey. */
+/** A share group. */
 export const shareGroupMetadataKey = message(
   { name: "ShareGroupMetadataKey", apiKey: 11, versions: "0", flexible: "none" },
   {
@@ -45,7 +49,7 @@ export const shareGroupMetadataKey = message(
 );
 export type ShareGroupMetadataKey = Decoded<typeof shareGroupMetadataKey>;
 
-/** ShareGroupMetadataValue. */
+/** Epoch of a share group. */
 export const shareGroupMetadataValue = message(
   { name: "ShareGroupMetadataValue", apiKey: 11, versions: "0", flexible: "0+" },
   {
@@ -55,7 +59,7 @@ export const shareGroupMetadataValue = message(
 );
 export type ShareGroupMetadataValue = Decoded<typeof shareGroupMetadataValue>;
 
-/** ShareGroupTargetAssignmentMetadataKey. */
+/** The target assignment of a share group. */
 export const shareGroupTargetAssignmentMetadataKey = message(
   { name: "ShareGroupTargetAssignmentMetadataKey", apiKey: 12, versions: "0", flexible: "none" },
   {
@@ -66,7 +70,7 @@ export type ShareGroupTargetAssignmentMetadataKey = Decoded<
   typeof shareGroupTargetAssignmentMetadataKey
 >;
 
-/** ShareGroupTargetAssignmentMetadataValue. */
+/** Epoch of the target assignment. */
 export const shareGroupTargetAssignmentMetadataValue = message(
   { name: "ShareGroupTargetAssignmentMetadataValue", apiKey: 12, versions: "0", flexible: "0+" },
   {
@@ -78,7 +82,7 @@ export type ShareGroupTargetAssignmentMetadataValue = Decoded<
   typeof shareGroupTargetAssignmentMetadataValue
 >;
 
-/** ShareGroupTargetAssignmentMemberKey. */
+/** The target assignment of one member. */
 export const shareGroupTargetAssignmentMemberKey = message(
   { name: "ShareGroupTargetAssignmentMemberKey", apiKey: 13, versions: "0", flexible: "none" },
   {
@@ -90,7 +94,7 @@ export type ShareGroupTargetAssignmentMemberKey = Decoded<
   typeof shareGroupTargetAssignmentMemberKey
 >;
 
-/** ShareGroupTargetAssignmentMemberValue. */
+/** Partitions that the member shall have. */
 export const shareGroupTargetAssignmentMemberValue = message(
   { name: "ShareGroupTargetAssignmentMemberValue", apiKey: 13, versions: "0", flexible: "0+" },
   {
@@ -104,7 +108,7 @@ export type ShareGroupTargetAssignmentMemberValue = Decoded<
   typeof shareGroupTargetAssignmentMemberValue
 >;
 
-/** ShareGroupCurrentMemberAssignmentKey. */
+/** The current assignment of one member. */
 export const shareGroupCurrentMemberAssignmentKey = message(
   { name: "ShareGroupCurrentMemberAssignmentKey", apiKey: 14, versions: "0", flexible: "none" },
   {
@@ -121,7 +125,7 @@ const topicPartitions = {
   partitions: array("0+", "int32"),
 } as const;
 
-/** ShareGroupCurrentMemberAssignmentValue. */
+/** Partitions that the member has. */
 export const shareGroupCurrentMemberAssignmentValue = message(
   { name: "ShareGroupCurrentMemberAssignmentValue", apiKey: 14, versions: "0", flexible: "0+" },
   {
@@ -135,7 +139,7 @@ export type ShareGroupCurrentMemberAssignmentValue = Decoded<
   typeof shareGroupCurrentMemberAssignmentValue
 >;
 
-/** ShareGroupStatePartitionMetadataKey. */
+/** The share partitions of a share group. */
 export const shareGroupStatePartitionMetadataKey = message(
   { name: "ShareGroupStatePartitionMetadataKey", apiKey: 15, versions: "0", flexible: "none" },
   {
@@ -157,7 +161,7 @@ const topicInfo = {
   topicName: string("0+"),
 } as const;
 
-/** ShareGroupStatePartitionMetadataValue. */
+/** Which share partitions are being started, are started, or are being deleted. */
 export const shareGroupStatePartitionMetadataValue = message(
   { name: "ShareGroupStatePartitionMetadataValue", apiKey: 15, versions: "0", flexible: "0+" },
   {
@@ -170,7 +174,7 @@ export type ShareGroupStatePartitionMetadataValue = Decoded<
   typeof shareGroupStatePartitionMetadataValue
 >;
 
-/** ShareSnapshotKey. */
+/** A share partition, whole. */
 export const shareSnapshotKey = message(
   { name: "ShareSnapshotKey", apiKey: 0, versions: "0", flexible: "none" },
   {
@@ -181,7 +185,7 @@ export const shareSnapshotKey = message(
 );
 export type ShareSnapshotKey = Decoded<typeof shareSnapshotKey>;
 
-/** ShareSnapshotValue. */
+/** The whole delivery state of a share partition. */
 export const shareSnapshotValue = message(
   { name: "ShareSnapshotValue", apiKey: 0, versions: "0", flexible: "0+" },
   {
@@ -202,7 +206,7 @@ export const shareSnapshotValue = message(
 );
 export type ShareSnapshotValue = Decoded<typeof shareSnapshotValue>;
 
-/** ShareUpdateKey. */
+/** A share partition, changed. */
 export const shareUpdateKey = message(
   { name: "ShareUpdateKey", apiKey: 1, versions: "0", flexible: "none" },
   {
@@ -213,7 +217,7 @@ export const shareUpdateKey = message(
 );
 export type ShareUpdateKey = Decoded<typeof shareUpdateKey>;
 
-/** ShareUpdateValue. */
+/** A change of the delivery state since the last snapshot. */
 export const shareUpdateValue = message(
   { name: "ShareUpdateValue", apiKey: 1, versions: "0", flexible: "0+" },
   {

@@ -1,5 +1,7 @@
 /**
- * Records.
+ * Records of streams groups in `__consumer_offsets` (KIP-1071).
+ *
+ * Before a key stands its type (the apiKey below) as an int16, before a value its version.
  */
 
 import {
@@ -15,7 +17,7 @@ import {
   uint16,
 } from "../../schema.ts";
 
-/** StreamsGroupMetadataKey. */
+/** A streams group. */
 export const streamsGroupMetadataKey = message(
   { name: "StreamsGroupMetadataKey", apiKey: 17, versions: "0", flexible: "none" },
   {
@@ -29,7 +31,7 @@ const lastAssignmentConfig = {
   value: string("0+"),
 } as const;
 
-/** StreamsGroupMetadataValue. */
+/** Epoch of a streams group, and what its assignment was made from. */
 export const streamsGroupMetadataValue = message(
   { name: "StreamsGroupMetadataValue", apiKey: 17, versions: "0", flexible: "0+" },
   {
@@ -48,7 +50,7 @@ export const streamsGroupMetadataValue = message(
 );
 export type StreamsGroupMetadataValue = Decoded<typeof streamsGroupMetadataValue>;
 
-/** StreamsGroupMemberMetadataKey. */
+/** A member of a streams group. */
 export const streamsGroupMemberMetadataKey = message(
   { name: "StreamsGroupMemberMetadataKey", apiKey: 19, versions: "0", flexible: "none" },
   {
@@ -68,7 +70,7 @@ const keyValue = {
   value: string("0+"),
 } as const;
 
-/** StreamsGroupMemberMetadataValue. */
+/** Client, process and topology epoch of the member. */
 export const streamsGroupMemberMetadataValue = message(
   { name: "StreamsGroupMemberMetadataValue", apiKey: 19, versions: "0", flexible: "0+" },
   {
@@ -85,7 +87,7 @@ export const streamsGroupMemberMetadataValue = message(
 );
 export type StreamsGroupMemberMetadataValue = Decoded<typeof streamsGroupMemberMetadataValue>;
 
-/** StreamsGroupTargetAssignmentMetadataKey. */
+/** The target assignment of a streams group. */
 export const streamsGroupTargetAssignmentMetadataKey = message(
   { name: "StreamsGroupTargetAssignmentMetadataKey", apiKey: 20, versions: "0", flexible: "none" },
   {
@@ -96,7 +98,7 @@ export type StreamsGroupTargetAssignmentMetadataKey = Decoded<
   typeof streamsGroupTargetAssignmentMetadataKey
 >;
 
-/** StreamsGroupTargetAssignmentMetadataValue. */
+/** Epoch of the target assignment. */
 export const streamsGroupTargetAssignmentMetadataValue = message(
   { name: "StreamsGroupTargetAssignmentMetadataValue", apiKey: 20, versions: "0", flexible: "0+" },
   {
@@ -108,7 +110,7 @@ export type StreamsGroupTargetAssignmentMetadataValue = Decoded<
   typeof streamsGroupTargetAssignmentMetadataValue
 >;
 
-/** StreamsGroupTargetAssignmentMemberKey. */
+/** The target assignment of one member. */
 export const streamsGroupTargetAssignmentMemberKey = message(
   { name: "StreamsGroupTargetAssignmentMemberKey", apiKey: 21, versions: "0", flexible: "none" },
   {
@@ -125,7 +127,7 @@ const streamsGroupTargetAssignmentMemberValueTaskIds = {
   partitions: array("0+", "int32"),
 } as const;
 
-/** StreamsGroupTargetAssignmentMemberValue. */
+/** Tasks that the member shall have. */
 export const streamsGroupTargetAssignmentMemberValue = message(
   { name: "StreamsGroupTargetAssignmentMemberValue", apiKey: 21, versions: "0", flexible: "0+" },
   {
@@ -138,7 +140,7 @@ export type StreamsGroupTargetAssignmentMemberValue = Decoded<
   typeof streamsGroupTargetAssignmentMemberValue
 >;
 
-/** StreamsGroupCurrentMemberAssignmentKey. */
+/** The current assignment of one member. */
 export const streamsGroupCurrentMemberAssignmentKey = message(
   { name: "StreamsGroupCurrentMemberAssignmentKey", apiKey: 22, versions: "0", flexible: "none" },
   {
@@ -156,7 +158,7 @@ const streamsGroupCurrentMemberAssignmentValueTaskIds = {
   assignmentEpochs: array("0+", "int32", { nullable: "0+", default: null, tag: 0, tagged: "0+" }),
 } as const;
 
-/** StreamsGroupCurrentMemberAssignmentValue. */
+/** Tasks that the member has, and those that it is giving up. */
 export const streamsGroupCurrentMemberAssignmentValue = message(
   { name: "StreamsGroupCurrentMemberAssignmentValue", apiKey: 22, versions: "0", flexible: "0+" },
   {
@@ -175,7 +177,7 @@ export type StreamsGroupCurrentMemberAssignmentValue = Decoded<
   typeof streamsGroupCurrentMemberAssignmentValue
 >;
 
-/** StreamsGroupTopologyKey. */
+/** The topology of a streams group. */
 export const streamsGroupTopologyKey = message(
   { name: "StreamsGroupTopologyKey", apiKey: 23, versions: "0", flexible: "none" },
   {
@@ -196,7 +198,7 @@ const topicInfo = {
   topicConfigs: array("0+", topicConfig),
 } as const;
 
-/** StreamsGroupTopologyValue. */
+/** Subtopologies with their topics. */
 export const streamsGroupTopologyValue = message(
   { name: "StreamsGroupTopologyValue", apiKey: 23, versions: "0", flexible: "0+" },
   {

@@ -1,10 +1,16 @@
 /**
- * Records.
+ * Records of `__transaction_state` (KIP-98), and the entry of a `.txnindex` file.
+ *
+ * Key and value each have an int16 in front: the record type before the key, the version before
+ * the value.
+ *
+ * Versions of the value:
+ *   1    flexible; ids and epochs of the transaction before and after (KIP-890)
  */
 
 import { array, type Decoded, int16, int32, int64, int8, message, string } from "../../schema.ts";
 
-/** TransactionLogKey. */
+/** A transactional id. */
 export const transactionLogKey = message(
   { name: "TransactionLogKey", apiKey: 0, versions: "0", flexible: "none" },
   {
@@ -13,7 +19,7 @@ export const transactionLogKey = message(
 );
 export type TransactionLogKey = Decoded<typeof transactionLogKey>;
 
-/** TransactionLogValue. */
+/** State of a transactional id. */
 export const transactionLogValue = message(
   { name: "TransactionLogValue", apiKey: 0, versions: "0-1", flexible: "1+" },
   {
@@ -35,7 +41,7 @@ export const transactionLogValue = message(
 );
 export type TransactionLogValue = Decoded<typeof transactionLogValue>;
 
-/** AbortedTxn. */
+/** One aborted transaction of a segment. */
 export const abortedTxn = message(
   { name: "AbortedTxn", versions: "0", flexible: "none" },
   {
