@@ -24,7 +24,7 @@ import assert from "node:assert/strict";
 import { WireError, type Writer } from "../../protocol/bytes.ts";
 import { FRAME_LENGTH_BYTES, FrameSplitter } from "../../protocol/frame.ts";
 import { encodeResponseHeader } from "../../protocol/headers.ts";
-import type { Clock, Logger } from "../../storage/platform.ts";
+import type { Clock, Logger, Timer } from "../../storage/platform.ts";
 import type { Answer, CloseSignal, ConnectionInfo } from "../apis/api.ts";
 import type { Connection, ConnectionHandlers } from "../network.ts";
 import { type Dispatcher, type ServerRequest, UnknownApiError } from "./dispatch.ts";
@@ -37,6 +37,8 @@ import { Outbox } from "./outbox.ts";
 
 /** Encoded answers are handed to the socket when they reach this, within a wake-up. */
 const SEND_BYTES = 64 * 1024;
+/** Small requests come by the thousand in one read: after so many, other connections have their turn. */
+const MAX_REQUESTS_PER_WAKE = 1024;
 /** What a connection in line for the budget asks for when it only wants to read on. */
 const READ_BYTES = 64 * 1024;
 /** A client that has sent nothing for this long in the middle of a frame is silent. */
@@ -78,6 +80,7 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
   readonly #unsent: ServerRequest[] = [];
   /** The request that was admitted with the budget's pass. */
   #passRequest: ServerRequest | null = null;
+  #continuation: Timer | null = null;
   #abortListeners: Set<() => void> | null = null;
   #firstBytes: Uint8Array | null = new Uint8Array(0);
 
@@ -248,9 +251,13 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
     try {
       this.#push();
       this.#encodeReady();
-      while (this.#handleNext()) {
+      for (let handled = 0; this.#handleNext();) {
         this.#encodeReady();
         if (writer.length >= SEND_BYTES) this.#push();
+        if (++handled === MAX_REQUESTS_PER_WAKE) {
+          this.#goOnLater();
+          break;
+        }
       }
       this.#push();
     } finally {
@@ -261,6 +268,14 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
     if (this.#isSilent()) return this.#closeSilent();
     this.#updateReading();
     this.#settleBudget();
+  }
+
+  /** Lets others have their turn before the rest of what has been received. */
+  #goOnLater(): void {
+    this.#continuation ??= this.#host.clock.timer(0, () => {
+      this.#continuation = null;
+      this.wake();
+    });
   }
 
   #closeSilent(): void {
@@ -493,6 +508,7 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
   /** The connection is gone, whoever ended it: everything it held is given back. */
   #end(): void {
     this.#isAborted = true;
+    this.#continuation?.cancel();
     this.#frames.length = 0;
     this.#frameHead = 0;
     this.#next = null;
