@@ -1,9 +1,9 @@
 /**
  * API keys: the number at the head of every request, and its name.
  *
- * All of Kafka 4.4's, whether or not weir serves them; `apis/index.ts` lists what is served. LeaderAndIsr,
- * StopReplica, UpdateMetadata and ControlledShutdown have no valid version any more (they belonged to
- * ZooKeeper), so they have a name here and no schema.
+ * All of Kafka 4.4's, whether or not weir serves them; `apis/index.ts` lists what is served.
+ * LeaderAndIsr, StopReplica, UpdateMetadata and ControlledShutdown have no valid version any more
+ * (they belonged to ZooKeeper), so they have a name here and no schema.
  */
 
 export const ApiKey = {

@@ -1,16 +1,19 @@
 /**
  * Reader and Writer over bytes: every primitive of the Kafka wire format, big-endian.
  *
- * The reader never trusts a length: reading past the end, an array longer than the bytes that are left
- * and a 64-bit integer beyond ±(2^53 − 1) are all a `WireError`, before anything is allocated for them.
- * The writer grows one buffer and takes large byte fields by reference, so that a fetch answer is
- * assembled without copying the records.
+ * The reader never trusts a length: reading past the end, an array longer than the bytes that are
+ * left and a 64-bit integer beyond ±(2^53 − 1) are all a `WireError`, before anything is allocated
+ * for them. The writer grows one buffer and takes large byte fields by reference, so that a fetch
+ * answer is assembled without copying the records.
  */
 
 import { Buffer } from "node:buffer";
 import { type Uuid, ZERO_UUID } from "./types.ts";
 
-/** Bytes that do not follow the protocol. Caught at the edge that read them: the connection, or the log. */
+/**
+ * Bytes that do not follow the protocol. Caught at the edge that read them: the connection, or the
+ * log.
+ */
 export class WireError extends Error {
   override name = "WireError";
 }
@@ -21,8 +24,9 @@ export const MAX_ARRAY_ELEMENTS = 1_000_000;
 export const MAX_TAGGED_FIELDS = 10_000;
 
 /**
- * Stands for 2^63 − 1, Kafka's `Long.MAX_VALUE`, which no safe integer can be. Only where a schema gives it as
- * default (FetchRequest's highWatermark, "not known"); it compares above every offset, as in Kafka.
+ * Stands for 2^63 − 1, Kafka's `Long.MAX_VALUE`, which no safe integer can be. Only where a schema
+ * gives it as default (FetchRequest's highWatermark, "not known"); it compares above every offset,
+ * as in Kafka.
  */
 export const INT64_MAX = 2 ** 63;
 
@@ -35,18 +39,24 @@ const TWO_32 = 0x1_0000_0000;
 const MAX_HIGH_WORD = 0x1f_ffff;
 const MIN_UNSAFE = -(2 ** 53);
 
-/** Strings of up to this many characters are tried as ASCII, byte by byte, which beats a call for so few. */
+/**
+ * Strings of up to this many characters are tried as ASCII, byte by byte, which beats a call for so
+ * few.
+ */
 const SHORT_STRING = 32;
 
 /**
- * Takes doubles apart. The writer has no DataView of its own: making one over a fresh buffer costs 300 ns, and storing
- * bytes one by one is as fast.
+ * Takes doubles apart. The writer has no DataView of its own: making one over a fresh buffer costs
+ * 300 ns, and storing bytes one by one is as fast.
  */
 const scratch = new DataView(new ArrayBuffer(8));
 
-/** Half the time of a TextDecoder, which makes a view first; keeps a byte order mark, as Kafka does. */
+/**
+ * Half the time of a TextDecoder, which makes a view first; keeps a byte order mark, as Kafka does.
+ */
 const utf8Slice: (this: Uint8Array, start: number, end: number) => string =
-  // deno-lint-ignore no-explicit-any -- the types do not list it, although Node and Bun both have it
+  // deno-lint-ignore no-explicit-any -- the types do not list it, although Node and Bun both have
+  // it
   (Buffer.prototype as any).utf8Slice;
 const utf8Encoder = new TextEncoder();
 
@@ -55,7 +65,9 @@ export function formatUuid(bytes: Uint8Array): Uuid {
   return bytes.toBase64({ alphabet: "base64url", omitPadding: true }) as Uuid;
 }
 
-/** The 16 bytes of a UUID's text form. Errors: WireError when the text is not 16 bytes of base64url. */
+/**
+ * The 16 bytes of a UUID's text form. Errors: WireError when the text is not 16 bytes of base64url.
+ */
 export function parseUuid(text: string): Uint8Array {
   let bytes: Uint8Array;
   try {
@@ -135,7 +147,8 @@ export class Reader {
     const high = this.dataView.getInt32(at);
     const low = this.dataView.getUint32(at + 4);
     const value = high * TWO_32 + low;
-    // −2^53 itself comes out exact and is no safe integer; everything beyond the words is refused first.
+    // −2^53 itself comes out exact and is no safe integer; everything beyond the words is refused
+    // first.
     if (high > MAX_HIGH_WORD || high < -MAX_HIGH_WORD - 1 || value === MIN_UNSAFE) {
       throw new WireError(
         `Cannot read int64 at position ${at}: ${
@@ -292,7 +305,9 @@ export class Reader {
     return count;
   }
 
-  /** Says that a known tagged field, announced with `byteCount` bytes up to `end`, ended elsewhere. */
+  /**
+   * Says that a known tagged field, announced with `byteCount` bytes up to `end`, ended elsewhere.
+   */
   wrongTagSize(tag: number, byteCount: number, end: number): never {
     throw new WireError(
       `Cannot read tagged field ${tag} before position ${this.position}: it announced ${byteCount} ` +
@@ -330,8 +345,8 @@ export function unsignedVarintBytes(value: number): number {
 }
 
 /**
- * Writes primitives into a growing buffer. Byte fields of 4 KiB and more are kept by reference and must
- * not change until the chunks have been sent.
+ * Writes primitives into a growing buffer. Byte fields of 4 KiB and more are kept by reference and
+ * must not change until the chunks have been sent.
  */
 export class Writer {
   #chunks: Uint8Array[] = [];
@@ -353,7 +368,9 @@ export class Writer {
     return this.#chunkBytes + this.#position - this.#start;
   }
 
-  /** Makes room for `byteCount` bytes. Returns their position in `bytes`; the caller fills them all. */
+  /**
+   * Makes room for `byteCount` bytes. Returns their position in `bytes`; the caller fills them all.
+   */
   reserve(byteCount: number): number {
     const at = this.#position;
     const needed = at + byteCount;
@@ -480,7 +497,10 @@ export class Writer {
     } else this.raw(parseUuid(value));
   }
 
-  /** Writes a length in one byte and ASCII text. Returns false, having written nothing, for other text. */
+  /**
+   * Writes a length in one byte and ASCII text. Returns false, having written nothing, for other
+   * text.
+   */
   #shortAscii(value: string, lengthBytes: 1 | 2, length: number): boolean {
     const at = this.reserve(lengthBytes + value.length);
     const bytes = this.bytes;
@@ -533,7 +553,9 @@ export class Writer {
     this.unsignedVarint(count + 1);
   }
 
-  /** Reserves the int32 length of what is written next; `endSized` fills it in. They do not nest. */
+  /**
+   * Reserves the int32 length of what is written next; `endSized` fills it in. They do not nest.
+   */
   beginSized(): void {
     this.#sizedChunk = this.#chunks.length;
     this.#sizedAt = this.reserve(4) - this.#start;

@@ -1,8 +1,8 @@
 /**
  * Turns a message and a version into straight-line code, the first time that the version is seen.
  *
- * Each struct of the message becomes one function per direction, made with `new Function` from the schema
- * alone (never from input). Neighbouring fields of fixed width share one bounds check:
+ * Each struct of the message becomes one function per direction, made with `new Function` from the
+ * schema alone (never from input). Neighbouring fields of fixed width share one bounds check:
  *
  *     function decode1(r) {
  *       const view = r.dataView;
@@ -14,11 +14,12 @@
  *       return { partition: $partition, fetchOffset: $fetchOffset, rackId: $rackId };
  *     }
  *
- * Invariants: a decoded object has every field of the schema, in its order, whatever the version (one shape
- * per struct); fields that the version lacks have their default. An encoder takes undefined for the default
- * and refuses with a WireError what the version or the type cannot carry: a value in a field that the version
- * lacks and may not ignore, null where it is not allowed, a number out of range. Tagged fields go out in
- * the order of their tags and only when they differ from the default; unknown ones are skipped.
+ * Invariants: a decoded object has every field of the schema, in its order, whatever the version
+ * (one shape per struct); fields that the version lacks have their default. An encoder takes
+ * undefined for the default and refuses with a WireError what the version or the type cannot carry:
+ * a value in a field that the version lacks and may not ignore, null where it is not allowed, a
+ * number out of range. Tagged fields go out in the order of their tags and only when they differ
+ * from the default; unknown ones are skipped.
  *
  * `tests/protocol/interpreter.ts` is the slow twin, and Kafka's own encodings check both.
  *
@@ -68,7 +69,10 @@ export function inRange(range: VersionRange, version: number): boolean {
 
 const codecs = new WeakMap<Message, Codec<unknown>[]>();
 
-/** The codec of a message at a version. Errors: WireError for a version that the message does not have. */
+/**
+ * The codec of a message at a version. Errors: WireError for a version that the message does not
+ * have.
+ */
 export function codec<M extends Message>(message: M, version: number): Codec<M> {
   let versions = codecs.get(message);
   if (versions === undefined) codecs.set(message, versions = []);

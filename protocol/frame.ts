@@ -5,9 +5,10 @@
  *     ├────┬─────┼──────┬─────┼──────┤         One that spans chunks is put together in a buffer that
  *     │len │ frame      │ len │ frame│         doubles as bytes arrive: a length that lies costs nothing.
  *
- * Invariant: the bytes held are bytes that have arrived, and never more than one unfinished frame of at most
- * `maxFrameBytes`; the buffer is at most twice as large as what arrived, and no larger than the frame. A bad length (negative, or over the cap)
- * ends the stream: the splitter refuses everything after it.
+ * Invariant: the bytes held are bytes that have arrived, and never more than one unfinished frame
+ * of at most `maxFrameBytes`; the buffer is at most twice as large as what arrived, and no larger
+ * than the frame. A bad length (negative, or over the cap) ends the stream: the splitter refuses
+ * everything after it.
  */
 
 import { WireError } from "./bytes.ts";
@@ -22,7 +23,10 @@ export class FrameSplitter {
   /** Bytes of the unfinished frame, its length included. */
   #buffer = new Uint8Array(0);
   #held = 0;
-  /** Bytes that the unfinished frame will have, its length included; just the length's while that is not known. */
+  /**
+   * Bytes that the unfinished frame will have, its length included; just the length's while that is
+   * not known.
+   */
   #whole = FRAME_LENGTH_BYTES;
   #failure: WireError | undefined;
 
@@ -36,10 +40,11 @@ export class FrameSplitter {
   }
 
   /**
-   * Takes in a chunk, which belongs to the splitter's frames from then on. It works as it is iterated: run it to the end
-   * before the next chunk.
+   * Takes in a chunk, which belongs to the splitter's frames from then on. It works as it is
+   * iterated: run it to the end before the next chunk.
    * Returns: the frames that the chunk completes, in order, without their lengths.
-   * Errors: WireError at the place of a bad length, after the frames before it, and for every later chunk.
+   * Errors: WireError at the place of a bad length, after the frames before it, and for every later
+   * chunk.
    */
   *push(chunk: Uint8Array): Generator<Uint8Array, void, void> {
     if (this.#failure !== undefined) throw this.#failure;

@@ -1,13 +1,14 @@
 /**
  * Request and response headers.
  *
- * Which version of a header goes with a request follows from the request: flexible versions have the flexible
- * header (request header 2, response header 1), others request header 1 and response header 0. One exception: the
- * *response* header of ApiVersions is always version 0, since a client that asks which versions there are cannot know
- * yet what the answer looks like. One byte more there made librdkafka allocate 34 GB.
+ * Which version of a header goes with a request follows from the request: flexible versions have
+ * the flexible header (request header 2, response header 1), others request header 1 and response
+ * header 0. One exception: the *response* header of ApiVersions is always version 0, since a client
+ * that asks which versions there are cannot know yet what the answer looks like. One byte more
+ * there made librdkafka allocate 34 GB.
  *
- * The first 8 bytes of every request header are the same in all versions, so the key and version can be read before
- * the rest is understood.
+ * The first 8 bytes of every request header are the same in all versions, so the key and version
+ * can be read before the rest is understood.
  *
  * Source: KIP-482, KIP-511.
  */
@@ -27,8 +28,8 @@ export interface RequestHead {
 }
 
 /**
- * Version of the request header that goes with a request. Returns 1 for a key that is not known, and for a version above
- * the known ones what the highest known one has.
+ * Version of the request header that goes with a request. Returns 1 for a key that is not known,
+ * and for a version above the known ones what the highest known one has.
  */
 export function requestHeaderVersion(apiKey: number, apiVersion: number): 1 | 2 {
   const request = requestByApiKey.get(apiKey);

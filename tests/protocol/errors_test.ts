@@ -1,4 +1,7 @@
-/** Error codes and API keys where no specification is at hand: names, texts, and numbers nobody has given out. */
+/**
+ * Error codes and API keys where no specification is at hand: names, texts, and numbers nobody has
+ * given out.
+ */
 
 import { expect, test } from "bun:test";
 import { ApiKey, apiName } from "../../protocol/api_keys.ts";

@@ -1,6 +1,6 @@
 /**
- * Bytes from an enemy: whatever they are, a decoder gives a value or a WireError, in bounded time and memory,
- * and the twin gives the same verdict. `WEIR_SEED` picks other bytes.
+ * Bytes from an enemy: whatever they are, a decoder gives a value or a WireError, in bounded time
+ * and memory, and the twin gives the same verdict. `WEIR_SEED` picks other bytes.
  */
 
 import { describe, expect, test } from "bun:test";

@@ -1,9 +1,10 @@
 /**
- * The slow twin of `protocol/compile.ts`: walks the schema for every value, and shares no code with it.
+ * The slow twin of `protocol/compile.ts`: walks the schema for every value, and shares no code with
+ * it.
  *
- * It knows the wire format by itself (a DataView to read, a list of bytes to write, bigints for 64 bits), so
- * that an error in the compiler or in `bytes.ts` shows as a difference. It is strict in the same places and
- * throws a `TwinError` where the codec throws a `WireError`.
+ * It knows the wire format by itself (a DataView to read, a list of bytes to write, bigints for 64
+ * bits), so that an error in the compiler or in `bytes.ts` shows as a difference. It is strict in
+ * the same places and throws a `TwinError` where the codec throws a `WireError`.
  */
 
 import type { Field, Fields, FieldType, Message, Primitive } from "../../protocol/schema.ts";

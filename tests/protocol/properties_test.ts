@@ -1,6 +1,7 @@
 /**
- * Random values of every message at every version: the compiler and its slow twin make the same bytes of them
- * and the same values of the bytes. `WEIR_SEED` picks another stream of values, `WEIR_ROUNDS` how many of each.
+ * Random values of every message at every version: the compiler and its slow twin make the same
+ * bytes of them and the same values of the bytes. `WEIR_SEED` picks another stream of values,
+ * `WEIR_ROUNDS` how many of each.
  */
 
 import { describe, expect, test } from "bun:test";

@@ -1,6 +1,6 @@
 /**
- * Our schemas, error codes and API keys against Kafka 4.4 as data (`../shared/spec`): nothing missing, nothing
- * added, every property of every field the same.
+ * Our schemas, error codes and API keys against Kafka 4.4 as data (`../shared/spec`): nothing
+ * missing, nothing added, every property of every field the same.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -62,7 +62,10 @@ function camelCase(name: string): string {
   return name[0]!.toLowerCase() + name.slice(1);
 }
 
-/** The default that Kafka's data gives, as the value that it stands for; undefined where it gives none. */
+/**
+ * The default that Kafka's data gives, as the value that it stands for; undefined where it gives
+ * none.
+ */
 function specDefault({ type, default: given }: SpecField): unknown {
   if (given === undefined) return undefined;
   if (given === null || given === "null") return null;

@@ -1,4 +1,7 @@
-/** The JSON form of messages in Kafka's vectors: camelCase names, bytes in base64, uuids in base64url. */
+/**
+ * The JSON form of messages in Kafka's vectors: camelCase names, bytes in base64, uuids in
+ * base64url.
+ */
 
 import type { Fields, FieldType, Message } from "../../protocol/schema.ts";
 import { defaultOf } from "./interpreter.ts";
@@ -6,9 +9,9 @@ import { defaultOf } from "./interpreter.ts";
 /**
  * The value that a vector's JSON stands for, with the default in every field that it leaves out.
  *
- * The vectors give "" for every `records` field that is not null, also where bytes are in the encoding (Kafka's library
- * had read its buffer to the end before it wrote the JSON). For such a field the bytes come from `decoded`, what the other
- * decoder made of the same encoding.
+ * The vectors give "" for every `records` field that is not null, also where bytes are in the
+ * encoding (Kafka's library had read its buffer to the end before it wrote the JSON). For such a
+ * field the bytes come from `decoded`, what the other decoder made of the same encoding.
  * Errors: an Error that names a member which the schema does not have.
  */
 export function valueOfJson(
