@@ -59,8 +59,8 @@ export interface GroupCoordinatorOptions {
   readonly logger: Logger;
   readonly settings: GroupCoordinatorSettings;
   readonly controller: Pick<Controller, "image" | "subscribe" | "createTopics">;
-  /** The log of a partition of `__consumer_offsets` that this node leads; null when it does not. */
-  readonly openLog: (partition: number) => GroupLog | null;
+  /** The log of a partition of `__consumer_offsets` once it is open; null when it is not led here. */
+  readonly openLog: (partition: number) => GroupLog | null | Promise<GroupLog | null>;
 }
 
 /** A refusal for a whole request. */
@@ -597,16 +597,9 @@ export class GroupCoordinator {
     if (led !== undefined && isLeader && led.leaderEpoch === epoch) return;
     if (led !== undefined) this.#resign(partition);
     if (!isLeader) return;
-    const log = this.#options.openLog(partition);
-    if (log === null) {
-      this.#logger.error("Cannot coordinate groups: the log of their partition is not there", {
-        topic: GROUP_METADATA_TOPIC,
-        partition,
-      });
-      return;
-    }
     const shard = new GroupShard({
-      log,
+      partition,
+      openLog: () => this.#options.openLog(partition),
       clock: this.#clock,
       logger: this.#logger,
       settings: {

@@ -5,7 +5,7 @@
  * applies records when they are committed applies them in the order of the log.
  */
 
-import type { ErrorCode } from "../../protocol/errors.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
 
 /** What a read gives. `release` hands the buffer back; the bytes must not be used after it. */
 export type GroupLogRead =
@@ -14,7 +14,6 @@ export type GroupLogRead =
 
 /** One partition of the coordinator's topic that this node leads. */
 export interface GroupLog {
-  readonly partition: number;
   /** Offset of the first record. */
   readonly startOffset: number;
   /** Offset after the last record. */
@@ -26,6 +25,32 @@ export interface GroupLog {
    * as acks=all promises) or has failed, possibly before this returns.
    */
   append(batch: Uint8Array, onSettled: (error: ErrorCode) => void): void;
-  /** Whole batches from the one that holds `fromOffset`, at least one. */
+  /** Whole batches, from the one that holds `fromOffset`, at least one. */
   read(fromOffset: number, maxBytes: number): GroupLogRead | Promise<GroupLogRead>;
+}
+
+/** Appends that wait to be committed, in the order of the log. */
+export class PendingAppends {
+  #queue: { readonly endOffset: number; readonly onSettled: (error: ErrorCode) => void }[] = [];
+
+  get size(): number {
+    return this.#queue.length;
+  }
+
+  /** `onSettled` hears NONE once everything before `endOffset` is committed. */
+  add(endOffset: number, onSettled: (error: ErrorCode) => void): void {
+    this.#queue.push({ endOffset, onSettled });
+  }
+
+  /** Everything before `committedOffset` is committed. */
+  advance(committedOffset: number): void {
+    const first = this.#queue.findIndex(({ endOffset }) => endOffset > committedOffset);
+    const done = this.#queue.splice(0, first === -1 ? this.#queue.length : first);
+    for (const { onSettled } of done) onSettled(ErrorCode.NONE);
+  }
+
+  /** Nothing that waits will be committed as far as this node can tell. */
+  fail(error: ErrorCode): void {
+    for (const { onSettled } of this.#queue.splice(0)) onSettled(error);
+  }
 }

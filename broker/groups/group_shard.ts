@@ -57,7 +57,9 @@ export interface ShardHost {
 
 /** What a shard is made of. */
 export interface ShardOptions {
-  readonly log: GroupLog;
+  readonly partition: number;
+  /** Null when the partition is not led here after all, or its disk has failed. */
+  readonly openLog: () => GroupLog | null | Promise<GroupLog | null>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly settings: ClassicGroupSettings;
@@ -74,7 +76,10 @@ export interface OffsetToCommit {
 
 /** The groups of one led partition. */
 export class GroupShard {
-  readonly #log: GroupLog;
+  readonly partition: number;
+  readonly #openLog: ShardOptions["openLog"];
+  /** Null until `load` has it. */
+  #log: GroupLog | null = null;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #settings: ClassicGroupSettings;
@@ -86,16 +91,13 @@ export class GroupShard {
   readonly #deletedTopics = new Set<string>();
 
   constructor(options: ShardOptions) {
-    this.#log = options.log;
+    this.partition = options.partition;
+    this.#openLog = options.openLog;
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#settings = options.settings;
     this.#compression = options.compression;
     this.#host = options.host;
-  }
-
-  get partition(): number {
-    return this.#log.partition;
   }
 
   /** What a request for one of the shard's groups is answered with; NONE when it can be served. */
@@ -242,7 +244,9 @@ export class GroupShard {
     const startedMs = this.#clock.monotonicMs();
     const loader = new GroupLoader();
     try {
-      await this.#readAll(loader);
+      this.#log = await this.#openLog();
+      if (this.#log === null) this.#fail("the partition's log is not here");
+      else await this.#readAll(this.#log, loader);
     } catch (error) {
       if (!(error instanceof WireError || error instanceof DiskError)) throw error;
       this.#fail(error.message);
@@ -282,8 +286,7 @@ export class GroupShard {
     }
   }
 
-  async #readAll(loader: GroupLoader): Promise<void> {
-    const log = this.#log;
+  async #readAll(log: GroupLog, loader: GroupLoader): Promise<void> {
     let position = log.startOffset;
     let sliceStartMs = -Infinity;
     while (position < log.endOffset) {
@@ -371,7 +374,7 @@ export class GroupShard {
   }
 
   #append(records: readonly KeyValue[], onSettled: (error: ErrorCode) => void): void {
-    if (this.#status !== "active") {
+    if (this.#status !== "active" || this.#log === null) {
       onSettled(ErrorCode.NOT_COORDINATOR);
       return;
     }

@@ -1,0 +1,273 @@
+import { expect, test } from "bun:test";
+import { partitionForGroup } from "../../../broker/groups/coordinator.ts";
+import { ErrorCode } from "../../../protocol/errors.ts";
+import { leaderEpoch, offset, ZERO_UUID } from "../../../protocol/types.ts";
+import { GroupHarness } from "./harness.ts";
+
+const NO_MEMBER = { memberId: "", groupInstanceId: null, generationId: -1 };
+
+function commitOf(
+  groupId: string,
+  partition: number,
+  value: number,
+  metadata: string | null = null,
+) {
+  return {
+    groupId,
+    ...NO_MEMBER,
+    knowsGroupIdNotFound: true,
+    retentionTimeMs: -1,
+    offsets: [{
+      topic: "t",
+      topicId: ZERO_UUID,
+      partition,
+      offset: offset(value),
+      leaderEpoch: leaderEpoch(5),
+      metadata,
+    }],
+  };
+}
+
+async function commit(harness: GroupHarness, groupId: string, partition: number, value: number) {
+  return await harness.run(
+    Promise.resolve(harness.coordinator.commitOffsets(commitOf(groupId, partition, value))),
+  );
+}
+
+function fetched(harness: GroupHarness, groupId: string, partition: number) {
+  const answer = harness.coordinator.fetchOffsets(
+    groupId,
+    [{ topic: "t", topicId: ZERO_UUID, partitions: [partition] }],
+    false,
+  );
+  return "topics" in answer ? answer.topics[0]?.partitions[0]?.offset : answer.error;
+}
+
+// Computed by Java: Math.abs(groupId.hashCode()) % 50, with 0 for the one int that has no absolute value.
+test.each([
+  ["", 0],
+  ["a", 47],
+  ["group", 47],
+  ["my-consumer-group", 13],
+  ["polygenelubricants", 0],
+  ["console-consumer-12345", 6],
+  ["Ünïcödé ✓", 30],
+])("partitionForGroup: %p goes where Kafka puts it", (groupId, partition) => {
+  expect(partitionForGroup(groupId, 50)).toBe(partition);
+});
+
+test("GroupCoordinator: before the topic exists this is not the coordinator", async () => {
+  const harness = await GroupHarness.start();
+  expect(fetched(harness, "g", 0)).toBe(ErrorCode.NOT_COORDINATOR);
+  expect(harness.coordinator.heartbeat("g", NO_MEMBER)).toBe(ErrorCode.NOT_COORDINATOR);
+  expect(await commit(harness, "g", 0, 1)).toEqual({ error: ErrorCode.NOT_COORDINATOR });
+});
+
+test("GroupCoordinator: finding a group makes the topic once, and names its leader", async () => {
+  const harness = await GroupHarness.start();
+  const both = await harness.run(
+    Promise.all([harness.coordinator.find("a"), harness.coordinator.find("b")]),
+  );
+  expect(both).toEqual([{ error: ErrorCode.NONE, leader: 1 }, {
+    error: ErrorCode.NONE,
+    leader: 1,
+  }]);
+  const topic = harness.controller.image().topicByName("__consumer_offsets");
+  expect(topic?.partitions.length).toBe(4);
+  expect(Object.fromEntries(harness.controller.image().configs("topic", "__consumer_offsets")))
+    .toEqual({
+      "cleanup.policy": "compact",
+      "compression.type": "producer",
+      "segment.bytes": "104857600",
+    });
+  expect(fetched(harness, "a", 0)).toBe(offset(-1));
+});
+
+test("GroupCoordinator: a commit is answered when it is on stable storage, and seen then", async () => {
+  const harness = await GroupHarness.start({ maxSyncMs: 50 });
+  await harness.ready();
+  let answer: unknown = null;
+  void Promise.resolve(harness.coordinator.commitOffsets(commitOf("g", 3, 42))).then((errors) => {
+    answer = errors;
+  });
+  await harness.clock.advance(0);
+  expect(answer).toBeNull();
+  expect(fetched(harness, "g", 3)).toBe(offset(-1));
+  await harness.clock.advance(200);
+  expect(answer).toEqual([ErrorCode.NONE]);
+  expect(fetched(harness, "g", 3)).toBe(offset(42));
+});
+
+test("GroupCoordinator: what was acknowledged survives a power cut; loading is never empty", async () => {
+  const harness = await GroupHarness.start();
+  await harness.ready();
+  for (let i = 0; i < 40; i++) {
+    expect(await commit(harness, `g${i}`, 1, i)).toEqual([ErrorCode.NONE]);
+  }
+  harness.crash();
+  await harness.open();
+  expect(fetched(harness, "g7", 1)).toBe(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
+  expect(harness.coordinator.listGroups().error).toBe(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
+  expect(await commit(harness, "g7", 1, 9)).toEqual({
+    error: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+  });
+  // A member that lives need not rejoin only because we load.
+  expect(harness.coordinator.heartbeat("g7", NO_MEMBER)).toBe(ErrorCode.NONE);
+  await harness.run(harness.coordinator.loaded());
+  for (let i = 0; i < 40; i++) expect(fetched(harness, `g${i}`, 1)).toBe(offset(i));
+  expect(harness.coordinator.listGroups().groups.length).toBe(40);
+});
+
+test("GroupCoordinator: metadata and leader epoch come back as committed", async () => {
+  const harness = await GroupHarness.start();
+  await harness.ready();
+  await harness.run(
+    Promise.resolve(harness.coordinator.commitOffsets(commitOf("g", 0, 7, "Grüße"))),
+  );
+  harness.kill();
+  await harness.open();
+  await harness.run(harness.coordinator.loaded());
+  expect(harness.coordinator.fetchOffsets("g", null, true)).toEqual({
+    error: ErrorCode.NONE,
+    topics: [{
+      topic: "t",
+      topicId: ZERO_UUID,
+      partitions: [{
+        partition: 0,
+        offset: offset(7),
+        leaderEpoch: leaderEpoch(5),
+        metadata: "Grüße",
+        error: ErrorCode.NONE,
+      }],
+    }],
+  });
+});
+
+test("GroupCoordinator.commitOffsets: refusals leave nothing behind", async () => {
+  const harness = await GroupHarness.start();
+  await harness.ready();
+  const tooLarge = harness.coordinator.commitOffsets(commitOf("g", 0, 7, "x".repeat(4097)));
+  expect(tooLarge).toEqual([ErrorCode.OFFSET_METADATA_TOO_LARGE]);
+  const member = { ...commitOf("g", 0, 7), memberId: "m", generationId: 3 };
+  expect(harness.coordinator.commitOffsets(member)).toEqual({
+    error: ErrorCode.GROUP_ID_NOT_FOUND,
+  });
+  expect(harness.coordinator.commitOffsets({ ...member, knowsGroupIdNotFound: false })).toEqual({
+    error: ErrorCode.ILLEGAL_GENERATION,
+  });
+  expect(harness.coordinator.listGroups().groups).toEqual([]);
+});
+
+test("GroupCoordinator.deleteGroups: takes a group with its offsets, and what is on its way", async () => {
+  const harness = await GroupHarness.start();
+  await harness.ready();
+  await commit(harness, "g", 0, 1);
+  const late = harness.coordinator.commitOffsets(commitOf("g", 1, 2));
+  const deleted = harness.coordinator.deleteGroups(["g", "nobody"]);
+  expect(await harness.run(deleted)).toEqual([ErrorCode.NONE, ErrorCode.GROUP_ID_NOT_FOUND]);
+  expect(await late).toEqual([ErrorCode.NONE]);
+  expect(harness.coordinator.describeGroup("g").error).toBe(ErrorCode.GROUP_ID_NOT_FOUND);
+  harness.crash();
+  await harness.open();
+  await harness.run(harness.coordinator.loaded());
+  expect(fetched(harness, "g", 0)).toBe(offset(-1));
+  expect(fetched(harness, "g", 1)).toBe(offset(-1));
+  expect(harness.coordinator.listGroups().groups).toEqual([]);
+});
+
+test("GroupCoordinator.deleteOffsets: takes single offsets for good", async () => {
+  const harness = await GroupHarness.start();
+  await harness.ready();
+  await commit(harness, "g", 0, 1);
+  await commit(harness, "g", 1, 2);
+  const errors = await harness.run(
+    harness.coordinator.deleteOffsets("g", [{ topic: "t", partition: 0 }, {
+      topic: "t",
+      partition: 9,
+    }]),
+  );
+  expect(errors).toEqual([ErrorCode.NONE, ErrorCode.NONE]);
+  harness.crash();
+  await harness.open();
+  await harness.run(harness.coordinator.loaded());
+  expect(fetched(harness, "g", 0)).toBe(offset(-1));
+  expect(fetched(harness, "g", 1)).toBe(offset(2));
+});
+
+test("GroupCoordinator: deleting a topic deletes its offsets for good", async () => {
+  const harness = await GroupHarness.start();
+  await harness.ready();
+  await commit(harness, "g", 0, 1);
+  await harness.run(harness.controller.deleteTopics([{ name: "t" }]));
+  await harness.clock.advance(100);
+  expect(fetched(harness, "g", 0)).toBe(offset(-1));
+  await harness.makeTopic("t", 1);
+  harness.crash();
+  await harness.open();
+  await harness.run(harness.coordinator.loaded());
+  expect(fetched(harness, "g", 0)).toBe(offset(-1));
+});
+
+test("GroupCoordinator: offsets expire after their retention, and the group with them", async () => {
+  const harness = await GroupHarness.start({ flags: { "offsets.retention.minutes": "60" } });
+  await harness.ready();
+  await commit(harness, "old", 0, 1);
+  await harness.clock.advance(45 * 60_000);
+  await commit(harness, "young", 0, 2);
+  await harness.run(Promise.resolve(
+    harness.coordinator.commitOffsets({ ...commitOf("own", 0, 3), retentionTimeMs: 7_200_000 }),
+  ));
+  await harness.clock.advance(25 * 60_000);
+  const groups = () => harness.coordinator.listGroups().groups.map(({ groupId }) => groupId).sort();
+  expect(groups()).toEqual(["own", "young"]);
+  expect(fetched(harness, "old", 0)).toBe(offset(-1));
+  expect(fetched(harness, "young", 0)).toBe(offset(2));
+  await harness.clock.advance(60 * 60_000);
+  expect(groups()).toEqual(["own"]);
+  harness.crash();
+  await harness.open();
+  await harness.run(harness.coordinator.loaded());
+  expect(groups()).toEqual(["own"]);
+  await harness.clock.advance(60 * 60_000);
+  expect(groups()).toEqual([]);
+});
+
+test("GroupCoordinator: a log that cannot be read is not taken for empty", async () => {
+  const harness = await GroupHarness.start();
+  await harness.ready();
+  await commit(harness, "g", 0, 1);
+  const partition = partitionForGroup("g", 4);
+  harness.kill();
+  harness.disk.faults.read = (path) =>
+    path.includes(`__consumer_offsets-${partition}/`) ? "EIO" : null;
+  await harness.open().catch(() => {});
+  await harness.run(harness.coordinator.loaded()).catch(() => {});
+  expect(fetched(harness, "g", 0)).not.toBe(offset(-1));
+});
+
+test("GroupCoordinator.stop: answers who waits and leaves no timer", async () => {
+  const harness = await GroupHarness.start({
+    flags: { "group.initial.rebalance.delay.ms": "3000" },
+  });
+  await harness.ready();
+  const join = harness.coordinator.joinGroup({
+    groupId: "g",
+    memberId: "",
+    groupInstanceId: null,
+    clientId: "c",
+    clientHost: "/h",
+    sessionTimeoutMs: 10_000,
+    rebalanceTimeoutMs: 10_000,
+    protocolType: "consumer",
+    protocols: [{ name: "range", metadata: new Uint8Array(0) }],
+    requiresKnownMemberId: false,
+    supportsSkippingAssignment: false,
+    reason: null,
+  });
+  expect(harness.coordinator.waitingCount).toBe(1);
+  await harness.run(harness.coordinator.stop());
+  expect((await join).error).toBe(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  expect(harness.coordinator.waitingCount).toBe(0);
+  expect(harness.coordinatorClock.pendingTimers).toBe(0);
+  expect(harness.coordinator.heartbeat("g", NO_MEMBER)).toBe(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+});
