@@ -140,10 +140,7 @@ export function refuseResource(image: MetadataImage, resource: ConfigResource): 
         return invalid(`Node id must be an integer, but it is: ${name}`);
       }
       if (image.brokers.has(Number(name))) return null;
-      return {
-        error: ErrorCode.BROKER_ID_NOT_REGISTERED,
-        message: `No node with id ${name} found.`,
-      };
+      return invalid(`Unexpected broker id ${name}: no such broker is registered.`);
     }
     case "group":
       return name === "" ? invalid("Default group resources are not allowed.") : null;

@@ -1,0 +1,103 @@
+/** Kafka's own dump-log reads what the controller wrote to a real disk. Needs ../shared and a JDK. */
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Config } from "../../../broker/config/config.ts";
+import { controllerSettings } from "../../../broker/controller/config_rules.ts";
+import { Controller } from "../../../broker/controller/controller.ts";
+import { bunClock, bunDisk, bunRandom } from "../../../storage/platform_bun.ts";
+import { SimLogger } from "../../sim/sim_logger.ts";
+import { CLUSTER_ID, DIRECTORY_ID, newTopic, NODE_ID, openMetadataLog } from "./harness.ts";
+
+const KAFKA = new URL("../../../../shared/peers/kafka/kafka", import.meta.url).pathname;
+const INSTALLED = join(
+  process.env.PEERS_HOME ?? join(process.env.HOME ?? "/", ".cache/peers"),
+  "kafka/lib",
+);
+const isThere = existsSync(KAFKA) && existsSync(join(INSTALLED, ".stamp"));
+const skipped = isThere ? "" : " (skipped: Apache Kafka's tools are not installed)";
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "weir-metadata-"));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+async function writeLog(path: string): Promise<void> {
+  const [disk, clock, logger] = [bunDisk(), bunClock(), new SimLogger()];
+  for (let start = 0; start < 2; start++) {
+    const log = await openMetadataLog(disk, clock, logger, path);
+    const controller = await Controller.start({
+      disk,
+      clock,
+      logger,
+      log,
+      nodeId: NODE_ID,
+      clusterId: CLUSTER_ID,
+      random: bunRandom(),
+      settings: controllerSettings(Config.load({})),
+      onFailure: (message) => expect(message).toBe(""),
+    });
+    await controller.registerBroker({
+      brokerId: NODE_ID,
+      endpoints: [{ name: "PLAINTEXT", host: "localhost", port: 9092, securityProtocol: 0 }],
+      features: new Map([["metadata.version", { lowest: 7, highest: 30 }]]),
+      rack: "r1",
+      logDirs: [DIRECTORY_ID],
+    });
+    const configs = [{ name: "retention.ms", value: "77" }];
+    await controller.createTopics([newTopic("orders", { partitionCount: 2, configs })]);
+    await controller.createPartitions([{ name: "orders", partitionCount: 3, assignments: null }]);
+    await controller.allocateProducerIds(NODE_ID);
+    await controller.deleteTopics([{ name: "orders" }]);
+    controller.stop();
+    await log.close();
+  }
+}
+
+test.skipIf(!isThere)(
+  `Controller: Kafka's dump-log reads every record of the metadata log${skipped}`,
+  async () => {
+    const path = join(directory, "__cluster_metadata-0");
+    await writeLog(path);
+    const file = join(path, "00000000000000000000.log");
+    const dump = Bun.spawn([
+      KAFKA,
+      "tool",
+      "dump-log",
+      "--cluster-metadata-decoder",
+      "--files",
+      file,
+    ]);
+    const text = await new Response(dump.stdout).text();
+    expect(await dump.exited).toBe(0);
+    expect(text).not.toContain("isvalid: false");
+    const types = [...text.matchAll(/(?:"type":"([A-Z_]+)"|(LeaderChange): )/g)]
+      .map((match) => match[1] ?? match[2]);
+    const session = [
+      "REGISTER_BROKER_RECORD",
+      "TOPIC_RECORD",
+      "CONFIG_RECORD",
+      "PARTITION_RECORD",
+      "PARTITION_RECORD",
+      "PARTITION_RECORD",
+      "PRODUCER_IDS_RECORD",
+      "REMOVE_TOPIC_RECORD",
+    ];
+    expect(types as string[]).toEqual([
+      "LeaderChange",
+      "FEATURE_LEVEL_RECORD",
+      ...session,
+      "LeaderChange",
+      ...session,
+    ]);
+    expect(text).toContain(
+      'LeaderChange: {"version":0,"leaderId":1,"voters":[{"voterId":1}],"grantingVoters":[{"voterId":1}]}',
+    );
+    expect(text).toContain(`"isr":[1],"removingReplicas":[],"addingReplicas":[],"leader":1,`);
+    expect(text).toContain(`"directories":["${DIRECTORY_ID}"]`);
+  },
+  60_000,
+);
