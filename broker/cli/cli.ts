@@ -7,10 +7,16 @@
 
 import { Command, CommanderError } from "commander";
 import { BOOTSTRAP_VARIABLE, type CommandContext, DEFAULT_BOOTSTRAP_SERVER } from "./command.ts";
+import { addClusterCommand } from "./cluster.ts";
+import { addCompletionCommand } from "./completion.ts";
+import { addConfigCommand } from "./config_command.ts";
 import { addConsumeCommand } from "./consume.ts";
+import { addGroupCommand } from "./group.ts";
 import { CliError, type CliIo, ClosedPipeError, UsageError } from "./io.ts";
+import { addLogCommand } from "./log_dump.ts";
 import { addProduceCommand } from "./produce.ts";
 import { addTopicCommand } from "./topic.ts";
+import { addVersionCommand } from "./version.ts";
 
 const FAILED = 1;
 const WRONG_USAGE = 2;
@@ -39,6 +45,12 @@ export function buildProgram({ io, version, extend }: CliOptions): Command {
   addTopicCommand(program, context);
   addProduceCommand(program, context);
   addConsumeCommand(program, context);
+  addGroupCommand(program, context);
+  addConfigCommand(program, context);
+  addClusterCommand(program, context);
+  addLogCommand(program, context);
+  addVersionCommand(program, context);
+  addCompletionCommand(program, context);
   harden(program, io);
   return program;
 }

@@ -9,6 +9,8 @@ import type { Network } from "../network.ts";
 
 /** The surroundings of a command. */
 export interface CliIo {
+  /** What the program runs on, for `weir version`: "bun 1.4.5, linux-x64". */
+  readonly runtime: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Standard input, chunk by chunk; read only as fast as it is iterated. */
   readonly stdin: AsyncIterable<Uint8Array>;

@@ -18,6 +18,7 @@ export function bunIo(): CliIo {
   let brokenPipe = false;
   process.stdout.on("error", () => brokenPipe = true);
   return {
+    runtime: `bun ${Bun.version}, ${process.platform}-${process.arch}`,
     env: process.env,
     stdin: process.stdin,
     stdinIsTerminal: process.stdin.isTTY ?? false,
