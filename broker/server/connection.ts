@@ -16,8 +16,8 @@
  * answers wait, or its share of the memory is used; while barred or in line for the budget it is not read,
  * so what a client that never reads can tie up is bounded, and TCP holds the sender back.
  *
- * Invariants: `heldBytes` = bytes received and not handed over + what requests in flight were charged +
- * bytes of answers that wait; the budget is charged exactly that after every wake-up; 0 after the end.
+ * Invariants: `heldBytes` = bytes received and not handed over (a part of a frame twice) + what requests in
+ * flight were charged + bytes of answers that wait; the budget is charged exactly that after every wake-up; 0 after the end.
  */
 
 import assert from "node:assert/strict";
@@ -41,8 +41,8 @@ const SEND_BYTES = 64 * 1024;
 const MAX_REQUESTS_PER_WAKE = 1024;
 /** What a connection in line for the budget asks for when it only wants to read on. */
 const READ_BYTES = 64 * 1024;
-/** A client that has sent nothing for this long in the middle of a frame is silent. */
-const SILENT_MS = 500;
+/** How many times `pressureStallMs` a request may take that others wait for. */
+const PASS_STALLS = 10;
 /** First bytes kept to tell what it was that did not speak Kafka. */
 const FIRST_BYTES = 8;
 
@@ -91,6 +91,7 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
   #encodedBytes = 0;
   #sentBytes = 0;
 
+  #passSinceMs = 0;
   #isReading = true;
   #isAborted = false;
   #isDraining = false;
@@ -113,7 +114,9 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
   // What the budget asks.
 
   get heldBytes(): number {
-    return this.#receivedBytes + this.#requestBytes + this.#outbox.bytes;
+    // The part of a frame lies in a buffer that may be twice as large.
+    const pendingBytes = this.#isAborted ? 0 : this.#splitter.pendingBytes;
+    return this.#receivedBytes + pendingBytes + this.#requestBytes + this.#outbox.bytes;
   }
 
   get wantedBytes(): number {
@@ -129,19 +132,16 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
     return this.#passRequest !== null;
   }
 
-  get isSilent(): boolean {
-    const silentMs = this.#host.clock.monotonicMs() - this.#lastReadMs;
-    return this.#isReading && this.#splitter.pendingBytes > 0 && silentMs >= SILENT_MS;
-  }
-
   onBudget(): void {
+    this.#passSinceMs = this.#host.clock.monotonicMs();
     this.wake();
   }
 
-  onProbe(): boolean {
-    if (this.#isReading || this.#splitter.pendingBytes === 0) return false;
-    this.#setReading(true);
-    return true;
+  onShed(): void {
+    this.#refuse("stalled", {
+      error: `Cannot receive: ${this.#splitter.pendingBytes} bytes of a request hold memory, ` +
+        "and the requests that others have begun stand still",
+    });
   }
 
   // What handlers ask.
@@ -211,28 +211,42 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
     this.#end();
   }
 
-  /** Closes the connection when it has stood still for too long. `isPressed`: others wait for memory. */
-  sweep(nowMs: number, isPressed: boolean): void {
-    const { limits } = this.#host;
+  /**
+   * Closes the connection when it has stood still for too long. `isPressed`: others wait for memory.
+   * Returns: true when it was closed and had the budget's pass, so that all the others stood still, too.
+   */
+  sweep(nowMs: number, isPressed: boolean): boolean {
+    const { limits, budget } = this.#host;
     const stallMs = isPressed ? limits.pressureStallMs : limits.writeStallMs;
     if (this.#outbox.bytes > 0) {
-      if (nowMs - this.#lastSentMs < stallMs) return;
-      const waiting = this.#outbox.bytes;
-      return this.#refuse("stalled", {
-        error: `Cannot send: the client has read nothing for ${stallMs} ms, ${waiting} bytes wait`,
-      });
+      if (nowMs - this.#lastSentMs >= stallMs) this.#stopSending(stallMs);
+      return false;
     }
+    const hadPass = budget.holdsPass(this);
     if (isPressed && this.#isReading && this.#blocksOthers()) {
-      if (nowMs - this.#lastReadMs < stallMs) return;
-      const received = this.#splitter.pendingBytes;
-      return this.#refuse("stalled", {
-        error: `Cannot receive: no byte for ${stallMs} ms after ${received} bytes of a request, ` +
-          "while others wait for memory",
-      });
+      const isSlow = hadPass && nowMs - this.#passSinceMs >= PASS_STALLS * stallMs;
+      if (nowMs - this.#lastReadMs < stallMs && !isSlow) return false;
+      this.#stopReceiving(isSlow ? "too slow" : `no byte for ${stallMs} ms`);
+      return hadPass;
     }
-    if (this.#requests.length > 0 || !this.#isReading) return;
-    if (nowMs - Math.max(this.#lastReadMs, this.#lastSentMs) < limits.connectionsMaxIdleMs) return;
-    this.close("idle", `idle for ${limits.connectionsMaxIdleMs} ms`);
+    if (this.#requests.length > 0 || !this.#isReading) return false;
+    const silentMs = nowMs - Math.max(this.#lastReadMs, this.#lastSentMs);
+    if (silentMs >= limits.connectionsMaxIdleMs) this.close("idle", CLOSE_MESSAGES.idle);
+    return false;
+  }
+
+  #stopSending(stallMs: number): void {
+    this.#refuse("stalled", {
+      error: `Cannot send: the client has read nothing for ${stallMs} ms, ` +
+        `${this.#outbox.bytes} bytes wait`,
+    });
+  }
+
+  #stopReceiving(found: string): void {
+    this.#refuse("stalled", {
+      error: `Cannot receive: ${found} after ${this.#splitter.pendingBytes} bytes of a request, ` +
+        "while others wait for memory",
+    });
   }
 
   /** True when it holds memory, or the budget's pass, that only more bytes from its client set free. */
@@ -457,10 +471,7 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
       budget.wait(this);
       read = false;
     }
-    if (read !== this.#isReading) this.#setReading(read);
-  }
-
-  #setReading(read: boolean): void {
+    if (read === this.#isReading) return;
     this.#isReading = read;
     if (!read) return this.#link.pause();
     // The time that it was held back does not count as its own silence.

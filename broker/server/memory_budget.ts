@@ -6,37 +6,29 @@
  * hands a request to its handler (which then may take `Api.cost`); when it may not, it waits in line and
  * its socket is not read, so that TCP holds its sender back.
  *
- *     0 ────────── requests ────────── limit ── reserve ──┐
- *                                        only connections that hold little: heartbeats go on
- *
  * Rules:
  * 1. First in line, first served: when bytes are given back, waiters go on in order, as long as what
  *    they want fits. A newcomer that wants much does not overtake the line.
- * 2. A connection that holds at most `SMALL_BYTES` may go on into the reserve, past the line; what the
- *    holder of the pass has does not count there.
+ * 2. A connection that holds at most `SMALL_BYTES` goes on, always: heartbeats, commits and metadata are
+ *    served whatever the senders of large requests do.
  * 3. **The pass.** A frame or a request that is larger than what is left, or many frames of which each
  *    has arrived in part, could wait for each other for ever: nothing would ever be given back. So there
  *    is one pass, for the first waiter in line that is `needy` (it holds a part of a frame, or a whole
  *    one that waits to be handled). Its holder goes on past the limit until that one request is answered,
- *    then hands the pass on. Hence somebody always goes on, unless the holder itself stops: then the
- *    server closes it (the sweep in `server.ts`: no byte for `pressureStallMs` while others wait).
- * 4. While the holder is silent, waiters with a part of a frame are probed: each is read once more. Those
- *    who are silent, too, are then closed together, not each in its turn with the pass.
+ *    then hands the pass on. Hence somebody always goes on, unless the holder itself stops.
+ * 4. A holder that stops is closed (the sweep in `server.ts`: no byte for `pressureStallMs` while others
+ *    wait, or not done in ten times that). Then nothing has moved for that long: the waiters with the
+ *    largest parts of frames are shed until the rest fits, or each of them would stop in its turn.
  * 5. An announced length charges nothing; only bytes that have come do.
  *
- * Bound: limit + reserve + one request (the pass) + for each connection one read of the socket (they may
- * all arrive in one wake-up; a probe is one more) and one answer (its size is known when it is made).
+ * Bound: limit + one request (the pass) + for each connection `SMALL_BYTES`, one read of the socket (they
+ * may all arrive in one wake-up) and one answer (its size is known when it is made).
  */
 
 import assert from "node:assert/strict";
 
-/** What a connection may hold and yet go on into the reserve. */
+/** What a connection may hold and yet go on, always. */
 export const SMALL_BYTES = 16 * 1024;
-/** The reserve as a share of the limit. */
-const RESERVE_DIVISOR = 4;
-/** Members that one probe makes read. */
-const PROBES = 64;
-
 /** A connection, as the budget sees it. */
 export interface BudgetMember {
   /** Bytes charged for it now. */
@@ -47,18 +39,15 @@ export interface BudgetMember {
   readonly needy: boolean;
   /** True once it has used the pass that it holds: the pass is for one request. */
   readonly hasUsedPass: boolean;
-  /** True when it is read and has sent nothing for some time, though a frame has arrived in part. */
-  readonly isSilent: boolean;
   /** Tells that it is out of the line and may go on; it may get in line again at once. */
   onBudget(): void;
-  /** Asks it to read once though it stays in line. Returns: false when it reads already. */
-  onProbe(): boolean;
+  /** Tells that it is to be closed, since its memory is needed and nothing moves. */
+  onShed(): void;
 }
 
 /** Counts bytes and keeps the line. */
 export class MemoryBudget {
   readonly limitBytes: number;
-  readonly #reserveBytes: number;
   #usedBytes = 0;
   /** In order of arrival; a `Set` keeps it and lets members leave from the middle. */
   readonly #line = new Set<BudgetMember>();
@@ -70,7 +59,6 @@ export class MemoryBudget {
   constructor(limitBytes: number) {
     assert(limitBytes > 0, `Cannot make a memory budget of ${limitBytes} bytes`);
     this.limitBytes = limitBytes;
-    this.#reserveBytes = Math.max(SMALL_BYTES, Math.floor(limitBytes / RESERVE_DIVISOR));
   }
 
   get usedBytes(): number {
@@ -97,13 +85,9 @@ export class MemoryBudget {
   /** Tells whether `member` may take `bytes` more now. */
   admits(member: BudgetMember, bytes: number): boolean {
     if (member === this.#passHolder && !member.hasUsedPass) return true;
-    const after = this.#usedBytes + bytes;
+    if (member.heldBytes + bytes <= SMALL_BYTES) return true;
     const isNext = this.#line.size === 0 || member === this.#granted;
-    if (isNext && after <= this.limitBytes) return true;
-    if (member.heldBytes + bytes > SMALL_BYTES) return false;
-    // The pass must not eat the reserve: it may be as large as a request.
-    const passBytes = this.#passHolder === null ? 0 : this.#passHolder.heldBytes;
-    return after - passBytes <= this.limitBytes + this.#reserveBytes;
+    return isNext && this.#usedBytes + bytes <= this.limitBytes;
   }
 
   /** Gets in line; does nothing for a member that is in it. */
@@ -133,12 +117,14 @@ export class MemoryBudget {
     this.returnPass(member);
   }
 
-  /** Finds out who else in line is silent, when the holder of the pass is. To be called now and then. */
-  probe(): void {
-    if (this.#passHolder === null || !this.#passHolder.isSilent) return;
-    let count = 0;
-    for (const member of this.#line) {
-      if (member.needy && member.onProbe() && ++count === PROBES) return;
+  /** Sheds the needy waiters that hold the most until the rest fits. */
+  shed(): void {
+    const bySize = [...this.#line]
+      .filter((member) => member.needy)
+      .sort((a, b) => b.heldBytes - a.heldBytes);
+    for (const member of bySize) {
+      if (this.#usedBytes <= this.limitBytes) return;
+      if (this.#line.has(member)) member.onShed();
     }
   }
 

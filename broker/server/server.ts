@@ -207,8 +207,11 @@ export class Server implements ConnectionHost {
   #sweep(): void {
     const nowMs = this.clock.monotonicMs();
     const isPressed = this.budget.waitingCount > 0;
-    if (isPressed) this.budget.probe();
-    for (const connection of [...this.#connections]) connection.sweep(nowMs, isPressed);
+    let hasStopped = false;
+    for (const connection of [...this.#connections]) {
+      if (connection.sweep(nowMs, isPressed)) hasStopped = true;
+    }
+    if (hasStopped) this.budget.shed();
     this.#sweepTimer = this.clock.timer(SWEEP_MS, () => this.#sweep());
   }
 }

@@ -29,7 +29,7 @@ const GROWTH_BYTES = 160 * MIB;
 const PATIENCE_MS = 2_000;
 
 /** Their answers are more than the buffers of the operating system take, with their requests. */
-const NEVER_READ_REQUESTS = 60_000;
+const NEVER_READ_REQUESTS = 200_000;
 
 const network = bunNetwork();
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -97,10 +97,6 @@ class Stranger {
       this.#rest = whole;
     }
     this.#push();
-  }
-
-  get unsentBytes(): number {
-    return this.#rest.length;
   }
 
   #push(): void {
@@ -262,7 +258,7 @@ describe("bad input: memory", () => {
     }
     await sleep(1500);
     // TCP holds them back: not everything was taken.
-    expect(strangers.every(({ unsentBytes }) => unsentBytes > 0)).toBe(true);
+    expect(strangers.every(({ takenBytes }) => takenBytes < burst.length / 2)).toBe(true);
     expect(rssBytes() - startRss).toBeLessThan(GROWTH_BYTES);
     await healthy.expectServed();
     for (const stranger of strangers) stranger.link.close();
@@ -271,7 +267,7 @@ describe("bad input: memory", () => {
   test(
     "bad input: a full byte budget holds big senders back, not small ones, and recovers",
     async () => {
-      const strangers = await Promise.all(Array.from({ length: 100 }, () => Stranger.connect()));
+      const strangers = await Promise.all(Array.from({ length: 50 }, () => Stranger.connect()));
       const half = new Uint8Array(2 * MIB);
       half.set([0x05, 0, 0, 0]);
       for (const stranger of strangers) stranger.send(half);

@@ -10,17 +10,13 @@ class Member implements BudgetMember {
   wantedBytes = 100 * KIB;
   needy = false;
   hasUsedPass = false;
-  isSilent = false;
-  probed = 0;
   granted = 0;
   onGranted: (() => void) | null = null;
   onBudget(): void {
     this.granted++;
     this.onGranted?.();
   }
-  onProbe(): boolean {
-    return this.probed++ === 0;
-  }
+  onShed(): void {}
 }
 
 describe("MemoryBudget", () => {
@@ -32,15 +28,13 @@ describe("MemoryBudget", () => {
     expect(budget.admits(member, 100 * KIB + 1)).toBe(false);
   });
 
-  test("MemoryBudget: who holds little goes on into the reserve, and not past it", () => {
+  test("MemoryBudget: who holds little goes on, always", () => {
     const budget = new MemoryBudget(LIMIT);
     const small = new Member();
     small.heldBytes = 1 * KIB;
-    budget.charge(LIMIT);
-    expect(budget.admits(small, 1 * KIB)).toBe(true);
+    budget.charge(2 * LIMIT);
+    expect(budget.admits(small, 15 * KIB)).toBe(true);
     expect(budget.admits(small, 16 * KIB)).toBe(false);
-    budget.charge(LIMIT / 4);
-    expect(budget.admits(small, 1)).toBe(false);
   });
 
   test("MemoryBudget: the line goes on in order and stops where the next does not fit", () => {
@@ -107,18 +101,25 @@ describe("MemoryBudget", () => {
     expect(budget.waitingCount).toBe(1);
   });
 
-  test("MemoryBudget: when the holder of the pass is silent, others who are needy are probed", async () => {
+  test("MemoryBudget: sheds the needy who hold the most, until the rest fits", () => {
     const budget = new MemoryBudget(LIMIT);
-    budget.charge(2 * LIMIT);
-    const [holder, idle, needy] = [new Member(), new Member(), new Member()];
-    holder.needy = needy.needy = true;
-    for (const member of [holder, idle, needy]) budget.wait(member);
-    await Promise.resolve();
-    budget.probe();
-    expect(needy.probed).toBe(0);
-    holder.isSilent = true;
-    budget.probe();
-    expect([holder, idle, needy].map(({ probed }) => probed)).toEqual([0, 0, 1]);
+    const sizes = [200, 500, 900, 400, 2000].map((kib) => kib * KIB);
+    const shed: number[] = [];
+    for (const size of sizes) {
+      const member = new Member();
+      member.heldBytes = size;
+      member.needy = size !== 2000 * KIB;
+      member.onShed = () => {
+        shed.push(size / KIB);
+        budget.leave(member);
+        budget.release(size);
+      };
+      budget.charge(size);
+      if (member.needy) budget.wait(member);
+    }
+    budget.charge(-2000 * KIB);
+    budget.shed();
+    expect(shed).toEqual([900, 500]);
   });
 
   test("MemoryBudget: giving back more than was taken is our bug", () => {
@@ -149,7 +150,7 @@ describe("Server: byte budget", () => {
       expect(client.bodies.map((body) => body.trim().slice(0, 4)))
         .toEqual(["ok z", "next"]);
     }
-    expect(mostBytes).toBeLessThan((256 + 64 + 300 + 8 * 16) * KIB);
+    expect(mostBytes).toBeLessThan((256 + 2 * 300 + 8 * 2 * 16) * KIB);
     expect(world.metrics.refused).toEqual([]);
     expect(world.server.budget.usedBytes).toBe(0);
   });
@@ -161,7 +162,7 @@ describe("Server: byte budget", () => {
       client.sendBytes(new Uint8Array([0x05, 0, 0, 0, 0, 22]));
     }
     await world.pass();
-    expect(world.server.budget.usedBytes).toBe(50 * 6);
+    expect(world.server.budget.usedBytes).toBe(2 * 50 * 6);
     const client = await world.connect();
     client.send("now:fine");
     await world.pass();
