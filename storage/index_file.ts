@@ -107,6 +107,10 @@ export class IndexFile {
         const bytes = this.#tail!.subarray(0, this.#tailCount * this.#entryBytes);
         file.write(stored * this.#entryBytes, bytes);
       }
+    } catch (failure) {
+      // What a full disk let through must not be taken for entries.
+      file.truncate(stored * this.#entryBytes);
+      throw failure;
     } finally {
       file.close();
     }

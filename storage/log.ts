@@ -685,37 +685,55 @@ export class Log implements Flushable {
     if (target < this.#logStartOffset) return await this.truncateFullyAndStartAt(target);
     this.#isTruncating = true;
     await this.#quiesce();
-    // Written down first: an end before the recovery point would be taken for a loss.
-    this.#recoveryPoint = Math.min(this.#recoveryPoint, target);
-    this.#syncedOffset = Math.min(this.#syncedOffset, target);
-    await this.#options.checkpointRecoveryPoints?.();
-    const keptIndex = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= target);
-    const dropped = this.#segments.slice(keptIndex + 1);
-    this.#active = this.#segments[keptIndex]!;
-    await this.#dropNow(dropped, keptIndex + 1);
-    this.#active.openForAppend();
-    this.#endOffset = this.#active.truncateTo(target);
-    this.#unsynced.add(this.#active);
-    await this.#afterTruncation();
+    const cut = this.#segments[this.#segmentIndexFor(target)]!.findBatch(target)?.baseOffset ??
+      target;
+    await this.#truncate(cut, async () => {
+      const keptIndex = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= target);
+      const dropped = this.#segments.slice(keptIndex + 1);
+      this.#active = this.#segments[keptIndex]!;
+      await this.#dropNow(dropped, keptIndex + 1);
+      this.#active.openForAppend();
+      this.#endOffset = this.#active.truncateTo(target);
+      this.#unsynced.add(this.#active);
+    });
   }
 
   /** Drops every record; the next one gets the offset `start`. Returns and errors as `truncateTo`. */
   async truncateFullyAndStartAt(start: Offset): Promise<void> {
     this.#isTruncating = true;
     await this.#quiesce();
-    this.#recoveryPoint = Math.min(this.#recoveryPoint, start);
-    this.#syncedOffset = Math.min(this.#syncedOffset, start);
-    await this.#options.checkpointRecoveryPoints?.();
-    const dropped = this.#segments;
-    this.#segments = [];
-    await this.#dropNow(dropped, 0);
-    this.#active = this.#newSegment(start);
-    this.#active.openForAppend();
-    this.#segments = [this.#active];
-    this.#logStartOffset = start;
-    this.#endOffset = start;
-    this.#namesDirty = true;
-    await this.#afterTruncation();
+    await this.#truncate(start, async () => {
+      const dropped = this.#segments;
+      this.#segments = [];
+      await this.#dropNow(dropped, 0);
+      this.#active = this.#newSegment(start);
+      this.#active.openForAppend();
+      this.#segments = [this.#active];
+      this.#logStartOffset = start;
+      this.#endOffset = start;
+      this.#namesDirty = true;
+    });
+  }
+
+  /** The order of a truncation: checkpoint, files, what is derived from them, sync. */
+  async #truncate(cut: number, dropFiles: () => Promise<void>): Promise<void> {
+    try {
+      // Written down first: an end before the recovery point would be taken for a loss.
+      this.#recoveryPoint = Math.min(this.#recoveryPoint, cut);
+      this.#syncedOffset = Math.min(this.#syncedOffset, cut);
+      // It may lie in the middle of the batch that is cut.
+      this.#logStartOffset = Math.min(this.#logStartOffset, cut);
+      await this.#options.checkpointRecoveryPoints?.();
+      try {
+        await dropFiles();
+        await this.#afterTruncation();
+      } catch (failure) {
+        if (failure instanceof DiskError) this.#diskFailed(failure);
+        throw failure;
+      }
+    } finally {
+      this.#isTruncating = false;
+    }
   }
 
   async #quiesce(): Promise<void> {
@@ -741,10 +759,9 @@ export class Log implements Flushable {
     this.#highWatermark = Math.min(this.#highWatermark, this.#endOffset);
     this.leaderEpochs.truncateFromEnd(this.#endOffset);
     this.leaderEpochs.truncateFromStart(this.#logStartOffset);
-    this.#pendingSnapshots = [];
+    this.#pendingSnapshots = this.#pendingSnapshots.filter((one) => one.offset <= this.#endOffset);
     await this.#reloadProducers();
     await this.#startFlush();
-    this.#isTruncating = false;
     if (this.#offlineReason !== null) throw new DiskError(this.#offlineReason, "EIO");
   }
 
@@ -1008,7 +1025,7 @@ export class Log implements Flushable {
 
   /** For the flusher: syncs what is written now. Never rejects: a failure takes the log offline. */
   async flush(): Promise<void> {
-    await this.#quiesce();
+    while (this.#flushing !== null) await this.#flushing;
     // A truncation ends with a sync of its own.
     if (!this.#isTruncating) await this.#startFlush();
   }

@@ -105,7 +105,7 @@ export class LogDirectory {
   readonly #written = new Map<string, string>();
   readonly #timers = new Set<Timer>();
   #checkpointTimer: Timer | null = null;
-  #checkpointing: Promise<void> | null = null;
+  #checkpointing: Promise<boolean> | null = null;
   #offlineReason: string | null = null;
   #isClosed = false;
 
@@ -116,7 +116,7 @@ export class LogDirectory {
   static async open(options: LogDirectoryOptions): Promise<LogDirectory> {
     const { disk, path } = options;
     try {
-      disk.makeDirectory(path);
+      await makeStableDirectory(disk, path);
     } catch (cause) {
       throw refusal(
         path,
@@ -220,7 +220,7 @@ export class LogDirectory {
       files: this.#files,
       buffers: this.buffers,
       onDiskFailure: (failure) => this.#diskFailed(failure),
-      checkpointRecoveryPoints: () => this.checkpoint(),
+      checkpointRecoveryPoints: () => this.#checkpointOrFail(),
     });
     // Two calls for the same partition: the first one to finish is the log.
     const first = this.#logs.get(name);
@@ -275,39 +275,49 @@ export class LogDirectory {
 
   /**
    * Writes the three checkpoints, those that changed.
-   * Returns: when log start offsets, recovery points and high watermarks of the moment are stable.
+   * Returns: true once log start offsets, recovery points and high watermarks of the moment are stable;
+   * false when the disk is full or offline, and the checkpoints of before still hold.
    */
-  async checkpoint(): Promise<void> {
+  async checkpoint(): Promise<boolean> {
     while (this.#checkpointing !== null) await this.#checkpointing;
-    if (this.#offlineReason !== null) return;
-    this.#checkpointing = this.#writeCheckpoints().finally(() => {
+    if (this.#offlineReason !== null) return false;
+    const checkpointing = this.#writeCheckpoints().finally(() => {
       this.#checkpointing = null;
     });
-    await this.#checkpointing;
+    this.#checkpointing = checkpointing;
+    return await checkpointing;
   }
 
-  async #writeCheckpoints(): Promise<void> {
+  async #checkpointOrFail(): Promise<void> {
+    if (await this.checkpoint()) return;
+    throw new DiskError(`Cannot write the checkpoints of ${this.path}: the disk is full`, "ENOSPC");
+  }
+
+  async #writeCheckpoints(): Promise<boolean> {
     for (const [name, log] of this.#logs) {
       // A damaged log keeps what was known of it.
       if (log.offlineReason !== null) continue;
       this.#recoveryPoints.set(name, log.recoveryPoint);
       this.#highWatermarks.set(name, log.highWatermark);
       if (log.logStartOffset > 0) this.#logStartOffsets.set(name, log.logStartOffset);
+      else this.#logStartOffsets.delete(name);
     }
-    await this.#writeIfChanged(RECOVERY_POINTS, formatOffsetCheckpoint(this.#recoveryPoints));
-    await this.#writeIfChanged(LOG_START_OFFSETS, formatOffsetCheckpoint(this.#logStartOffsets));
-    await this.#writeIfChanged(HIGH_WATERMARKS, formatOffsetCheckpoint(this.#highWatermarks));
+    return await this.#writeIfChanged(RECOVERY_POINTS, this.#recoveryPoints) &&
+      await this.#writeIfChanged(LOG_START_OFFSETS, this.#logStartOffsets) &&
+      await this.#writeIfChanged(HIGH_WATERMARKS, this.#highWatermarks);
   }
 
-  async #writeIfChanged(name: string, text: string): Promise<void> {
-    if (this.#written.get(name) === text) return;
+  async #writeIfChanged(name: string, offsets: OffsetCheckpoint): Promise<boolean> {
+    const text = formatOffsetCheckpoint(offsets);
+    if (this.#written.get(name) === text) return true;
     try {
       await writeFileAtomically(this.#options.disk, `${this.path}/${name}`, textBytes(text));
       this.#written.set(name, text);
+      return true;
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
-      // A full disk passes; the checkpoint of before still holds, it only says less.
       if (failure.code !== "ENOSPC") this.#diskFailed(failure);
+      return false;
     }
   }
 
@@ -388,6 +398,19 @@ export class LogDirectory {
       });
     }
   }
+}
+
+/** Makes a directory whose name, and whose parents' names, survive a crash. Errors: DiskError. */
+async function makeStableDirectory(disk: Disk, path: string): Promise<void> {
+  const made: string[] = [];
+  for (let up = path; up !== "" && !disk.exists(up); up = parentOf(up)) made.push(up);
+  disk.makeDirectory(path);
+  for (const one of made) await disk.syncDirectory(parentOf(one));
+}
+
+function parentOf(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash);
 }
 
 function messageOf(failure: unknown): string {

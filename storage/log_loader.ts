@@ -92,7 +92,7 @@ class LogLoader {
       else if (this.#damage === null) await this.#replayProducers(endOffset, this.#segments.length);
     }
     if (this.#damage !== null) return this.#result(Math.max(endOffset, 0));
-    if (epochsDamaged || this.#epochs.entries.length === 0) await this.#rebuildEpochs();
+    if (epochsDamaged || this.#epochsStartLate()) await this.#rebuildEpochs();
     endOffset = this.#ensureActive(endOffset);
     this.#removeSnapshotsPast(endOffset);
     const first = this.#segments[0]!.baseOffset;
@@ -100,6 +100,8 @@ class LogLoader {
     this.#epochs.truncateFromEnd(endOffset);
     this.#epochs.truncateFromStart(logStartOffset);
     if (this.#namesChanged) await disk.syncDirectory(directory);
+    // The recovery point stands at the end from now on: what lies before it must be stable.
+    await this.#epochs.store();
     return this.#result(endOffset, logStartOffset);
   }
 
@@ -199,14 +201,16 @@ class LogLoader {
   async #recover(): Promise<number> {
     const { recoveryPoint } = this.#options;
     const segments = this.#segments;
+    // A segment that ends at the recovery point was the active one then: its indexes may be behind.
     const from = Math.max(
       0,
-      segments.findLastIndex(({ baseOffset }) => baseOffset <= recoveryPoint),
+      segments.findLastIndex(({ baseOffset }) => baseOffset < recoveryPoint),
     );
     for (let index = 0; index < from; index++) await this.#repairIndex(segments[index]!);
     if (this.#damage !== null) return -1;
     await this.#replayProducers(segments[from]!.baseOffset, from);
     let nextOffset = segments[from]!.baseOffset;
+    this.#epochs.truncateFromEnd(nextOffset);
     for (let index = from; index < segments.length; index++) {
       const segment = segments[index]!;
       if (segment.baseOffset !== nextOffset && !this.#isGapAllowed(nextOffset)) {
@@ -357,6 +361,14 @@ class LogLoader {
         this.#remove(`${this.#options.directory}/${name}`);
       }
     }
+  }
+
+  /** The checkpoint may be ahead of a deletion whose log start offset a crash has lost. */
+  #epochsStartLate(): boolean {
+    const first = this.#segments[0];
+    if (first === undefined) return false;
+    const startOffset = Math.max(this.#options.logStartOffset, first.baseOffset);
+    return (this.#epochs.entries[0]?.startOffset ?? Infinity) > startOffset;
   }
 
   /** A snapshot past the end would be taken for that of other records once the log has grown again. */

@@ -261,12 +261,14 @@ export class Segment {
   /** Cuts the segment before the batch that holds `offset`. Returns: the next offset. Errors: DiskError. */
   truncateTo(offset: number): number {
     const place = this.findBatch(offset);
-    if (place !== null) this.truncateBytes(place.position, place.baseOffset);
-    return this.loadTail();
+    return place === null ? this.loadTail() : this.truncateBytes(place.position, place.baseOffset);
   }
 
-  /** Cuts the segment at a byte position, where the batch with `nextOffset` starts or would start. */
-  truncateBytes(position: number, nextOffset: number): void {
+  /**
+   * Cuts the segment at a byte position, where the batch with `nextOffset` starts or would start.
+   * Returns: the next offset. Errors: DiskError.
+   */
+  truncateBytes(position: number, nextOffset: number): number {
     this.openForAppend().truncate(position);
     this.#sizeBytes = position;
     this.offsetIndex.truncateTo(nextOffset);
@@ -275,6 +277,7 @@ export class Segment {
     this.#largest = null;
     this.#bytesSinceIndexEntry = 0;
     if (position === 0) this.#firstBatchTimestamp = null;
+    return this.loadTail();
   }
 
   /** Forgets the indexes and what was counted, before every batch is noted anew. Errors: DiskError. */
@@ -312,7 +315,7 @@ export class Segment {
   async syncIndexes(): Promise<void> {
     await this.offsetIndex.file.sync();
     await this.timeIndex.file.sync();
-    if (this.transactionIndex.isUsed) await this.transactionIndex.file.sync();
+    await this.transactionIndex.file.sync();
   }
 
   /** Resolves when all batches written before the call are on stable storage. Errors: DiskError. */

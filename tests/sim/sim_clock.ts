@@ -72,6 +72,11 @@ export class SimClock implements Clock {
     return this.#heap.filter((event) => event.callback !== null).length;
   }
 
+  /** Forgets every timer: the process that had made them has crashed. */
+  dropTimers(): void {
+    this.#heap = [];
+  }
+
   /** Pops the earliest timer at or before `untilMs` and runs it. Returns: false when there is none. */
   step(untilMs = Infinity): boolean {
     for (
