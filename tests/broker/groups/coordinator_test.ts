@@ -240,9 +240,11 @@ test("GroupCoordinator: a log that cannot be read is not taken for empty", async
   harness.kill();
   harness.disk.faults.read = (path) =>
     path.includes(`__consumer_offsets-${partition}/`) ? "EIO" : null;
-  await harness.open().catch(() => {});
-  await harness.run(harness.coordinator.loaded()).catch(() => {});
-  expect(fetched(harness, "g", 0)).not.toBe(offset(-1));
+  await harness.open();
+  await harness.run(harness.coordinator.loaded());
+  expect(fetched(harness, "g", 0)).toBe(ErrorCode.NOT_COORDINATOR);
+  expect(await commit(harness, "g", 0, 2)).toEqual({ error: ErrorCode.NOT_COORDINATOR });
+  expect(harness.logger.lines.filter(({ level }) => level === "error").length).toBeGreaterThan(0);
 });
 
 test("GroupCoordinator.stop: answers who waits and leaves no timer", async () => {
