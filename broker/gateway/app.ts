@@ -1,0 +1,91 @@
+/**
+ * What the broker serves over HTTP: health, readiness and metrics so far.
+ *
+ * Errors are problem details (RFC 9457): a JSON object with type, title, status and detail.
+ */
+
+import { type Context, Hono } from "hono";
+import { HTTPException } from "hono/http-exception";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { Logger } from "../../storage/platform.ts";
+
+/** What the gateway asks of the broker. */
+export interface GatewayOptions {
+  readonly logger: Logger;
+  readonly version: string;
+  /** Why the broker is not ready to serve, one sentence each; empty when it is. */
+  readonly notReadyReasons: () => readonly string[];
+  /** Everything in Prometheus' text format. */
+  readonly renderMetrics: () => Promise<string>;
+}
+
+/** Source: the Prometheus text exposition format 0.0.4. */
+const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  413: "Content Too Large",
+  500: "Internal Server Error",
+  503: "Service Unavailable",
+};
+
+/** An answer in the form of RFC 9457. */
+export function problem(context: Context, status: ContentfulStatusCode, detail: string): Response {
+  context.header("Content-Type", "application/problem+json");
+  return context.body(
+    JSON.stringify({ type: "about:blank", title: TITLES[status] ?? "Error", status, detail }),
+    status,
+  );
+}
+
+/** Makes the application; `app.request()` tries it without a socket. */
+export function gatewayApp(
+  { logger, notReadyReasons, renderMetrics, version }: GatewayOptions,
+): Hono {
+  const app = new Hono();
+
+  app.use(async (context, next) => {
+    await next();
+    context.header("X-Content-Type-Options", "nosniff");
+    context.header("Cache-Control", "no-store");
+  });
+
+  app.get("/healthz", (context) => context.json({ status: "ok", version }));
+
+  app.get("/readyz", (context) => {
+    const reasons = notReadyReasons();
+    return reasons.length === 0
+      ? context.json({ status: "ready" })
+      : context.json({ status: "not ready", reasons }, 503);
+  });
+
+  app.get("/metrics", async (context) => {
+    const text = await renderMetrics();
+    return context.body(text, 200, { "Content-Type": METRICS_CONTENT_TYPE });
+  });
+
+  const known = ["/healthz", "/readyz", "/metrics"];
+  app.notFound((context) => {
+    const { method, path } = context.req;
+    if (!known.includes(path)) {
+      return problem(context, 404, `Cannot ${method} ${path}: no such page`);
+    }
+    context.header("Allow", "GET, HEAD");
+    return problem(context, 405, `Cannot ${method} ${path}: it takes GET only`);
+  });
+
+  app.onError((error, context) => {
+    const { method, path } = context.req;
+    if (error instanceof HTTPException) return problem(context, error.status, error.message);
+    logger.error("Cannot answer an HTTP request", { method, path, error });
+    return problem(
+      context,
+      500,
+      `Cannot ${method} ${path}: an error inside the broker; see its log`,
+    );
+  });
+
+  return app;
+}

@@ -1,0 +1,249 @@
+/**
+ * The metrics of a broker, in Prometheus' text format.
+ *
+ * Three kinds, one output:
+ * - hot (every request): plain numbers in `ServerMeter` and `Histogram`;
+ * - cold: prom-client, through `registry`, read when somebody scrapes;
+ * - one series a partition or a group: read when somebody scrapes through a source that `broker.ts` sets,
+ *   in slices that give the event loop back, and with a bound on their number.
+ *
+ * Scrapes that come at the same moment share one reading.
+ */
+
+import { Counter, Gauge, Registry } from "prom-client";
+import type { Clock } from "../../storage/platform.ts";
+import { formatFamily, formatHistogram, formatLabels, formatSample } from "./exposition.ts";
+import type { LoopDelay } from "./loop_delay.ts";
+import { ServerMeter } from "./server_meter.ts";
+
+/** What the process uses. */
+export interface ProcessUsage {
+  readonly startTimeSeconds: number;
+  residentBytes(): number;
+  cpuSeconds(): number;
+}
+
+/** The byte budget over all connections, as far as it is shown. */
+export interface BudgetUsage {
+  readonly limitBytes: number;
+  readonly usedBytes: number;
+  readonly waitingCount: number;
+}
+
+/** One partition that this broker holds. */
+export interface PartitionSample {
+  readonly topic: string;
+  readonly partition: number;
+  readonly logStartOffset: number;
+  readonly endOffset: number;
+  readonly highWatermark: number;
+  readonly sizeBytes: number;
+}
+
+/** One partition that a group has committed an offset for. */
+export interface GroupSample {
+  readonly group: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly committedOffset: number;
+  /** Records between the committed offset and the high watermark; null where that is not known here. */
+  readonly lag: number | null;
+}
+
+/** Reads samples when asked. The order is free; it may be large. */
+export type SampleSource<Sample> = () => Iterable<Sample>;
+
+/** Most partitions and most group partitions that are shown; `weir_series_left_out` counts the rest. */
+const MAX_SERIES = 50_000;
+/** How long a slice may hold the event loop. */
+const SLICE_MS = 4;
+/** Samples between two looks at the clock. */
+const LOOK_EVERY = 64;
+
+interface Family<Sample> {
+  readonly name: string;
+  readonly help: string;
+  readonly value: (sample: Sample) => number | null;
+}
+
+const PARTITION_FAMILIES: readonly Family<PartitionSample>[] = [
+  {
+    name: "weir_partition_size_bytes",
+    help: "Bytes of the partition's segments.",
+    value: (sample) => sample.sizeBytes,
+  },
+  {
+    name: "weir_partition_log_start_offset",
+    help: "Offset of the first record.",
+    value: (sample) => sample.logStartOffset,
+  },
+  {
+    name: "weir_partition_log_end_offset",
+    help: "Offset that the next record gets.",
+    value: (sample) => sample.endOffset,
+  },
+  {
+    name: "weir_partition_high_watermark",
+    help: "Offset up to which consumers may read.",
+    value: (sample) => sample.highWatermark,
+  },
+];
+
+const GROUP_FAMILIES: readonly Family<GroupSample>[] = [
+  {
+    name: "weir_group_committed_offset",
+    help: "Offset that the group has committed.",
+    value: (sample) => sample.committedOffset,
+  },
+  {
+    name: "weir_group_lag",
+    help: "Records that the group has not committed yet.",
+    value: (sample) => sample.lag,
+  },
+];
+
+/** All metrics of one broker. */
+export class Metrics {
+  /** Counters of the server, handed to it. */
+  readonly server = new ServerMeter();
+  /** For what is not hot: prom-client's own metrics register here. */
+  readonly registry = new Registry();
+  readonly #clock: Clock;
+  #loopDelay: LoopDelay | null = null;
+  #partitions: SampleSource<PartitionSample> = () => [];
+  #groups: SampleSource<GroupSample> = () => [];
+  #rendering: Promise<string> | null = null;
+
+  constructor({ clock, usage, version }: {
+    readonly clock: Clock;
+    readonly version: string;
+    readonly usage?: ProcessUsage;
+  }) {
+    this.#clock = clock;
+    this.gauge("weir_build_info", "Always 1; the version is in the label.", () => 1, { version });
+    if (usage === undefined) return;
+    this.gauge("process_resident_memory_bytes", "Resident memory.", usage.residentBytes);
+    new Counter({
+      name: "process_cpu_seconds_total",
+      help: "User and system time.",
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        this.inc(usage.cpuSeconds());
+      },
+    });
+    const { startTimeSeconds } = usage;
+    this.gauge("process_start_time_seconds", "Unix time of the start.", () => startTimeSeconds);
+  }
+
+  /** A gauge that is read when somebody scrapes. */
+  gauge(
+    name: string,
+    help: string,
+    read: () => number,
+    labels: Readonly<Record<string, string>> = {},
+  ): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: Object.keys(labels),
+      registers: [this.registry],
+      collect() {
+        this.set(labels, read());
+      },
+    });
+  }
+
+  /** Shows the byte budget over all connections. */
+  watchBudget(budget: BudgetUsage): void {
+    this.gauge(
+      "weir_memory_budget_limit_bytes",
+      "Bytes that all connections may hold.",
+      () => budget.limitBytes,
+    );
+    this.gauge(
+      "weir_memory_budget_used_bytes",
+      "Bytes that all connections hold.",
+      () => budget.usedBytes,
+    );
+    this.gauge(
+      "weir_memory_budget_waiting_connections",
+      "Connections that are not read because the budget is used up.",
+      () => budget.waitingCount,
+    );
+  }
+
+  /** Shows how long the event loop was held. */
+  watchLoop(loopDelay: LoopDelay): void {
+    this.#loopDelay = loopDelay;
+  }
+
+  /** Sets where the partitions are read from. */
+  watchPartitions(source: SampleSource<PartitionSample>): void {
+    this.#partitions = source;
+  }
+
+  /** Sets where the groups are read from. */
+  watchGroups(source: SampleSource<GroupSample>): void {
+    this.#groups = source;
+  }
+
+  /** Everything, in Prometheus' text format. */
+  render(): Promise<string> {
+    this.#rendering ??= this.#render().finally(() => this.#rendering = null);
+    return this.#rendering;
+  }
+
+  async #render(): Promise<string> {
+    const parts = [await this.registry.metrics(), this.server.format()];
+    if (this.#loopDelay !== null) {
+      const name = "weir_event_loop_delay_seconds";
+      parts.push(
+        formatFamily(name, "histogram", "How late timers fire because the event loop was held."),
+        formatHistogram(name, "", this.#loopDelay.histogram),
+      );
+    }
+    const partitionLabels = ({ topic, partition }: PartitionSample) =>
+      formatLabels([["topic", topic], ["partition", String(partition)]]);
+    const groupLabels = ({ group, topic, partition }: GroupSample) =>
+      formatLabels([["group", group], ["topic", topic], ["partition", String(partition)]]);
+    const leftOut =
+      await this.#appendSeries(parts, this.#partitions(), PARTITION_FAMILIES, partitionLabels) +
+      await this.#appendSeries(parts, this.#groups(), GROUP_FAMILIES, groupLabels);
+    parts.push(
+      formatFamily("weir_series_left_out", "gauge", "Partitions beyond the bound of this page."),
+      formatSample("weir_series_left_out", "", leftOut),
+    );
+    return parts.join("");
+  }
+
+  /** Appends one text a family. Returns: how many samples were beyond the bound. */
+  async #appendSeries<Sample>(
+    parts: string[],
+    samples: Iterable<Sample>,
+    families: readonly Family<Sample>[],
+    labelsOf: (sample: Sample) => string,
+  ): Promise<number> {
+    const texts = families.map(({ name, help }) => [formatFamily(name, "gauge", help)]);
+    let sliceStartMs = this.#clock.monotonicMs();
+    let count = 0;
+    for (const sample of samples) {
+      count++;
+      if (count % LOOK_EVERY === 0 && this.#clock.monotonicMs() - sliceStartMs >= SLICE_MS) {
+        await this.#clock.sleep(0);
+        sliceStartMs = this.#clock.monotonicMs();
+      }
+      if (count > MAX_SERIES) continue;
+      const labels = labelsOf(sample);
+      families.forEach(({ name, value }, index) => {
+        const number = value(sample);
+        if (number !== null) texts[index]?.push(formatSample(name, labels, number));
+      });
+    }
+    for (const lines of texts) {
+      parts.push(lines.join(""));
+      await this.#clock.sleep(0);
+    }
+    return Math.max(0, count - MAX_SERIES);
+  }
+}
