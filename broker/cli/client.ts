@@ -89,6 +89,8 @@ export class KafkaClient {
   readonly retryTimeoutMs: number;
   readonly #options: ClientOptions;
   readonly #connections = new Map<string, Promise<BrokerConnection>>();
+  /** Connections to group coordinators are their own: a join or a commit must not wait behind a long fetch. */
+  readonly #groupConnections = new Map<string, Promise<BrokerConnection>>();
   /** Addresses of the brokers by node id, from the last metadata. */
   readonly #brokers = new Map<number, Endpoint>();
   readonly #coordinators = new Map<string, number>();
@@ -104,8 +106,9 @@ export class KafkaClient {
 
   /** Ends every connection. */
   async close(): Promise<void> {
-    const opening = [...this.#connections.values()];
+    const opening = [...this.#connections.values(), ...this.#groupConnections.values()];
     this.#connections.clear();
+    this.#groupConnections.clear();
     for (const result of await Promise.allSettled(opening)) {
       if (result.status === "fulfilled") result.value.close();
     }
@@ -123,7 +126,7 @@ export class KafkaClient {
     let last: unknown;
     for (const endpoint of [...this.#options.bootstrap, ...this.#brokers.values()]) {
       try {
-        const connection = await this.#connect(endpoint);
+        const connection = await this.#connect(this.#connections, endpoint);
         this.#hasConnected = true;
         return connection;
       } catch (error) {
@@ -144,34 +147,41 @@ export class KafkaClient {
 
   /** The broker with that node id. Errors: rejects with KafkaError or NetworkError. */
   async broker(nodeId: number): Promise<BrokerConnection> {
+    return await this.#brokerIn(this.#connections, nodeId);
+  }
+
+  async #brokerIn(
+    connections: Map<string, Promise<BrokerConnection>>,
+    nodeId: number,
+  ): Promise<BrokerConnection> {
     if (nodeId < 0) throw new KafkaError(ErrorCode.LEADER_NOT_AVAILABLE);
     if (!this.#brokers.has(nodeId)) await this.metadata([]);
     const endpoint = this.#brokers.get(nodeId);
     if (endpoint === undefined) throw new KafkaError(ErrorCode.BROKER_NOT_AVAILABLE);
-    return await this.#connect(endpoint);
+    return await this.#connect(connections, endpoint);
   }
 
-  #connect(endpoint: Endpoint): Promise<BrokerConnection> {
-    const key = `${endpoint.host}:${endpoint.port}`;
-    const known = this.#connections.get(key);
-    if (known !== undefined) return this.#reopenWhenClosed(key, known, endpoint);
-    const opening = BrokerConnection.open({ ...this.#options, endpoint });
-    this.#connections.set(key, opening);
-    opening.catch(() => {
-      if (this.#connections.get(key) === opening) this.#connections.delete(key);
-    });
-    return opening;
-  }
-
-  async #reopenWhenClosed(
-    key: string,
-    known: Promise<BrokerConnection>,
+  /** The connection to an address, opened when there is none that is open. */
+  async #connect(
+    connections: Map<string, Promise<BrokerConnection>>,
     endpoint: Endpoint,
   ): Promise<BrokerConnection> {
-    const connection = await known;
-    if (connection.isOpen) return connection;
-    if (this.#connections.get(key) === known) this.#connections.delete(key);
-    return await this.#connect(endpoint);
+    const key = `${endpoint.host}:${endpoint.port}`;
+    for (;;) {
+      let opening = connections.get(key);
+      if (opening === undefined) {
+        opening = BrokerConnection.open({ ...this.#options, endpoint });
+        connections.set(key, opening);
+      }
+      try {
+        const connection = await opening;
+        if (connection.isOpen) return connection;
+      } catch (error) {
+        if (connections.get(key) === opening) connections.delete(key);
+        throw error;
+      }
+      if (connections.get(key) === opening) connections.delete(key);
+    }
   }
 
   /**
@@ -244,7 +254,7 @@ export class KafkaClient {
   /** The broker that coordinates a group. Errors: rejects with KafkaError or NetworkError. */
   async coordinator(groupId: string): Promise<BrokerConnection> {
     const known = this.#coordinators.get(groupId);
-    if (known !== undefined) return await this.broker(known);
+    if (known !== undefined) return await this.#brokerIn(this.#groupConnections, known);
     const answer = await (await this.any()).request(Calls.findCoordinator, {
       key: "",
       keyType: 0,
@@ -255,7 +265,7 @@ export class KafkaClient {
     throwOnError(found.errorCode, found.errorMessage);
     this.#brokers.set(found.nodeId, { host: found.host, port: found.port });
     this.#coordinators.set(groupId, found.nodeId);
-    return await this.broker(found.nodeId);
+    return await this.#brokerIn(this.#groupConnections, found.nodeId);
   }
 
   /**
