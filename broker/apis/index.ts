@@ -2,28 +2,77 @@
 
 import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
+import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
+import type { GroupCoordinator } from "../groups/coordinator.ts";
+import { alterConfigsApi } from "./alter_configs.ts";
 import type { Api } from "./api.ts";
-import { apiVersionsApi } from "./api_versions.ts";
+import { apiVersionsApi, type FeatureView } from "./api_versions.ts";
+import { createPartitionsApi } from "./create_partitions.ts";
+import { createTopicsApi } from "./create_topics.ts";
+import { deleteGroupsApi } from "./delete_groups.ts";
+import { deleteTopicsApi } from "./delete_topics.ts";
+import { describeClusterApi } from "./describe_cluster.ts";
+import { describeConfigsApi } from "./describe_configs.ts";
+import { describeGroupsApi } from "./describe_groups.ts";
+import { describeTopicPartitionsApi } from "./describe_topic_partitions.ts";
+import { findCoordinatorApi } from "./find_coordinator.ts";
+import { heartbeatApi } from "./heartbeat.ts";
+import { incrementalAlterConfigsApi } from "./incremental_alter_configs.ts";
+import { initProducerIdApi } from "./init_producer_id.ts";
+import { joinGroupApi } from "./join_group.ts";
+import { leaveGroupApi } from "./leave_group.ts";
+import { listConfigResourcesApi } from "./list_config_resources.ts";
+import { listGroupsApi } from "./list_groups.ts";
 import { metadataApi } from "./metadata.ts";
+import { offsetCommitApi } from "./offset_commit.ts";
+import { offsetDeleteApi } from "./offset_delete.ts";
+import { offsetFetchApi } from "./offset_fetch.ts";
+import { syncGroupApi } from "./sync_group.ts";
 
 /** What the handlers need; `broker.ts` makes it. */
 export interface Subsystems {
-  readonly controller: Controller;
-  readonly config: Config;
-  readonly nodeId: number;
   readonly clusterId: string;
+  readonly nodeId: number;
+  readonly config: Config;
+  readonly controller: Controller;
+  readonly groupCoordinator: GroupCoordinator;
+  readonly producerIds: ProducerIdManager;
 }
 
-/** Makes the handlers. */
+/** Makes the handlers, one of each. */
 export function apis(subsystems: Subsystems): Api[] {
   const list: Api[] = [
-    metadataApi(subsystems),
     apiVersionsApi({ ...subsystems, features: () => features(subsystems), served: () => list }),
+    // Topics, settings, the cluster.
+    metadataApi(subsystems),
+    createTopicsApi(subsystems),
+    deleteTopicsApi(subsystems),
+    createPartitionsApi(subsystems),
+    describeTopicPartitionsApi(subsystems),
+    describeClusterApi(subsystems),
+    describeConfigsApi(subsystems),
+    alterConfigsApi(subsystems),
+    incrementalAlterConfigsApi(subsystems),
+    listConfigResourcesApi(subsystems),
+    // Records.
+    initProducerIdApi(subsystems),
+    // Groups.
+    findCoordinatorApi(subsystems),
+    joinGroupApi(subsystems),
+    syncGroupApi(subsystems),
+    heartbeatApi(subsystems),
+    leaveGroupApi(subsystems),
+    offsetCommitApi(subsystems),
+    offsetFetchApi(subsystems),
+    offsetDeleteApi(subsystems),
+    describeGroupsApi(subsystems),
+    listGroupsApi(subsystems),
+    deleteGroupsApi(subsystems),
   ];
   return list;
 }
 
-function features({ controller, nodeId }: Subsystems) {
+function features({ controller, nodeId }: Subsystems): FeatureView {
   const image = controller.image();
   return {
     epoch: image.offset,
