@@ -23,6 +23,8 @@ import {
 
 /** The operating system asks a silent peer after this long whether it is still there. */
 const KEEP_ALIVE_MS = 60_000;
+/** What an empty host stands for. */
+const EVERY_ADDRESS = "0.0.0.0";
 
 class BunConnection implements Connection {
   readonly remoteAddress: string;
@@ -110,15 +112,19 @@ function codeOf(error: unknown): string {
   return typeof code === "string" ? code : "";
 }
 
+function bind(hostname: string, port: number, accept: Acceptor): Bun.TCPSocketListener<SocketData> {
+  const socket = {
+    ...socketHandlers,
+    open: (socket: Bun.Socket<SocketData>) => void open(socket, accept),
+  };
+  return Bun.listen<SocketData>({ hostname, port, socket });
+}
+
 function listen(endpoint: Endpoint, accept: Acceptor): Listener {
   const { host, port } = endpoint;
   let server: Bun.TCPSocketListener<SocketData>;
   try {
-    server = Bun.listen<SocketData>({
-      hostname: host,
-      port,
-      socket: { ...socketHandlers, open: (socket) => void open(socket, accept) },
-    });
+    server = bind(host === "" ? EVERY_ADDRESS : host, port, accept);
   } catch (cause) {
     const code = codeOf(cause);
     const found = code === "EADDRINUSE"

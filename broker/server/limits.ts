@@ -1,5 +1,7 @@
 /** How much the server lets its clients take. */
 
+import type { Config } from "../config/config.ts";
+
 export interface ServerLimits {
   /** Largest request (Kafka's `socket.request.max.bytes`). */
   readonly maxRequestBytes: number;
@@ -23,6 +25,9 @@ export interface ServerLimits {
   readonly maxConnectionsPerIp: number;
 }
 
+/** One connection may hold this part of the memory budget. */
+const CONNECTION_SHARES = 4;
+
 /** Kafka's defaults where Kafka has the setting. */
 export const DEFAULT_LIMITS: ServerLimits = {
   maxRequestBytes: 100 * 1024 * 1024,
@@ -36,3 +41,16 @@ export const DEFAULT_LIMITS: ServerLimits = {
   maxConnections: 0x7fff_ffff,
   maxConnectionsPerIp: 0x7fff_ffff,
 };
+
+/** The limits that the operator set. Some of them may change while the broker runs. */
+export function limitsOf(config: Config): Partial<ServerLimits> {
+  const memoryBudgetBytes = config.number("weir.memory.budget.bytes");
+  return {
+    maxRequestBytes: config.number("socket.request.max.bytes"),
+    memoryBudgetBytes,
+    connectionShareBytes: Math.floor(memoryBudgetBytes / CONNECTION_SHARES),
+    connectionsMaxIdleMs: config.number("connections.max.idle.ms"),
+    maxConnections: config.number("max.connections"),
+    maxConnectionsPerIp: config.number("max.connections.per.ip"),
+  };
+}

@@ -11,6 +11,7 @@ import assert from "node:assert/strict";
 import { Writer } from "../../protocol/bytes.ts";
 import type { Clock, Logger, Timer } from "../../storage/platform.ts";
 import type { Api, ConnectionInfo } from "../apis/api.ts";
+import { isWildcard } from "../config/listeners.ts";
 import type { Connection, ConnectionHandlers, Listener, Network } from "../network.ts";
 import { type ConnectionHost, ServerConnection } from "./connection.ts";
 import { Dispatcher } from "./dispatch.ts";
@@ -53,11 +54,6 @@ export interface ServerOptions {
   readonly limits?: Partial<ServerLimits>;
 }
 
-/** Tells whether a host stands for every address of the machine. */
-export function isWildcard(host: string): boolean {
-  return host === "" || host === "*" || host === "0.0.0.0" || host === "::" || host === "[::]";
-}
-
 const refusedHandlers: ConnectionHandlers = {
   onData() {},
   onDrain() {},
@@ -66,7 +62,7 @@ const refusedHandlers: ConnectionHandlers = {
 
 /** The server. Listens once `listen` is called, until `stop`. */
 export class Server implements ConnectionHost {
-  readonly limits: ServerLimits;
+  limits: ServerLimits;
   readonly budget: MemoryBudget;
   readonly dispatcher: Dispatcher;
   readonly clock: Clock;
@@ -116,6 +112,11 @@ export class Server implements ConnectionHost {
     this.#listeners.push(listener);
     this.#sweepTimer ??= this.clock.timer(SWEEP_MS, () => this.#sweep());
     return { name, host: listener.host, port: listener.port };
+  }
+
+  /** Takes new limits: for connections that come from now on, and those of time and number for all. */
+  setLimits(limits: Partial<ServerLimits>): void {
+    this.limits = { ...this.limits, ...limits };
   }
 
   /** Answers what is in flight, for at most `deadlineMs`, and closes everything. */
