@@ -7,6 +7,9 @@ const SEEDS = process.env["WEIR_SEED"] === undefined
   ? [1, 2, 3, 4]
   : [Number(process.env["WEIR_SEED"])];
 
+/** Generous, for a machine that does other things too. */
+const TIMEOUT_MS = 120_000;
+
 async function run(seed: number, groupCount: number, consumersPerGroup: number, hours: number) {
   try {
     return await GroupsWorld.run({
@@ -28,10 +31,10 @@ for (const seed of SEEDS) {
     expect(counts.commits).toBeGreaterThan(1_000);
     expect(counts.crashes).toBeGreaterThan(0);
     expect(counts.refusedCommits).toBeGreaterThan(0);
-  });
+  }, TIMEOUT_MS);
 }
 
 test("GroupCoordinator: hundreds of members in two groups settle after half an hour of faults", async () => {
   const counts = await run(100, 2, 150, 0.5);
   expect(counts.rebalances).toBeGreaterThan(10);
-});
+}, TIMEOUT_MS);

@@ -23,8 +23,11 @@ import type { SimRandom } from "./sim_random.ts";
 
 const TOPIC = "t";
 const PARTITION_COUNT = 32;
-const SESSION_TIMEOUT_MS = 10_000;
-const REBALANCE_TIMEOUT_MS = 30_000;
+/** Groups differ: who freezes loses its session before or after the join phase ends without it. */
+const TIMEOUTS = [
+  { sessionTimeoutMs: 10_000, rebalanceTimeoutMs: 30_000 },
+  { sessionTimeoutMs: 30_000, rebalanceTimeoutMs: 8_000 },
+] as const;
 const HEARTBEAT_INTERVAL_MS = 3_000;
 /** A client gives up on an answer after so long. */
 const REQUEST_TIMEOUT_MS = 15_000;
@@ -93,7 +96,7 @@ export class GroupsWorld {
     const harness = await GroupHarness.start({
       seed: options.seed,
       flags: { "group.initial.rebalance.delay.ms": "1000" },
-      maxSyncMs: 5,
+      maxSyncMs: 100,
     });
     await harness.ready();
     const world = new GroupsWorld(harness, options);
@@ -152,8 +155,11 @@ export class GroupsWorld {
     } else return;
     this.counts.deaths += 1;
     this.consumers.delete(consumer);
-    void this.harness.clock.sleep(this.random.below(20_000)).then(() => {
-      this.spawn(groupId, draw < 35 ? groupInstanceId : undefined);
+    const left = [...this.consumers].filter((other) => other.groupId === groupId).length;
+    // Some are not replaced at once, so that the others have to notice by themselves.
+    const afterMs = left < 3 ? 1_000 : this.random.below(300_000);
+    void this.harness.clock.sleep(afterMs).then(() => {
+      if (this.faults) this.spawn(groupId, draw < 35 ? groupInstanceId : undefined);
     });
   }
 
@@ -225,7 +231,10 @@ export class GroupsWorld {
     }
     const answer = await new Promise<T | typeof LOST>((resolve, reject) => {
       this.#inFlight.add(resolve);
-      const timer = clock.timer(REBALANCE_TIMEOUT_MS + REQUEST_TIMEOUT_MS, () => resolve(LOST));
+      const timer = clock.timer(
+        consumer.timeouts.rebalanceTimeoutMs + REQUEST_TIMEOUT_MS,
+        () => resolve(LOST),
+      );
       void Promise.resolve(request(this.harness.coordinator)).then((value) => {
         timer.cancel();
         this.#inFlight.delete(resolve);
@@ -301,6 +310,7 @@ class Consumer {
   readonly name: string;
   readonly groupInstanceId: string | null;
   readonly random: SimRandom;
+  readonly timeouts: typeof TIMEOUTS[number];
   memberId = "";
   generationId = -1;
   owned = new Set<number>();
@@ -325,6 +335,7 @@ class Consumer {
     this.name = name;
     this.groupInstanceId = groupInstanceId;
     this.random = random;
+    this.timeouts = TIMEOUTS[groupId.endsWith("1") || groupId.endsWith("3") ? 1 : 0];
   }
 
   isSameStatic(other: Consumer): boolean {
@@ -387,8 +398,7 @@ class Consumer {
         groupInstanceId: this.groupInstanceId,
         clientId: this.name,
         clientHost: "/sim",
-        sessionTimeoutMs: SESSION_TIMEOUT_MS,
-        rebalanceTimeoutMs: REBALANCE_TIMEOUT_MS,
+        ...this.timeouts,
         protocolType: "consumer",
         protocols: [{ name: "range", metadata: this.#subscription() }],
         requiresKnownMemberId: true,
