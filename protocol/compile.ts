@@ -477,14 +477,14 @@ class Compiler {
 
   /** Statements that check a value, which is not undefined, and write it with writer `w`. */
   #write(slot: Slot, w: string, value: string): string[] {
-    const { type, path, nullable, compact } = slot;
+    const { type, path, nullable } = slot;
     if (type.kind === "array") return this.#writeArray(slot, type.element, w, value);
     if (type.kind === "primitive") return writePrimitive(slot, type.primitive, w, value);
     const object = `typeof ${value} !== "object"${nullable ? "" : ` || ${value} === null`}`;
     const check = `if (${object}) ${refusal(path, mustBe("an object", nullable), value)}`;
     const write = `encode${this.structOf(type.fields, path)}(${w}, ${value});`;
     if (!nullable) return [check, write];
-    const [none, some] = slot.place === "tagged" && compact
+    const [none, some] = slot.place === "tagged"
       ? [`${w}.unsignedVarint(0);`, `${w}.unsignedVarint(1);`]
       : [`${w}.int8(-1);`, `${w}.int8(1);`];
     return [check, `if (${value} === null) { ${none} } else { ${some} ${write} }`];

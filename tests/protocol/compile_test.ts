@@ -29,6 +29,7 @@ import {
 } from "../../protocol/schema.ts";
 import { fetchRequest } from "../../protocol/schemas/fetch.ts";
 import { ZERO_UUID } from "../../protocol/types.ts";
+import { Interpreter } from "./interpreter.ts";
 
 const sample = message(
   { name: "Sample", apiKey: 999, versions: "0-3", flexible: "2+" },
@@ -383,6 +384,25 @@ describe("FetchRequest.highWatermark", () => {
     const found = decodeMessage(fetchRequest, 18, Uint8Array.fromHex(written));
     expect(found.topics[0]!.partitions[0]!.highWatermark).toBe(INT64_MAX);
   });
+});
+
+describe("nullable structs in the tagged section", () => {
+  // Kafka 4.4 has only one such field, whose default is null, so that null itself is never written.
+  const boxed = message({ name: "Boxed", versions: "0", flexible: "0+" }, {
+    box: struct("0+", { z: int8("0+") }, { tag: 4, tagged: "0+", nullable: "0+" }),
+  });
+  const cases = [
+    { value: { box: { z: 0 } }, hex: "00" },
+    { value: { box: { z: 5 } }, hex: "010403010500" },
+    { value: { box: null }, hex: "01040100" },
+  ];
+  for (const { value, hex } of cases) {
+    test(`Codec: ${JSON.stringify(value)} is ${hex}, its marker being a varint`, () => {
+      expect(encodeMessage(boxed, 0, value).toHex()).toBe(hex);
+      expect(new Interpreter(boxed, 0).encode(value).toHex()).toBe(hex);
+      expect<unknown>(decodeMessage(boxed, 0, Uint8Array.fromHex(hex))).toEqual(value);
+    });
+  }
 });
 
 describe("uuid fields", () => {
