@@ -133,7 +133,7 @@ export function encodeControlRecord(
   key.int16(KEY_VERSION);
   key.int16(ControlRecordType[record.type]);
   const value = new Writer(64);
-  if (record.type === "abort" || record.type === "commit") {
+  if ("coordinatorEpoch" in record) {
     value.int16(MARKER_VERSION);
     codec(endTxnMarker, MARKER_VERSION).encode(value, {
       coordinatorEpoch: record.coordinatorEpoch,
