@@ -143,9 +143,13 @@ class Reading {
     try {
       await this.#runInGroup(member);
     } finally {
-      const { clock } = this.#client;
       // A coordinator that is gone must not keep the command from ending.
-      await Promise.race([member.leave().catch(() => undefined), clock.sleep(LEAVE_TIMEOUT_MS)]);
+      const left = new AbortController();
+      await Promise.race([
+        member.leave().catch(() => undefined),
+        this.#client.clock.sleep(LEAVE_TIMEOUT_MS, left.signal),
+      ]);
+      left.abort();
     }
   }
 
