@@ -1,0 +1,135 @@
+/**
+ * The one gate: `npm test`, or `bun scripts/check.ts`.
+ *
+ *     bun scripts/check.ts                       everything
+ *     bun scripts/check.ts fmt lint types        these steps
+ *     bun scripts/check.ts tests broker/config   the tests whose path holds one of the words
+ *
+ * Prints each step with its time, then the names of the tests that were skipped, and ends on a line
+ * `N passed, N failed, N skipped`, in which each step before the tests counts as one. Every tool comes
+ * from node_modules and is called by its file, so that npm may be told to run no install scripts.
+ */
+
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+
+const ROOT = join(import.meta.dir, "..");
+const TEST_TIMEOUT_MS = 60_000;
+
+/** What a step came to. */
+interface Outcome {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: readonly string[];
+}
+
+/** What the end of the output of `bun test` says. */
+export function parseTestOutput(output: string): Outcome {
+  // deno-lint-ignore no-control-regex -- colours are taken out
+  const lines = output.replaceAll(/\u001b\[[0-9;]*m/g, "").split("\n");
+  const count = (word: string) => {
+    const line = lines.findLast((line) => new RegExp(`^\\s*\\d+ ${word}$`).test(line));
+    return line === undefined ? 0 : parseInt(line, 10);
+  };
+  const skipped = lines
+    .filter((line) => line.startsWith("(skip) "))
+    .map((line) => line.slice("(skip) ".length).replace(/ \[[\d.]+ms\]$/, ""));
+  // A file that cannot be loaded is an error and no test.
+  const failed = count("fail") + count("errors?");
+  const names = [...new Set(skipped)];
+  const unnamed = Math.max(0, count("skip") - skipped.length);
+  return {
+    passed: count("pass"),
+    failed,
+    skipped: unnamed === 0 ? names : [...names, `${unnamed} more`],
+  };
+}
+
+/** The file of Deno for this platform. */
+export function denoPath(): string {
+  const folder = join(ROOT, "node_modules", "@deno");
+  for (const platform of existsSync(folder) ? readdirSync(folder) : []) {
+    const path = join(folder, platform, "deno");
+    if (existsSync(path)) return path;
+  }
+  throw new Error("Cannot find Deno in node_modules/@deno: call npm ci");
+}
+
+const tool = (...path: string[]) => [process.execPath, join(ROOT, "node_modules", ...path)];
+
+const STEPS: Readonly<Record<string, () => string[]>> = {
+  fmt: () => [denoPath(), "fmt", "--check"],
+  lint: () => [denoPath(), "lint"],
+  oxlint: () => [...tool("oxlint", "bin", "oxlint"), "--type-aware"],
+  types: () => [...tool("typescript", "bin", "tsc"), "-p", "."],
+};
+
+async function run(command: readonly string[]): Promise<{ code: number; output: string }> {
+  const child = Bun.spawn([...command], {
+    cwd: ROOT,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    env: { ...process.env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
+  });
+  const chunks: string[] = [];
+  const forward = async (stream: ReadableStream<Uint8Array>, out: NodeJS.WriteStream) => {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) {
+      const text = decoder.decode(chunk, { stream: true });
+      chunks.push(text);
+      out.write(text);
+    }
+  };
+  await Promise.all([
+    forward(child.stdout, process.stdout),
+    forward(child.stderr, process.stderr),
+  ]);
+  return { code: await child.exited, output: chunks.join("") };
+}
+
+async function runStep(command: readonly string[]): Promise<Outcome> {
+  const { code } = await run(command);
+  return code === 0 ? { passed: 1, failed: 0, skipped: [] } : { passed: 0, failed: 1, skipped: [] };
+}
+
+async function runTests(patterns: readonly string[]): Promise<Outcome> {
+  const options = ["--randomize", `--timeout=${TEST_TIMEOUT_MS}`];
+  const { code, output } = await run([process.execPath, "test", ...options, ...patterns]);
+  const outcome = parseTestOutput(output);
+  // A crash, or a summary that says less than the exit code does.
+  return code !== 0 && outcome.failed === 0 ? { ...outcome, failed: 1 } : outcome;
+}
+
+async function main(words: readonly string[]): Promise<number> {
+  const patterns = words.filter((word) => STEPS[word] === undefined && word !== "tests");
+  const wanted = words.filter((word) => !patterns.includes(word));
+  const steps = wanted.length === 0 && patterns.length === 0
+    ? [...Object.keys(STEPS), "tests"]
+    : wanted;
+  const outcomes: Outcome[] = [];
+  const lines: string[] = [];
+  for (const step of steps.length === 0 ? ["tests"] : steps) {
+    console.log(`── ${step}`);
+    const startMs = performance.now();
+    const command = STEPS[step]?.();
+    const outcome = command === undefined ? await runTests(patterns) : await runStep(command);
+    const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+    lines.push(`${outcome.failed === 0 ? "ok    " : "FAILED"} ${step.padEnd(8)} ${seconds} s`);
+    outcomes.push(outcome);
+  }
+  const sum = (read: (outcome: Outcome) => number) =>
+    outcomes.reduce((total, outcome) => total + read(outcome), 0);
+  const skipped = outcomes.flatMap((outcome) => outcome.skipped);
+  const failed = sum((outcome) => outcome.failed);
+  console.log("");
+  for (const name of skipped) console.log(`skipped: ${name}`);
+  for (const line of lines) console.log(line);
+  console.log(
+    `${sum((outcome) => outcome.passed)} passed, ${failed} failed, ${skipped.length} skipped`,
+  );
+  return failed === 0 ? 0 : 1;
+}
+
+if (import.meta.main) process.exit(await main(process.argv.slice(2)));
