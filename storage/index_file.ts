@@ -142,16 +142,22 @@ export class IndexFile {
     }
   }
 
-  /** Keeps the first `count` entries. */
+  /** Keeps the first `count` entries, and no part of another one. */
   truncate(count: number): void {
     const stored = this.#stored();
+    if (this.exists() && this.#files.get(this.path).sizeBytes > stored * this.#entryBytes) {
+      this.#cut(stored);
+    }
     if (count >= stored) {
       this.#tailCount = Math.min(this.#tailCount, count - stored);
       return;
     }
     this.#tailCount = 0;
     this.#storedCount = count;
-    if (!this.exists()) return;
+    this.#cut(count);
+  }
+
+  #cut(count: number): void {
     const file = this.#openForWriting();
     try {
       file.truncate(count * this.#entryBytes);

@@ -773,7 +773,12 @@ export class Log implements Flushable {
     this.#namesDirty = true;
     this.#snapshotOffset = await replayProducers(
       { ...this.#options, directory: this.#directory },
-      { segments: this.#segments, producers: this.#producers, upTo: this.#endOffset },
+      {
+        segments: this.#segments,
+        endOffset: this.#endOffset,
+        producers: this.#producers,
+        upTo: this.#endOffset,
+      },
     );
   }
 

@@ -10,6 +10,7 @@
  */
 
 import { batchSizeBytes, type RecordBatchHeader } from "../protocol/record_batch.ts";
+import { writeFileUnderNewName } from "./checkpoint.ts";
 import type { FileCache } from "./file_cache.ts";
 import { LeaderEpochs } from "./leader_epochs.ts";
 import type { LogConfig } from "./log_config.ts";
@@ -25,6 +26,7 @@ import {
   LOG_SUFFIX,
   OFFSET_INDEX_SUFFIX,
   parseSegmentName,
+  segmentPath,
   SNAPSHOT_SUFFIX,
   TEMPORARY_SUFFIX,
   TIME_INDEX_SUFFIX,
@@ -208,7 +210,7 @@ class LogLoader {
     );
     for (let index = 0; index < from; index++) await this.#repairIndex(segments[index]!);
     if (this.#damage !== null) return -1;
-    await this.#replayProducers(segments[from]!.baseOffset, from);
+    await this.#replayProducers(Math.max(recoveryPoint, segments[from]!.baseOffset), from);
     let nextOffset = segments[from]!.baseOffset;
     this.#epochs.truncateFromEnd(nextOffset);
     for (let index = from; index < segments.length; index++) {
@@ -218,6 +220,7 @@ class LogLoader {
         this.#dropFrom(index, nextOffset);
         break;
       }
+      if (index > from) await this.#storeSnapshot(segment.baseOffset);
       nextOffset = await this.#scan(segment, recoveryPoint, true);
       if (this.#damage !== null) return -1;
       if (index < segments.length - 1) segment.retire();
@@ -287,8 +290,8 @@ class LogLoader {
       sizeBytes: fileBytes,
       readCold: (position: number, into: Uint8Array) => segment.readCold(position, into),
     };
-    // Without the producers' state the aborted transactions cannot be found again.
-    segment.resetIndexes({ keepsTransactions: !feedsState });
+    // Aborted transactions are found again only as far back as the producers' state is known.
+    segment.resetIndexes({ keepsTransactionsBefore: feedsState ? this.#snapshotOffset : Infinity });
     const { validBytes, nextOffset, end } = await scanSegment(source, {
       baseOffset: segment.baseOffset,
       verifyFrom,
@@ -329,7 +332,7 @@ class LogLoader {
 
   #feed(header: RecordBatchHeader, bytes: Uint8Array, at: number, segment: Segment): void {
     this.#epochs.assign(header.partitionLeaderEpoch, header.baseOffset);
-    if (header.producerId < 0) return;
+    if (header.producerId < 0 || header.baseOffset < this.#snapshotOffset) return;
     const batch = producerBatchAt(header, bytes, at);
     if (batch === null) return;
     const completed = this.#producers.update(batch);
@@ -342,14 +345,22 @@ class LogLoader {
 
   /** Loads the newest good snapshot up to `upTo` and replays the segments before `endIndex` from there. */
   async #replayProducers(upTo: number, endIndex: number): Promise<void> {
-    const segments = this.#segments.slice(0, endIndex);
     const snapshotOffset = await replayProducers(this.#options, {
-      segments,
+      segments: this.#segments.slice(0, endIndex),
+      endOffset: this.#segments[endIndex]?.baseOffset ?? upTo,
       producers: this.#producers,
       upTo,
     });
     this.#snapshotOffset = snapshotOffset;
     this.#removeStraySnapshots(snapshotOffset);
+  }
+
+  /** Each segment but the first has the snapshot of its start, so that those before it may be deleted. */
+  async #storeSnapshot(at: number): Promise<void> {
+    if (at <= this.#snapshotOffset) return;
+    const { disk, directory } = this.#options;
+    const path = segmentPath(directory, at, SNAPSHOT_SUFFIX);
+    await writeFileUnderNewName(disk, path, this.#producers.encodeSnapshot());
   }
 
   /** Snapshots are kept for the start of each segment, and the newest. */

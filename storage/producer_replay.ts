@@ -31,19 +31,21 @@ export function snapshotOffsets(disk: Disk, directory: string): number[] {
 }
 
 /**
- * Brings `producers` to what they were at `upTo`, where the last of `segments` ends.
+ * Loads the newest good snapshot up to `upTo`, and replays what follows it in `segments`, the last of
+ * which ends at `endOffset`.
  * Returns: the offset of the snapshot that was used, −1 for none. Errors: DiskError.
  */
 export async function replayProducers(
   options: ReplayOptions,
-  { segments, producers, upTo }: {
+  { segments, endOffset, producers, upTo }: {
     readonly segments: readonly Segment[];
+    readonly endOffset: number;
     readonly producers: ProducerState;
     readonly upTo: number;
   },
 ): Promise<number> {
   const snapshotOffset = loadNewestSnapshot(options, producers, upTo);
-  if (snapshotOffset >= upTo) return snapshotOffset;
+  if (snapshotOffset >= endOffset) return snapshotOffset;
   const first = segments.findLastIndex(({ baseOffset }) => baseOffset <= snapshotOffset);
   for (const segment of segments.slice(Math.max(0, first))) {
     await scanSegment(segment, {

@@ -281,10 +281,12 @@ export class Segment {
   }
 
   /** Forgets the indexes and what was counted, before every batch is noted anew. Errors: DiskError. */
-  resetIndexes({ keepsTransactions }: { readonly keepsTransactions: boolean }): void {
+  resetIndexes(
+    { keepsTransactionsBefore }: { readonly keepsTransactionsBefore: number },
+  ): void {
     this.offsetIndex.file.truncate(0);
     this.timeIndex.truncateCount(0);
-    if (!keepsTransactions) this.transactionIndex.truncateTo(0);
+    this.transactionIndex.truncateTo(keepsTransactionsBefore);
     this.#sizeBytes = 0;
     this.#largest = null;
     this.#firstBatchTimestamp = null;

@@ -28,6 +28,7 @@ export interface AbortedTransaction {
 /** The transaction index of one segment. */
 export class TransactionIndex {
   readonly file: IndexFile;
+  readonly #baseOffset: number;
   /** Kafka makes the file with its first entry; so do we. */
   #used: boolean | undefined;
 
@@ -39,6 +40,7 @@ export class TransactionIndex {
       readonly files: FileCache;
     },
   ) {
+    this.#baseOffset = options.baseOffset;
     this.file = new IndexFile({
       path: segmentPath(options.directory, options.baseOffset, TRANSACTION_INDEX_SUFFIX),
       entryBytes: TRANSACTION_INDEX_ENTRY_BYTES,
@@ -94,15 +96,27 @@ export class TransactionIndex {
     return false;
   }
 
-  /** Drops the transactions whose marker is at or past `offset`. */
+  /** Drops the transactions whose marker is at or past `offset`, and what cannot be an entry. */
   truncateTo(offset: number): void {
+    if (!this.file.exists() && this.file.count === 0) return;
     let kept = 0;
-    for (const transaction of this.entries()) {
-      if (transaction.lastOffset >= offset) break;
+    let before = this.#baseOffset - 1;
+    for (const lastOffset of this.#markerOffsets()) {
+      if (lastOffset >= offset || lastOffset <= before) break;
+      before = lastOffset;
       kept++;
     }
-    if (this.isUsed) this.file.truncate(kept);
+    this.file.truncate(kept);
     this.#used = kept > 0;
+  }
+
+  *#markerOffsets(): Generator<number, void, void> {
+    const bytes = new Uint8Array(TRANSACTION_INDEX_ENTRY_BYTES);
+    const view = new DataView(bytes.buffer);
+    for (let index = 0; index < this.file.count; index++) {
+      this.file.read(index, bytes);
+      yield Number(view.getBigInt64(18));
+    }
   }
 
   /** What is impossible about the index, or null. */

@@ -398,8 +398,12 @@ export class SimDisk implements Disk {
     const settled = [...this.#nameChanges.get(at) ?? []];
     await this.latency();
     this.#fault(this.faults.syncDirectory?.(path), `sync directory ${path}`);
-    for (const change of settled) applyName(this.#stableNames, change);
-    const rest = (this.#nameChanges.get(at) ?? []).slice(settled.length);
+    // A sync of the same directory that overlapped may have settled some of them already.
+    const pending = this.#nameChanges.get(at) ?? [];
+    for (const change of pending) {
+      if (settled.includes(change)) applyName(this.#stableNames, change);
+    }
+    const rest = pending.filter((change) => !settled.includes(change));
     if (rest.length > 0) this.#nameChanges.set(at, rest);
     else this.#nameChanges.delete(at);
   }
