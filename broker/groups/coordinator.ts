@@ -42,7 +42,7 @@ import type {
   SyncAnswer,
   SyncRequest,
 } from "./classic_group.ts";
-import { DeadlineQueue } from "./deadline_queue.ts";
+import { DeadlineQueue } from "../deadline_queue.ts";
 import type { GroupLog } from "./group_log.ts";
 import type { CommittedOffset, GroupOffsets } from "./group_offsets.ts";
 import { type GroupEntry, GroupShard, type OffsetToCommit } from "./group_shard.ts";

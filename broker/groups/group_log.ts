@@ -5,7 +5,7 @@
  * applies records when they are committed applies them in the order of the log.
  */
 
-import { ErrorCode } from "../../protocol/errors.ts";
+import type { ErrorCode } from "../../protocol/errors.ts";
 
 /** What a read gives. `release` hands the buffer back; the bytes must not be used after it. */
 export type GroupLogRead =
@@ -27,30 +27,4 @@ export interface GroupLog {
   append(batch: Uint8Array, onSettled: (error: ErrorCode) => void): void;
   /** Whole batches, from the one that holds `fromOffset`, at least one. */
   read(fromOffset: number, maxBytes: number): GroupLogRead | Promise<GroupLogRead>;
-}
-
-/** Appends that wait to be committed, in the order of the log. */
-export class PendingAppends {
-  #queue: { readonly endOffset: number; readonly onSettled: (error: ErrorCode) => void }[] = [];
-
-  get size(): number {
-    return this.#queue.length;
-  }
-
-  /** `onSettled` hears NONE once everything before `endOffset` is committed. */
-  add(endOffset: number, onSettled: (error: ErrorCode) => void): void {
-    this.#queue.push({ endOffset, onSettled });
-  }
-
-  /** Everything before `committedOffset` is committed. */
-  advance(committedOffset: number): void {
-    const first = this.#queue.findIndex(({ endOffset }) => endOffset > committedOffset);
-    const done = this.#queue.splice(0, first === -1 ? this.#queue.length : first);
-    for (const { onSettled } of done) onSettled(ErrorCode.NONE);
-  }
-
-  /** Nothing that waits will be committed as far as this node can tell. */
-  fail(error: ErrorCode): void {
-    for (const { onSettled } of this.#queue.splice(0)) onSettled(error);
-  }
 }

@@ -238,8 +238,9 @@ test("GroupCoordinator: a log that cannot be read is not taken for empty", async
   await commit(harness, "g", 0, 1);
   const partition = partitionForGroup("g", 4);
   harness.kill();
-  harness.disk.faults.read = (path) =>
-    path.includes(`__consumer_offsets-${partition}/`) ? "EIO" : null;
+  harness.disk.faults.read = (path) => (
+    path.includes(`__consumer_offsets-${partition}/`) && path.endsWith(".log") ? "EIO" : null
+  );
   await harness.open();
   await harness.run(harness.coordinator.loaded());
   expect(fetched(harness, "g", 0)).toBe(ErrorCode.NOT_COORDINATOR);

@@ -7,20 +7,13 @@ import assert from "node:assert/strict";
 import { Config } from "../../../broker/config/config.ts";
 import { controllerSettings } from "../../../broker/controller/config_rules.ts";
 import { Controller } from "../../../broker/controller/controller.ts";
-import { GROUP_METADATA_TOPIC } from "../../../broker/controller/internal_topics.ts";
-import { METADATA_TOPIC } from "../../../broker/controller/quorum.ts";
 import { GroupCoordinator } from "../../../broker/groups/coordinator.ts";
-import {
-  type GroupLog,
-  type GroupLogRead,
-  PendingAppends,
-} from "../../../broker/groups/group_log.ts";
+import { groupLogOpener } from "../../../broker/groups/partition_group_log.ts";
 import { groupCoordinatorSettings } from "../../../broker/groups/settings.ts";
+import { ReplicaManager } from "../../../broker/partitions/replica_manager.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
-import { offset, type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
-import { Flusher } from "../../../storage/flusher.ts";
-import { Log } from "../../../storage/log.ts";
-import { DEFAULT_LOG_CONFIG } from "../../../storage/log_config.ts";
+import { type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
+import { LogDirectory } from "../../../storage/log_directory.ts";
 import type { Clock, Timer } from "../../../storage/platform.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
@@ -77,35 +70,7 @@ class ProcessClock implements Clock {
   }
 }
 
-/** A log as the coordinator sees it, without the replica manager in between. */
-class LogGroupLog implements GroupLog {
-  readonly #log: Log;
-  readonly #pending = new PendingAppends();
-
-  constructor(log: Log) {
-    this.#log = log;
-    log.onSynced((syncedOffset) => this.#pending.advance(syncedOffset));
-    log.onOffline(() => this.#pending.fail(ErrorCode.KAFKA_STORAGE_ERROR));
-  }
-  get startOffset(): number {
-    return this.#log.logStartOffset;
-  }
-  get endOffset(): number {
-    return this.#log.endOffset;
-  }
-  append(batch: Uint8Array, onSettled: (error: ErrorCode) => void): void {
-    const result = this.#log.appendAsLeader(batch, { leaderEpoch: 0, origin: "coordinator" });
-    if (!("lastOffset" in result)) {
-      onSettled(result.error);
-      return;
-    }
-    this.#pending.add(result.lastOffset + 1, onSettled);
-    this.#log.sync();
-  }
-  read(fromOffset: number, maxBytes: number): GroupLogRead {
-    return this.#log.read(offset(fromOffset), { maxBytes, minOneMessage: true });
-  }
-}
+const METADATA_DIRECTORY = "/metadata";
 
 /** Settings that tests share: few partitions, short delays. */
 const FLAGS = {
@@ -125,7 +90,8 @@ export class GroupHarness {
   coordinatorClock!: ProcessClock;
   controller!: Controller;
   coordinator!: GroupCoordinator;
-  readonly #logs = new Map<string, Log>();
+  logDirectory!: LogDirectory;
+  replicaManager!: ReplicaManager;
 
   private constructor(seed: number, flags: Readonly<Record<string, string>>, maxSyncMs: number) {
     this.random = new SimRandom(seed);
@@ -142,9 +108,8 @@ export class GroupHarness {
     } = {},
   ): Promise<GroupHarness> {
     const harness = new GroupHarness(seed, flags, maxSyncMs);
-    harness.disk.makeDirectory(`/data/${METADATA_TOPIC}-0`);
+    harness.disk.makeDirectory(METADATA_DIRECTORY);
     await harness.run(harness.disk.syncDirectory("/"));
-    await harness.run(harness.disk.syncDirectory("/data"));
     await harness.open();
     await harness.run(harness.controller.registerBroker({
       brokerId: NODE_ID,
@@ -165,7 +130,7 @@ export class GroupHarness {
         disk: this.disk,
         clock,
         logger: this.logger,
-        log: await openMetadataLog(this.disk, clock, this.logger),
+        log: await openMetadataLog(this.disk, clock, this.logger, METADATA_DIRECTORY),
         nodeId: NODE_ID,
         clusterId: CLUSTER_ID,
         random: this.random.fork("controller"),
@@ -173,6 +138,24 @@ export class GroupHarness {
         onFailure: (message) => assert.fail(message),
       });
     })());
+    this.logDirectory = await this.run(LogDirectory.open({
+      disk: this.disk,
+      clock,
+      random: this.random.fork("directory"),
+      logger: this.logger,
+      path: "/data",
+      clusterId: CLUSTER_ID,
+      nodeId: NODE_ID,
+    }));
+    this.replicaManager = new ReplicaManager({
+      nodeId: NODE_ID,
+      clock,
+      logger: this.logger,
+      config: this.config,
+      controller: this.controller,
+      logDirectory: this.logDirectory,
+    });
+    this.replicaManager.start();
     this.coordinatorClock = new ProcessClock(clock);
     this.coordinator = new GroupCoordinator({
       nodeId: NODE_ID,
@@ -181,7 +164,7 @@ export class GroupHarness {
       logger: this.logger,
       settings: groupCoordinatorSettings(this.config),
       controller: this.controller,
-      openLog: (partition) => this.#openLog(partition),
+      openLog: groupLogOpener(this.replicaManager),
     });
     this.coordinator.start();
   }
@@ -201,7 +184,6 @@ export class GroupHarness {
   #end(): void {
     this.controller.stop();
     this.process.die();
-    this.#logs.clear();
   }
 
   /** Runs virtual time until `promise` settles. */
@@ -223,42 +205,4 @@ export class GroupHarness {
     assert.equal(made?.error, ErrorCode.NONE);
     return this.controller.image().topicByName(name)?.id ?? ZERO_UUID;
   }
-
-  /** The log of one partition of `__consumer_offsets`, as it is open now. */
-  log(partition: number): Log | undefined {
-    return this.#logs.get(directoryOf(partition));
-  }
-
-  async #openLog(partition: number): Promise<GroupLog | null> {
-    const directory = directoryOf(partition);
-    if (!this.disk.exists(directory)) {
-      this.disk.makeDirectory(directory);
-      await this.disk.syncDirectory("/data");
-    }
-    const log = await Log.open({
-      disk: this.disk,
-      clock: this.process,
-      logger: this.logger,
-      directory,
-      topicPartition: { topic: GROUP_METADATA_TOPIC, partition },
-      topicId: ZERO_UUID,
-      config: {
-        ...DEFAULT_LOG_CONFIG,
-        cleanupPolicy: ["compact"],
-        segmentBytes: 100 * 1024 * 1024,
-      },
-      producerIdExpirationMs: 86_400_000,
-      hadCleanShutdown: false,
-      recoveryPoint: offset(0),
-      logStartOffset: offset(0),
-      flusher: new Flusher({ clock: this.process }),
-    });
-    if (log.offlineReason !== null) return null;
-    this.#logs.set(directory, log);
-    return new LogGroupLog(log);
-  }
-}
-
-function directoryOf(partition: number): string {
-  return `/data/${GROUP_METADATA_TOPIC}-${partition}`;
 }
