@@ -4,7 +4,7 @@
  * - v4: −1 partitions or replicas stand for the broker's defaults (KIP-464).
  * - v5: flexible; the answer tells partitions, replicas and settings (KIP-525). v7: topic ids (KIP-516).
  *
- * An answer comes when the topics are committed and can be produced to, so the request's timeout is never
+ * An answer comes when the topics are committed, so the request's timeout is never
  * reached on a quorum of one.
  *
  * Gaps: no quota on topic changes (v6, KIP-599), so THROTTLING_QUOTA_EXCEEDED is never answered.

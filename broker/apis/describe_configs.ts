@@ -29,7 +29,7 @@ import {
 } from "../config/describe.ts";
 import { refuseResource } from "../controller/config_changes.ts";
 import type { Controller } from "../controller/controller.ts";
-import { configResourceType, type MetadataImage } from "../controller/metadata_image.ts";
+import { configResourceType } from "../controller/metadata_image.ts";
 import { invalidTopicName, type Refusal } from "../controller/topic_changes.ts";
 import { type Api, defineApi } from "./api.ts";
 
@@ -43,74 +43,77 @@ interface Subsystems {
 }
 
 /** Answers DescribeConfigs. */
-export function describeConfigsApi({ controller, config, nodeId }: Subsystems): Api {
+export function describeConfigsApi(subsystems: Subsystems): Api {
   return defineApi({
     key: ApiKey.DescribeConfigs,
     request: describeConfigsRequest,
     response: describeConfigsResponse,
     versions: { lowest: 1, highest: 4 },
     handle(request) {
-      const image = controller.image();
-      const results = request.resources.map((resource): Result => {
-        const { resourceType, resourceName } = resource;
-        const entries = entriesOf(image, resource);
-        if ("error" in entries) {
-          const { error, message } = entries;
-          return {
-            errorCode: error,
-            errorMessage: message,
-            resourceType,
-            resourceName,
-            configs: [],
-          };
-        }
-        const wanted = wantedEntries(entries, resource.configurationKeys);
-        return {
-          errorCode: ErrorCode.NONE,
-          // Kafka's is empty too, where others are null.
-          errorMessage: "",
-          resourceType,
-          resourceName,
-          configs: wanted.map((entry) => configAnswer(entry, request)),
-        };
-      });
+      const results = request.resources.map((resource) => describe(subsystems, request, resource));
       return { throttleTimeMs: 0, results };
     },
   });
+}
 
-  function entriesOf(
-    image: MetadataImage,
-    { resourceType, resourceName: name }: Resource,
-  ): readonly ConfigEntry[] | Refusal {
-    const invalid = (message: string) => ({ error: ErrorCode.INVALID_REQUEST, message });
-    const type = configResourceType(resourceType);
-    switch (type) {
-      case "topic": {
-        const problem = invalidTopicName(name);
-        if (problem !== null) return { error: ErrorCode.INVALID_TOPIC_EXCEPTION, message: problem };
-        return refuseResource(image, { type, name }) ??
-          describeTopicConfig(config, image.configs(type, name));
-      }
-      case "broker":
-        if (name === "") return describeClusterConfig(image.configs(type, ""));
-        if (name === String(nodeId)) return describeBrokerConfig(config);
-        if (!/^-?\d+$/.test(name)) {
-          return invalid(`Broker id must be an integer, but it is: ${name}`);
-        }
-        return invalid(
-          `Unexpected broker id, expected ${nodeId} or empty string, but received ${name}`,
-        );
-      case "group":
-        return refuseResource(image, { type, name }) ??
-          describeGroupConfig(image.configs(type, name));
-      case "brokerLogger":
-        return invalid("The levels of loggers cannot be seen over the Kafka protocol.");
-      case "clientMetrics":
-        return invalid("Client metrics subscriptions are not supported.");
-      case null:
-        return invalid(`Unsupported resource type: ${resourceType}`);
-    }
+function describe(
+  subsystems: Subsystems,
+  request: DescribeConfigsRequest,
+  resource: Resource,
+): Result {
+  const { resourceType, resourceName } = resource;
+  const entries = entriesOf(subsystems, resource);
+  if ("error" in entries) {
+    const { error, message } = entries;
+    return { errorCode: error, errorMessage: message, resourceType, resourceName, configs: [] };
   }
+  const wanted = wantedEntries(entries, resource.configurationKeys);
+  return {
+    errorCode: ErrorCode.NONE,
+    // Kafka's is empty too, where others are null.
+    errorMessage: "",
+    resourceType,
+    resourceName,
+    configs: wanted.map((entry) => configAnswer(entry, request)),
+  };
+}
+
+function entriesOf(
+  { controller, config, nodeId }: Subsystems,
+  { resourceType, resourceName: name }: Resource,
+): readonly ConfigEntry[] | Refusal {
+  const image = controller.image();
+  const type = configResourceType(resourceType);
+  switch (type) {
+    case "topic": {
+      const problem = invalidTopicName(name);
+      if (problem !== null) return { error: ErrorCode.INVALID_TOPIC_EXCEPTION, message: problem };
+      return refuseResource(image, { type, name }) ??
+        describeTopicConfig(config, image.configs(type, name));
+    }
+    case "broker":
+      if (name === "") return describeClusterConfig(image.configs(type, ""));
+      if (name === String(nodeId)) return describeBrokerConfig(config);
+      if (!/^-?\d+$/.test(name)) {
+        return invalid(`Broker id must be an integer, but it is: ${name}`);
+      }
+      return invalid(
+        `Unexpected broker id, expected ${nodeId} or empty string, but received ${name}`,
+      );
+    case "group":
+      return refuseResource(image, { type, name }) ??
+        describeGroupConfig(image.configs(type, name));
+    case "brokerLogger":
+      return invalid("The levels of loggers cannot be seen over the Kafka protocol.");
+    case "clientMetrics":
+      return invalid("Client metrics subscriptions are not supported.");
+    case null:
+      return invalid(`Unsupported resource type: ${resourceType}`);
+  }
+}
+
+function invalid(message: string): Refusal {
+  return { error: ErrorCode.INVALID_REQUEST, message };
 }
 
 function wantedEntries(

@@ -42,6 +42,7 @@ import { type Api, defineApi, type RequestContext } from "./api.ts";
 
 type Answer = Encodable<typeof metadataResponse>;
 type TopicAnswer = Answer["topics"][number];
+type Brokers = ReadonlyMap<number, ReachableBroker>;
 
 /** The first version that may name topics by id. */
 const TOPIC_ID_VERSION = 12;
@@ -55,7 +56,8 @@ interface Subsystems {
 }
 
 /** Answers Metadata. */
-export function metadataApi({ controller, config, nodeId }: Subsystems): Api {
+export function metadataApi(subsystems: Subsystems): Api {
+  const { controller, config } = subsystems;
   return defineApi({
     key: ApiKey.Metadata,
     request: metadataRequest,
@@ -64,111 +66,109 @@ export function metadataApi({ controller, config, nodeId }: Subsystems): Api {
     handle(request, context) {
       const image = controller.image();
       const refused = refuseRequest(request, context.apiVersion);
-      if (refused !== null) return answer(request, context, image, refused);
-      const missing = missingTopics(request, image);
-      if (missing.length === 0 || !mayCreate(request)) {
-        return answer(request, context, image, topicsOf(request, context, image));
-      }
-      return createAndAnswer(request, context, missing);
+      if (refused !== null) return answer(subsystems, request, context, () => refused);
+      const mayCreate = request.allowAutoTopicCreation &&
+        config.boolean("auto.create.topics.enable");
+      const missing = mayCreate ? missingTopics(request, image) : [];
+      if (missing.length > 0) return createAndAnswer(subsystems, request, context, missing);
+      return answer(
+        subsystems,
+        request,
+        context,
+        (brokers) => topicsOf(request, context.apiVersion, image, brokers),
+      );
     },
   });
+}
 
-  function mayCreate(request: MetadataRequest): boolean {
-    return request.allowAutoTopicCreation && config.boolean("auto.create.topics.enable");
+async function createAndAnswer(
+  subsystems: Subsystems,
+  request: MetadataRequest,
+  context: RequestContext,
+  missing: readonly string[],
+): Promise<Answer> {
+  const { controller, config } = subsystems;
+  const created = await controller.createTopics(missing.map((name) => newTopic(config, name)));
+  // Made by somebody else meanwhile, or refused: what the image says now is the answer.
+  const errors = new Map<string, ErrorCode>();
+  for (const { name, error } of created) {
+    if (error === ErrorCode.INVALID_TOPIC_EXCEPTION) errors.set(name, error);
   }
+  const image = controller.image();
+  return answer(
+    subsystems,
+    request,
+    context,
+    (brokers) => topicsOf(request, context.apiVersion, image, brokers, errors),
+  );
+}
 
-  async function createAndAnswer(
-    request: MetadataRequest,
-    context: RequestContext,
-    missing: readonly string[],
-  ): Promise<Answer> {
-    const created = await controller.createTopics(missing.map(newTopic));
-    // Made by somebody else meanwhile, or refused: what the image says now is the answer.
-    const errors = new Map<string, ErrorCode>();
-    for (const { name, error } of created) {
-      if (error === ErrorCode.INVALID_TOPIC_EXCEPTION) errors.set(name, error);
+function newTopic(config: Config, name: string): NewTopic {
+  if (name === GROUP_METADATA_TOPIC) return groupMetadataTopic(config);
+  return { name, partitionCount: -1, replicationFactor: -1, assignments: [], configs: [] };
+}
+
+function answer(
+  { controller, nodeId }: Subsystems,
+  request: MetadataRequest,
+  { apiVersion, connection }: RequestContext,
+  topics: (brokers: Brokers) => readonly TopicAnswer[],
+): Answer {
+  const image = controller.image();
+  const brokers = reachableBrokers(image, { nodeId, ...connection });
+  const { lowest, highest } = CLUSTER_OPERATIONS_VERSIONS;
+  const carriesOperations = apiVersion >= lowest && apiVersion <= highest;
+  return {
+    throttleTimeMs: 0,
+    brokers: [...brokers.values()].map(({ id, host, port, rack }) => ({
+      nodeId: id,
+      host,
+      port,
+      rack,
+    })),
+    clusterId: image.clusterId,
+    controllerId: controllerFor(controller.controllerId, brokers),
+    topics: topics(brokers),
+    clusterAuthorizedOperations: carriesOperations && request.includeClusterAuthorizedOperations
+      ? allOperations.cluster
+      : OPERATIONS_NOT_ASKED,
+    errorCode: ErrorCode.NONE,
+  };
+}
+
+/** The topics asked for, each once, in the order of the request; `errors` for those that do not exist. */
+function topicsOf(
+  request: MetadataRequest,
+  apiVersion: number,
+  image: MetadataImage,
+  brokers: Brokers,
+  errors: ReadonlyMap<string, ErrorCode> = new Map(),
+): TopicAnswer[] {
+  const describe = (topic: TopicImage) => describeTopic(request, image, topic, brokers);
+  const { topics } = request;
+  const isAll = topics === null || (apiVersion === 0 && topics.length === 0);
+  if (isAll) return [...image.topics()].map(describe);
+  const answers = new Map<string, TopicAnswer>();
+  for (const { name, topicId } of topics) {
+    const isById = topicId !== ZERO_UUID;
+    const key = isById ? `id ${topicId}` : `name ${name}`;
+    if (answers.has(key)) continue;
+    const topic = isById ? image.topicById(topicId) : image.topicByName(name!);
+    if (topic !== undefined) answers.set(key, describe(topic));
+    else if (isById) answers.set(key, failedTopic(ErrorCode.UNKNOWN_TOPIC_ID, null, topicId));
+    else {
+      const failed = failedTopic(errors.get(name!) ?? errorForMissing(name!), name, ZERO_UUID);
+      answers.set(key, { ...failed, topicAuthorizedOperations: operationsOf(request) });
     }
-    const image = controller.image();
-    return answer(request, context, image, topicsOf(request, context, image, errors));
   }
-
-  function newTopic(name: string): NewTopic {
-    if (name === GROUP_METADATA_TOPIC) return groupMetadataTopic(config);
-    return { name, partitionCount: -1, replicationFactor: -1, assignments: [], configs: [] };
-  }
-
-  function answer(
-    request: MetadataRequest,
-    context: RequestContext,
-    image: MetadataImage,
-    topics: readonly TopicAnswer[],
-  ): Answer {
-    const brokers = reachableBrokers(image, { nodeId, ...context.connection });
-    const { lowest, highest } = CLUSTER_OPERATIONS_VERSIONS;
-    const carriesOperations = context.apiVersion >= lowest && context.apiVersion <= highest;
-    return {
-      throttleTimeMs: 0,
-      brokers: [...brokers.values()].map(({ id, host, port, rack }) => ({
-        nodeId: id,
-        host,
-        port,
-        rack,
-      })),
-      clusterId: image.clusterId,
-      controllerId: controllerFor(controller.controllerId, brokers),
-      topics,
-      clusterAuthorizedOperations: carriesOperations && request.includeClusterAuthorizedOperations
-        ? allOperations.cluster
-        : OPERATIONS_NOT_ASKED,
-      errorCode: ErrorCode.NONE,
-    };
-  }
-
-  function topicsOf(
-    request: MetadataRequest,
-    context: RequestContext,
-    image: MetadataImage,
-    errors: ReadonlyMap<string, ErrorCode> = new Map(),
-  ): TopicAnswer[] {
-    const brokers = reachableBrokers(image, { nodeId, ...context.connection });
-    const describe = (topic: TopicImage) => describeTopic(request, image, topic, brokers);
-    const isAll = request.topics === null ||
-      (context.apiVersion === 0 && request.topics.length === 0);
-    if (isAll) return [...image.topics()].map(describe);
-    const seen = new Set<string>();
-    const topics: TopicAnswer[] = [];
-    for (const { name, topicId } of request.topics!) {
-      const key = topicId === ZERO_UUID ? `name ${name}` : `id ${topicId}`;
-      if (seen.has(key)) continue;
-      seen.add(key);
-      if (topicId !== ZERO_UUID) {
-        const topic = image.topicById(topicId);
-        topics.push(
-          topic === undefined
-            ? failedTopic(ErrorCode.UNKNOWN_TOPIC_ID, null, topicId)
-            : describe(topic),
-        );
-        continue;
-      }
-      const topic = image.topicByName(name!);
-      topics.push(
-        topic === undefined
-          ? {
-            ...failedTopic(errors.get(name!) ?? errorForMissing(name!), name, ZERO_UUID),
-            topicAuthorizedOperations: operationsOf(request),
-          }
-          : describe(topic),
-      );
-    }
-    return topics;
-  }
+  return [...answers.values()];
 }
 
 function describeTopic(
   request: MetadataRequest,
   image: MetadataImage,
   topic: TopicImage,
-  brokers: ReadonlyMap<number, ReachableBroker>,
+  brokers: Brokers,
 ): TopicAnswer {
   return {
     errorCode: ErrorCode.NONE,
