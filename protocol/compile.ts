@@ -150,16 +150,16 @@ interface FixedType {
   readonly bytes: number;
   /** Expression that reads from position `at`. */
   read(at: string): string;
-  /** Statement that writes `value` to position `at` of writer `w`. */
+  /** Statement that writes `value` to position `at` of writer `w`, whose buffer is `b`. */
   write(w: string, at: string, value: string): string;
   /** Expression that is true for a value that the type cannot carry, and what it must be. */
   wrong(value: string): string;
   readonly must: string;
 }
 
-/** Stores of the bytes of an integer, highest first. */
-function storeBytes(w: string, at: string, value: string, bytes: number): string {
-  const store = (i: number) => `${w}.bytes[${at} + ${i}] = ${value} >>> ${8 * (bytes - 1 - i)};`;
+/** Stores of the bytes of an integer into `b`, the writer's buffer, highest first. */
+function storeBytes(at: string, value: string, bytes: number): string {
+  const store = (i: number) => `b[${at} + ${i}] = ${value} >>> ${8 * (bytes - 1 - i)};`;
   return Array.from({ length: bytes }, (_, i) => store(i)).join(" ");
 }
 
@@ -167,7 +167,7 @@ function integer(name: string, bytes: number, narrowed: (v: string) => string, m
   const type: FixedType = {
     bytes,
     read: (at) => `view.get${name}(${at})`,
-    write: (w, at, value) => storeBytes(w, at, value, bytes),
+    write: (_w, at, value) => storeBytes(at, value, bytes),
     wrong: (value) => `typeof ${value} !== "number" || ${value} !== (${narrowed(value)})`,
     must,
   };
@@ -178,7 +178,7 @@ const fixedTypes: Readonly<Partial<Record<Primitive, FixedType>>> = {
   bool: {
     bytes: 1,
     read: (at) => `view.getInt8(${at}) !== 0`,
-    write: (w, at, value) => `${w}.bytes[${at}] = ${value} ? 1 : 0;`,
+    write: (_w, at, value) => `b[${at}] = ${value} ? 1 : 0;`,
     wrong: (value) => `typeof ${value} !== "boolean"`,
     must: "true or false",
   },
@@ -472,7 +472,13 @@ class Compiler {
       writes.push(fixed.write("w", `${at} + ${bytes}`, value));
       bytes += fixed.bytes;
     }
-    return [...checks, `const ${at} = w.reserve(${bytes});`, ...writes];
+    return [
+      ...checks,
+      `const ${at} = w.reserve(${bytes});`,
+      "{ const b = w.bytes;",
+      ...writes,
+      "}",
+    ];
   }
 
   /** Statements that check a value, which is not undefined, and write it with writer `w`. */
@@ -563,7 +569,7 @@ function writePrimitive(slot: Slot, primitive: Primitive, w: string, value: stri
     // Reserve first: it can replace the buffer that is then written to.
     return [
       `if (${fixed.wrong(value)}) ${refusal(path, fixed.must, value)}`,
-      `{ const at = ${w}.reserve(${fixed.bytes}); ${fixed.write(w, "at", value)} }`,
+      `{ const at = ${w}.reserve(${fixed.bytes}), b = ${w}.bytes; ${fixed.write(w, "at", value)} }`,
     ];
   }
   const isText = primitive === "string" || primitive === "uuid";
