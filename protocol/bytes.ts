@@ -35,6 +35,8 @@ const BY_REFERENCE_BYTES = 4096;
 const INITIAL_WRITER_BYTES = 256;
 /** What outgrows the first buffer is seldom small. */
 const GROWN_WRITER_BYTES = 2048;
+/** A writer that is reset keeps a buffer up to this size. */
+const MAX_KEPT_WRITER_BYTES = 1024 * 1024;
 const TWO_32 = 0x1_0000_0000;
 const MAX_HIGH_WORD = 0x1f_ffff;
 const MIN_UNSAFE = -(2 ** 53);
@@ -54,10 +56,10 @@ const scratch = new DataView(new ArrayBuffer(8));
 /**
  * Half the time of a TextDecoder, which makes a view first; keeps a byte order mark, as Kafka does.
  */
-const utf8Slice: (this: Uint8Array, start: number, end: number) => string =
-  // deno-lint-ignore no-explicit-any -- the types do not list it, although Node and Bun both have
-  // it
-  (Buffer.prototype as any).utf8Slice;
+const { utf8Slice } = Buffer.prototype as unknown as {
+  /** In Node and Bun, although the types do not list it; end is exclusive. */
+  utf8Slice(this: Uint8Array, start: number, end: number): string;
+};
 const utf8Encoder = new TextEncoder();
 
 /** Text form of 16 bytes. */
@@ -572,8 +574,12 @@ export class Writer {
     return size;
   }
 
-  /** Empties the writer for reuse; chunks that `isOwn` are overwritten from now on. */
+  /**
+   * Empties the writer for reuse; chunks that `isOwn` are overwritten from now on. A buffer that one large
+   * message made grow past `MAX_KEPT_WRITER_BYTES` is given up.
+   */
   reset(): void {
+    if (this.bytes.length > MAX_KEPT_WRITER_BYTES) this.bytes = new Uint8Array(GROWN_WRITER_BYTES);
     this.#chunks = [];
     this.#chunkBytes = 0;
     this.#start = 0;
