@@ -1,0 +1,69 @@
+/**
+ * DeleteRecords (key 21), versions 0–2: advances the log start offset (KIP-107).
+ *
+ * 1 throttling · 2 flexible. Offset −1 stands for the high watermark.
+ *
+ * The records are gone from every reader's view when it is answered; their files go segment by segment.
+ *
+ * Gaps: with replicas it will wait for all of them.
+ */
+
+import { ApiKey } from "../../protocol/api_keys.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import {
+  deleteRecordsRequest,
+  deleteRecordsResponse,
+} from "../../protocol/schemas/delete_records.ts";
+import { offset } from "../../protocol/types.ts";
+import { isInternalTopic } from "../controller/internal_topics.ts";
+import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
+import { type Api, defineApi } from "./api.ts";
+
+const HIGH_WATERMARK = -1;
+const NO_LOW_WATERMARK = -1;
+
+/** Answers DeleteRecords. */
+export function deleteRecordsApi(
+  { replicaManager }: { readonly replicaManager: ReplicaManager },
+): Api {
+  return defineApi({
+    key: ApiKey.DeleteRecords,
+    request: deleteRecordsRequest,
+    response: deleteRecordsResponse,
+    versions: { lowest: 0, highest: 2 },
+    async handle({ topics }) {
+      const answers = topics.map(({ name, partitions }) => ({
+        name,
+        partitions: partitions.map(({ partitionIndex, offset }) => ({
+          partitionIndex,
+          ...deleteBefore(replicaManager, name, partitionIndex, offset),
+        })),
+      }));
+      // A start offset that was answered is still there after a crash.
+      await replicaManager.logDirectory.checkpoint();
+      return { throttleTimeMs: 0, topics: answers };
+    },
+  });
+}
+
+function deleteBefore(
+  replicaManager: ReplicaManager,
+  topic: string,
+  index: number,
+  requested: number,
+): { readonly lowWatermark: number; readonly errorCode: ErrorCode } {
+  const refuse = (errorCode: ErrorCode) => ({ lowWatermark: NO_LOW_WATERMARK, errorCode });
+  if (isInternalTopic(topic)) return refuse(ErrorCode.INVALID_TOPIC_EXCEPTION);
+  const partition = replicaManager.partition(topic, index);
+  if (isRefusal(partition)) return refuse(partition.error);
+  if (!partition.config.cleanupPolicy.includes("delete")) {
+    return refuse(ErrorCode.POLICY_VIOLATION);
+  }
+  const { log, highWatermark } = partition;
+  const target = requested === HIGH_WATERMARK ? highWatermark : requested;
+  if (target < 0 || target > highWatermark) return refuse(ErrorCode.OFFSET_OUT_OF_RANGE);
+  const { error } = log.deleteRecordsBefore(offset(target));
+  return error === ErrorCode.NONE
+    ? { lowWatermark: log.logStartOffset, errorCode: ErrorCode.NONE }
+    : refuse(error);
+}

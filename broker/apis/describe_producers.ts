@@ -1,0 +1,63 @@
+/**
+ * DescribeProducers (key 61), version 0: the idempotent and transactional producers that a partition
+ * knows (KIP-664).
+ *
+ * Gaps: none known.
+ */
+
+import { ApiKey } from "../../protocol/api_keys.ts";
+import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
+import {
+  describeProducersRequest,
+  describeProducersResponse,
+} from "../../protocol/schemas/describe_producers.ts";
+import type { ProducerEntry } from "../../storage/producer_state.ts";
+import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
+import { type Api, defineApi } from "./api.ts";
+
+/** Answers DescribeProducers. */
+export function describeProducersApi(
+  { replicaManager }: { readonly replicaManager: ReplicaManager },
+): Api {
+  return defineApi({
+    key: ApiKey.DescribeProducers,
+    request: describeProducersRequest,
+    response: describeProducersResponse,
+    versions: { lowest: 0, highest: 0 },
+    handle({ topics }) {
+      return {
+        throttleTimeMs: 0,
+        topics: topics.map(({ name, partitionIndexes }) => ({
+          name,
+          partitions: partitionIndexes.map((partitionIndex) => {
+            const partition = replicaManager.partition(name, partitionIndex);
+            return isRefusal(partition)
+              ? {
+                partitionIndex,
+                errorCode: partition.error,
+                errorMessage: errorMessage(partition.error),
+                activeProducers: [],
+              }
+              : {
+                partitionIndex,
+                errorCode: ErrorCode.NONE,
+                errorMessage: null,
+                activeProducers: [...partition.log.producers()].map(describe),
+              };
+          }),
+        })),
+      };
+    },
+  });
+}
+
+function describe(entry: ProducerEntry) {
+  return {
+    producerId: entry.producerId,
+    producerEpoch: entry.producerEpoch,
+    lastSequence: entry.batches.at(-1)?.lastSequence ?? -1,
+    lastTimestamp: entry.lastTimestamp,
+    coordinatorEpoch: entry.coordinatorEpoch,
+    currentTxnStartOffset: entry.currentTxnFirstOffset,
+  };
+}

@@ -1,0 +1,166 @@
+/**
+ * Fetch (key 1), versions 4–18: reads record batches.
+ *
+ * 4 transactions (KIP-98) · 5 log start offset (KIP-107) · 7 sessions (KIP-227) · 9 leader epochs
+ * (KIP-320) · 11 racks (KIP-392) · 12 flexible, diverging epochs (KIP-595) · 13 topics by id (KIP-516) ·
+ * 15 the replica's state (KIP-903) · 16 node endpoints (KIP-951) · 17 directory ids (KIP-853) ·
+ * 18 the replica's high watermark (KIP-1166).
+ *
+ * A fetch in the middle of a batch gives the whole batch. The first batch found is given whole even past
+ * `maxBytes`, or a large record would stop its reader for ever.
+ *
+ * Gaps: replicas are not served (NOT_LEADER_OR_FOLLOWER); consumers are never sent to another replica.
+ */
+
+import { ApiKey } from "../../protocol/api_keys.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import type { Encodable } from "../../protocol/schema.ts";
+import { type FetchRequest, fetchRequest, fetchResponse } from "../../protocol/schemas/fetch.ts";
+import {
+  DelayedFetch,
+  type FetchedPartition,
+  type FetchResult,
+  startFetch,
+} from "../partitions/delayed_fetch.ts";
+import type { FetchContext, FetchPartition, FetchSessions } from "../partitions/fetch_session.ts";
+import type { ReplicaManager } from "../partitions/replica_manager.ts";
+import { type Api, defineApi, type RequestContext } from "./api.ts";
+
+type Answer = Encodable<typeof fetchResponse>;
+type TopicAnswer = Answer["responses"][number];
+type PartitionAnswer = TopicAnswer["partitions"][number];
+
+const FIRST_TOPIC_ID_VERSION = 13;
+const READ_COMMITTED = 1;
+/** The answer is read into pooled buffers of a bounded pool; the budget counts what a fetch itself takes. */
+const FETCH_COST_BYTES = 64 * 1024;
+
+/** What the handler works with. */
+export interface FetchSubsystems {
+  readonly replicaManager: ReplicaManager;
+  readonly fetchSessions: FetchSessions;
+  /** Kafka's `fetch.max.bytes`: the largest answer. */
+  readonly fetchMaxBytes: () => number;
+}
+
+/** Answers Fetch. */
+export function fetchApi(subsystems: FetchSubsystems): Api {
+  return defineApi({
+    key: ApiKey.Fetch,
+    request: fetchRequest,
+    response: fetchResponse,
+    versions: { lowest: 4, highest: 18 },
+    cost: (frameBytes) => 8 * frameBytes + FETCH_COST_BYTES,
+    handle: (request, context) => handle(subsystems, request, context),
+  });
+}
+
+function handle(
+  { replicaManager, fetchSessions, fetchMaxBytes }: FetchSubsystems,
+  request: FetchRequest,
+  context: RequestContext,
+): Answer | Promise<Answer> {
+  const usesTopicIds = context.apiVersion >= FIRST_TOPIC_ID_VERSION;
+  const session = fetchSessions.open({
+    sessionId: request.sessionId,
+    sessionEpoch: request.sessionEpoch,
+    usesTopicIds,
+    partitions: partitionsOf(request),
+    forgotten: request.forgottenTopicsData.flatMap(({ topic, topicId, partitions }) =>
+      partitions.map((partition) => ({ topic, topicId, partition }))
+    ),
+  });
+  if (session.error !== ErrorCode.NONE) {
+    return { throttleTimeMs: 0, errorCode: session.error, sessionId: 0, responses: [] };
+  }
+  const isReplica = request.replicaId >= 0 || request.replicaState.replicaId >= 0;
+  const fetch = startFetch({
+    partitions: session.partitions,
+    maxBytes: Math.min(request.maxBytes, fetchMaxBytes()),
+    minBytes: request.minBytes,
+    maxWaitMs: request.maxWaitMs,
+    isReadCommitted: request.isolationLevel === READ_COMMITTED,
+    find: ({ topic, topicId, partition }) => {
+      if (isReplica) return { error: ErrorCode.NOT_LEADER_OR_FOLLOWER };
+      return usesTopicIds
+        ? replicaManager.partitionById(topicId, partition)
+        : replicaManager.partition(topic, partition);
+    },
+  }, replicaManager.delayed);
+  if (!(fetch instanceof DelayedFetch)) return toAnswer(session, fetch, context);
+  return new Promise((resolve) => {
+    const stopListening = context.closed.onAbort(() => {
+      fetch.cancel();
+      resolve({ throttleTimeMs: 0, responses: [] });
+    });
+    fetch.start((result) => {
+      stopListening();
+      resolve(toAnswer(session, result, context));
+    });
+  });
+}
+
+function partitionsOf({ topics }: FetchRequest): FetchPartition[] {
+  const list: FetchPartition[] = [];
+  for (const { topic, topicId, partitions } of topics) {
+    for (const partition of partitions) {
+      list.push({
+        topic,
+        topicId,
+        partition: partition.partition,
+        fetchOffset: partition.fetchOffset,
+        maxBytes: partition.partitionMaxBytes,
+        currentLeaderEpoch: partition.currentLeaderEpoch,
+        lastFetchedEpoch: partition.lastFetchedEpoch,
+        logStartOffset: partition.logStartOffset,
+      });
+    }
+  }
+  return list;
+}
+
+function toAnswer(session: FetchContext, result: FetchResult, context: RequestContext): Answer {
+  context.onSent(() => result.release());
+  const responses: {
+    topic: string;
+    topicId: TopicAnswer["topicId"];
+    partitions: PartitionAnswer[];
+  }[] = [];
+  for (const found of result.partitions) {
+    const isNews = session.include(found.fetch, {
+      highWatermark: found.highWatermark,
+      lastStableOffset: found.lastStableOffset,
+      logStartOffset: found.logStartOffset,
+      hasError: found.error !== ErrorCode.NONE || found.diverging !== null,
+      hasRecords: found.records.length > 0,
+    });
+    if (!isNews) continue;
+    const { topic, topicId } = found.fetch;
+    const last = responses.at(-1);
+    const isSame = last !== undefined && last.topic === topic && last.topicId === topicId;
+    if (isSame) last.partitions.push(partitionAnswer(found));
+    else responses.push({ topic, topicId, partitions: [partitionAnswer(found)] });
+  }
+  return {
+    throttleTimeMs: 0,
+    errorCode: ErrorCode.NONE,
+    sessionId: session.sessionId,
+    responses,
+  };
+}
+
+function partitionAnswer(found: FetchedPartition): PartitionAnswer {
+  return {
+    partitionIndex: found.fetch.partition,
+    errorCode: found.error,
+    highWatermark: found.highWatermark,
+    lastStableOffset: found.lastStableOffset,
+    logStartOffset: found.logStartOffset,
+    ...(found.diverging !== null && { divergingEpoch: found.diverging }),
+    ...(found.currentLeader !== null && { currentLeader: found.currentLeader }),
+    abortedTransactions: found.abortedTransactions?.map(({ producerId, firstOffset }) => (
+      { producerId, firstOffset }
+    )) ?? null,
+    records: found.records,
+  };
+}

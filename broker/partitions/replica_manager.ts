@@ -1,0 +1,353 @@
+/**
+ * The partitions of this node: made, changed and deleted as the metadata says, found by name or by id.
+ *
+ *     image + changes ──→ open, change or delete partitions ──→ lookup by (name, index) or (id, index)
+ *
+ * Changes are heard in the order in which they were committed. Opening a log takes disk time, so for each
+ * topic the work is queued, and a partition that is not open yet answers NOT_LEADER_OR_FOLLOWER, on which
+ * clients try again; `whenReady` waits for it. Nothing is ever deleted because something could not be read:
+ * only the record of a topic's removal deletes its logs, and a directory that no topic owns is left alone
+ * and named in the log.
+ */
+
+import assert from "node:assert/strict";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { formatTopicPartition, type Uuid } from "../../protocol/types.ts";
+import type { LogDirectory } from "../../storage/log_directory.ts";
+import { type Clock, DiskError, type Logger } from "../../storage/platform.ts";
+import type { Config } from "../config/config.ts";
+import { effectiveTopicConfig } from "../config/topic_config.ts";
+import type { Controller } from "../controller/controller.ts";
+import type {
+  MetadataChanges,
+  MetadataImage,
+  PartitionImage,
+  TopicImage,
+} from "../controller/metadata_image.ts";
+import { METADATA_TOPIC } from "../controller/quorum.ts";
+import { Delayed } from "./delayed.ts";
+import { Partition } from "./partition.ts";
+
+/** Logs opened at the same time. */
+const OPENS_AT_ONCE = 32;
+
+/** What the replica manager works with. */
+export interface ReplicaManagerOptions {
+  readonly nodeId: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly config: Config;
+  readonly controller: Pick<Controller, "image" | "subscribe">;
+  readonly logDirectory: LogDirectory;
+}
+
+/** Why a partition cannot be used here. */
+export interface PartitionRefusal {
+  readonly error: ErrorCode;
+}
+
+interface TopicPartitions {
+  readonly name: string;
+  readonly id: Uuid;
+  /** By index; a hole is led or held elsewhere, or not open yet. */
+  readonly partitions: Partition[];
+}
+
+interface Job {
+  readonly run: () => Promise<void>;
+}
+
+/** The partitions of this node. */
+export class ReplicaManager {
+  readonly delayed: Delayed;
+  readonly logDirectory: LogDirectory;
+  readonly #options: ReplicaManagerOptions;
+  readonly #logger: Logger;
+  readonly #byName = new Map<string, TopicPartitions>();
+  readonly #byId = new Map<Uuid, TopicPartitions>();
+  readonly #chains = new Map<string, Promise<void>>();
+  readonly #queue: Job[] = [];
+  #runningJobs = 0;
+  #readyWaiters = new Map<string, ((partition: Partition | PartitionRefusal) => void)[]>();
+  #failedOpens = new Set<string>();
+  #unsubscribe: (() => void) | null = null;
+  #stopConfig: (() => void) | null = null;
+  #isClosed = false;
+
+  constructor(options: ReplicaManagerOptions) {
+    this.#options = options;
+    this.#logger = options.logger;
+    this.logDirectory = options.logDirectory;
+    this.delayed = new Delayed({ clock: options.clock });
+  }
+
+  /** Follows the metadata from now on: opens what this node holds, in the background. */
+  start(): void {
+    const { controller, config } = this.#options;
+    this.#unsubscribe = controller.subscribe((image, changes) => this.#apply(image, changes));
+    this.#stopConfig = config.onChange(() => this.#updateAllConfigs());
+    this.#reportStrays(controller.image());
+  }
+
+  /** Resolves when everything that was asked for until now is open. */
+  async settled(): Promise<void> {
+    while (this.#chains.size > 0) await Promise.all(this.#chains.values());
+  }
+
+  /** Partitions that are open. */
+  *partitions(): Iterable<Partition> {
+    for (const { partitions } of this.#byName.values()) {
+      for (const partition of partitions) if (partition !== undefined) yield partition;
+    }
+  }
+
+  /**
+   * The partition of a topic by name, if this node leads it.
+   * Errors: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR.
+   */
+  partition(topic: string, index: number): Partition | PartitionRefusal {
+    const found = this.#byName.get(topic)?.partitions[index];
+    if (found !== undefined) return usable(found);
+    const image = this.#options.controller.image().topicByName(topic);
+    return this.#missing(image, index, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+  }
+
+  /** The same by topic id. Errors: UNKNOWN_TOPIC_ID too. */
+  partitionById(topicId: Uuid, index: number): Partition | PartitionRefusal {
+    const found = this.#byId.get(topicId)?.partitions[index];
+    if (found !== undefined) return usable(found);
+    const image = this.#options.controller.image().topicById(topicId);
+    return this.#missing(image, index, ErrorCode.UNKNOWN_TOPIC_ID);
+  }
+
+  /** Name of a topic that has partitions here, by id. */
+  topicName(topicId: Uuid): string | undefined {
+    return this.#options.controller.image().topicById(topicId)?.name;
+  }
+
+  /** Resolves with the partition once it is open, or with why it will not be. */
+  whenReady(topic: string, index: number): Promise<Partition | PartitionRefusal> {
+    const now = this.partition(topic, index);
+    if (!("error" in now) || now.error !== ErrorCode.NOT_LEADER_OR_FOLLOWER) {
+      return Promise.resolve(now);
+    }
+    const image = this.#options.controller.image().topicByName(topic)?.partitions[index];
+    const name = formatTopicPartition(topic, index);
+    if (this.#isClosed || image?.leader !== this.#options.nodeId || this.#failedOpens.has(name)) {
+      return Promise.resolve(now);
+    }
+    return new Promise((resolve) => {
+      const waiters = this.#readyWaiters.get(name);
+      if (waiters === undefined) this.#readyWaiters.set(name, [resolve]);
+      else waiters.push(resolve);
+    });
+  }
+
+  /** Ends all waits and stops following the metadata. The logs stay open for their directory to close. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#unsubscribe?.();
+    this.#stopConfig?.();
+    this.delayed.close();
+    await this.settled();
+    for (const partition of this.partitions()) partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    for (const name of [...this.#readyWaiters.keys()]) {
+      this.#tellReady(name, { error: ErrorCode.NOT_LEADER_OR_FOLLOWER });
+    }
+  }
+
+  #missing(
+    topic: TopicImage | undefined,
+    index: number,
+    unknownTopic: ErrorCode,
+  ): PartitionRefusal {
+    if (topic === undefined) return { error: unknownTopic };
+    if (topic.partitions[index] === undefined) {
+      return { error: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION };
+    }
+    return this.#failedOpens.has(formatTopicPartition(topic.name, index))
+      ? { error: ErrorCode.KAFKA_STORAGE_ERROR }
+      : { error: ErrorCode.NOT_LEADER_OR_FOLLOWER };
+  }
+
+  #apply(image: MetadataImage, changes: MetadataChanges): void {
+    for (const topic of changes.deletedTopics) this.#delete(topic);
+    for (const topic of changes.createdTopics) {
+      for (const partition of topic.partitions) this.#hold(topic, partition);
+    }
+    for (const { topic, after } of changes.changedPartitions) this.#hold(topic, after);
+    for (const resource of changes.changedConfigs) {
+      if (resource.type === "topic") this.#updateConfig(image, resource.name);
+    }
+  }
+
+  #hold(topic: TopicImage, image: PartitionImage): void {
+    if (!image.replicas.includes(this.#options.nodeId)) return;
+    const open = this.#byId.get(topic.id)?.partitions[image.partition];
+    if (open !== undefined) {
+      open.updateImage(image);
+      return;
+    }
+    const name = formatTopicPartition(topic.name, image.partition);
+    this.#enqueue(name, () => this.#open(topic, image.partition));
+  }
+
+  async #open(topic: TopicImage, index: number): Promise<void> {
+    const { logDirectory, config, controller, nodeId, clock } = this.#options;
+    const name = formatTopicPartition(topic.name, index);
+    // The newest word counts: the topic may be gone or changed since the work was queued.
+    const image = controller.image().topicById(topic.id)?.partitions[index];
+    if (this.#isClosed || image === undefined) {
+      this.#tellReady(name, { error: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION });
+      return;
+    }
+    const overrides = controller.image().configs("topic", topic.name);
+    const topicConfig = effectiveTopicConfig(config, overrides);
+    const topicPartition = { topic: topic.name, partition: index };
+    try {
+      const log = await logDirectory.createLog(topicPartition, topic.id, topicConfig);
+      this.#failedOpens.delete(name);
+      this.#add(
+        topic,
+        new Partition({
+          topic: topic.name,
+          topicId: topic.id,
+          partition: index,
+          nodeId,
+          clock,
+          log,
+          config: topicConfig,
+          image,
+        }),
+      );
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      this.#failedOpens.add(name);
+      this.#logger.error("Partition cannot be opened", { partition: name, found: failure.message });
+      this.#tellReady(name, { error: ErrorCode.KAFKA_STORAGE_ERROR });
+    }
+  }
+
+  #add(topic: TopicImage, partition: Partition): void {
+    let entry = this.#byId.get(topic.id);
+    if (entry === undefined) {
+      entry = { name: topic.name, id: topic.id, partitions: [] };
+      this.#byId.set(topic.id, entry);
+      this.#byName.set(topic.name, entry);
+    }
+    entry.partitions[partition.partition] = partition;
+    const { controller, config } = this.#options;
+    const image = controller.image();
+    const newest = image.topicById(topic.id)?.partitions[partition.partition];
+    if (newest !== undefined) partition.updateImage(newest);
+    partition.updateConfig(effectiveTopicConfig(config, image.configs("topic", topic.name)));
+    this.#tellReady(partition.log.name, usable(partition));
+  }
+
+  #delete(topic: TopicImage): void {
+    const entry = this.#byId.get(topic.id);
+    this.#byId.delete(topic.id);
+    if (this.#byName.get(topic.name) === entry) this.#byName.delete(topic.name);
+    for (const partition of entry?.partitions ?? []) {
+      partition?.close(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+    }
+    for (const { partition } of topic.partitions) {
+      const name = formatTopicPartition(topic.name, partition);
+      this.#failedOpens.delete(name);
+      this.#enqueue(name, () => this.#deleteLog(topic, partition, name));
+    }
+  }
+
+  async #deleteLog(topic: TopicImage, partition: number, name: string): Promise<void> {
+    const topicPartition = { topic: topic.name, partition };
+    const log = this.logDirectory.log(topic.name, partition);
+    // An open that was queued before this found the topic gone, and left its directory alone.
+    if (log === undefined || log.topicId !== topic.id) return;
+    try {
+      await this.logDirectory.deleteLog(topicPartition);
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      this.#logger.error("Deleted partition cannot be moved away", {
+        partition: name,
+        found: failure.message,
+      });
+    }
+  }
+
+  #updateConfig(image: MetadataImage, topic: string): void {
+    const entry = this.#byName.get(topic);
+    if (entry === undefined) return;
+    const config = effectiveTopicConfig(this.#options.config, image.configs("topic", topic));
+    for (const partition of entry.partitions) partition?.updateConfig(config);
+  }
+
+  #updateAllConfigs(): void {
+    const image = this.#options.controller.image();
+    for (const topic of this.#byName.keys()) this.#updateConfig(image, topic);
+  }
+
+  /** Work on one partition runs in order; over partitions, at most `OPENS_AT_ONCE` at a time. */
+  #enqueue(name: string, work: () => Promise<void>): void {
+    const before = this.#chains.get(name) ?? Promise.resolve();
+    const mine: Promise<void> = before.then(() => this.#limited(work)).then(() => {
+      if (this.#chains.get(name) === mine) this.#chains.delete(name);
+    });
+    this.#chains.set(name, mine);
+  }
+
+  #limited(work: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ run: () => work().then(resolve, reject) });
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    while (this.#runningJobs < OPENS_AT_ONCE) {
+      const job = this.#queue.shift();
+      if (job === undefined) return;
+      this.#runningJobs++;
+      void job.run().then(() => {
+        this.#runningJobs--;
+        this.#pump();
+      });
+    }
+  }
+
+  #tellReady(name: string, what: Partition | PartitionRefusal): void {
+    const waiters = this.#readyWaiters.get(name);
+    this.#readyWaiters.delete(name);
+    for (const tell of waiters ?? []) tell(what);
+  }
+
+  /** Directories that no topic owns: kept, and named once. */
+  #reportStrays(image: MetadataImage): void {
+    const strays: string[] = [];
+    for (const { topicPartition: { topic, partition }, topicId } of this.logDirectory.found()) {
+      if (topic === METADATA_TOPIC) continue;
+      const owner = image.topicByName(topic);
+      if (
+        owner?.partitions[partition] === undefined || (topicId !== null && owner.id !== topicId)
+      ) {
+        strays.push(formatTopicPartition(topic, partition));
+      }
+    }
+    if (strays.length === 0) return;
+    this.#logger.warn(
+      "Partitions on disk belong to no topic of this cluster; they are kept and not served",
+      { path: this.logDirectory.path, count: strays.length, first: strays.slice(0, 5) },
+    );
+  }
+}
+
+function usable(partition: Partition): Partition | PartitionRefusal {
+  if (partition.log.offlineReason !== null) return { error: ErrorCode.KAFKA_STORAGE_ERROR };
+  if (!partition.isLeader) return { error: ErrorCode.NOT_LEADER_OR_FOLLOWER };
+  return partition;
+}
+
+/** Tells a partition from a refusal. */
+export function isRefusal(found: Partition | PartitionRefusal): found is PartitionRefusal {
+  assert(found !== undefined);
+  return !(found instanceof Partition);
+}
