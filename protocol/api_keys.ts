@@ -6,6 +6,7 @@
  * (they belonged to ZooKeeper), so they have a name here and no schema.
  */
 
+/** Every API key by its name in Kafka. */
 export const ApiKey = {
   Produce: 0,
   Fetch: 1,

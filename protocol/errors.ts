@@ -5,6 +5,7 @@
  * nothing is thrown for it. The texts are weir's own words; a handler gives a more exact one where it can.
  */
 
+/** Every error code by its name in Kafka. */
 export const ErrorCode = {
   UNKNOWN_SERVER_ERROR: -1,
   NONE: 0,
