@@ -1,0 +1,99 @@
+/** The surroundings of a command in memory: what it reads is given, what it writes is kept. */
+
+import { runCli } from "../../../broker/cli/cli.ts";
+import { type CliIo, ClosedPipeError } from "../../../broker/cli/io.ts";
+import type { Network } from "../../../broker/network.ts";
+import { SimClock } from "../../sim/sim_clock.ts";
+import { SimDisk } from "../../sim/sim_disk.ts";
+import { SimNetwork } from "../../sim/sim_network.ts";
+import { SimRandom } from "../../sim/sim_random.ts";
+
+const VERSION = "9.8.7";
+
+/** What a command left behind. */
+export interface Outcome {
+  readonly exitCode: number;
+  readonly out: string;
+  readonly outBytes: Uint8Array;
+  readonly error: string;
+}
+
+/** What a command is given. */
+export interface RunOptions {
+  /** Standard input in chunks. */
+  readonly input?: readonly (string | Uint8Array)[] | AsyncIterable<Uint8Array>;
+  /** Interrupts the command. */
+  readonly stop?: AbortController;
+}
+
+/** One machine on which commands run. */
+export class TestMachine {
+  readonly clock = new SimClock();
+  readonly random: SimRandom;
+  readonly network: SimNetwork;
+  readonly disk: SimDisk;
+  readonly env: Record<string, string> = { WEIR_BOOTSTRAP: "127.0.0.1:9092" };
+  stderrIsTerminal = false;
+  /** Writes to standard output that succeed before its reader goes away. */
+  writesUntilClosed = Infinity;
+
+  constructor(seed = 1) {
+    this.random = new SimRandom(seed);
+    this.network = new SimNetwork({
+      clock: this.clock,
+      random: this.random.fork("network"),
+      maxLatencyMs: 2,
+      maxChunkBytes: 5000,
+      partialWrites: true,
+    });
+    this.disk = new SimDisk({ random: this.random.fork("disk") });
+  }
+
+  /** Runs a command line to its end, on virtual time. */
+  async run(argv: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+    return await this.clock.run(this.start(argv, options));
+  }
+
+  /** Starts a command line; the test moves the clock. */
+  async start(
+    argv: readonly string[],
+    { input = [], stop = new AbortController() }: RunOptions = {},
+  ): Promise<Outcome> {
+    const out: Uint8Array[] = [];
+    let error = "";
+    let writesLeft = this.writesUntilClosed;
+    const io: CliIo = {
+      runtime: "test",
+      env: this.env,
+      stdin: Symbol.asyncIterator in input ? input : chunksOf(input),
+      stdinIsTerminal: false,
+      stdoutIsTerminal: false,
+      stderrIsTerminal: this.stderrIsTerminal,
+      columns: 80,
+      write: (output) => {
+        if (writesLeft-- <= 0) return Promise.reject(new ClosedPipeError("closed"));
+        out.push(typeof output === "string" ? new TextEncoder().encode(output) : output);
+        return Promise.resolve();
+      },
+      writeError: (text) => void (error += text),
+      interrupted: stop.signal,
+      clock: this.clock,
+      random: this.random,
+      network: this.network as Network,
+      disk: this.disk,
+    };
+    const exitCode = await runCli(argv, { io, version: VERSION });
+    const outBytes = Buffer.concat(out);
+    return { exitCode, out: outBytes.toString(), outBytes, error };
+  }
+}
+
+async function* chunksOf(
+  chunks: readonly (string | Uint8Array)[],
+): AsyncGenerator<Uint8Array, void, void> {
+  for (const chunk of chunks) {
+    yield await Promise.resolve(
+      typeof chunk === "string" ? new TextEncoder().encode(chunk) : chunk,
+    );
+  }
+}
