@@ -48,7 +48,7 @@ const QUORUM_STATE_FILE = "quorum-state";
 const QUORUM_STATE_VERSION = 1;
 const LEADER_CHANGE_VERSION = 0;
 /** Bytes that one read of the replay asks for; a larger batch is read alone. */
-const REPLAY_READ_BYTES = 1024 * 1024;
+const REPLAY_READ_BYTES = 512 * 1024;
 /** A batch of metadata is bounded by the controller's bound on records, far below this. */
 const MAX_BATCH_BYTES = 64 * 1024 * 1024;
 const MAX_PENDING_APPENDS = 1000;

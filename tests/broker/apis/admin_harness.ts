@@ -5,6 +5,7 @@ import { codec } from "../../../protocol/compile.ts";
 import type { Decoded, Encodable, Message } from "../../../protocol/schema.ts";
 import type { Api, RequestContext } from "../../../broker/apis/api.ts";
 
+/** Where the client reached the broker. */
 export const ADVERTISED = { advertisedHost: "reached.example", advertisedPort: 19092 };
 
 /** What the handlers are told of a request. */

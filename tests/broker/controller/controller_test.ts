@@ -168,6 +168,51 @@ test("Controller: when the disk fails the call is refused, nothing is published 
   expect(later!.error as number).toBe(ErrorCode.NOT_CONTROLLER);
 });
 
+test("Controller: a full disk refuses the call, and the next one succeeds when there is room", async () => {
+  const harness = await Harness.start();
+  const { controller } = harness;
+  harness.disk.faults = { write: (path) => path.endsWith(".log") ? "ENOSPC" : null };
+  const [refused] = await controller.createTopics([newTopic("orders")]);
+  expect(refused!.error as number).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
+  expect([harness.failures, controller.isActive] as unknown).toEqual([[], true]);
+  harness.disk.faults = {};
+  await harness.clock.advance(1000);
+  const [created] = await controller.createTopics([newTopic("orders")]);
+  expect(created!.error).toBe(ErrorCode.NONE);
+  const { id } = controller.image().topicByName("orders")!;
+  await harness.crashAndReopen();
+  expect(harness.controller.image().topicByName("orders")!.id).toBe(id);
+});
+
+test("Controller: changes in flight are bounded, and those past the bound are told to come again", async () => {
+  const harness = await Harness.start();
+  const blocks = await Promise.all(
+    Array.from({ length: 1001 }, () => harness.controller.allocateProducerIds(NODE_ID)),
+  );
+  expect(blocks.filter((block) => "count" in block).length).toBe(1000);
+  expect(blocks.at(-1)!.error as number).toBe(ErrorCode.REQUEST_TIMED_OUT);
+  // The bound holds for what is in flight, not for good.
+  expect((await harness.controller.allocateProducerIds(NODE_ID)).error).toBe(ErrorCode.NONE);
+});
+
+test("Controller: replay goes over many segments and batches larger than one read", async () => {
+  const harness = await Harness.start();
+  const { controller } = harness;
+  harness.log.updateConfig({ ...harness.log.config, segmentBytes: 2_000_000 });
+  for (let i = 0; i < 3; i++) {
+    // One batch, of which a read of a smaller size gives all.
+    const topics = [0, 1].map((j) => newTopic(`wide-${i}-${j}`, { partitionCount: 5000 }));
+    for (const { error } of await controller.createTopics(topics)) expect(error as number).toBe(0);
+    await controller.createTopics([newTopic(`narrow-${i}`)]);
+  }
+  expect(harness.log.segmentCount).toBeGreaterThan(1);
+  const live = [...controller.image().topics()];
+  await harness.crashAndReopen();
+  const image = harness.controller.image();
+  expect(image.topicCount).toBe(9);
+  for (const topic of live) expect(image.topicById(topic.id)).toEqual(topic);
+});
+
 test("Controller.stop: calls in flight are answered, nobody is told of a failure", async () => {
   const harness = await Harness.start();
   const answer = harness.controller.createTopics([newTopic("orders")]);

@@ -15,6 +15,7 @@ import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
 
+/** This node, its cluster and its log directory. */
 export const NODE_ID = 1;
 export const CLUSTER_ID = "AIqYhQxJTvSOFhn3sVhHlw";
 export const DIRECTORY_ID = "AbqYhQxJTvSOFhn3sVhHlw" as Uuid;
