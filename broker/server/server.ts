@@ -23,8 +23,10 @@ import { noServerMetrics, type ServerMetrics } from "./metrics.ts";
 const SWEEP_MS = 1000;
 /** Buffer that answers are encoded into; one for the server. */
 const WRITER_BYTES = 128 * 1024;
-/** How often a wake-up is put off while promises are still settling, so that answers go out together. */
-const MAX_HOPS = 8;
+/** A wake-up is put off until so many microtasks have passed in which no further answer became ready. */
+const QUIET_HOPS = 3;
+/** And no longer than this. */
+const MAX_HOPS = 32;
 
 /** Where to listen, and what to say of it. */
 export interface ListenerOptions {
@@ -140,7 +142,7 @@ export class Server implements ConnectionHost {
   wakeSoon(connection: ServerConnection): void {
     this.#wakeRequests++;
     if (this.#toWake.push(connection) > 1) return;
-    this.#hop(this.#wakeRequests, 0);
+    this.#hop({ seenRequests: this.#wakeRequests, quiet: 0, hops: 0 });
   }
 
   connectionEnded(connection: ServerConnection): void {
@@ -154,11 +156,12 @@ export class Server implements ConnectionHost {
   }
 
   /** Waits while promises still settle in this turn, then wakes all whose answers are ready, once. */
-  #hop(seenRequests: number, hops: number): void {
+  #hop(state: { seenRequests: number; quiet: number; hops: number }): void {
     queueMicrotask(() => {
-      if (this.#wakeRequests !== seenRequests && hops < MAX_HOPS) {
-        return this.#hop(this.#wakeRequests, hops + 1);
-      }
+      if (state.seenRequests === this.#wakeRequests) state.quiet++;
+      else state.quiet = 0;
+      state.seenRequests = this.#wakeRequests;
+      if (state.quiet < QUIET_HOPS && ++state.hops < MAX_HOPS) return this.#hop(state);
       for (const connection of new Set(this.#toWake.splice(0))) connection.wake();
     });
   }

@@ -174,6 +174,8 @@ export class TestClient implements ConnectionHandlers {
   readonly answers: ClientAnswer[] = [];
   /** How many times bytes came. */
   arrivals = 0;
+  /** Stops reading after each arrival. */
+  isSlow = false;
   isClosed = false;
   link!: Connection;
   readonly #splitter = new FrameSplitter({ maxFrameBytes: 1 << 30 });
@@ -196,6 +198,7 @@ export class TestClient implements ConnectionHandlers {
 
   onData(bytes: Uint8Array): void {
     this.arrivals++;
+    if (this.isSlow) this.link.pause();
     for (const frame of this.#splitter.push(bytes)) {
       const correlationId = new DataView(frame.buffer, frame.byteOffset).getInt32(0);
       this.answers.push({ correlationId, body: frame.subarray(4) });

@@ -46,6 +46,18 @@ describe("Server: who may connect", () => {
     expect(again.isClosed).toBe(false);
   });
 
+  test("Server: of several connections from one address each that goes makes room for one", async () => {
+    const world = new World({ limits: { maxConnectionsPerIp: 3 } });
+    const clients = [];
+    for (let i = 0; i < 3; i++) clients.push(await world.connect("10.0.0.1"));
+    clients[0]!.link.close();
+    await world.pass();
+    const fourth = await world.connect("10.0.0.1");
+    const fifth = await world.connect("10.0.0.1");
+    await world.pass();
+    expect([fourth.isClosed, fifth.isClosed]).toEqual([false, true]);
+  });
+
   test("Server: connection ids are never used twice", async () => {
     const world = new World();
     for (let i = 0; i < 3; i++) {
