@@ -38,7 +38,7 @@ import { Outbox } from "./outbox.ts";
 /** Encoded answers are handed to the socket when they reach this, within a wake-up. */
 const SEND_BYTES = 64 * 1024;
 /** Small requests come by the thousand in one read: after so many, other connections have their turn. */
-const MAX_REQUESTS_PER_WAKE = 1024;
+const MAX_REQUESTS_PER_WAKE = 512;
 /** What a connection in line for the budget asks for when it only wants to read on. */
 const READ_BYTES = 64 * 1024;
 /** How many times `pressureStallMs` a request may take that others wait for. */
