@@ -55,6 +55,8 @@ interface Path {
   readonly options: readonly Word[];
 }
 
+const HELP_OPTION: Word = { text: "--help", description: "show the help", takesValue: false };
+
 function pathsOf(program: Command): Path[] {
   const globals = optionsOf(program);
   const walk = (command: Command, words: string): Path[] => [
@@ -65,7 +67,11 @@ function pathsOf(program: Command): Path[] {
         description: it.description(),
         takesValue: false,
       })),
-      options: command === program ? globals : [...optionsOf(command), ...globals],
+      options: command === program ? [...globals, HELP_OPTION] : [
+        ...optionsOf(command),
+        ...globals,
+        HELP_OPTION,
+      ],
     },
     ...command.commands.flatMap((it) => walk(it, `${words} ${it.name()}`.trim())),
   ];
@@ -73,12 +79,11 @@ function pathsOf(program: Command): Path[] {
 }
 
 function optionsOf(command: Command): Word[] {
-  const options = command.options.filter(({ hidden }) => !hidden).map((option) => ({
+  return command.options.filter(({ hidden }) => !hidden).map((option) => ({
     text: option.long ?? option.short ?? "",
     description: option.description,
     takesValue: option.required || option.optional,
   }));
-  return [...options, { text: "--help", description: "show the help", takesValue: false }];
 }
 
 function quoted(text: string): string {
