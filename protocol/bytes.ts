@@ -18,7 +18,10 @@ export class WireError extends Error {
   override name = "WireError";
 }
 
-/** The most elements that one array may announce. */
+/**
+ * The most elements that one array may announce, and the most that all arrays of a message may have
+ * together, integers and other elements of fixed width left out, which stay near their bytes.
+ */
 export const MAX_ARRAY_ELEMENTS = 1_000_000;
 /** The most tagged fields that one struct may announce. */
 export const MAX_TAGGED_FIELDS = 10_000;
@@ -90,6 +93,7 @@ export class Reader {
   readonly end: number;
   /** Over `bytes`, for code that has taken its bytes with `take`. */
   readonly dataView: DataView;
+  #elements = 0;
 
   constructor(bytes: Uint8Array, position = 0, end = bytes.length) {
     this.bytes = bytes;
@@ -278,6 +282,25 @@ export class Reader {
   }
   compactArrayLength(elementBytes = 1): number {
     return this.#checkedCount(this.unsignedVarint() - 1, elementBytes);
+  }
+
+  /** Starts the count of elements anew. */
+  beginMessage(): void {
+    this.#elements = 0;
+  }
+
+  /**
+   * Counts elements that become objects of their own, which can take fifty times their bytes.
+   * Errors: WireError once the message has more than MAX_ARRAY_ELEMENTS of them in all.
+   */
+  claimElements(count: number): void {
+    this.#elements += count;
+    if (this.#elements > MAX_ARRAY_ELEMENTS) {
+      throw new WireError(
+        `Cannot read array at position ${this.position}: the message has ${this.#elements} elements, ` +
+          `cap ${MAX_ARRAY_ELEMENTS}`,
+      );
+    }
   }
 
   #checkedCount(count: number, elementBytes: number): number {

@@ -336,7 +336,7 @@ class Compiler {
   // Decoding ------------------------------------------------------------------------------------
 
   #decoder(number: number, slots: readonly Slot[]): string {
-    const lines: string[] = [];
+    const lines: string[] = number === 0 ? ["r.beginMessage();"] : [];
     const plain = slots.filter((slot) => slot.place === "plain");
     for (let i = 0; i < plain.length;) {
       const run = fixedRun(plain, i);
@@ -402,7 +402,7 @@ class Compiler {
       ? readVariable(element.primitive, false, slot.compact)
       : "";
     const loop = fixed === undefined
-      ? `for (let i = 0; i < ${count}; i++) ${items}.push(${read});`
+      ? `r.claimElements(${count}); for (let i = 0; i < ${count}; i++) ${items}.push(${read});`
       : `for (let i = 0, at = r.take(${count} * ${fixed.bytes}); i < ${count}; ` +
         `i++, at += ${fixed.bytes}) ${items}.push(${fixed.read("at")});`;
     lines.push(`if (${count} === -1) { ${none} } else { ${loop} }`);

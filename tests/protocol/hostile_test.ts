@@ -17,7 +17,7 @@ import type { Message } from "../../protocol/schema.ts";
 import { messages } from "../../protocol/schemas/index.ts";
 import { createTopicsRequest } from "../../protocol/schemas/create_topics.ts";
 import { fetchRequest } from "../../protocol/schemas/fetch.ts";
-import { metadataRequest } from "../../protocol/schemas/metadata.ts";
+import { metadataRequest, metadataResponse } from "../../protocol/schemas/metadata.ts";
 import { produceRequest } from "../../protocol/schemas/produce.ts";
 import { SimRandom } from "../sim/sim_random.ts";
 import { Interpreter, TwinError } from "./interpreter.ts";
@@ -144,6 +144,10 @@ describe(`decodeMessage: hostile bytes, seed ${seed}`, () => {
   });
 });
 
+function times<T>(count: number, make: (index: number) => T): T[] {
+  return Array.from({ length: count }, (_, index) => make(index));
+}
+
 /** An array that announces `count` elements and carries `body`. */
 function announcing(count: number, body: Uint8Array): Uint8Array {
   const writer = new Writer();
@@ -161,6 +165,49 @@ describe("decodeMessage: caps", () => {
     expect(full.topics).toHaveLength(cap);
     const over = announcing(cap + 1, new Uint8Array(2 * (cap + 1)));
     expect(() => decodeMessage(metadataRequest, 0, over)).toThrow(`cap ${cap}`);
+  });
+
+  test("decodeMessage: the elements of all arrays of a message are capped together", () => {
+    // Produce version 3: 10 topics, which count themselves, of 100,000 partitions without records.
+    const produce = (partitions: number): Uint8Array => {
+      const writer = new Writer();
+      writer.raw(Uint8Array.fromHex("ffff0001000000000000000a"));
+      for (let topic = 0; topic < 10; topic++) {
+        writer.nullableString("a");
+        writer.int32(partitions);
+        for (let index = 0; index < partitions; index++) {
+          writer.int32(index);
+          writer.nullableBytes(null);
+        }
+      }
+      return writer.finish();
+    };
+    const full = decodeMessage(produceRequest, 3, produce(cap / 10 - 1));
+    expect(full.topicData[9]!.partitionData).toHaveLength(cap / 10 - 1);
+    const over = produce(cap / 10);
+    expect(() => decodeMessage(produceRequest, 3, over)).toThrow(`cap ${cap}`);
+    // The count is of a message, not of the reader: the next one starts anew.
+    const reader = new Reader(produce(cap / 20));
+    for (let i = 0; i < 3; i++) {
+      reader.position = 0;
+      expect(codec(produceRequest, 3).decode(reader).topicData).toHaveLength(10);
+    }
+  });
+
+  test("decodeMessage: integers in arrays do not count towards the cap of the message", () => {
+    const replicas = Array.from({ length: 300_000 }, (_, i) => i);
+    const partition = { errorCode: 0, partitionIndex: 0, leaderId: 0 };
+    const answer = {
+      brokers: [],
+      controllerId: 0,
+      topics: times(2, (topic) => ({
+        errorCode: 0,
+        name: `t${topic}`,
+        partitions: [{ ...partition, replicaNodes: replicas, isrNodes: replicas }],
+      })),
+    };
+    const found = decodeMessage(metadataResponse, 1, encodeMessage(metadataResponse, 1, answer));
+    expect(found.topics[1]!.partitions[0]!.isrNodes).toHaveLength(300_000);
   });
 
   test("decodeMessage: a count that cannot fit is refused before an element is made", () => {

@@ -167,6 +167,7 @@ export class Interpreter {
   readonly #message: Message;
   readonly #version: number;
   readonly #flexible: boolean;
+  #elements = 0;
 
   constructor(message: Message, version: number) {
     if (!isIn(message.versions, version)) throw new TwinError(`no version ${version}`);
@@ -177,6 +178,7 @@ export class Interpreter {
 
   /** Errors: TwinError, also for bytes that are left over. */
   decode(bytes: Uint8Array): Value {
+    this.#elements = 0;
     const reader = new TwinReader(bytes);
     const value = this.#readStruct(reader, this.#message.fields);
     if (reader.left > 0) throw new TwinError(`${reader.left} bytes are left over`);
@@ -241,9 +243,13 @@ export class Interpreter {
     const count = readLength(reader, 32, compact);
     if (count === -1) return null;
     if (count < 0 || count > 1_000_000) throw new TwinError(`${count} elements`);
+    const { element } = type;
+    const isCounted = element.kind !== "primitive" ||
+      ["string", "uuid", "bytes", "records"].includes(element.primitive);
+    if (isCounted && (this.#elements += count) > 1_000_000) throw new TwinError("elements");
     const items: unknown[] = [];
     for (let i = 0; i < count; i++) {
-      const item = this.#readType(reader, type.element, field);
+      const item = this.#readType(reader, element, field);
       if (item === null) throw new TwinError("null element");
       items.push(item);
     }
