@@ -86,7 +86,7 @@ function handle(
         ? replicaManager.partitionById(topicId, partition)
         : replicaManager.partition(topic, partition);
     },
-  }, replicaManager.delayed);
+  }, replicaManager.delayedFetches);
   if (!(fetch instanceof DelayedFetch)) return toAnswer(session, fetch, context);
   return new Promise((resolve) => {
     const stopListening = context.closed.onAbort(() => {

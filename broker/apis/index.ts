@@ -4,17 +4,23 @@ import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
+import type { FetchSessions } from "../partitions/fetch_session.ts";
+import type { ReplicaManager } from "../partitions/replica_manager.ts";
 import { alterConfigsApi } from "./alter_configs.ts";
 import type { Api } from "./api.ts";
 import { apiVersionsApi, type FeatureView } from "./api_versions.ts";
 import { createPartitionsApi } from "./create_partitions.ts";
 import { createTopicsApi } from "./create_topics.ts";
 import { deleteGroupsApi } from "./delete_groups.ts";
+import { deleteRecordsApi } from "./delete_records.ts";
 import { deleteTopicsApi } from "./delete_topics.ts";
 import { describeClusterApi } from "./describe_cluster.ts";
 import { describeConfigsApi } from "./describe_configs.ts";
 import { describeGroupsApi } from "./describe_groups.ts";
+import { describeLogDirsApi } from "./describe_log_dirs.ts";
+import { describeProducersApi } from "./describe_producers.ts";
 import { describeTopicPartitionsApi } from "./describe_topic_partitions.ts";
+import { fetchApi } from "./fetch.ts";
 import { findCoordinatorApi } from "./find_coordinator.ts";
 import { heartbeatApi } from "./heartbeat.ts";
 import { incrementalAlterConfigsApi } from "./incremental_alter_configs.ts";
@@ -23,10 +29,13 @@ import { joinGroupApi } from "./join_group.ts";
 import { leaveGroupApi } from "./leave_group.ts";
 import { listConfigResourcesApi } from "./list_config_resources.ts";
 import { listGroupsApi } from "./list_groups.ts";
+import { listOffsetsApi } from "./list_offsets.ts";
 import { metadataApi } from "./metadata.ts";
 import { offsetCommitApi } from "./offset_commit.ts";
 import { offsetDeleteApi } from "./offset_delete.ts";
 import { offsetFetchApi } from "./offset_fetch.ts";
+import { offsetForLeaderEpochApi } from "./offset_for_leader_epoch.ts";
+import { produceApi } from "./produce.ts";
 import { syncGroupApi } from "./sync_group.ts";
 
 /** What the handlers need; `broker.ts` makes it. */
@@ -37,6 +46,8 @@ export interface Subsystems {
   readonly controller: Controller;
   readonly groupCoordinator: GroupCoordinator;
   readonly producerIds: ProducerIdManager;
+  readonly replicaManager: ReplicaManager;
+  readonly fetchSessions: FetchSessions;
 }
 
 /** Makes the handlers, one of each. */
@@ -55,7 +66,14 @@ export function apis(subsystems: Subsystems): Api[] {
     incrementalAlterConfigsApi(subsystems),
     listConfigResourcesApi(subsystems),
     // Records.
+    produceApi(subsystems),
+    fetchApi({ ...subsystems, fetchMaxBytes: () => subsystems.config.number("fetch.max.bytes") }),
+    listOffsetsApi(subsystems),
+    offsetForLeaderEpochApi(subsystems),
+    deleteRecordsApi(subsystems),
     initProducerIdApi(subsystems),
+    describeProducersApi(subsystems),
+    describeLogDirsApi(subsystems),
     // Groups.
     findCoordinatorApi(subsystems),
     joinGroupApi(subsystems),

@@ -58,6 +58,7 @@ interface Found {
 }
 
 const READ_COMMITTED = 1;
+const FIRST_EPOCH_VERSION = 4;
 const NOTHING: Found = { timestamp: -1, offset: -1, leaderEpoch: -1 };
 
 /** Answers ListOffsets. */
@@ -93,6 +94,7 @@ export function listOffsetsApi(
               return answer(partition, request, {
                 isReadCommitted: isolationLevel === READ_COMMITTED,
                 isReplica: replicaId >= 0,
+                hasEpochs: apiVersion >= FIRST_EPOCH_VERSION,
               });
             }),
           };
@@ -105,13 +107,18 @@ export function listOffsetsApi(
 function answer(
   partition: Partition,
   { partitionIndex, timestamp, currentLeaderEpoch }: PartitionRequest,
-  reader: { readonly isReadCommitted: boolean; readonly isReplica: boolean },
+  { hasEpochs, ...reader }: {
+    readonly isReadCommitted: boolean;
+    readonly isReplica: boolean;
+    readonly hasEpochs: boolean;
+  },
 ): PartitionAnswer {
   const epochError = checkLeaderEpoch(partition, currentLeaderEpoch);
   if (epochError !== ErrorCode.NONE) return refused(partitionIndex, epochError);
   try {
     const found = find(partition, timestamp, reader);
-    return { partitionIndex, errorCode: ErrorCode.NONE, ...found };
+    const leaderEpoch = hasEpochs ? found.leaderEpoch : -1;
+    return { partitionIndex, errorCode: ErrorCode.NONE, ...found, leaderEpoch };
   } catch (failure) {
     if (failure instanceof DiskError) return refused(partitionIndex, ErrorCode.KAFKA_STORAGE_ERROR);
     if (failure instanceof WireError) return refused(partitionIndex, ErrorCode.CORRUPT_MESSAGE);

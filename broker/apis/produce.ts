@@ -188,7 +188,7 @@ function whenCommitted(
   return new Promise((resolve) => {
     const left = new Set(pending);
     const finish = () => {
-      replicaManager.delayed.remove(waiting);
+      replicaManager.delayedAppends.remove(waiting);
       resolve(answer);
     };
     const waiting = {
@@ -198,7 +198,7 @@ function whenCommitted(
         finish();
       },
     };
-    const mayWait = replicaManager.delayed.add(waiting, timeoutMs);
+    const mayWait = replicaManager.delayedAppends.add(waiting, timeoutMs);
     for (const one of pending) {
       one.partition.onCommitted(one.endOffset, (error) => {
         if (!left.delete(one)) return;

@@ -368,6 +368,11 @@ const GROUPS = {
 
 /** weir's own. */
 const WEIR = {
+  "weir.cluster.id": string(null, {
+    doc:
+      "Id of the cluster that this node belongs to: a new data directory gets it, one of another " +
+      "cluster is refused. Left out: drawn at the first start, and then what the directory says.",
+  }),
   "weir.memory.budget.bytes": long("67108864", {
     ...high,
     min: 1_048_576,
@@ -378,11 +383,6 @@ const WEIR = {
     min: 65_536,
     unit: "bytes",
     doc: "Bytes written and not yet on stable storage beyond which a sync is begun unasked.",
-  }),
-  "weir.disk.reserve.bytes": long("67108864", {
-    min: 0,
-    unit: "bytes",
-    doc: "Free bytes on disk below which records are refused, so that all else goes on.",
   }),
   "weir.shutdown.timeout.ms": int("10000", {
     min: 0,

@@ -5,6 +5,7 @@
 
 import type { Hono } from "hono";
 import { NetworkError } from "../network.ts";
+import type { HttpServer } from "./http_server.ts";
 
 /** Largest body that is read. */
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -12,15 +13,6 @@ const MAX_BODY_BYTES = 1024 * 1024;
 const IDLE_TIMEOUT_S = 30;
 /** How long a stop waits for requests in progress. */
 const STOP_TIMEOUT_MS = 1000;
-
-/** An open HTTP port. */
-export interface HttpServer {
-  readonly host: string;
-  /** The real port, also where 0 was asked for. */
-  readonly port: number;
-  /** Resolves when requests in progress are answered, or cut off after a second. */
-  stop(): Promise<void>;
-}
 
 /** Errors: NetworkError when the port cannot be opened. */
 export function serveHttp(

@@ -59,7 +59,10 @@ interface Job {
 
 /** The partitions of this node. */
 export class ReplicaManager {
-  readonly delayed: Delayed;
+  /** Produce requests that wait to be committed. */
+  readonly delayedAppends: Delayed;
+  /** Fetches that wait for more records. */
+  readonly delayedFetches: Delayed;
   readonly logDirectory: LogDirectory;
   readonly #options: ReplicaManagerOptions;
   readonly #logger: Logger;
@@ -78,7 +81,8 @@ export class ReplicaManager {
     this.#options = options;
     this.#logger = options.logger;
     this.logDirectory = options.logDirectory;
-    this.delayed = new Delayed({ clock: options.clock });
+    this.delayedAppends = new Delayed({ clock: options.clock });
+    this.delayedFetches = new Delayed({ clock: options.clock });
   }
 
   /** Follows the metadata from now on: opens what this node holds, in the background. */
@@ -92,6 +96,11 @@ export class ReplicaManager {
   /** Resolves when everything that was asked for until now is open. */
   async settled(): Promise<void> {
     while (this.#chains.size > 0) await Promise.all(this.#chains.values());
+  }
+
+  /** Partitions that are being opened or deleted. */
+  get unsettledCount(): number {
+    return this.#chains.size;
   }
 
   /** Partitions that are open. */
@@ -148,7 +157,8 @@ export class ReplicaManager {
     this.#isClosed = true;
     this.#unsubscribe?.();
     this.#stopConfig?.();
-    this.delayed.close();
+    this.delayedFetches.close();
+    this.delayedAppends.close();
     await this.settled();
     for (const partition of this.partitions()) partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
     for (const name of [...this.#readyWaiters.keys()]) {

@@ -89,7 +89,9 @@ export async function startWeir(options: WeirOptions = {}): Promise<RunningBroke
       if (kafka !== null && http !== null) resolve({ kafka: kafka[1]!, http: Number(http[1]) });
     };
     void child.exited.then((code) => {
-      setImmediate(() => reject(new Error(`weir ended with code ${code} before it listened:\n${output}`)));
+      setImmediate(() =>
+        reject(new Error(`weir ended with code ${code} before it listened:\n${output}`))
+      );
     });
   });
   const reading = Promise.all([follow(child.stdout), follow(child.stderr)]);
@@ -156,7 +158,12 @@ export function hasTool(tool: Tool): boolean {
 }
 
 /** A test that needs a tool; without it, a skip whose title says what was missing. */
-export function testWith(tool: Tool, title: string, body: () => Promise<void>, timeoutMs = 120_000): void {
+export function testWith(
+  tool: Tool,
+  title: string,
+  body: () => Promise<void>,
+  timeoutMs = 120_000,
+): void {
   if (hasTool(tool)) test(title, body, timeoutMs);
   else test.skip(`${title} (skipped: ${tool} is not on this machine)`, () => {});
 }
@@ -174,7 +181,7 @@ export async function runProgram(
   options: { input?: string | Uint8Array; environment?: Record<string, string> } = {},
 ): Promise<Finished> {
   const child = Bun.spawn([...command], {
-    stdin: options.input === undefined ? "ignore" : new Blob([options.input as BlobPart]),
+    stdin: options.input === undefined ? "ignore" : Buffer.from(options.input as string),
     stdout: "pipe",
     stderr: "pipe",
     env: { ...process.env, ...options.environment },
@@ -222,7 +229,9 @@ export function deck(label: string): DeckRecord[] {
   const records: DeckRecord[] = DECK_SIZES.map((byteCount, index) => ({
     key: index % 3 === 0 ? null : Buffer.from(`${label}-key-${index}`),
     value: patternBytes(`${label}-${index}`, byteCount),
-    headers: index % 2 === 0 ? [] : [["trace", Buffer.from([0, 1, 255, index])], ["empty", Buffer.alloc(0)]],
+    headers: index % 2 === 0
+      ? []
+      : [["trace", Buffer.from([0, 1, 255, index])], ["empty", Buffer.alloc(0)]],
   }));
   records.push({ key: Buffer.from(`${label}-tombstone`), value: null, headers: [] });
   records.push({ key: null, value: Buffer.alloc(0), headers: [["ümlaut", Buffer.from("größe")]] });

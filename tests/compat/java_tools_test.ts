@@ -36,7 +36,16 @@ const unique = (label: string) => `java-${label}-${Date.now()}`;
 describe("Apache Kafka's tools", () => {
   testWith(NEEDED, "kafka-topics: create, list, describe, alter and delete", async () => {
     const topic = unique("topics");
-    await run("topics", "--create", "--topic", topic, "--partitions", "2", "--config", "retention.ms=9999");
+    await run(
+      "topics",
+      "--create",
+      "--topic",
+      topic,
+      "--partitions",
+      "2",
+      "--config",
+      "retention.ms=9999",
+    );
     expect(lines(await run("topics", "--list"))).toContain(topic);
     await run("topics", "--alter", "--topic", topic, "--partitions", "5");
     const description = await run("topics", "--describe", "--topic", topic);
@@ -51,46 +60,98 @@ describe("Apache Kafka's tools", () => {
   });
 
   for (const codec of codecNames) {
-    testWith(NEEDED, `console-producer and console-consumer, ${codec}: what went in comes out`, async () => {
-      const topic = unique(`console-${codec}`);
-      await run("topics", "--create", "--topic", topic);
-      const records = Array.from({ length: 500 }, (_, i) => `h:${i}\tk${i}\tvalue ${i} ${"y".repeat(i)}`);
-      const properties = ["parse.key=true", "parse.headers=true"].flatMap((p) => ["--reader-property", p]);
-      await produceLines(topic, `${records.join("\n")}\n`, "--compression-codec", codec, ...properties);
-      const printed = ["print.key=true", "print.headers=true"].flatMap((p) => ["--formatter-property", p]);
-      const output = await run(
-        "console-consumer", "--topic", topic, "--from-beginning", "--max-messages", "500", ...printed,
-      );
-      expect(lines(output)).toEqual(records);
-    });
+    testWith(
+      NEEDED,
+      `console-producer and console-consumer, ${codec}: what went in comes out`,
+      async () => {
+        const topic = unique(`console-${codec}`);
+        await run("topics", "--create", "--topic", topic);
+        const records = Array.from(
+          { length: 500 },
+          (_, i) => `h:${i}\tk${i}\tvalue ${i} ${"y".repeat(i)}`,
+        );
+        const properties = ["parse.key=true", "parse.headers=true"].flatMap((
+          p,
+        ) => ["--reader-property", p]);
+        await produceLines(
+          topic,
+          `${records.join("\n")}\n`,
+          "--compression-codec",
+          codec,
+          ...properties,
+        );
+        const printed = ["print.key=true", "print.headers=true"].flatMap((
+          p,
+        ) => ["--formatter-property", p]);
+        const output = await run(
+          "console-consumer",
+          "--topic",
+          topic,
+          "--from-beginning",
+          "--max-messages",
+          "500",
+          ...printed,
+        );
+        expect(lines(output)).toEqual(records);
+      },
+    );
   }
 
-  testWith(NEEDED, "consumer-groups: describe shows lag, reset-offsets moves it, delete removes it", async () => {
-    const topic = unique("groups");
-    const group = `group-${topic}`;
-    await run("topics", "--create", "--topic", topic);
-    await produceLines(topic, "a\nb\nc\nd\n");
-    await run(
-      "console-consumer", "--topic", topic, "--group", group, "--from-beginning", "--max-messages", "4",
-    );
-    const row = async () => {
-      const output = await run("consumer-groups", "--describe", "--group", group);
-      return lines(output).find((line) => line.startsWith(group))!.split(/\s+/).slice(1, 6);
-    };
-    expect(lines(await run("consumer-groups", "--list"))).toContain(group);
-    expect(await row()).toEqual([topic, "0", "4", "4", "0"]);
-    await run("consumer-groups", "--reset-offsets", "--to-offset", "1", "--group", group, "--topic", topic, "--execute");
-    expect(await row()).toEqual([topic, "0", "1", "4", "3"]);
-    expect(await run("consumer-groups", "--describe", "--group", group, "--state")).toContain("Empty");
-    await run("consumer-groups", "--delete", "--group", group);
-    expect(lines(await run("consumer-groups", "--list"))).not.toContain(group);
-  });
+  testWith(
+    NEEDED,
+    "consumer-groups: describe shows lag, reset-offsets moves it, delete removes it",
+    async () => {
+      const topic = unique("groups");
+      const group = `group-${topic}`;
+      await run("topics", "--create", "--topic", topic);
+      await produceLines(topic, "a\nb\nc\nd\n");
+      await run(
+        "console-consumer",
+        "--topic",
+        topic,
+        "--group",
+        group,
+        "--from-beginning",
+        "--max-messages",
+        "4",
+      );
+      const row = async () => {
+        const output = await run("consumer-groups", "--describe", "--group", group);
+        return lines(output).find((line) => line.startsWith(group))!.split(/\s+/).slice(1, 6);
+      };
+      expect(lines(await run("consumer-groups", "--list"))).toContain(group);
+      expect(await row()).toEqual([topic, "0", "4", "4", "0"]);
+      await run(
+        "consumer-groups",
+        "--reset-offsets",
+        "--to-offset",
+        "1",
+        "--group",
+        group,
+        "--topic",
+        topic,
+        "--execute",
+      );
+      expect(await row()).toEqual([topic, "0", "1", "4", "3"]);
+      expect(await run("consumer-groups", "--describe", "--group", group, "--state")).toContain(
+        "Empty",
+      );
+      await run("consumer-groups", "--delete", "--group", group);
+      expect(lines(await run("consumer-groups", "--list"))).not.toContain(group);
+    },
+  );
 
   testWith(NEEDED, "configs: alter and describe topic and broker settings", async () => {
     const topic = unique("configs");
     await run("topics", "--create", "--topic", topic);
     const entity = ["--entity-type", "topics", "--entity-name", topic];
-    await run("configs", "--alter", ...entity, "--add-config", "retention.ms=4242,cleanup.policy=[compact,delete]");
+    await run(
+      "configs",
+      "--alter",
+      ...entity,
+      "--add-config",
+      "retention.ms=4242,cleanup.policy=[compact,delete]",
+    );
     const changed = await run("configs", "--describe", ...entity);
     expect(changed).toContain("retention.ms=4242");
     expect(changed).toContain("cleanup.policy=compact,delete");
@@ -98,78 +159,165 @@ describe("Apache Kafka's tools", () => {
     expect(await run("configs", "--describe", ...entity)).not.toContain("retention.ms=4242");
     const all = await run("configs", "--describe", "--all", ...entity);
     expect(all).toContain("segment.bytes=1073741824");
-    const refused = await runProgram(tool("configs", "--alter", ...entity, "--add-config", "retention.ms=soon"));
+    const refused = await runProgram(
+      tool("configs", "--alter", ...entity, "--add-config", "retention.ms=soon"),
+    );
     expect(refused.code).not.toBe(0);
   });
 
-  testWith(NEEDED, "verifiable-producer and verifiable-consumer: every record acknowledged and seen", async () => {
-    const topic = unique("verifiable");
-    await run("topics", "--create", "--topic", topic, "--partitions", "3");
-    const produced = lines(
-      await run("verifiable-producer", "--topic", topic, "--max-messages", "5000", "--acks", "-1"),
-    ).map((line) => JSON.parse(line));
-    expect(produced.find((event) => event.name === "tool_data")).toMatchObject({ sent: 5000, acked: 5000 });
-    const consumed = lines(
-      await run(
-        "verifiable-consumer", "--topic", topic, "--group-id", `group-${topic}`,
-        "--max-messages", "5000", "--reset-policy", "earliest",
-      ),
-    ).map((line) => JSON.parse(line)).filter((event) => event.name === "records_consumed");
-    expect(consumed.reduce((sum, event) => sum + event.count, 0)).toBe(5000);
-  });
+  testWith(
+    NEEDED,
+    "verifiable-producer and verifiable-consumer: every record acknowledged and seen",
+    async () => {
+      const topic = unique("verifiable");
+      await run("topics", "--create", "--topic", topic, "--partitions", "3");
+      const produced = lines(
+        await run(
+          "verifiable-producer",
+          "--topic",
+          topic,
+          "--max-messages",
+          "5000",
+          "--acks",
+          "-1",
+        ),
+      ).map((line) => JSON.parse(line));
+      expect(produced.find((event) => event.name === "tool_data")).toMatchObject({
+        sent: 5000,
+        acked: 5000,
+      });
+      const consumed = lines(
+        await run(
+          "verifiable-consumer",
+          "--topic",
+          topic,
+          "--group-id",
+          `group-${topic}`,
+          "--max-messages",
+          "5000",
+          "--reset-policy",
+          "earliest",
+        ),
+      ).map((line) => JSON.parse(line)).filter((event) => event.name === "records_consumed");
+      expect(consumed.reduce((sum, event) => sum + event.count, 0)).toBe(5000);
+    },
+  );
 
-  testWith(NEEDED, "producer-perf-test: no error, and get-offsets agrees with the count", async () => {
-    const topic = unique("perf");
-    const count = process.env["WEIR_PERF_RECORDS"] ?? "100000";
-    await run("topics", "--create", "--topic", topic, "--partitions", "6");
-    const output = await run(
-      "producer-perf-test", "--topic", topic, "--num-records", count, "--record-size", "1024",
-      "--throughput", "-1", "--command-property", "acks=all",
-    );
-    expect(output).toContain(`${count} records sent`);
-    const offsets = lines(await run("get-offsets", "--topic", topic));
-    expect(offsets.reduce((sum, line) => sum + Number(line.split(":")[2]), 0)).toBe(Number(count));
-  }, 300_000);
+  testWith(
+    NEEDED,
+    "producer-perf-test: no error, and get-offsets agrees with the count",
+    async () => {
+      const topic = unique("perf");
+      const count = process.env["WEIR_PERF_RECORDS"] ?? "100000";
+      await run("topics", "--create", "--topic", topic, "--partitions", "6");
+      const output = await run(
+        "producer-perf-test",
+        "--topic",
+        topic,
+        "--num-records",
+        count,
+        "--record-size",
+        "1024",
+        "--throughput",
+        "-1",
+        "--command-property",
+        "acks=all",
+      );
+      expect(output).toContain(`${count} records sent`);
+      const offsets = lines(await run("get-offsets", "--topic", topic));
+      expect(offsets.reduce((sum, line) => sum + Number(line.split(":")[2]), 0)).toBe(
+        Number(count),
+      );
+    },
+    300_000,
+  );
 
-  testWith(NEEDED, "dump-log: reads the log, the offsets and the metadata that weir wrote", async () => {
-    if (process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined) return;
-    const own = await startWeir({ dataDirectory: scratchDirectory("dump-log") });
-    const at = (name: string, ...args: string[]) => kafkaTool(name, "--bootstrap-server", own.bootstrap, ...args);
-    const topic = unique("dump");
-    const group = `group-${topic}`;
-    await runOk(at("topics", "--create", "--topic", topic, "--config", "segment.bytes=1048576", "--config", "index.interval.bytes=256"));
-    for (const codec of codecNames) {
-      const input = Array.from({ length: 2000 }, (_, i) => `${codec} ${i}`).join("\n");
-      await runOk(at("console-producer", "--topic", topic, "--compression-codec", codec), { input });
-    }
-    await runOk(at("console-consumer", "--topic", topic, "--group", group, "--from-beginning", "--max-messages", "10"));
-    expect(await own.stop()).toBe(0);
-    const dump = (flags: string[], directory: string, suffix: string) => {
-      const files = readdirSync(directory).filter((name) => name.endsWith(suffix)).toSorted();
-      expect(files.length).toBeGreaterThan(0);
-      return runOk(kafkaTool("dump-log", ...flags, "--files", files.map((name) => join(directory, name)).join(",")));
-    };
-    const [directory] = partitionDirectories(own.dataDirectory, topic);
-    const text = await dump(["--deep-iteration", "--print-data-log"], directory!, ".log");
-    expect(lines(text).filter((line) => line.includes("payload:"))).toHaveLength(10_000);
-    expect(text).not.toContain("isvalid: false");
-    for (const suffix of [".index", ".timeindex"]) {
-      expect(await dump(["--index-sanity-check"], directory!, suffix)).toContain("passed sanity check");
-      expect(await dump([], directory!, suffix)).not.toMatch(/mismatch|corrupt|out of order|error/i);
-    }
-    const offsets = await Promise.all(
-      partitionDirectories(own.dataDirectory, "__consumer_offsets")
-        .filter((path) => readdirSync(path).some((name) => name.endsWith(".log")))
-        .slice(0, 50)
-        .map((path) => path),
-    );
-    const decoded = await runOk(
-      kafkaTool("dump-log", "--offsets-decoder", "--files", offsets.map((path) => join(path, "00000000000000000000.log")).join(",")),
-    );
-    expect(decoded).toContain(group);
-    expect(decoded).toContain(topic);
-    const metadata = await dump(["--cluster-metadata-decoder"], join(own.dataDirectory, "__cluster_metadata-0"), ".log");
-    expect(metadata).toContain("TOPIC_RECORD");
-    expect(metadata).toContain(topic);
-  });
+  testWith(
+    NEEDED,
+    "dump-log: reads the log, the offsets and the metadata that weir wrote",
+    async () => {
+      if (process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined) return;
+      const own = await startWeir({ dataDirectory: scratchDirectory("dump-log") });
+      const at = (name: string, ...args: string[]) =>
+        kafkaTool(name, "--bootstrap-server", own.bootstrap, ...args);
+      const topic = unique("dump");
+      const group = `group-${topic}`;
+      await runOk(
+        at(
+          "topics",
+          "--create",
+          "--topic",
+          topic,
+          "--config",
+          "segment.bytes=1048576",
+          "--config",
+          "index.interval.bytes=256",
+        ),
+      );
+      for (const codec of codecNames) {
+        const input = Array.from({ length: 2000 }, (_, i) => `${codec} ${i}`).join("\n");
+        await runOk(at("console-producer", "--topic", topic, "--compression-codec", codec), {
+          input,
+        });
+      }
+      await runOk(
+        at(
+          "console-consumer",
+          "--topic",
+          topic,
+          "--group",
+          group,
+          "--from-beginning",
+          "--max-messages",
+          "10",
+        ),
+      );
+      expect(await own.stop()).toBe(0);
+      const dump = (flags: string[], directory: string, suffix: string) => {
+        const files = readdirSync(directory).filter((name) => name.endsWith(suffix)).toSorted();
+        expect(files.length).toBeGreaterThan(0);
+        return runOk(kafkaTool(
+          "dump-log",
+          ...flags,
+          "--files",
+          files.map((name) => join(directory, name)).join(","),
+        ));
+      };
+      const [directory] = partitionDirectories(own.dataDirectory, topic);
+      const text = await dump(["--deep-iteration", "--print-data-log"], directory!, ".log");
+      expect(lines(text).filter((line) => line.includes("payload:"))).toHaveLength(10_000);
+      expect(text).not.toContain("isvalid: false");
+      for (const suffix of [".index", ".timeindex"]) {
+        expect(await dump(["--index-sanity-check"], directory!, suffix)).toContain(
+          "passed sanity check",
+        );
+        expect(await dump([], directory!, suffix)).not.toMatch(
+          /mismatch|corrupt|out of order|error/i,
+        );
+      }
+      const offsets = await Promise.all(
+        partitionDirectories(own.dataDirectory, "__consumer_offsets")
+          .filter((path) => readdirSync(path).some((name) => name.endsWith(".log")))
+          .slice(0, 50)
+          .map((path) => path),
+      );
+      const decoded = await runOk(
+        kafkaTool(
+          "dump-log",
+          "--offsets-decoder",
+          "--files",
+          offsets.map((path) => join(path, "00000000000000000000.log")).join(","),
+        ),
+      );
+      expect(decoded).toContain(group);
+      expect(decoded).toContain(topic);
+      const metadata = await dump(
+        ["--cluster-metadata-decoder"],
+        join(own.dataDirectory, "__cluster_metadata-0"),
+        ".log",
+      );
+      expect(metadata).toContain("TOPIC_RECORD");
+      expect(metadata).toContain(topic);
+    },
+  );
 });

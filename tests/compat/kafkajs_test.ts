@@ -75,7 +75,9 @@ async function consumeAll(topic: string, groupId: string, count: number): Promis
   const seen: string[] = [];
   await consumer.connect();
   await consumer.subscribe({ topics: [topic], fromBeginning: true });
-  await consumer.run({ eachMessage: ({ message }) => Promise.resolve(void seen.push(ofMessage(message))) });
+  await consumer.run({
+    eachMessage: ({ message }) => Promise.resolve(void seen.push(ofMessage(message))),
+  });
   await eventually(`${count} records of ${topic}`, () => seen.length >= count || undefined);
   await consumer.disconnect();
   return seen;
@@ -119,10 +121,15 @@ describe("kafkajs", () => {
       return consumer;
     };
     const first = await member("first");
-    await eventually("the first member owns all", () => owned.get("first")?.length === 4 || undefined);
+    await eventually(
+      "the first member owns all",
+      () => owned.get("first")?.length === 4 || undefined,
+    );
     const second = await member("second");
-    await eventually("the members own two each", () =>
-      (owned.get("first")?.length === 2 && owned.get("second")?.length === 2) || undefined);
+    await eventually(
+      "the members own two each",
+      () => (owned.get("first")?.length === 2 && owned.get("second")?.length === 2) || undefined,
+    );
     const messages = Array.from({ length: 200 }, (_, i) => ({ key: `k${i}`, value: `v${i}` }));
     await producer.send({ topic, messages });
     await eventually("200 records", () => seen.length >= 200 || undefined);
@@ -140,9 +147,17 @@ describe("kafkajs", () => {
     const start = Date.now() - 100_000;
     await producer.send({
       topic,
-      messages: Array.from({ length: 50 }, (_, i) => ({ value: `v${i}`, timestamp: String(start + 1000 * i) })),
+      messages: Array.from(
+        { length: 50 },
+        (_, i) => ({ value: `v${i}`, timestamp: String(start + 1000 * i) }),
+      ),
     });
-    for (const [timestamp, expected] of [[start, "0"], [start + 1, "1"], [start + 49_000, "49"]] as const) {
+    for (
+      const [timestamp, expected] of [[start, "0"], [start + 1, "1"], [
+        start + 49_000,
+        "49",
+      ]] as const
+    ) {
       const [found] = await admin.fetchTopicOffsetsByTimestamp(topic, timestamp);
       expect(found!.offset).toBe(expected);
     }
@@ -161,9 +176,14 @@ describe("kafkajs", () => {
       includeSynonyms: true,
       resources: [{ type: 2, name: topic, configNames: ["retention.ms", "cleanup.policy"] }],
     });
-    const entries = Object.fromEntries(resources[0]!.configEntries.map((e) => [e.configName, e.configValue]));
+    const entries = Object.fromEntries(
+      resources[0]!.configEntries.map((e) => [e.configName, e.configValue]),
+    );
     expect(entries).toEqual({ "retention.ms": "12345", "cleanup.policy": "delete" });
-    await producer.send({ topic, messages: [{ value: "a", partition: 0 }, { value: "b", partition: 0 }] });
+    await producer.send({
+      topic,
+      messages: [{ value: "a", partition: 0 }, { value: "b", partition: 0 }],
+    });
     // kafkajs knows leaders only of topics that its own cluster object has loaded: the first call loads them.
     const partitions = [{ partition: 0, offset: "1" }];
     await admin.deleteTopicRecords({ topic, partitions }).catch(() =>

@@ -58,10 +58,17 @@ describe("@platformatic/kafka", () => {
         });
       }
       const consumer = newConsumer(`group-${topic}`);
-      const stream = await consumer.consume({ topics: [topic], mode: "earliest", autocommit: true });
+      const stream = await consumer.consume({
+        topics: [topic],
+        mode: "earliest",
+        autocommit: true,
+      });
       const seen: string[] = [];
       stream.on("data", (message) => void seen.push(ofMessage(message)));
-      await eventually(`${records.length} records`, () => seen.length >= records.length || undefined);
+      await eventually(
+        `${records.length} records`,
+        () => seen.length >= records.length || undefined,
+      );
       await stream.close();
       await consumer.close(true);
       expect(seen).toEqual(records.map(fingerprint));
@@ -80,11 +87,18 @@ describe("@platformatic/kafka", () => {
       stream.on("data", (message) => void seen.push(message.value.toString()));
       streams.push(stream);
     }
-    await eventually("the members own two each", () =>
-      members.every((m) => m.assignments?.[0]?.partitions.length === 2) || undefined);
+    await eventually(
+      "the members own two each",
+      () => members.every((m) => m.assignments?.[0]?.partitions.length === 2) || undefined,
+    );
     const values = Array.from({ length: 200 }, (_, i) => `v${i}`);
     await producer.send({
-      messages: values.map((v, i) => ({ topic, partition: i % 4, key: Buffer.from(v), value: Buffer.from(v) })),
+      messages: values.map((v, i) => ({
+        topic,
+        partition: i % 4,
+        key: Buffer.from(v),
+        value: Buffer.from(v),
+      })),
       acks: -1,
     });
     await eventually("200 records", () => seen.length >= 200 || undefined);
@@ -110,7 +124,9 @@ describe("@platformatic/kafka", () => {
       acks: -1,
     });
     const consumer = newConsumer(`group-${topic}`);
-    for (const [timestamp, expected] of [[start, 0n], [start + 1, 1n], [start + 49_000, 49n]] as const) {
+    for (
+      const [timestamp, expected] of [[start, 0n], [start + 1, 1n], [start + 49_000, 49n]] as const
+    ) {
       const offsets = await consumer.listOffsets({ topics: [topic], timestamp: BigInt(timestamp) });
       expect(offsets.get(topic)![0]).toBe(expected);
     }

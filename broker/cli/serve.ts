@@ -1,0 +1,140 @@
+/**
+ * `weir serve`: reads the settings, starts a broker, and stops it when asked to.
+ *
+ * The broker itself is handed in as `start`, since only `main.ts` knows the real platform.
+ */
+
+import type { Command } from "commander";
+import { Config } from "../config/config.ts";
+import { type Address, formatAddress } from "../config/listeners.ts";
+import { BROKER_SETTINGS } from "../config/broker_settings.ts";
+import type { Setting } from "../config/setting.ts";
+import { ConfigError, type ConfigFile } from "../config/sources.ts";
+import { NetworkError } from "../network.ts";
+import { DiskError } from "../../storage/platform.ts";
+import { LogDirectoryError } from "../../storage/log_directory.ts";
+import { CliError, type CliIo, UsageError } from "./io.ts";
+
+/** A broker that runs. */
+export interface Served {
+  readonly kafkaAddresses: readonly Address[];
+  readonly httpAddresses: readonly Address[];
+  /** Resolves with what went wrong when the broker cannot go on. */
+  readonly failed: Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** What `serve` is made from. */
+export interface ServeOptions {
+  readonly io: CliIo;
+  readonly version: string;
+  readonly start: (config: Config) => Promise<Served>;
+}
+
+interface Flags {
+  readonly config: readonly string[];
+  readonly set: readonly string[];
+}
+
+const TEXT = new TextDecoder();
+const MAX_CONFIG_BYTES = 1024 * 1024;
+
+/** Adds the command. */
+export function addServeCommand(program: Command, options: ServeOptions): void {
+  const collect = (value: string, list: readonly string[]) => [...list, value];
+  program.command("serve")
+    .description("run the broker: Kafka on 127.0.0.1:9092, HTTP on 127.0.0.1:8080, data in ./data")
+    .option("-c, --config <file>", "read settings from a .properties or .toml file", collect, [])
+    .option(
+      "-s, --set <name=value>",
+      "set one setting under Kafka's name, such as log.dirs=/data",
+      collect,
+      [],
+    )
+    .addHelpText("after", () => settingsHelp())
+    .action((flags: Flags) => serve(flags, options));
+}
+
+async function serve(flags: Flags, { io, version, start }: ServeOptions): Promise<void> {
+  const config = loadConfig(flags, io);
+  const interrupted = whenAborted(io.interrupted);
+  const broker = await start(config).catch((failure: unknown) => {
+    if (isExpected(failure)) throw new CliError(failure.message, { cause: failure });
+    throw failure;
+  });
+  const list = (addresses: readonly Address[]) => addresses.map(formatAddress).join(", ");
+  const { kafkaAddresses, httpAddresses } = broker;
+  await io.write(
+    `weir ${version}\n` +
+      `  Kafka on ${list(kafkaAddresses)}\n` +
+      (httpAddresses.length > 0 ? `  HTTP on http://${list(httpAddresses)}\n` : "") +
+      `  data in ${config.logDirectories().join(", ")}\n` +
+      "  Ctrl-C stops it\n",
+  );
+  const failure = await Promise.race([interrupted, broker.failed]);
+  await broker.stop();
+  if (failure !== undefined) throw new CliError(failure);
+  await io.write("weir stopped cleanly\n");
+}
+
+function loadConfig(flags: Flags, io: CliIo): Config {
+  const settings: Record<string, string> = {};
+  for (const assignment of flags.set) {
+    const equals = assignment.indexOf("=");
+    if (equals <= 0) {
+      throw new UsageError(`Cannot use --set ${assignment}: it needs the form name=value`);
+    }
+    settings[assignment.slice(0, equals).trim()] = assignment.slice(equals + 1);
+  }
+  try {
+    const files = flags.config.map((path) => readConfigFile(path, io));
+    return Config.load({ flags: settings, environment: io.env, files });
+  } catch (failure) {
+    if (failure instanceof ConfigError) throw new CliError(failure.message, { cause: failure });
+    throw failure;
+  }
+}
+
+function readConfigFile(path: string, { disk }: CliIo): ConfigFile {
+  try {
+    const file = disk.open(path, "read");
+    try {
+      if (file.sizeBytes > MAX_CONFIG_BYTES) {
+        throw new ConfigError([
+          `Cannot read settings from ${path}: ${file.sizeBytes} bytes are over ${MAX_CONFIG_BYTES}`,
+        ]);
+      }
+      const bytes = new Uint8Array(file.sizeBytes);
+      file.read(0, bytes);
+      return { path, text: TEXT.decode(bytes) };
+    } finally {
+      file.close();
+    }
+  } catch (failure) {
+    if (!(failure instanceof DiskError)) throw failure;
+    throw new ConfigError([`Cannot read settings from ${path}: ${failure.message}`]);
+  }
+}
+
+function isExpected(failure: unknown): failure is Error {
+  return failure instanceof ConfigError || failure instanceof LogDirectoryError ||
+    failure instanceof NetworkError || failure instanceof DiskError;
+}
+
+function whenAborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+}
+
+/** Every setting with its default, one line each. */
+function settingsHelp(): string {
+  const settings: readonly (readonly [string, Setting])[] = Object.entries(BROKER_SETTINGS);
+  const lines = settings.map(([name, { default: value, doc }]) =>
+    `  ${name}=${value ?? ""}\n      ${doc}`
+  );
+  return `\nSettings (--set, a file, or the environment: log.dirs is WEIR_LOG_DIRS):\n${
+    lines.join("\n")
+  }\n`;
+}

@@ -1,0 +1,59 @@
+/**
+ * The one entry: the command line over the real platform. Every real thing (disk, clock, entropy, sockets,
+ * standard streams) is made here and handed down.
+ */
+
+import process from "node:process";
+import { Broker } from "./broker/broker.ts";
+import { runCli } from "./broker/cli/cli.ts";
+import { bunIo } from "./broker/cli/io_bun.ts";
+import { addServeCommand, type Served } from "./broker/cli/serve.ts";
+import type { Config } from "./broker/config/config.ts";
+import { serveHttp } from "./broker/gateway/http_bun.ts";
+import { bunLogOutput } from "./broker/telemetry/log_output_bun.ts";
+import { configureLog, type LogFormat, type LogLevel } from "./broker/telemetry/logger.ts";
+import { bunProcessUsage } from "./broker/telemetry/process_usage_bun.ts";
+import packageJson from "./package.json" with { type: "json" };
+
+const { version } = packageJson;
+const io = bunIo();
+
+async function start(config: Config): Promise<Served> {
+  const output = bunLogOutput();
+  const format = config.string("weir.log.format");
+  const logger = configureLog({
+    format: format === "auto" ? (output.isTerminal ? "text" : "json") : format as LogFormat,
+    level: config.string("weir.log.level") as LogLevel,
+    useColor: output.isTerminal,
+    write: (line) => output.write(line),
+  });
+  for (const warning of config.warnings) logger.warn(warning);
+  const { promise: failed, resolve: fail } = Promise.withResolvers<string>();
+  const broker = await Broker.start({
+    config,
+    disk: io.disk,
+    clock: io.clock,
+    random: io.random,
+    network: io.network,
+    logger,
+    serveHttp,
+    usage: bunProcessUsage(),
+    version,
+    onFailure: fail,
+  });
+  return {
+    kafkaAddresses: broker.kafkaAddresses,
+    httpAddresses: broker.httpAddresses,
+    failed,
+    async stop() {
+      await broker.stop();
+      await output.close();
+    },
+  };
+}
+
+process.exitCode = await runCli(process.argv.slice(2), {
+  io,
+  version,
+  extend: (program) => addServeCommand(program, { io, version, start }),
+});
