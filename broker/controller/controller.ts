@@ -13,9 +13,10 @@
  */
 
 import assert from "node:assert/strict";
+import { WireError } from "../../protocol/bytes.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { type LeaderEpoch, leaderEpoch, offset, type Uuid } from "../../protocol/types.ts";
-import type { Logger, Random } from "../../storage/platform.ts";
+import { DiskError, type Logger, type Random } from "../../storage/platform.ts";
 import {
   type ConfigChange,
   type ConfigReplacement,
@@ -58,8 +59,14 @@ import {
 /** Producer ids handed out at once, as in Kafka. */
 export const PRODUCER_ID_BLOCK_SIZE = 1000;
 
-/** Feature levels that a new cluster starts with: those that we act on, and no more. */
-const BOOTSTRAP_FEATURES = { "metadata.version": 30 } as const;
+/** The records that we write and read: metadata.version 4.3-IV0. */
+const METADATA_VERSION = 30;
+
+/** Features that this version knows, with the levels it can work at; what it announces of itself. */
+export const SUPPORTED_FEATURES: ReadonlyMap<
+  string,
+  { readonly lowest: number; readonly highest: number }
+> = new Map([["metadata.version", { lowest: METADATA_VERSION, highest: METADATA_VERSION }]]);
 
 /** Hears of every committed change, in order. Must not throw. */
 export type ImageListener = (image: MetadataImage, changes: MetadataChanges) => void;
@@ -140,14 +147,35 @@ export class Controller implements QuorumListener {
   static async start(options: ControllerOptions): Promise<Controller> {
     const controller = new Controller(options);
     controller.#quorum = await Quorum.start(options, controller);
-    if (controller.#committed.offset === -1) {
-      const records = Object.entries(BOOTSTRAP_FEATURES).map(([name, featureLevel]) => (
-        { type: "FeatureLevelRecord", value: { name, featureLevel } } as const
-      ));
-      const outcome = await controller.#commit(records);
-      assert(outcome.error === ErrorCode.NONE, `bootstrap: ${JSON.stringify(outcome)}`);
-    }
+    if (controller.#committed.offset === -1) await controller.#bootstrap();
+    controller.#checkFeatures();
     return controller;
+  }
+
+  /** The first records of a new cluster: the features that we act on, and no more. */
+  async #bootstrap(): Promise<void> {
+    const records = [...SUPPORTED_FEATURES].map(([name, { highest }]) => (
+      { type: "FeatureLevelRecord", value: { name, featureLevel: highest } } as const
+    ));
+    const outcome = await this.#commit(records);
+    if (outcome.error !== ErrorCode.NONE) throw new DiskError(outcome.message, "EIO");
+  }
+
+  #checkFeatures(): void {
+    for (const [name, level] of this.#committed.features) {
+      const supported = SUPPORTED_FEATURES.get(name);
+      if (supported === undefined) {
+        this.#logger.warn("The cluster has a feature that this version does not know", {
+          name,
+          level,
+        });
+      } else if (level < supported.lowest || level > supported.highest) {
+        throw new WireError(
+          `Cannot use the metadata log: the cluster is at ${name} ${level}, and this version works ` +
+            `from ${supported.lowest} to ${supported.highest}; start the version that wrote it`,
+        );
+      }
+    }
   }
 
   /** Stops writing. Calls that are not committed yet are answered with an error. */

@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import type { MetadataChanges, MetadataImage } from "../../../broker/controller/metadata_image.ts";
+import type { MetadataRecord } from "../../../broker/controller/metadata_records.ts";
+import { Quorum } from "../../../broker/controller/quorum.ts";
 import { Harness, newTopic, NODE_ID } from "./harness.ts";
 
 test("Controller: a fresh directory gets the feature level and an epoch, and a restart adds neither again", async () => {
@@ -219,6 +221,31 @@ test("Controller.stop: calls in flight are answered, nobody is told of a failure
   harness.controller.stop();
   expect((await answer)[0]!.error as number).toBe(ErrorCode.NOT_CONTROLLER);
   expect(harness.failures).toEqual([]);
+});
+
+const features: readonly [string, number, string | null][] = [
+  ["metadata.version", 31, "the cluster is at metadata.version 31"],
+  ["metadata.version", 7, "the cluster is at metadata.version 7"],
+  ["share.version", 1, null],
+];
+test.each(features)("Controller.start: a log at %s %p", async (name, featureLevel, refusal) => {
+  const harness = await Harness.start();
+  harness.controller.stop();
+  // What a later version would have written.
+  const quorum = await Quorum.start(
+    { ...harness, nodeId: NODE_ID },
+    { handleCommit() {}, handleLeaderChange() {}, handleFailure() {} },
+  );
+  const records: MetadataRecord[] = [{ type: "FeatureLevelRecord", value: { name, featureLevel } }];
+  const appended = quorum.append(quorum.prepare(records));
+  if ("committed" in appended) await appended.committed;
+  quorum.stop();
+  if (refusal === null) {
+    await harness.crashAndReopen();
+    expect(harness.logger.lines.some(({ message }) => message.includes("does not know"))).toBe(
+      true,
+    );
+  } else await expect(harness.crashAndReopen()).rejects.toThrow(refusal);
 });
 
 test("Quorum: a damaged quorum-state costs a warning and no epoch is used twice", async () => {

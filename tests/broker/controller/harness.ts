@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { Config } from "../../../broker/config/config.ts";
 import { controllerSettings } from "../../../broker/controller/config_rules.ts";
-import { Controller } from "../../../broker/controller/controller.ts";
+import { Controller, SUPPORTED_FEATURES } from "../../../broker/controller/controller.ts";
 import { METADATA_LOG_CONFIG, METADATA_TOPIC } from "../../../broker/controller/quorum.ts";
 import type { NewTopic } from "../../../broker/controller/topic_changes.ts";
 import { METADATA_TOPIC_ID, offset, type Uuid } from "../../../protocol/types.ts";
@@ -78,7 +78,7 @@ export class Harness {
     const registered = await this.controller.registerBroker({
       brokerId: id,
       endpoints: [{ name: "PLAINTEXT", host: `host${id}`, port: 9092, securityProtocol: 0 }],
-      features: new Map([["metadata.version", { lowest: 7, highest: 30 }]]),
+      features: SUPPORTED_FEATURES,
       rack,
       logDirs: [DIRECTORY_ID],
     });

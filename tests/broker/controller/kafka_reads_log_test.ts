@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Config } from "../../../broker/config/config.ts";
 import { controllerSettings } from "../../../broker/controller/config_rules.ts";
-import { Controller } from "../../../broker/controller/controller.ts";
+import { Controller, SUPPORTED_FEATURES } from "../../../broker/controller/controller.ts";
 import { bunClock, bunDisk, bunRandom } from "../../../storage/platform_bun.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import { CLUSTER_ID, DIRECTORY_ID, newTopic, NODE_ID, openMetadataLog } from "./harness.ts";
@@ -43,7 +43,7 @@ async function writeLog(path: string): Promise<void> {
     await controller.registerBroker({
       brokerId: NODE_ID,
       endpoints: [{ name: "PLAINTEXT", host: "localhost", port: 9092, securityProtocol: 0 }],
-      features: new Map([["metadata.version", { lowest: 7, highest: 30 }]]),
+      features: SUPPORTED_FEATURES,
       rack: "r1",
       logDirs: [DIRECTORY_ID],
     });
