@@ -43,6 +43,7 @@ const MAX_REQUESTS_PER_WAKE = 512;
 const READ_BYTES = 64 * 1024;
 /** How many times `pressureStallMs` a request may take that others wait for. */
 const PASS_STALLS = 10;
+const NO_BYTES = new Uint8Array(0);
 /** First bytes kept to tell what it was that did not speak Kafka. */
 const FIRST_BYTES = 8;
 
@@ -82,7 +83,7 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
   #passRequest: ServerRequest | null = null;
   #continuation: Timer | null = null;
   #abortListeners: Set<() => void> | null = null;
-  #firstBytes: Uint8Array | null = new Uint8Array(0);
+  #firstBytes: Uint8Array | null = NO_BYTES;
 
   #receivedBytes = 0;
   #requestBytes = 0;
@@ -341,6 +342,7 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
 
   #open(): ServerRequest | null {
     const frame = this.#frames[this.#frameHead]!;
+    this.#frames[this.#frameHead] = NO_BYTES;
     if (++this.#frameHead === this.#frames.length) {
       this.#frames.length = 0;
       this.#frameHead = 0;

@@ -52,7 +52,8 @@ for (const isAsync of [false, true]) {
   const perRequest = (used.user + used.system) / (1.2 * Number(count));
   console.log(
     `${isAsync ? "promise" : "at once"}, ${connections} connections, ${inFlight} in flight: ` +
-      `${text.trim()}, ${perRequest.toFixed(2)} us of CPU a request in the server`,
+      `${text.trim()}, ${perRequest.toFixed(2)} us of CPU a request in the server, ` +
+      `${Math.round(process.memoryUsage.rss() / 1e6)} MB resident`,
   );
   await server.stop({ deadlineMs: 1000 });
 }
