@@ -145,6 +145,8 @@ export class IndexFile {
   /** Keeps the first `count` entries, and no part of another one. */
   truncate(count: number): void {
     const stored = this.#stored();
+    // Even if nothing is cut now: an earlier process may have cut it and been killed before the sync.
+    this.#unsynced ||= this.exists();
     if (this.exists() && this.#files.get(this.path).sizeBytes > stored * this.#entryBytes) {
       this.#cut(stored);
     }

@@ -137,6 +137,11 @@ export class LeaderEpochs {
     if (!this.#dirty) return;
     this.#dirty = false;
     const lines = this.#entries.map(({ epoch, startOffset }) => `${epoch} ${startOffset}`);
-    await writeFileAtomically(this.#disk, this.#path, textBytes(formatCheckpoint(lines)));
+    try {
+      await writeFileAtomically(this.#disk, this.#path, textBytes(formatCheckpoint(lines)));
+    } catch (failure) {
+      this.#dirty = true;
+      throw failure;
+    }
   }
 }

@@ -198,7 +198,8 @@ export class Log implements Flushable {
   #highWatermark: number;
   #offlineReason: string | null = null;
   #isClosed = false;
-  #isTruncating = false;
+  /** A truncation or the close is under way, which syncs by itself. */
+  #isExclusive = false;
 
   /** Segments written since their last sync. */
   #unsynced = new Set<Segment>();
@@ -351,8 +352,7 @@ export class Log implements Flushable {
    * RECORD_LIST_TOO_LARGE, KAFKA_STORAGE_ERROR.
    */
   appendAsLeader(records: Uint8Array, options: AppendOptions): AppendResult {
-    if (this.#offlineReason !== null || this.#cutUnsynced) return this.#storageError("append");
-    assert(!this.#isClosed && !this.#isTruncating);
+    if (this.#refusesAppends) return this.#storageError("append");
     const nowMs = this.#options.clock.wallMs();
     let bytes = records;
     if (options.origin === "client") {
@@ -440,8 +440,7 @@ export class Log implements Flushable {
    * follow the end offset, KAFKA_STORAGE_ERROR.
    */
   appendAsFollower(records: Uint8Array): AppendResult {
-    if (this.#offlineReason !== null || this.#cutUnsynced) return this.#storageError("append");
-    assert(!this.#isClosed && !this.#isTruncating);
+    if (this.#refusesAppends) return this.#storageError("append");
     const headers: RecordBatchHeader[] = [];
     let nextOffset = this.#endOffset;
     let byteCount = 0;
@@ -545,8 +544,13 @@ export class Log implements Flushable {
     return { error: ErrorCode.KAFKA_STORAGE_ERROR, message: failure.message };
   }
 
+  get #refusesAppends(): boolean {
+    return this.#offlineReason !== null || this.#cutUnsynced || this.#isExclusive;
+  }
+
   #storageError(doing: string): { readonly error: ErrorCode; readonly message: string } {
-    const found = this.#offlineReason ?? "the disk was full a moment ago";
+    const found = this.#offlineReason ??
+      (this.#cutUnsynced ? "the disk was full a moment ago" : "it is being truncated or closed");
     return {
       error: ErrorCode.KAFKA_STORAGE_ERROR,
       message: `Cannot ${doing} to ${this.name}: ${found}`,
@@ -663,10 +667,7 @@ export class Log implements Flushable {
     try {
       this.#logStartOffset = upTo;
       if (upTo === this.#endOffset) this.roll();
-      // A segment whose indexes are still to be synced is dropped the next time.
-      const bound = Math.min(upTo, this.#recoveryPoint);
-      const count = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= bound);
-      if (count > 0) this.#removeSegments(this.#segments.slice(0, count), 0);
+      this.#dropDeleted();
       this.leaderEpochs.truncateFromStart(upTo);
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
@@ -677,13 +678,29 @@ export class Log implements Flushable {
   }
 
   /**
+   * Drops the segments that lie wholly before the log start offset. What the next start would need of
+   * them must be stable first: their successor's snapshot, and the recovery point past them.
+   */
+  #dropDeleted(): void {
+    const segments = this.#segments;
+    if (segments.length === 1 || segments[1]!.baseOffset > this.#logStartOffset) return;
+    const bound = Math.min(this.#logStartOffset, this.#recoveryPoint);
+    let count = segments.findLastIndex(({ baseOffset }) => baseOffset <= bound);
+    const isPending = (at: number) => this.#pendingSnapshots.some((one) => one.offset === at);
+    while (count > 0 && isPending(segments[count]!.baseOffset)) count--;
+    if (count > 0) this.#removeSegments(segments.slice(0, count), 0);
+    // The rest follows with the sync after which nothing is pending any more.
+    if (this.#pendingSnapshots.length > 0) this.#options.flusher.request(this);
+  }
+
+  /**
    * Drops every record at or past `target`. Nothing may be appended meanwhile.
    * Returns: when the truncation is on stable storage. Errors: DiskError.
    */
   async truncateTo(target: Offset): Promise<void> {
     if (target >= this.#endOffset) return;
     if (target < this.#logStartOffset) return await this.truncateFullyAndStartAt(target);
-    this.#isTruncating = true;
+    this.#isExclusive = true;
     await this.#quiesce();
     const cut = this.#segments[this.#segmentIndexFor(target)]!.findBatch(target)?.baseOffset ??
       target;
@@ -700,7 +717,7 @@ export class Log implements Flushable {
 
   /** Drops every record; the next one gets the offset `start`. Returns and errors as `truncateTo`. */
   async truncateFullyAndStartAt(start: Offset): Promise<void> {
-    this.#isTruncating = true;
+    this.#isExclusive = true;
     await this.#quiesce();
     await this.#truncate(start, async () => {
       const dropped = this.#segments;
@@ -732,7 +749,7 @@ export class Log implements Flushable {
         throw failure;
       }
     } finally {
-      this.#isTruncating = false;
+      this.#isExclusive = false;
     }
   }
 
@@ -789,7 +806,7 @@ export class Log implements Flushable {
    * Errors: OFFSET_OUT_OF_RANGE, KAFKA_STORAGE_ERROR, CORRUPT_MESSAGE where no batch can be read.
    */
   read(startOffset: Offset, options: ReadOptions): ReadResult {
-    if (this.#offlineReason !== null) return this.#storageError("read");
+    if (this.#offlineReason !== null || this.#isClosed) return this.#storageError("read");
     if (startOffset < this.#logStartOffset || startOffset > this.#endOffset) {
       const message = `Cannot read ${this.name} from offset ${startOffset}: it has ` +
         `[${this.#logStartOffset}, ${this.#endOffset})`;
@@ -1031,8 +1048,7 @@ export class Log implements Flushable {
   /** For the flusher: syncs what is written now. Never rejects: a failure takes the log offline. */
   async flush(): Promise<void> {
     while (this.#flushing !== null) await this.#flushing;
-    // A truncation ends with a sync of its own.
-    if (!this.#isTruncating) await this.#startFlush();
+    if (!this.#isExclusive) await this.#startFlush();
   }
 
   #startFlush(): Promise<void> {
@@ -1070,27 +1086,38 @@ export class Log implements Flushable {
     assert(target >= this.#syncedOffset && target <= this.#endOffset);
     this.#syncedOffset = target;
     for (const listener of this.#syncedListeners) listener(offset(target));
-    await this.#settle();
+    if (!await this.#settle()) return;
     this.#recoveryPoint = target;
+    this.#dropDeleted();
   }
 
-  /** Makes indexes, snapshots and epochs stable, so that the recovery point may pass them. */
-  async #settle(): Promise<void> {
+  /**
+   * Makes indexes, snapshots and epochs stable, so that the recovery point may pass them.
+   * Returns: false when the disk is full, and nothing is lost by it.
+   */
+  async #settle(): Promise<boolean> {
     const sealed = this.#sealed;
     const snapshots = this.#pendingSnapshots;
-    if (sealed.length === 0 && snapshots.length === 0 && !this.leaderEpochs.isDirty) return;
+    if (sealed.length === 0 && snapshots.length === 0 && !this.leaderEpochs.isDirty) return true;
     this.#sealed = [];
-    this.#pendingSnapshots = [];
     for (const segment of sealed) await segment.syncIndexes();
-    for (const snapshot of snapshots) {
-      const path = segmentPath(this.#directory, snapshot.offset, SNAPSHOT_SUFFIX);
-      await writeFileUnderNewName(this.#options.disk, path, snapshot.bytes);
-      this.#snapshotOffset = snapshot.offset;
+    try {
+      for (const snapshot of snapshots) {
+        const path = segmentPath(this.#directory, snapshot.offset, SNAPSHOT_SUFFIX);
+        await writeFileUnderNewName(this.#options.disk, path, snapshot.bytes);
+        this.#snapshotOffset = snapshot.offset;
+      }
+      await this.leaderEpochs.store();
+    } catch (failure) {
+      if (!(failure instanceof DiskError) || !DISK_FULL_CODES.has(failure.code)) throw failure;
+      // Whole batches are synced; the small files are tried again with the next sync.
+      return false;
     }
     if (sealed.length > 0 || snapshots.length > 0) {
       await this.#options.disk.syncDirectory(this.#directory);
     }
-    await this.leaderEpochs.store();
+    this.#pendingSnapshots = this.#pendingSnapshots.filter((one) => !snapshots.includes(one));
+    return true;
   }
 
   #diskFailed(failure: DiskError): void {
@@ -1112,9 +1139,10 @@ export class Log implements Flushable {
    * Errors: none; a disk that fails takes the log offline.
    */
   async close(): Promise<boolean> {
+    this.#isExclusive = true;
     await this.#quiesce();
     if (this.#isClosed) return this.#offlineReason === null;
-    if (this.#offlineReason === null && this.#unsynced.size > 0) await this.flush();
+    if (this.#offlineReason === null && this.#unsynced.size > 0) await this.#startFlush();
     if (this.#offlineReason === null) {
       try {
         await this.#storeForClose();
@@ -1136,7 +1164,9 @@ export class Log implements Flushable {
         bytes: this.#producers.encodeSnapshot(),
       });
     }
-    await this.#settle();
+    if (!await this.#settle()) {
+      throw new DiskError(`Cannot close ${this.name}: the disk is full`, "ENOSPC");
+    }
     this.#recoveryPoint = this.#endOffset;
   }
 
@@ -1156,6 +1186,7 @@ export class Log implements Flushable {
 
   /** Closes without a sync and moves the directory to `path`, where it waits for its removal. */
   async renameForDeletion(path: string): Promise<void> {
+    this.#isExclusive = true;
     await this.#quiesce();
     this.#closeFiles();
     this.#options.disk.rename(this.#directory, path);

@@ -212,9 +212,8 @@ async function hasZeroSector(
   expectedOffset: number,
 ): Promise<boolean> {
   for (let start = from; start < to;) {
+    // The next batch's own first bytes may be zeros of the same sector: it counts to its end.
     const end = (Math.floor(start / SECTOR_BYTES) + 1) * SECTOR_BYTES;
-    // The sector in which the next batch starts was written with it.
-    if (end > to) return false;
     const at = await window.load(start, end - start);
     if (isTelling(end - start, expectedOffset) && isZero(window.bytes, at, end - start)) {
       return true;

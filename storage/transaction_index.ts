@@ -98,7 +98,7 @@ export class TransactionIndex {
 
   /** Drops the transactions whose marker is at or past `offset`, and what cannot be an entry. */
   truncateTo(offset: number): void {
-    if (!this.file.exists() && this.file.count === 0) return;
+    if (this.file.count === 0 && !this.file.exists()) return;
     let kept = 0;
     let before = this.#baseOffset - 1;
     for (const lastOffset of this.#markerOffsets()) {
@@ -115,7 +115,10 @@ export class TransactionIndex {
     const view = new DataView(bytes.buffer);
     for (let index = 0; index < this.file.count; index++) {
       this.file.read(index, bytes);
-      yield Number(view.getBigInt64(18));
+      const lastOffset = view.getBigInt64(18);
+      // A marker follows its first record: an entry of zeros is one that never reached the disk.
+      if (view.getBigInt64(10) >= lastOffset) return;
+      yield Number(lastOffset);
     }
   }
 

@@ -117,7 +117,7 @@ export class GroupsWorld {
     const name = `c${this.#nextName++}`;
     const instance = groupInstanceId !== undefined
       ? groupInstanceId
-      : this.random.chance(0.25)
+      : this.random.chance(0.4)
       ? `static-${name}`
       : null;
     const consumer = new Consumer(this, groupId, name, instance, this.random.fork(name));
@@ -131,11 +131,12 @@ export class GroupsWorld {
     const { clock } = this.harness;
     const endMs = this.nowMs + this.#options.faultsMs;
     while (this.nowMs < endMs) {
-      await clock.advance(1_000 + this.random.below(20_000));
+      await clock.advance(500 + this.random.below(10_000));
       if (this.#failure !== null) throw this.#failure;
-      if (this.random.chance(0.03)) await this.#crash();
-      const consumer = this.random.pick([...this.consumers]);
-      this.#trouble(consumer);
+      if (this.random.chance(0.02)) await this.#crash();
+      for (let count = 1 + this.random.below(3); count > 0; count--) {
+        this.#trouble(this.random.pick([...this.consumers]));
+      }
     }
     this.faults = false;
   }
