@@ -1107,7 +1107,8 @@ export class ClassicGroup {
   }
 }
 
-function failedJoin(error: ErrorCode, memberId: string): JoinAnswer {
+/** The answer to a JoinGroup that is refused. */
+export function failedJoin(error: ErrorCode, memberId: string): JoinAnswer {
   return {
     error,
     memberId,
@@ -1120,7 +1121,8 @@ function failedJoin(error: ErrorCode, memberId: string): JoinAnswer {
   };
 }
 
-function failedSync(error: ErrorCode): SyncAnswer {
+/** The answer to a SyncGroup that is refused. */
+export function failedSync(error: ErrorCode): SyncAnswer {
   return { error, protocolType: null, protocolName: null, assignment: NO_BYTES };
 }
 

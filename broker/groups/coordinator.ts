@@ -32,15 +32,17 @@ import type {
   MetadataImage,
   PartitionImage,
 } from "../controller/metadata_image.ts";
-import type {
-  JoinAnswer,
-  JoinRequest,
-  LeavingMember,
-  MemberClaim,
-  Now,
-  PersistedMember,
-  SyncAnswer,
-  SyncRequest,
+import {
+  failedJoin,
+  failedSync,
+  type JoinAnswer,
+  type JoinRequest,
+  type LeavingMember,
+  type MemberClaim,
+  type Now,
+  type PersistedMember,
+  type SyncAnswer,
+  type SyncRequest,
 } from "./classic_group.ts";
 import { DeadlineQueue } from "../deadline_queue.ts";
 import type { GroupLog } from "./group_log.ts";
@@ -263,16 +265,16 @@ export class GroupCoordinator {
   /** JoinGroup. Resolves when the join phase ends, which may take the group's rebalance timeout. */
   joinGroup(request: JoinGroup): Promise<JoinAnswer> | JoinAnswer {
     const { groupId, memberId, sessionTimeoutMs } = request;
-    if (groupId === "") return refusedJoin(ErrorCode.INVALID_GROUP_ID, memberId);
+    if (groupId === "") return failedJoin(ErrorCode.INVALID_GROUP_ID, memberId);
     const settings = this.#settings;
     if (
       sessionTimeoutMs < settings.groupMinSessionTimeoutMs ||
       sessionTimeoutMs > settings.groupMaxSessionTimeoutMs
-    ) return refusedJoin(ErrorCode.INVALID_SESSION_TIMEOUT, memberId);
+    ) return failedJoin(ErrorCode.INVALID_SESSION_TIMEOUT, memberId);
     const shard = this.#shardOf(groupId);
-    if (!(shard instanceof GroupShard)) return refusedJoin(shard.error, memberId);
+    if (!(shard instanceof GroupShard)) return failedJoin(shard.error, memberId);
     if (memberId !== "" && shard.get(groupId) === undefined) {
-      return refusedJoin(ErrorCode.UNKNOWN_MEMBER_ID, memberId);
+      return failedJoin(ErrorCode.UNKNOWN_MEMBER_ID, memberId);
     }
     const entry = shard.getOrCreate(groupId);
     const requestId = this.#nextRequestId++;
@@ -287,7 +289,7 @@ export class GroupCoordinator {
   /** SyncGroup. Resolves when the leader's assignment is committed to the log. */
   syncGroup(request: SyncGroup): Promise<SyncAnswer> | SyncAnswer {
     const entry = this.#member(request.groupId);
-    if (!("group" in entry)) return refusedSync(entry.error);
+    if (!("group" in entry)) return failedSync(entry.error);
     const requestId = this.#nextRequestId++;
     return new Promise((resolve) => {
       this.#syncWaiters.set(requestId, resolve);
@@ -607,6 +609,7 @@ export class GroupCoordinator {
         initialRebalanceDelayMs: this.#settings.groupInitialRebalanceDelayMs,
       },
       compression: this.#settings.offsetsTopicCompression,
+      appendTimeoutMs: this.#settings.offsetsCommitTimeoutMs,
       host: this,
     });
     this.#shards.set(partition, { shard, leaderEpoch: epoch });
@@ -665,21 +668,4 @@ function fetchedOffset(
     metadata: value.metadata,
     error: ErrorCode.NONE,
   };
-}
-
-function refusedJoin(error: ErrorCode, memberId: string): JoinAnswer {
-  return {
-    error,
-    memberId,
-    generationId: -1,
-    protocolType: null,
-    protocolName: null,
-    leader: "",
-    skipAssignment: false,
-    members: [],
-  };
-}
-
-function refusedSync(error: ErrorCode): SyncAnswer {
-  return { error, protocolType: null, protocolName: null, assignment: new Uint8Array(0) };
 }

@@ -121,6 +121,13 @@ export class GroupOffsets {
     }
   }
 
+  /** The partitions of a topic that the log may hold values of. */
+  partitionsOf(topic: string): number[] {
+    const committed = this.#committed.topics.get(topic)?.keys() ?? [];
+    const inFlight = this.#inFlight.topics.get(topic)?.keys() ?? [];
+    return [...new Set([...committed, ...inFlight])];
+  }
+
   /** A commit within the open transaction of `producerId`; takes effect with `completeTransaction`. */
   setTransactional(
     producerId: number,

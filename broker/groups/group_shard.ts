@@ -18,7 +18,7 @@ import type { CompressionCodec } from "../../protocol/compression.ts";
 import { ErrorCode, errorName } from "../../protocol/errors.ts";
 import { batches, readLastOffset } from "../../protocol/record_batch.ts";
 import { buildBatch } from "../../protocol/records.ts";
-import { type Clock, DiskError, type Logger } from "../../storage/platform.ts";
+import { type Clock, DiskError, type Logger, type Timer } from "../../storage/platform.ts";
 import {
   ClassicGroup,
   type ClassicGroupSettings,
@@ -64,7 +64,15 @@ export interface ShardOptions {
   readonly logger: Logger;
   readonly settings: ClassicGroupSettings;
   readonly compression: CompressionCodec;
+  /** How long an answer waits for its append to be committed; what is appended counts even so. */
+  readonly appendTimeoutMs: number;
   readonly host: ShardHost;
+}
+
+/** Somebody waits for an append; null once it was told. */
+interface AppendWait {
+  readonly deadlineMs: number;
+  onSettled: ((error: ErrorCode) => void) | null;
 }
 
 /** One offset to be set. */
@@ -84,7 +92,11 @@ export class GroupShard {
   readonly #logger: Logger;
   readonly #settings: ClassicGroupSettings;
   readonly #compression: CompressionCodec;
+  readonly #appendTimeoutMs: number;
   readonly #host: ShardHost;
+  /** In the order of their deadlines, with one timer for the first. */
+  readonly #waits: AppendWait[] = [];
+  #waitTimer: Timer | null = null;
   readonly #groups = new Map<string, GroupEntry>();
   #status: "loading" | "active" | "failed" | "closed" = "loading";
   /** Topics deleted while loading, whose offsets go once everything is there. */
@@ -97,6 +109,7 @@ export class GroupShard {
     this.#logger = options.logger;
     this.#settings = options.settings;
     this.#compression = options.compression;
+    this.#appendTimeoutMs = options.appendTimeoutMs;
     this.#host = options.host;
   }
 
@@ -159,9 +172,12 @@ export class GroupShard {
           this.#host.rebalanceStarted(entry.groupId, effect.reason);
           break;
         case "append":
-          this.#append([encodeGroupMetadata(entry.groupId, effect.metadata)], (error) => {
-            this.run(entry, entry.group.appended(effect.appendId, error, this.#now()));
-          });
+          this.#append(
+            [encodeGroupMetadata(entry.groupId, effect.metadata)],
+            this.#bounded((error) => {
+              this.run(entry, entry.group.appended(effect.appendId, error, this.#now()));
+            }),
+          );
           break;
       }
     }
@@ -175,7 +191,7 @@ export class GroupShard {
     offsets: readonly OffsetToCommit[],
     onSettled: (error: ErrorCode) => void,
   ): void {
-    this.#writeOffsets(entry, offsets, onSettled);
+    this.#writeOffsets(entry, offsets, this.#bounded(onSettled));
   }
 
   /** Deletes offsets of a group; keys without an offset are passed over. */
@@ -192,7 +208,7 @@ export class GroupShard {
     this.#inBatches(
       tombstones,
       (part, settled) => this.#writeOffsets(entry, part, settled),
-      onSettled,
+      this.#bounded(onSettled),
     );
   }
 
@@ -205,7 +221,11 @@ export class GroupShard {
     tombstones.push(encodeGroupMetadata(entry.groupId, null));
     this.#remove(entry);
     this.run(entry, entry.group.die(ErrorCode.UNKNOWN_MEMBER_ID, this.#now()));
-    this.#inBatches(tombstones, (part, settled) => this.#append(part, settled), onSettled);
+    this.#inBatches(
+      tombstones,
+      (part, settled) => this.#append(part, settled),
+      this.#bounded(onSettled),
+    );
   }
 
   /** Deletes the offsets of a topic that is gone, in every group. */
@@ -213,8 +233,7 @@ export class GroupShard {
     if (this.#status === "loading") this.#deletedTopics.add(topic);
     if (this.#status !== "active") return;
     for (const entry of this.#groups.values()) {
-      const keys = [...entry.offsets.keys()].filter(([name]) => name === topic)
-        .map(([, partition]) => ({ topic, partition }));
+      const keys = entry.offsets.partitionsOf(topic).map((partition) => ({ topic, partition }));
       if (keys.length > 0) this.deleteOffsets(entry, keys, (error) => this.#warnOf(error, entry));
     }
   }
@@ -279,6 +298,7 @@ export class GroupShard {
   close(error: ErrorCode): void {
     if (this.#status === "closed") return;
     this.#status = "closed";
+    this.#waitTimer?.cancel();
     const now = this.#now();
     for (const entry of [...this.#groups.values()]) {
       this.#remove(entry);
@@ -385,6 +405,37 @@ export class GroupShard {
       compression: this.#compression,
     });
     this.#log.append(batch, (error) => onSettled(coordinatorError(error)));
+  }
+
+  /** The same listener, which hears COORDINATOR_NOT_AVAILABLE when nothing else in time. */
+  #bounded(onSettled: (error: ErrorCode) => void): (error: ErrorCode) => void {
+    const deadlineMs = this.#clock.monotonicMs() + this.#appendTimeoutMs;
+    const wait: AppendWait = { deadlineMs, onSettled };
+    this.#waits.push(wait);
+    this.#armWaits();
+    return (error) => {
+      const settle = wait.onSettled;
+      wait.onSettled = null;
+      while (this.#waits[0]?.onSettled === null) this.#waits.shift();
+      settle?.(error);
+    };
+  }
+
+  #armWaits(): void {
+    const first = this.#waits[0];
+    if (this.#waitTimer !== null || first === undefined || this.#status === "closed") return;
+    const delayMs = Math.max(0, first.deadlineMs - this.#clock.monotonicMs());
+    this.#waitTimer = this.#clock.timer(delayMs, () => {
+      this.#waitTimer = null;
+      const nowMs = this.#clock.monotonicMs();
+      while (this.#waits[0] !== undefined && this.#waits[0].deadlineMs <= nowMs) {
+        const late = this.#waits.shift();
+        const settle = late?.onSettled;
+        if (late !== undefined) late.onSettled = null;
+        settle?.(coordinatorError(ErrorCode.REQUEST_TIMED_OUT));
+      }
+      this.#armWaits();
+    });
   }
 
   #remove(entry: GroupEntry): void {

@@ -13,6 +13,7 @@ export interface GroupCoordinatorSettings {
   readonly groupInitialRebalanceDelayMs: number;
   /** Kafka compares it with the UTF-16 length of the text, and so do we. */
   readonly offsetMetadataMaxBytes: number;
+  readonly offsetsCommitTimeoutMs: number;
   readonly offsetsRetentionMs: number;
   readonly offsetsRetentionCheckIntervalMs: number;
   readonly offsetsTopic: NewTopic;
@@ -27,6 +28,7 @@ export function groupCoordinatorSettings(config: Config): GroupCoordinatorSettin
     groupMaxSessionTimeoutMs: config.number("group.max.session.timeout.ms"),
     groupInitialRebalanceDelayMs: config.number("group.initial.rebalance.delay.ms"),
     offsetMetadataMaxBytes: config.number("offset.metadata.max.bytes"),
+    offsetsCommitTimeoutMs: config.number("offsets.commit.timeout.ms"),
     offsetsRetentionMs: config.number("offsets.retention.minutes") * 60_000,
     offsetsRetentionCheckIntervalMs: config.number("offsets.retention.check.interval.ms"),
     offsetsTopic: groupMetadataTopic(config),
