@@ -9,7 +9,7 @@
 
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -17,21 +17,20 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const stampPath = join(root, "node_modules", ".weir-installed");
 
+/** Anything smaller is the script that stands in for Bun until an install script has run. */
+const MIN_BUN_BYTES = 10_000_000;
+
 function bunPath() {
   const architecture = process.arch === "arm64" ? "aarch64" : process.arch;
   const isMusl = process.platform === "linux" &&
     !process.report?.getReport().header.glibcVersionRuntime;
   const platform = `${process.platform === "win32" ? "windows" : process.platform}-${architecture}`;
-  const name = process.platform === "win32" ? "bun.exe" : "bun";
-  const path = join(
-    root,
-    "node_modules",
-    "@oven",
-    `bun-${platform}${isMusl ? "-musl" : ""}`,
-    "bin",
-    name,
-  );
-  return existsSync(path) ? path : null;
+  const ownPackage = join("@oven", `bun-${platform}${isMusl ? "-musl" : ""}`, "bin");
+  // Bun's install script, where it was allowed to run, has moved the file into the package `bun`.
+  const candidates = [join(ownPackage, "bun"), join(ownPackage, "bun.exe"), "bun/bin/bun.exe"];
+  return candidates
+    .map((path) => join(root, "node_modules", path))
+    .find((path) => existsSync(path) && statSync(path).size > MIN_BUN_BYTES) ?? null;
 }
 
 function lockHash() {

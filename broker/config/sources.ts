@@ -30,7 +30,8 @@ export class ConfigError extends Error {
 }
 
 /** Variables of the environment that begin with WEIR_ and are not settings of the broker. */
-const OTHER_VARIABLES = /^WEIR_(INTEROP|VECTORS|CONFIG|SEED|SEEDS|KAFKA|TEST|BENCH)(_|$)/;
+const OTHER_VARIABLES =
+  /^WEIR_(BAD_INPUT|BENCH|BOOTSTRAP|COMPAT|CONFIG|INTEROP|KAFKA|PERF|REWRITE|ROUNDS|SEEDS?|TEST|VECTORS)(_|$)/;
 
 /** The assignments of a file. Errors: ConfigError. */
 export function parseConfigFile({ path, text }: ConfigFile): Assignment[] {

@@ -1,0 +1,145 @@
+/**
+ * Makes the executables: `npm run build`, or `bun scripts/build.ts [linux-x64] [linux-arm64]`.
+ *
+ *     dist/weir               for the Linux that x64 machines run
+ *     dist/weir-linux-arm64   for arm64 machines
+ *
+ * Each is one file with Bun, our code and the native addons inside. For a platform other than this one,
+ * Bun and the addons are fetched with `npm pack`, at the versions and with the checksums that
+ * package-lock.json names, and kept in `.cache/build`; after the first time no network is needed.
+ *
+ * The code is minified but for names, which stack traces and error texts use. Bytecode is compiled ahead:
+ * it makes the file larger and the start faster.
+ */
+
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import type { LockedPackage } from "./lock.ts";
+
+const ROOT = join(import.meta.dir, "..");
+const CACHE = join(ROOT, ".cache", "build");
+
+interface Platform {
+  readonly outfile: string;
+  /** npm's package with Bun for it. */
+  readonly runtime: string;
+  /** The end of the names of the addons' packages for it. */
+  readonly addonSuffix: string;
+}
+
+const PLATFORMS: Readonly<Record<string, Platform>> = {
+  "linux-x64": {
+    outfile: "dist/weir",
+    runtime: "@oven/bun-linux-x64",
+    addonSuffix: "-linux-x64-gnu",
+  },
+  "linux-arm64": {
+    outfile: "dist/weir-linux-arm64",
+    runtime: "@oven/bun-linux-aarch64",
+    addonSuffix: "-linux-arm64-gnu",
+  },
+};
+
+/** Packages whose native code is chosen by platform, without the end that names it. */
+const ADDONS = ["@node-rs/crc32", "@napi-rs/snappy", "@antoniomuso/lz4-napi"];
+
+const lock: { packages: Record<string, LockedPackage & { integrity?: string }> } = JSON.parse(
+  readFileSync(join(ROOT, "package-lock.json"), "utf8"),
+);
+
+/** The folder of a package: in node_modules when it is of this platform, else fetched. */
+function packageFolder(name: string): string {
+  const installed = join(ROOT, "node_modules", name);
+  return existsSync(join(installed, "package.json")) ? installed : fetchPackage(name);
+}
+
+function fetchPackage(name: string): string {
+  const { version, integrity } = lock.packages[`node_modules/${name}`] ?? {};
+  if (version === undefined) throw new Error(`Cannot build: package-lock.json has no ${name}`);
+  const folder = join(CACHE, `${name.replace("/", "+")}@${version}`);
+  if (existsSync(join(folder, "package.json"))) return folder;
+  console.log(`fetching ${name}@${version}`);
+  const staging = `${folder}.${process.pid}`;
+  mkdirSync(staging, { recursive: true });
+  const archive = execute(["npm", "pack", "--silent", `${name}@${version}`], staging).trim()
+    .split("\n").at(-1) ?? "";
+  const digest = createHash("sha512").update(readFileSync(join(staging, archive))).digest("base64");
+  if (integrity !== undefined && integrity !== `sha512-${digest}`) {
+    throw new Error(`Cannot build: ${name}@${version} has not the checksum of package-lock.json`);
+  }
+  execute(["tar", "-xzf", archive, "--strip-components=1"], staging);
+  rmSync(join(staging, archive));
+  renameSync(staging, folder);
+  return folder;
+}
+
+function execute(command: string[], cwd: string): string {
+  const { exitCode, stdout, stderr } = Bun.spawnSync(command, { cwd });
+  if (exitCode !== 0) {
+    throw new Error(`Cannot build: ${command.join(" ")} failed: ${stderr.toString().trim()}`);
+  }
+  return stdout.toString();
+}
+
+/** Finds the addons of the platform that is built for, wherever their packages lie. */
+function addonResolver({ addonSuffix }: Platform): Bun.BunPlugin {
+  const names = ADDONS.map((addon) => `${addon}${addonSuffix}`);
+  return {
+    name: "addons",
+    setup(build) {
+      // What is there for another platform, this one's included, stays out of the file.
+      const pattern = new RegExp(`^(?:${ADDONS.join("|")})-`);
+      build.onResolve({ filter: pattern }, ({ path }) => {
+        const name = names.find((known) => path === known || path.startsWith(`${known}/`));
+        if (name === undefined) return { path, external: true };
+        const folder = packageFolder(name);
+        const manifest = join(folder, "package.json");
+        if (path.endsWith("/package.json")) return { path: manifest };
+        return { path: join(folder, JSON.parse(readFileSync(manifest, "utf8")).main) };
+      });
+    },
+  };
+}
+
+async function build(name: string, platform: Platform): Promise<void> {
+  const startMs = performance.now();
+  // Bun itself is at hand for the platform that it runs on.
+  const isHost = name === `${process.platform}-${process.arch}`;
+  const executablePath = isHost
+    ? process.execPath
+    : join(packageFolder(platform.runtime), "bin", "bun");
+  const outfile = join(ROOT, platform.outfile);
+  const result = await Bun.build({
+    entrypoints: [join(ROOT, "main.ts")],
+    target: "bun",
+    format: "esm",
+    bytecode: true,
+    minify: { syntax: true, whitespace: true, identifiers: false },
+    plugins: [addonResolver(platform)],
+    compile: {
+      target: `bun-${name}` as Bun.Build.CompileTarget,
+      executablePath,
+      outfile,
+      autoloadDotenv: false,
+      autoloadBunfig: false,
+    },
+  });
+  if (!result.success) throw new AggregateError(result.logs, `Cannot build ${platform.outfile}`);
+  const megabytes = (statSync(outfile).size / 1e6).toFixed(1);
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+  console.log(`${platform.outfile}: ${megabytes} MB for ${name}, in ${seconds} s`);
+}
+
+if (import.meta.main) {
+  const wanted = process.argv.slice(2);
+  const unknown = wanted.filter((name) => PLATFORMS[name] === undefined);
+  if (unknown.length > 0) {
+    console.error(`Cannot build for ${unknown}: known are ${Object.keys(PLATFORMS).join(", ")}`);
+    process.exit(1);
+  }
+  for (const [name, platform] of Object.entries(PLATFORMS)) {
+    if (wanted.length === 0 || wanted.includes(name)) await build(name, platform);
+  }
+}
