@@ -1097,7 +1097,7 @@ export class Log implements Flushable {
    */
   async #settle(): Promise<boolean> {
     const sealed = this.#sealed;
-    const snapshots = this.#pendingSnapshots;
+    const snapshots = [...this.#pendingSnapshots];
     if (sealed.length === 0 && snapshots.length === 0 && !this.leaderEpochs.isDirty) return true;
     this.#sealed = [];
     for (const segment of sealed) await segment.syncIndexes();
