@@ -48,7 +48,7 @@ export interface RunCounts {
   crashes: number;
   kills: number;
   cleanRestarts: number;
-  cutBytes: number;
+  cutRecords: number;
 }
 
 /** Wraps the disk, so that a test can plant a fault in what the store does with it. */
@@ -62,7 +62,7 @@ export class LogModelRun {
     crashes: 0,
     kills: 0,
     cleanRestarts: 0,
-    cutBytes: 0,
+    cutRecords: 0,
   };
   readonly #random: SimRandom;
   readonly #clock = new SimClock();
@@ -477,7 +477,7 @@ export class LogModelRun {
     await this.#reopen();
     const { endOffset } = this.#log;
     assert(endOffset >= this.#synced, `synced up to ${this.#synced}, found up to ${endOffset}`);
-    this.counts.cutBytes += this.#end - endOffset;
+    this.counts.cutRecords += this.#end - endOffset;
     this.#cutModel(endOffset);
     await this.#verify();
   }
