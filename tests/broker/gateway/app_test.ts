@@ -1,0 +1,93 @@
+import { describe, expect, test } from "bun:test";
+import { HTTPException } from "hono/http-exception";
+import { gatewayApp } from "../../../broker/gateway/app.ts";
+import { SimLogger } from "../../sim/sim_logger.ts";
+
+function makeApp({ reasons = [], metrics = () => Promise.resolve("weir_up 1\n") }: {
+  readonly reasons?: readonly string[];
+  readonly metrics?: () => Promise<string>;
+} = {}) {
+  const logger = new SimLogger();
+  const app = gatewayApp({
+    logger,
+    version: "1.2.3",
+    notReadyReasons: () => reasons,
+    renderMetrics: metrics,
+  });
+  return { app, logger };
+}
+
+describe("gatewayApp", () => {
+  test("/healthz: the process is up, ready or not", async () => {
+    const { app } = makeApp({ reasons: ["recovering"] });
+    const response = await app.request("/healthz");
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({ status: "ok", version: "1.2.3" });
+    expect(response.headers.get("X-Content-Type-Options")).toBe("nosniff");
+    expect(response.headers.get("Cache-Control")).toBe("no-store");
+  });
+
+  test("/readyz: 503 with the reasons until there are none", async () => {
+    const waiting = await makeApp({ reasons: ["recovering orders-0"] }).app.request("/readyz");
+    expect(waiting.status).toBe(503);
+    expect(await waiting.json()).toEqual({ status: "not ready", reasons: ["recovering orders-0"] });
+    const ready = await makeApp().app.request("/readyz");
+    expect(ready.status).toBe(200);
+    expect(await ready.json()).toEqual({ status: "ready" });
+  });
+
+  test("/metrics: Prometheus' content type", async () => {
+    const response = await makeApp().app.request("/metrics");
+    expect(response.status).toBe(200);
+    expect(response.headers.get("Content-Type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    expect(await response.text()).toBe("weir_up 1\n");
+  });
+
+  const problems: readonly (readonly [method: string, path: string, status: number])[] = [
+    ["GET", "/", 404],
+    ["GET", "/nope", 404],
+    ["GET", "/healthz/x", 404],
+    ["POST", "/healthz", 405],
+    ["DELETE", "/metrics", 405],
+  ];
+  test.each(problems)("%s %s: problem details with status %d", async (method, path, status) => {
+    const response = await makeApp().app.request(path, { method });
+    expect(response.status).toBe(status);
+    expect(response.headers.get("Content-Type")).toBe("application/problem+json");
+    expect(await response.json()).toMatchObject({
+      type: "about:blank",
+      status,
+      title: expect.any(String),
+      detail: expect.stringContaining(`Cannot ${method} ${path}`),
+    });
+    expect(response.headers.get("Allow")).toBe(status === 405 ? "GET, HEAD" : null);
+  });
+
+  test("HEAD: as GET without the body", async () => {
+    const response = await makeApp().app.request("/healthz", { method: "HEAD" });
+    expect(response.status).toBe(200);
+    expect(await response.text()).toBe("");
+  });
+
+  test("errors: told to the log in full and to the client without what is inside", async () => {
+    const { app, logger } = makeApp({ metrics: () => Promise.reject(new Error("secret detail")) });
+    const response = await app.request("/metrics");
+    expect(response.status).toBe(500);
+    expect(await response.text()).not.toContain("secret");
+    expect(logger.lines).toMatchObject([
+      { level: "error", message: "Cannot answer an HTTP request", fields: { path: "/metrics" } },
+    ]);
+  });
+
+  test("errors: an HTTP error keeps its status", async () => {
+    const refuse = () => Promise.reject(new HTTPException(413, { message: "too large" }));
+    const { app, logger } = makeApp({ metrics: refuse });
+    const response = await app.request("/metrics");
+    expect(response.status).toBe(413);
+    expect(await response.json()).toMatchObject({
+      title: "Content Too Large",
+      detail: "too large",
+    });
+    expect(logger.lines).toEqual([]);
+  });
+});

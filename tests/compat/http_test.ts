@@ -1,0 +1,39 @@
+import { describe, expect, test } from "bun:test";
+import { Hono } from "hono";
+import { serveHttp } from "../../broker/gateway/http_bun.ts";
+import { NetworkError } from "../../broker/network.ts";
+
+const HOST = "127.0.0.1";
+const PORT = 31_110;
+
+describe("serveHttp", () => {
+  test("serveHttp: answers, refuses a port that is taken, and frees it when stopped", async () => {
+    const app = new Hono().get("/", (context) => context.text("here"));
+    const server = serveHttp({ app, host: HOST, port: PORT });
+    expect(await (await fetch(`http://${HOST}:${PORT}/`)).text()).toBe("here");
+    expect(() => serveHttp({ app, host: HOST, port: PORT })).toThrow(NetworkError);
+    await server.stop();
+    const again = serveHttp({ app, host: HOST, port: PORT });
+    await again.stop();
+  });
+
+  test("serveHttp: a body beyond the bound is refused", async () => {
+    const app = new Hono().post("/", async (context) => context.text(await context.req.text()));
+    const server = serveHttp({ app, host: HOST, port: 0 });
+    const body = "x".repeat(1024 * 1024 + 1);
+    const response = await fetch(`http://${HOST}:${server.port}/`, { method: "POST", body });
+    expect(response.status).toBe(413);
+    await server.stop();
+  });
+
+  test("stop: a request that hangs is cut off after a second", async () => {
+    const app = new Hono().get("/", () => new Promise<Response>(() => {}));
+    const server = serveHttp({ app, host: HOST, port: 0 });
+    const hanging = fetch(`http://${HOST}:${server.port}/`).then(() => "answered", () => "cut off");
+    await Bun.sleep(50);
+    const startMs = performance.now();
+    await server.stop();
+    expect(performance.now() - startMs).toBeLessThan(3000);
+    expect(await hanging).toBe("cut off");
+  });
+});
