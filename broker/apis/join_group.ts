@@ -29,6 +29,7 @@ export function joinGroupApi({ groupCoordinator }: { groupCoordinator: GroupCoor
     request: joinGroupRequest,
     response: joinGroupResponse,
     versions: { lowest: 0, highest: 9 },
+    cost: parkedCost,
     handle(request, { apiVersion, clientId, connection }) {
       const answer = groupCoordinator.joinGroup({
         groupId: request.groupId,
@@ -54,6 +55,11 @@ export function joinGroupApi({ groupCoordinator }: { groupCoordinator: GroupCoor
       return encodable(answer, apiVersion);
     },
   });
+}
+
+/** It may wait for minutes: what it holds is the member's own bytes, decoded and copied once. */
+function parkedCost(frameBytes: number): number {
+  return 1024 + 3 * frameBytes;
 }
 
 function encodable(answer: JoinAnswer, apiVersion: number): Encodable<typeof joinGroupResponse> {

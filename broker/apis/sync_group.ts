@@ -27,6 +27,7 @@ export function syncGroupApi({ groupCoordinator }: { groupCoordinator: GroupCoor
     request: syncGroupRequest,
     response: syncGroupResponse,
     versions: { lowest: 0, highest: 5 },
+    cost: parkedCost,
     handle(request, { apiVersion }) {
       if (
         apiVersion >= PROTOCOL_VERSION &&
@@ -56,6 +57,11 @@ function refused(error: ErrorCode): Encodable<typeof syncGroupResponse> {
     protocolName: null,
     assignment: new Uint8Array(0),
   });
+}
+
+/** It may wait for minutes: what it holds is the member's own bytes, decoded and copied once. */
+function parkedCost(frameBytes: number): number {
+  return 1024 + 3 * frameBytes;
 }
 
 function encodable(answer: SyncAnswer): Encodable<typeof syncGroupResponse> {
