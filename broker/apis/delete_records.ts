@@ -11,11 +11,13 @@
 import { ApiKey } from "../../protocol/api_keys.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
+  type DeleteRecordsRequest,
   deleteRecordsRequest,
   deleteRecordsResponse,
 } from "../../protocol/schemas/delete_records.ts";
 import { offset } from "../../protocol/types.ts";
 import { isInternalTopic } from "../controller/internal_topics.ts";
+import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
 import { type Api, defineApi } from "./api.ts";
 
@@ -31,7 +33,12 @@ export function deleteRecordsApi(
     request: deleteRecordsRequest,
     response: deleteRecordsResponse,
     versions: { lowest: 0, highest: 2 },
-    async handle({ topics }) {
+    async handle({ topics, timeoutMs }) {
+      const targets = uncommitted(replicaManager, topics);
+      if (targets.length > 0) {
+        const delayed = replicaManager.delayedAppends;
+        await waitForCommits({ targets, delayed, timeoutMs, failed: () => {} });
+      }
       const answers = topics.map(({ name, partitions }) => ({
         name,
         partitions: partitions.map(({ partitionIndex, offset }) => ({
@@ -40,10 +47,32 @@ export function deleteRecordsApi(
         })),
       }));
       // A start offset that was answered is still there after a crash.
-      await replicaManager.logDirectory.checkpoint();
+      const isStable = await replicaManager.logDirectory.checkpoint();
+      if (!isStable) { for (const { partitions } of answers) partitions.forEach(notStable); }
       return { throttleTimeMs: 0, topics: answers };
     },
   });
+}
+
+/** Partitions asked to delete what is written and not committed yet: it must be, first. */
+function uncommitted(replicaManager: ReplicaManager, topics: DeleteRecordsRequest["topics"]) {
+  const targets: CommitTarget[] = [];
+  for (const { name, partitions } of topics) {
+    for (const { partitionIndex, offset: requested } of partitions) {
+      const partition = replicaManager.partition(name, partitionIndex);
+      if (isRefusal(partition)) continue;
+      const endOffset = requested === HIGH_WATERMARK ? partition.log.endOffset : requested;
+      const isWritten = endOffset <= partition.log.endOffset;
+      if (isWritten && endOffset > partition.highWatermark) targets.push({ partition, endOffset });
+    }
+  }
+  return targets;
+}
+
+function notStable(answer: { lowWatermark: number; errorCode: ErrorCode }): void {
+  if (answer.errorCode !== ErrorCode.NONE) return;
+  answer.lowWatermark = NO_LOW_WATERMARK;
+  answer.errorCode = ErrorCode.KAFKA_STORAGE_ERROR;
 }
 
 function deleteBefore(
@@ -51,7 +80,7 @@ function deleteBefore(
   topic: string,
   index: number,
   requested: number,
-): { readonly lowWatermark: number; readonly errorCode: ErrorCode } {
+): { lowWatermark: number; errorCode: ErrorCode } {
   const refuse = (errorCode: ErrorCode) => ({ lowWatermark: NO_LOW_WATERMARK, errorCode });
   if (isInternalTopic(topic)) return refuse(ErrorCode.INVALID_TOPIC_EXCEPTION);
   const partition = replicaManager.partition(topic, index);

@@ -23,7 +23,8 @@ import {
   startFetch,
 } from "../partitions/delayed_fetch.ts";
 import type { FetchContext, FetchPartition, FetchSessions } from "../partitions/fetch_session.ts";
-import type { ReplicaManager } from "../partitions/replica_manager.ts";
+import type { PartitionImage } from "../controller/metadata_image.ts";
+import type { PartitionRefusal, ReplicaManager } from "../partitions/replica_manager.ts";
 import { type Api, defineApi, type RequestContext } from "./api.ts";
 
 type Answer = Encodable<typeof fetchResponse>;
@@ -31,9 +32,12 @@ type TopicAnswer = Answer["responses"][number];
 type PartitionAnswer = TopicAnswer["partitions"][number];
 
 const FIRST_TOPIC_ID_VERSION = 13;
+const FIRST_LEADER_VERSION = 16;
 const READ_COMMITTED = 1;
-/** The answer is read into pooled buffers of a bounded pool; the budget counts what a fetch itself takes. */
-const FETCH_COST_BYTES = 64 * 1024;
+/** A fetch that waits; the server counts the bytes of an answer itself, once they are encoded. */
+const FETCH_COST_BYTES = 4 * 1024;
+
+const NO_REPLICAS: PartitionRefusal = { error: ErrorCode.NOT_LEADER_OR_FOLLOWER, image: null };
 
 /** What the handler works with. */
 export interface FetchSubsystems {
@@ -81,13 +85,13 @@ function handle(
     maxWaitMs: request.maxWaitMs,
     isReadCommitted: request.isolationLevel === READ_COMMITTED,
     find: ({ topic, topicId, partition }) => {
-      if (isReplica) return { error: ErrorCode.NOT_LEADER_OR_FOLLOWER };
+      if (isReplica) return NO_REPLICAS;
       return usesTopicIds
         ? replicaManager.partitionById(topicId, partition)
         : replicaManager.partition(topic, partition);
     },
   }, replicaManager.delayedFetches);
-  if (!(fetch instanceof DelayedFetch)) return toAnswer(session, fetch, context);
+  if (!(fetch instanceof DelayedFetch)) return toAnswer(replicaManager, session, fetch, context);
   return new Promise((resolve) => {
     const stopListening = context.closed.onAbort(() => {
       fetch.cancel();
@@ -95,7 +99,7 @@ function handle(
     });
     fetch.start((result) => {
       stopListening();
-      resolve(toAnswer(session, result, context));
+      resolve(toAnswer(replicaManager, session, result, context));
     });
   });
 }
@@ -119,7 +123,14 @@ function partitionsOf({ topics }: FetchRequest): FetchPartition[] {
   return list;
 }
 
-function toAnswer(session: FetchContext, result: FetchResult, context: RequestContext): Answer {
+function toAnswer(
+  replicaManager: ReplicaManager,
+  session: FetchContext,
+  result: FetchResult,
+  context: RequestContext,
+): Answer {
+  const tellsLeaders = context.apiVersion >= FIRST_LEADER_VERSION;
+  let leaders: PartitionImage[] | null = null;
   context.onSent(() => result.release());
   const responses: {
     topic: string;
@@ -135,32 +146,42 @@ function toAnswer(session: FetchContext, result: FetchResult, context: RequestCo
       hasRecords: found.records.length > 0,
     });
     if (!isNews) continue;
+    if (tellsLeaders && found.leader !== null) (leaders ??= []).push(found.leader);
+    const answer = partitionAnswer(found, tellsLeaders);
     const { topic, topicId } = found.fetch;
     const last = responses.at(-1);
     const isSame = last !== undefined && last.topic === topic && last.topicId === topicId;
-    if (isSame) last.partitions.push(partitionAnswer(found));
-    else responses.push({ topic, topicId, partitions: [partitionAnswer(found)] });
+    if (isSame) last.partitions.push(answer);
+    else responses.push({ topic, topicId, partitions: [answer] });
   }
   return {
     throttleTimeMs: 0,
     errorCode: ErrorCode.NONE,
     sessionId: session.sessionId,
     responses,
+    ...(leaders !== null && {
+      nodeEndpoints: replicaManager.leaderEndpoints(leaders, context.connection),
+    }),
   };
 }
 
-function partitionAnswer(found: FetchedPartition): PartitionAnswer {
-  return {
+function partitionAnswer(found: FetchedPartition, tellsLeader: boolean): PartitionAnswer {
+  const answer: PartitionAnswer = {
     partitionIndex: found.fetch.partition,
     errorCode: found.error,
     highWatermark: found.highWatermark,
     lastStableOffset: found.lastStableOffset,
     logStartOffset: found.logStartOffset,
-    ...(found.diverging !== null && { divergingEpoch: found.diverging }),
-    ...(found.currentLeader !== null && { currentLeader: found.currentLeader }),
-    abortedTransactions: found.abortedTransactions?.map(({ producerId, firstOffset }) => (
-      { producerId, firstOffset }
-    )) ?? null,
+    abortedTransactions: found.abortedTransactions,
     records: found.records,
+  };
+  const leader = tellsLeader ? found.leader : null;
+  if (found.diverging === null && leader === null) return answer;
+  return {
+    ...answer,
+    ...(found.diverging !== null && { divergingEpoch: found.diverging }),
+    ...(leader !== null && {
+      currentLeader: { leaderId: leader.leader, leaderEpoch: leader.leaderEpoch },
+    }),
   };
 }

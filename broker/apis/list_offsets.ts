@@ -6,8 +6,8 @@
  * KIP-1005) · 10 a timeout for remote reads (KIP-1075) · 11 the earliest offset that waits for its upload
  * (−6, KIP-1023).
  *
- * A timestamp finds the first record at or after it, exactly, also inside a compressed batch; what is not
- * committed is not found.
+ * A timestamp finds the first record at or after it, exactly, also inside a compressed batch. What was
+ * written before the request counts: where it is not committed yet, the answer waits until it is.
  *
  * Gaps: there is no tiered storage, so −5 and −6 answer −1, as Kafka does without it.
  */
@@ -22,6 +22,7 @@ import {
 } from "../../protocol/schemas/list_offsets.ts";
 import { DiskError } from "../../storage/platform.ts";
 import { WireError } from "../../protocol/bytes.ts";
+import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
 import { checkLeaderEpoch } from "../partitions/delayed_fetch.ts";
 import type { Partition } from "../partitions/partition.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
@@ -58,6 +59,8 @@ interface Found {
 }
 
 const READ_COMMITTED = 1;
+/** The longest that an answer waits for a commit where the request does not say. */
+const COMMIT_TIMEOUT_MS = 5000;
 const FIRST_EPOCH_VERSION = 4;
 const NOTHING: Found = { timestamp: -1, offset: -1, leaderEpoch: -1 };
 
@@ -70,54 +73,84 @@ export function listOffsetsApi(
     request: listOffsetsRequest,
     response: listOffsetsResponse,
     versions: { lowest: 1, highest: 11 },
-    handle({ topics, isolationLevel, replicaId }, { apiVersion }) {
-      return {
-        throttleTimeMs: 0,
-        topics: topics.map(({ name, partitions }) => {
-          const counts = new Map<number, number>();
-          for (const { partitionIndex: i } of partitions) counts.set(i, (counts.get(i) ?? 0) + 1);
-          return {
-            name,
-            partitions: partitions.map((request) => {
-              const { partitionIndex } = request;
-              if (counts.get(partitionIndex)! > 1) {
-                return refused(partitionIndex, ErrorCode.INVALID_REQUEST);
-              }
-              const partition = replicaManager.partition(name, partitionIndex);
-              if (isRefusal(partition)) return refused(partitionIndex, partition.error);
-              if (
-                request.timestamp < 0 &&
-                !(apiVersion >= (FIRST_VERSION.get(request.timestamp) ?? Infinity))
-              ) {
-                return refused(partitionIndex, ErrorCode.UNSUPPORTED_VERSION);
-              }
-              return answer(partition, request, {
-                isReadCommitted: isolationLevel === READ_COMMITTED,
-                isReplica: replicaId >= 0,
-                hasEpochs: apiVersion >= FIRST_EPOCH_VERSION,
-              });
-            }),
-          };
-        }),
-      };
+    handle(request, { apiVersion }) {
+      const targets = uncommitted(replicaManager, request);
+      if (targets.length === 0) return answerAll(replicaManager, request, apiVersion);
+      const timeoutMs = request.timeoutMs > 0 ? request.timeoutMs : COMMIT_TIMEOUT_MS;
+      const delayed = replicaManager.delayedFetches;
+      // Where the commit failed, the answer is as of what is committed.
+      return waitForCommits({ targets, delayed, timeoutMs, failed: () => {} })
+        .then(() => answerAll(replicaManager, request, apiVersion));
     },
   });
+}
+
+/** Partitions asked for an offset near their end while something written there is not committed. */
+function uncommitted(replicaManager: ReplicaManager, { topics }: ListOffsetsRequest) {
+  const targets: CommitTarget[] = [];
+  for (const { name, partitions } of topics) {
+    for (const { partitionIndex, timestamp } of partitions) {
+      const looksAtEnd = timestamp >= 0 || timestamp === SpecialTimestamp.LATEST ||
+        timestamp === SpecialTimestamp.MAX_TIMESTAMP;
+      const partition = replicaManager.partition(name, partitionIndex);
+      if (!looksAtEnd || isRefusal(partition)) continue;
+      const { endOffset } = partition.log;
+      if (endOffset > partition.highWatermark) targets.push({ partition, endOffset });
+    }
+  }
+  return targets;
+}
+
+function answerAll(
+  replicaManager: ReplicaManager,
+  { topics, isolationLevel, replicaId }: ListOffsetsRequest,
+  apiVersion: number,
+): Answer {
+  const reader = {
+    isReadCommitted: isolationLevel === READ_COMMITTED,
+    isReplica: replicaId >= 0,
+    hasEpochs: apiVersion >= FIRST_EPOCH_VERSION,
+  };
+  return {
+    throttleTimeMs: 0,
+    topics: topics.map(({ name, partitions }) => {
+      const counts = new Map<number, number>();
+      for (const { partitionIndex: i } of partitions) counts.set(i, (counts.get(i) ?? 0) + 1);
+      return {
+        name,
+        partitions: partitions.map((request) => {
+          const { partitionIndex, timestamp } = request;
+          if (counts.get(partitionIndex)! > 1) {
+            return refused(partitionIndex, ErrorCode.INVALID_REQUEST);
+          }
+          if (timestamp < 0 && !(apiVersion >= (FIRST_VERSION.get(timestamp) ?? Infinity))) {
+            return refused(partitionIndex, ErrorCode.UNSUPPORTED_VERSION);
+          }
+          const partition = replicaManager.partition(name, partitionIndex);
+          if (isRefusal(partition)) return refused(partitionIndex, partition.error);
+          return answer(partition, request, reader);
+        }),
+      };
+    }),
+  };
+}
+
+interface OffsetReader {
+  readonly isReadCommitted: boolean;
+  readonly isReplica: boolean;
+  readonly hasEpochs: boolean;
 }
 
 function answer(
   partition: Partition,
   { partitionIndex, timestamp, currentLeaderEpoch }: PartitionRequest,
-  { hasEpochs, ...reader }: {
-    readonly isReadCommitted: boolean;
-    readonly isReplica: boolean;
-    readonly hasEpochs: boolean;
-  },
+  reader: OffsetReader,
 ): PartitionAnswer {
   const epochError = checkLeaderEpoch(partition, currentLeaderEpoch);
   if (epochError !== ErrorCode.NONE) return refused(partitionIndex, epochError);
   try {
     const found = find(partition, timestamp, reader);
-    const leaderEpoch = hasEpochs ? found.leaderEpoch : -1;
+    const leaderEpoch = reader.hasEpochs ? found.leaderEpoch : -1;
     return { partitionIndex, errorCode: ErrorCode.NONE, ...found, leaderEpoch };
   } catch (failure) {
     if (failure instanceof DiskError) return refused(partitionIndex, ErrorCode.KAFKA_STORAGE_ERROR);
@@ -129,10 +162,7 @@ function answer(
 function find(
   partition: Partition,
   timestamp: number,
-  { isReadCommitted, isReplica }: {
-    readonly isReadCommitted: boolean;
-    readonly isReplica: boolean;
-  },
+  { isReadCommitted, isReplica }: OffsetReader,
 ): Found {
   const { log, highWatermark, lastStableOffset, leaderEpoch } = partition;
   const end = isReplica ? log.endOffset : isReadCommitted ? lastStableOffset : highWatermark;

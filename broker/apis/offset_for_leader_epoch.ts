@@ -4,7 +4,7 @@
  * 2 the epoch that the client believes in · 3 the replica's id · 4 flexible.
  *
  * Consumers use it to see whether what they have read was truncated. For the current epoch the answer is
- * the high watermark to a consumer.
+ * the log's end, to consumers too, as in Kafka.
  *
  * Gaps: none known.
  */

@@ -8,7 +8,7 @@
  * Versions 0–2 are advertised and not served, as Kafka does: older librdkafka stops compressing otherwise.
  *
  * acks=0 is not answered, and an error ends the connection; acks=1 is answered from the page cache;
- * acks=−1 when the records are on stable storage.
+ * acks=−1, and acks=1 on a topic with flush.messages=1, when the records are on stable storage.
  *
  * Gaps: no transactions yet: transactional batches are refused with INVALID_TXN_STATE.
  */
@@ -26,13 +26,26 @@ import {
   produceRequest,
   produceResponse,
 } from "../../protocol/schemas/produce.ts";
-import type { AppendResult } from "../../storage/log.ts";
+import type { Uuid } from "../../protocol/types.ts";
+import type { AppendRefusal } from "../../storage/log.ts";
 import { isInternalTopic } from "../controller/internal_topics.ts";
+import type { PartitionImage } from "../controller/metadata_image.ts";
+import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
 import type { Partition } from "../partitions/partition.ts";
-import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
+import {
+  isRefusal,
+  type PartitionRefusal,
+  type ReplicaManager,
+} from "../partitions/replica_manager.ts";
 import { type Api, defineApi, type RequestContext } from "./api.ts";
 
 type Answer = Encodable<typeof produceResponse>;
+
+interface TopicAnswer {
+  readonly name: string;
+  readonly topicId: Uuid;
+  readonly partitionResponses: readonly PartitionAnswer[];
+}
 
 /** What is said of one partition; filled in as it becomes known. */
 interface PartitionAnswer {
@@ -46,10 +59,9 @@ interface PartitionAnswer {
   currentLeader?: { readonly leaderId: number; readonly leaderEpoch: number };
 }
 
-interface Pending {
+/** An append that is not committed yet. */
+interface Pending extends CommitTarget {
   readonly answer: PartitionAnswer;
-  readonly partition: Partition;
-  readonly endOffset: number;
 }
 
 /** Kafka's own tools may write to internal topics under this name. */
@@ -57,6 +69,8 @@ const ADMIN_CLIENT_ID = "__admin_client";
 const FIRST_TOPIC_ID_VERSION = 13;
 /** An answer repeats names and numbers; a frame is held once, as the records lie in it. */
 const ANSWER_BYTES = 512;
+const NO_RECORDS = new Uint8Array(0);
+const ALL_REPLICAS = -1;
 
 /** Answers Produce. */
 export function produceApi({ replicaManager }: { readonly replicaManager: ReplicaManager }): Api {
@@ -67,53 +81,91 @@ export function produceApi({ replicaManager }: { readonly replicaManager: Replic
     versions: { lowest: 3, highest: 13 },
     advertised: { lowest: 0, highest: 13 },
     cost: (frameBytes) => frameBytes + ANSWER_BYTES,
-    handle(request, context) {
-      const { answer, pending } = appendAll(replicaManager, request, context);
-      if (request.acks === 0) return endUnanswered(answer, context);
-      if (pending.length > 0) {
-        return whenCommitted(replicaManager, answer, pending, request.timeoutMs);
-      }
-      const { flusher } = replicaManager.logDirectory;
-      // More than the disk can take is dirty: the producer waits, and TCP makes it slow down.
-      return flusher.isSaturated ? flusher.drained().then(() => answer) : answer;
-    },
+    handle: (request, context) => new Production(replicaManager, request, context).run(),
   });
 }
 
-function appendAll(
-  replicaManager: ReplicaManager,
-  request: ProduceRequest,
-  context: RequestContext,
-): { readonly answer: Answer; readonly pending: Pending[] } {
-  const { apiVersion } = context;
-  const { acks } = request;
-  const isAcksValid = acks === 0 || acks === 1 || acks === -1;
-  const pending: Pending[] = [];
-  const responses = request.topicData.map(({ name, topicId, partitionData }) => ({
-    name,
-    topicId,
-    partitionResponses: partitionData.map(({ index, records }): PartitionAnswer => {
-      if (!isAcksValid) return refused(index, ErrorCode.INVALID_REQUIRED_ACKS);
-      const partition = apiVersion >= FIRST_TOPIC_ID_VERSION
-        ? replicaManager.partitionById(topicId, index)
-        : replicaManager.partition(name, index);
-      if (isRefusal(partition)) return refused(index, partition.error);
-      const error = refusal(partition, records, request.transactionalId, context.clientId);
-      if (error !== ErrorCode.NONE) return refused(index, error);
-      const result = partition.append(records ?? new Uint8Array(0), {
-        origin: "client",
-        requiredAcks: acks,
-        requestVersion: apiVersion,
-      });
-      const answer = toAnswer(index, result);
-      if (acks === -1 && "baseOffset" in result) {
-        const endOffset = result.lastOffset + 1;
-        if (endOffset > partition.highWatermark) pending.push({ answer, partition, endOffset });
+/** One request: appends everything at once, then waits if it has to. */
+class Production {
+  readonly #replicaManager: ReplicaManager;
+  readonly #request: ProduceRequest;
+  readonly #context: RequestContext;
+  #pending: Pending[] | null = null;
+  /** Of partitions that another node leads. */
+  #leaders: PartitionImage[] | null = null;
+
+  constructor(replicaManager: ReplicaManager, request: ProduceRequest, context: RequestContext) {
+    this.#replicaManager = replicaManager;
+    this.#request = request;
+    this.#context = context;
+  }
+
+  run(): Answer | null | Promise<Answer | null> {
+    const { acks, topicData, timeoutMs } = this.#request;
+    const responses: TopicAnswer[] = [];
+    for (const { name, topicId, partitionData } of topicData) {
+      const partitionResponses: PartitionAnswer[] = [];
+      for (const { index, records } of partitionData) {
+        partitionResponses.push(this.#append(name, topicId, index, records));
       }
-      return answer;
-    }),
-  }));
-  return { answer: { responses, throttleTimeMs: 0 }, pending };
+      responses.push({ name, topicId, partitionResponses });
+    }
+    const answer = this.#leaders === null ? { responses } : {
+      responses,
+      nodeEndpoints: this.#replicaManager.leaderEndpoints(this.#leaders, this.#context.connection),
+    };
+    if (acks === 0) endIfRefused(responses, this.#context);
+    else if (this.#pending !== null) {
+      const delayed = this.#replicaManager.delayedAppends;
+      return waitForCommits({ targets: this.#pending, delayed, timeoutMs, failed })
+        .then(() => answer);
+    }
+    const given = acks === 0 ? null : answer;
+    const { flusher } = this.#replicaManager.logDirectory;
+    // More than the disk can take is dirty: the producer waits, and TCP makes it slow down.
+    return flusher.isSaturated ? flusher.drained().then(() => given) : given;
+  }
+
+  #append(name: string, topicId: Uuid, index: number, records: Uint8Array | null): PartitionAnswer {
+    const { acks, transactionalId } = this.#request;
+    const { apiVersion, clientId } = this.#context;
+    if (acks !== 1 && acks !== ALL_REPLICAS && acks !== 0) {
+      return refused(index, ErrorCode.INVALID_REQUIRED_ACKS);
+    }
+    const partition = apiVersion >= FIRST_TOPIC_ID_VERSION
+      ? this.#replicaManager.partitionById(topicId, index)
+      : this.#replicaManager.partition(name, index);
+    if (isRefusal(partition)) return this.#refusedPartition(index, partition);
+    const error = refusal(partition, records, transactionalId, clientId);
+    if (error !== ErrorCode.NONE) return refused(index, error);
+    const result = partition.append(records ?? NO_RECORDS, {
+      origin: "client",
+      requiredAcks: acks,
+      requestVersion: apiVersion,
+    });
+    if (!("baseOffset" in result)) return refusedAppend(index, result, partition);
+    const answer = {
+      index,
+      errorCode: ErrorCode.NONE,
+      baseOffset: result.baseOffset,
+      logAppendTimeMs: result.logAppendTimeMs,
+      logStartOffset: result.logStartOffset,
+    };
+    const waits = acks === ALL_REPLICAS || (acks === 1 && partition.isSyncedByAppend);
+    const endOffset = result.lastOffset + 1;
+    if (waits && endOffset > partition.highWatermark) {
+      (this.#pending ??= []).push({ answer, partition, endOffset });
+    }
+    return answer;
+  }
+
+  #refusedPartition(index: number, { error, image }: PartitionRefusal): PartitionAnswer {
+    const answer = refused(index, error);
+    if (image === null || error !== ErrorCode.NOT_LEADER_OR_FOLLOWER) return answer;
+    (this.#leaders ??= []).push(image);
+    answer.currentLeader = { leaderId: image.leader, leaderEpoch: image.leaderEpoch };
+    return answer;
+  }
 }
 
 /** What a client may not write, before the log looks at the bytes. */
@@ -131,26 +183,20 @@ function refusal(
   return isInTransaction ? ErrorCode.INVALID_TXN_STATE : ErrorCode.NONE;
 }
 
-function toAnswer(index: number, result: AppendResult): PartitionAnswer {
-  if (!("baseOffset" in result)) {
-    const { error, message, recordErrors } = result;
-    return {
-      ...refused(index, error),
-      errorMessage: message,
-      ...(recordErrors !== undefined && {
-        recordErrors: recordErrors.map(({ batchIndex, message }) => (
-          { batchIndex, batchIndexErrorMessage: message }
-        )),
-      }),
-    };
+function refusedAppend(
+  index: number,
+  { error, message, recordErrors }: AppendRefusal,
+  { log }: Partition,
+): PartitionAnswer {
+  const answer = refused(index, error);
+  answer.errorMessage = message;
+  if (recordErrors !== undefined) {
+    answer.logStartOffset = log.logStartOffset;
+    answer.recordErrors = recordErrors.map(({ batchIndex, message }) => (
+      { batchIndex, batchIndexErrorMessage: message }
+    ));
   }
-  return {
-    index,
-    errorCode: ErrorCode.NONE,
-    baseOffset: result.baseOffset,
-    logAppendTimeMs: result.logAppendTimeMs,
-    logStartOffset: result.logStartOffset,
-  };
+  return answer;
 }
 
 function refused(index: number, errorCode: ErrorCode): PartitionAnswer {
@@ -165,51 +211,19 @@ function refused(index: number, errorCode: ErrorCode): PartitionAnswer {
 }
 
 /** acks=0: the only way to tell of an error is to end the connection. */
-function endUnanswered({ responses }: Answer, context: RequestContext): null {
-  for (const { name, partitionResponses } of responses) {
+function endIfRefused(responses: readonly TopicAnswer[], context: RequestContext): void {
+  for (const { name, topicId, partitionResponses } of responses) {
     for (const { index, errorCode } of partitionResponses) {
       if (errorCode === ErrorCode.NONE) continue;
+      const reason = errorMessage(errorCode);
       context.closeConnection(
-        `a Produce with acks=0 failed on ${name}-${index}: ${errorMessage(errorCode as ErrorCode)}`,
+        `a Produce with acks=0 failed on ${name === "" ? topicId : name}-${index}: ${reason}`,
       );
-      return null;
+      return;
     }
   }
-  return null;
 }
 
-/** Answers when every append is committed, has failed, or has waited for `timeoutMs`. */
-function whenCommitted(
-  replicaManager: ReplicaManager,
-  answer: Answer,
-  pending: readonly Pending[],
-  timeoutMs: number,
-): Promise<Answer> {
-  return new Promise((resolve) => {
-    const left = new Set(pending);
-    const finish = () => {
-      replicaManager.delayedAppends.remove(waiting);
-      resolve(answer);
-    };
-    const waiting = {
-      expire() {
-        for (const { answer } of left) fail(answer, ErrorCode.REQUEST_TIMED_OUT);
-        left.clear();
-        finish();
-      },
-    };
-    const mayWait = replicaManager.delayedAppends.add(waiting, timeoutMs);
-    for (const one of pending) {
-      one.partition.onCommitted(one.endOffset, (error) => {
-        if (!left.delete(one)) return;
-        if (error !== ErrorCode.NONE) fail(one.answer, error);
-        if (left.size === 0) finish();
-      });
-    }
-    if (!mayWait && left.size > 0) waiting.expire();
-  });
-}
-
-function fail(answer: PartitionAnswer, error: ErrorCode): void {
+function failed({ answer }: Pending, error: ErrorCode): void {
   Object.assign(answer, refused(answer.index, error));
 }

@@ -9,8 +9,10 @@
  */
 
 import { ErrorCode } from "../../protocol/errors.ts";
-import { type Offset, offset } from "../../protocol/types.ts";
+import { offset } from "../../protocol/types.ts";
+import type { ReadRecords } from "../../storage/log.ts";
 import type { AbortedTransaction } from "../../storage/transaction_index.ts";
+import type { PartitionImage } from "../controller/metadata_image.ts";
 import type { Delayed, Waiting } from "./delayed.ts";
 import type { FetchPartition } from "./fetch_session.ts";
 import type { FetchWaiter, Partition } from "./partition.ts";
@@ -29,7 +31,7 @@ export interface FetchedPartition {
   /** Where the client's log and this one part (KIP-595), if they do. */
   readonly diverging: { readonly epoch: number; readonly endOffset: number } | null;
   /** Who leads, where the client asked the wrong node or epoch. */
-  readonly currentLeader: { readonly leaderId: number; readonly leaderEpoch: number } | null;
+  readonly leader: PartitionImage | null;
 }
 
 /** Everything that a fetch found. `release` gives the buffers back once the answer has left. */
@@ -49,11 +51,84 @@ export interface FetchOptions {
 }
 
 const NO_RECORDS = new Uint8Array(0);
+const NO_TRANSACTIONS: readonly AbortedTransaction[] = [];
 
-interface Read {
-  readonly result: FetchResult;
-  readonly byteCount: number;
-  readonly isFinal: boolean;
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** One pass over the partitions of a fetch. */
+class FetchRead implements FetchResult {
+  readonly partitions: FetchedPartition[] = [];
+  byteCount = 0;
+  /** True when waiting would not make it better: an error, or a log that parts from the client's. */
+  isFinal = false;
+  #reads: ReadRecords[] = [];
+
+  /** Reads within the fetch's bytes; the first batch found is whole in any case. */
+  constructor(options: FetchOptions) {
+    let unknownCount = 0;
+    for (const fetch of options.partitions) {
+      const found = this.#read(options, fetch);
+      this.partitions.push(found);
+      this.byteCount += found.records.length;
+      // A topic that nobody knows does not hurry the others, or its reader would ask in a loop.
+      if (isUnknown(found.error)) unknownCount++;
+      else if (found.error !== ErrorCode.NONE || found.diverging !== null) this.isFinal = true;
+    }
+    if (unknownCount === options.partitions.length) this.isFinal = true;
+  }
+
+  release(): void {
+    const reads = this.#reads;
+    this.#reads = [];
+    for (const read of reads) read.release();
+  }
+
+  #read(options: FetchOptions, fetch: FetchPartition): FetchedPartition {
+    const { find, isReadCommitted } = options;
+    const partition = find(fetch);
+    if (isRefusal(partition)) return failed(fetch, partition.error, partition.image);
+    const epochError = checkLeaderEpoch(partition, fetch.currentLeaderEpoch);
+    if (epochError !== ErrorCode.NONE) return failed(fetch, epochError, partition.image);
+    const { highWatermark, lastStableOffset, log } = partition;
+    const found: Mutable<FetchedPartition> = {
+      fetch,
+      error: ErrorCode.NONE,
+      highWatermark,
+      lastStableOffset,
+      logStartOffset: log.logStartOffset,
+      records: NO_RECORDS,
+      abortedTransactions: isReadCommitted ? NO_TRANSACTIONS : null,
+      diverging: null,
+      leader: null,
+    };
+    if (fetch.lastFetchedEpoch >= 0) {
+      const { leaderEpoch: epoch, endOffset } = log.endOffsetForEpoch(fetch.lastFetchedEpoch);
+      if (epoch < 0 || endOffset < 0) return failed(fetch, ErrorCode.OFFSET_OUT_OF_RANGE);
+      if (endOffset < fetch.fetchOffset || epoch < fetch.lastFetchedEpoch) {
+        return { ...found, diverging: { epoch, endOffset } };
+      }
+    }
+    const read = log.read(offset(fetch.fetchOffset), {
+      maxBytes: Math.min(fetch.maxBytes, options.maxBytes - this.byteCount),
+      minOneMessage: this.byteCount === 0,
+      upToOffset: isReadCommitted ? lastStableOffset : highWatermark,
+    });
+    if (!("records" in read)) return failed(fetch, read.error);
+    if (read.records.length === 0) return found;
+    this.#reads.push(read);
+    found.records = read.records;
+    if (isReadCommitted) {
+      found.abortedTransactions = log.abortedTransactions(
+        offset(fetch.fetchOffset),
+        read.nextOffset,
+      );
+    }
+    return found;
+  }
+}
+
+function isUnknown(error: ErrorCode): boolean {
+  return error === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION || error === ErrorCode.UNKNOWN_TOPIC_ID;
 }
 
 /** Reads once. Returns: the result when it is to be answered at once, else the wait for a better one. */
@@ -61,38 +136,53 @@ export function startFetch(
   options: FetchOptions,
   delayed: Delayed,
 ): FetchResult | DelayedFetch {
-  const read = readAll(options);
-  if (read.isFinal || read.byteCount >= options.minBytes || options.maxWaitMs <= 0) {
-    return read.result;
+  const read = new FetchRead(options);
+  const isEnough = read.byteCount >= Math.min(options.minBytes, options.maxBytes);
+  if (read.isFinal || isEnough || options.maxWaitMs <= 0) {
+    if (!isEnough) requestSyncs(options);
+    return read;
   }
-  read.result.release();
+  read.release();
   return new DelayedFetch(options, delayed, read.byteCount);
 }
 
-/** A fetch that waits. */
+/** The reader is at the end and will be back: what is written and not committed should be by then. */
+function requestSyncs({ partitions, find }: FetchOptions): void {
+  for (const fetch of partitions) {
+    const partition = find(fetch);
+    if (!isRefusal(partition)) partition.requestCommit();
+  }
+}
+
+/**
+ * A fetch that waits. Counting committed bytes, it reads again only when that can be enough: with a large
+ * `minBytes` each small append would read everything again.
+ */
 export class DelayedFetch implements FetchWaiter, Waiting {
   readonly #options: FetchOptions;
+  readonly #minBytes: number;
   readonly #delayed: Delayed;
   readonly #watched: Partition[] = [];
-  /** Bytes appended to the watched partitions at the last read, and what that read found. */
-  #appendedBefore = 0;
+  /** Committed bytes of the watched partitions at the last read, and how much of use it found. */
+  #committedBefore = 0;
   #found: number;
   #done: ((result: FetchResult) => void) | null = null;
 
   constructor(options: FetchOptions, delayed: Delayed, found: number) {
     this.#options = options;
+    this.#minBytes = Math.min(options.minBytes, options.maxBytes);
     this.#delayed = delayed;
     this.#found = found;
   }
 
-  /** Begins to wait. `done` is called once, unless the wait is cancelled. */
+  /** Begins to wait, in the same turn as the read. `done` is called once, unless cancelled. */
   start(done: (result: FetchResult) => void): void {
     this.#done = done;
     for (const fetch of this.#options.partitions) {
       const partition = this.#options.find(fetch);
       if (!isRefusal(partition)) this.#watched.push(partition);
     }
-    this.#appendedBefore = this.#appended();
+    this.#committedBefore = this.#committed();
     if (!this.#delayed.add(this, this.#options.maxWaitMs)) return this.expire();
     for (const partition of this.#watched) partition.addFetchWaiter(this);
   }
@@ -105,23 +195,23 @@ export class DelayedFetch implements FetchWaiter, Waiting {
 
   partitionMoved(): void {
     if (this.#done === null) return;
-    const { minBytes } = this.#options;
-    const appended = this.#appended();
-    const isUsable = this.#options.partitions.every((fetch) =>
-      !isRefusal(this.#options.find(fetch))
-    );
-    // Reading is not worth it before enough has been appended.
-    if (isUsable && this.#found + appended - this.#appendedBefore < minBytes) return;
-    const read = readAll(this.#options);
-    if (read.isFinal || read.byteCount >= minBytes) return this.#finish(read.result);
-    read.result.release();
+    const committed = this.#committed();
+    const isWorthIt = this.#minBytes <= 1 ||
+      this.#found + committed - this.#committedBefore >= this.#minBytes;
+    if (!isWorthIt) return;
+    const read = new FetchRead(this.#options);
+    if (read.isFinal || read.byteCount >= this.#minBytes) return this.#finish(read);
+    read.release();
     this.#found = read.byteCount;
-    // What is written and not committed yet counts again when it is.
-    this.#appendedBefore = appended - this.#uncommittedBytes(appended);
+    this.#committedBefore = committed;
+  }
+
+  partitionLost(): void {
+    this.expire();
   }
 
   expire(): void {
-    if (this.#done !== null) this.#finish(readAll(this.#options).result);
+    if (this.#done !== null) this.#finish(new FetchRead(this.#options));
   }
 
   #finish(result: FetchResult): void {
@@ -136,87 +226,11 @@ export class DelayedFetch implements FetchWaiter, Waiting {
     for (const partition of this.#watched) partition.removeFetchWaiter(this);
   }
 
-  #appended(): number {
+  #committed(): number {
     let sum = 0;
-    for (const { appendedBytes } of this.#watched) sum += appendedBytes;
+    for (const { committedBytes } of this.#watched) sum += committedBytes;
     return sum;
   }
-
-  /** An upper bound: everything since the last read where something is not committed. */
-  #uncommittedBytes(appended: number): number {
-    const isAll = this.#watched.every(({ log, highWatermark }) => log.endOffset === highWatermark);
-    return isAll ? 0 : appended - this.#appendedBefore;
-  }
-}
-
-/** Reads every partition of a fetch, within its bytes; the first batch found is whole in any case. */
-function readAll(options: FetchOptions): Read {
-  const partitions: FetchedPartition[] = [];
-  const releases: (() => void)[] = [];
-  let byteCount = 0;
-  let isFinal = options.partitions.length === 0;
-  for (const fetch of options.partitions) {
-    const left = options.maxBytes - byteCount;
-    const found = readPartition(options, fetch, { left, isFirst: byteCount === 0, releases });
-    byteCount += found.records.length;
-    isFinal ||= found.error !== ErrorCode.NONE || found.diverging !== null;
-    partitions.push(found);
-  }
-  const release = () => {
-    for (const give of releases.splice(0)) give();
-  };
-  return { result: { partitions, release }, byteCount, isFinal };
-}
-
-function readPartition(
-  { find, isReadCommitted }: FetchOptions,
-  fetch: FetchPartition,
-  { left, isFirst, releases }: {
-    readonly left: number;
-    readonly isFirst: boolean;
-    readonly releases: (() => void)[];
-  },
-): FetchedPartition {
-  const partition = find(fetch);
-  if (isRefusal(partition)) return failed(fetch, partition.error);
-  const epochError = checkLeaderEpoch(partition, fetch.currentLeaderEpoch);
-  if (epochError !== ErrorCode.NONE) {
-    const { leader: leaderId, leaderEpoch } = partition.image;
-    return { ...failed(fetch, epochError), currentLeader: { leaderId, leaderEpoch } };
-  }
-  const { highWatermark, lastStableOffset } = partition;
-  const { logStartOffset } = partition.log;
-  const base = {
-    fetch,
-    error: ErrorCode.NONE,
-    highWatermark,
-    lastStableOffset,
-    logStartOffset,
-    records: NO_RECORDS,
-    abortedTransactions: isReadCommitted ? [] : null,
-    diverging: divergence(partition, fetch),
-    currentLeader: null,
-  };
-  if (base.diverging !== null) return base;
-  const upToOffset = isReadCommitted ? lastStableOffset : highWatermark;
-  const read = partition.read(offset(fetch.fetchOffset), {
-    maxBytes: Math.min(fetch.maxBytes, left),
-    minOneMessage: isFirst,
-    upToOffset,
-  });
-  if (read.error !== ErrorCode.NONE) {
-    return { ...failed(fetch, read.error), ...outOfRangeState(read.error, partition) };
-  }
-  if (!("records" in read)) return base;
-  releases.push(() => read.release());
-  const abortedTransactions = isReadCommitted && read.records.length > 0
-    ? aborted(partition, fetch.fetchOffset, read.nextOffset)
-    : base.abortedTransactions;
-  return { ...base, records: read.records, abortedTransactions };
-}
-
-function aborted(partition: Partition, from: number, upTo: Offset): readonly AbortedTransaction[] {
-  return partition.log.abortedTransactions(offset(from), upTo);
 }
 
 /** The client's epoch against the partition's (KIP-320). −1 is not checked. */
@@ -227,23 +241,11 @@ export function checkLeaderEpoch(partition: Partition, currentLeaderEpoch: numbe
     : ErrorCode.UNKNOWN_LEADER_EPOCH;
 }
 
-/** Where the log of a client that says its last epoch parts from this one; null when it does not. */
-function divergence(
-  partition: Partition,
-  { fetchOffset, lastFetchedEpoch }: FetchPartition,
-): FetchedPartition["diverging"] {
-  if (lastFetchedEpoch < 0) return null;
-  const { leaderEpoch: epoch, endOffset } = partition.log.endOffsetForEpoch(lastFetchedEpoch);
-  return endOffset < fetchOffset || epoch < lastFetchedEpoch ? { epoch, endOffset } : null;
-}
-
-function outOfRangeState(error: ErrorCode, { highWatermark, log }: Partition) {
-  return error === ErrorCode.OFFSET_OUT_OF_RANGE
-    ? { highWatermark, logStartOffset: log.logStartOffset }
-    : {};
-}
-
-function failed(fetch: FetchPartition, error: ErrorCode): FetchedPartition {
+function failed(
+  fetch: FetchPartition,
+  error: ErrorCode,
+  leader: PartitionImage | null = null,
+): FetchedPartition {
   return {
     fetch,
     error,
@@ -253,6 +255,10 @@ function failed(fetch: FetchPartition, error: ErrorCode): FetchedPartition {
     records: NO_RECORDS,
     abortedTransactions: null,
     diverging: null,
-    currentLeader: null,
+    leader: tellsLeader(error) ? leader : null,
   };
+}
+
+function tellsLeader(error: ErrorCode): boolean {
+  return error === ErrorCode.NOT_LEADER_OR_FOLLOWER || error === ErrorCode.FENCED_LEADER_EPOCH;
 }

@@ -192,6 +192,11 @@ export class FetchSessions {
   }
 
   #continue(session: FetchSession, request: FetchSessionRequest): FetchContext {
+    if (this.#partitionCount + request.partitions.length > MAX_CACHED_PARTITIONS) {
+      // The client goes on with a full fetch, for which no session is made while the cache is full.
+      this.#remove(session.id);
+      return refused(ErrorCode.FETCH_SESSION_ID_NOT_FOUND);
+    }
     const before = session.partitions.size;
     for (const partition of request.partitions) session.add(partition);
     for (const partition of request.forgotten) session.partitions.delete(session.keyOf(partition));

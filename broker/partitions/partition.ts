@@ -5,8 +5,8 @@
  *
  * The high watermark is the offset before which everything is on the stable storage of every in-sync
  * replica; with this node as the only replica, that is the log's synced offset. So nothing that a consumer
- * has seen is ever taken back by a crash. On a topic with `flush.messages` or `flush.ms` the operator asked
- * for Kafka's looser rule: there it is the end offset.
+ * has seen is ever taken back by a crash. On a topic with `flush.messages` above 1 or `flush.ms` the operator
+ * asked for Kafka's looser rule: there it is the end offset. Why: docs/decisions/0002.
  *
  * Syncs are driven by demand: by appends that wait for all replicas, and by readers that wait at the high
  * watermark while written records lie beyond it. Load that nobody reads is synced when the flusher wants.
@@ -18,7 +18,7 @@
 import assert from "node:assert/strict";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { type LeaderEpoch, type Offset, offset, type Uuid } from "../../protocol/types.ts";
-import type { AppendResult, Log, ReadResult } from "../../storage/log.ts";
+import type { AppendResult, Log } from "../../storage/log.ts";
 import type { Clock, Timer } from "../../storage/platform.ts";
 import type { AppendOrigin } from "../../storage/producer_state.ts";
 import type { TopicConfig } from "../config/topic_config.ts";
@@ -44,16 +44,21 @@ export interface PartitionAppendOptions {
   readonly requestVersion?: number;
 }
 
-/** A reader that waits for the high watermark to move. */
+/** A reader that waits for the high watermark to move. Its methods must not throw. */
 export interface FetchWaiter {
-  /** Called after the high watermark moved, or the log went offline. Must not throw. */
+  /** The high watermark moved. */
   partitionMoved(): void;
+  /** The log went offline, or is not led here any more. */
+  partitionLost(): void;
 }
 
 interface CommitWait {
   readonly endOffset: number;
   readonly settled: (error: ErrorCode) => void;
 }
+
+/** Ends of appends that are remembered until they are committed; past this many they are merged. */
+const MAX_MARKS = 64;
 
 /** The first element of the array is the next to be taken; the array is compacted past this many. */
 const COMPACT_AT = 256;
@@ -70,6 +75,10 @@ export class Partition {
   #image: PartitionImage;
   #highWatermark: number;
   #appendedBytes = 0;
+  #committedBytes = 0;
+  /** Ends of appends beyond the high watermark, and `#appendedBytes` there. */
+  #markOffsets: number[] = [];
+  #markBytes: number[] = [];
   #commitWaits: CommitWait[] = [];
   #firstCommitWait = 0;
   readonly #fetchWaiters = new Set<FetchWaiter>();
@@ -86,12 +95,13 @@ export class Partition {
     this.#clock = options.clock;
     this.#config = options.config;
     this.#image = options.image;
-    this.#highWatermark = this.log.syncedOffset;
+    this.#highWatermark = isRelaxed(options.config) ? this.log.endOffset : this.log.syncedOffset;
     this.log.updateHighWatermark(offset(this.#highWatermark));
     this.#stopListening = [
       this.log.onSynced(() => this.#advance()),
       this.log.onOffline(() => this.#failed(ErrorCode.KAFKA_STORAGE_ERROR)),
     ];
+    if (this.isLeader) this.#beginEpoch();
   }
 
   get image(): PartitionImage {
@@ -114,14 +124,23 @@ export class Partition {
   get lastStableOffset(): Offset {
     return this.log.lastStableOffset(offset(this.#highWatermark));
   }
-  /** Bytes appended since the partition was opened; for readers that wait for a number of bytes. */
-  get appendedBytes(): number {
-    return this.#appendedBytes;
+  /**
+   * Bytes that came below the high watermark since the partition was opened, for readers that wait for a
+   * number of bytes. May lag behind while appends are in flight, never when all is committed.
+   */
+  get committedBytes(): number {
+    return this.#committedBytes;
+  }
+  /** True when the operator asked for a sync of every append, whatever `acks` says. */
+  get isSyncedByAppend(): boolean {
+    return this.#config.flushMessages === 1;
   }
 
   /** Takes what the metadata says of the partition now. */
   updateImage(image: PartitionImage): void {
+    const before = this.#image;
     this.#image = image;
+    if (this.isLeader && before.leaderEpoch !== image.leaderEpoch) this.#beginEpoch();
     if (!this.isLeader) this.#failed(ErrorCode.NOT_LEADER_OR_FOLLOWER);
   }
 
@@ -139,7 +158,11 @@ export class Partition {
    * Errors: NOT_ENOUGH_REPLICAS, and those of `Log.appendAsLeader`.
    */
   append(records: Uint8Array, options: PartitionAppendOptions): AppendResult {
-    const { minInsyncReplicas } = this.#config;
+    // As in Kafka, a topic with fewer replicas than the minimum asks for all that it has.
+    const minInsyncReplicas = Math.min(
+      this.#config.minInsyncReplicas,
+      this.#image.replicas.length,
+    );
     if (options.requiredAcks === -1 && this.#image.isr.length < minInsyncReplicas) {
       return {
         error: ErrorCode.NOT_ENOUGH_REPLICAS,
@@ -154,12 +177,12 @@ export class Partition {
       origin,
       ...(requestVersion !== undefined && { requestVersion }),
     });
-    if (result.error !== ErrorCode.NONE) return result;
-    this.#appendedBytes += records.length;
-    if (this.#config.isFlushRelaxed) {
+    if (!("duplicate" in result)) return result;
+    if (!result.duplicate) this.#mark(records.length);
+    if (isRelaxed(this.#config)) {
       this.#advance();
       this.#armFlush();
-    } else if (options.requiredAcks === -1 || this.#fetchWaiters.size > 0) {
+    } else if (options.requiredAcks === -1 || this.#isAwaited) {
       this.log.sync();
     }
     return result;
@@ -182,25 +205,15 @@ export class Partition {
     this.log.sync();
   }
 
-  /**
-   * Whole batches up to the high watermark, or up to the last stable offset.
-   * Errors: those of `Log.read`, and OFFSET_OUT_OF_RANGE past the high watermark's log end.
-   */
-  read(
-    startOffset: Offset,
-    { maxBytes, minOneMessage, upToOffset }: {
-      readonly maxBytes: number;
-      readonly minOneMessage: boolean;
-      readonly upToOffset: Offset;
-    },
-  ): ReadResult {
-    return this.log.read(startOffset, { maxBytes, minOneMessage, upToOffset });
+  /** Asks for the commit of what is written: a reader waits for it, or will soon. */
+  requestCommit(): void {
+    if (this.log.endOffset > this.#highWatermark) this.log.sync();
   }
 
   /** Wakes `waiter` when the high watermark moves, until `removeFetchWaiter`. */
   addFetchWaiter(waiter: FetchWaiter): void {
     this.#fetchWaiters.add(waiter);
-    if (this.log.endOffset > this.#highWatermark) this.log.sync();
+    this.requestCommit();
   }
 
   removeFetchWaiter(waiter: FetchWaiter): void {
@@ -224,40 +237,67 @@ export class Partition {
     this.#listeners = [];
   }
 
+  /** Kafka notes the epoch when it begins, not with its first record: consumers ask where it ends. */
+  #beginEpoch(): void {
+    if (this.log.offlineReason !== null) return;
+    this.log.leaderEpochs.assign(this.#image.leaderEpoch, this.log.endOffset);
+  }
+
+  get #isAwaited(): boolean {
+    return this.#firstCommitWait < this.#commitWaits.length || this.#fetchWaiters.size > 0;
+  }
+
+  #mark(byteCount: number): void {
+    this.#appendedBytes += byteCount;
+    const { endOffset } = this.log;
+    if (this.#markOffsets.length < MAX_MARKS) {
+      this.#markOffsets.push(endOffset);
+      this.#markBytes.push(this.#appendedBytes);
+      return;
+    }
+    this.#markOffsets[MAX_MARKS - 1] = endOffset;
+    this.#markBytes[MAX_MARKS - 1] = this.#appendedBytes;
+  }
+
+  #countCommitted(reached: number): void {
+    let count = 0;
+    while (count < this.#markOffsets.length && this.#markOffsets[count]! <= reached) count++;
+    if (count === 0) return;
+    this.#committedBytes = this.#markBytes[count - 1]!;
+    this.#markOffsets.splice(0, count);
+    this.#markBytes.splice(0, count);
+  }
+
   #advance(): void {
-    const reached = this.#config.isFlushRelaxed ? this.log.endOffset : this.log.syncedOffset;
+    const reached = isRelaxed(this.#config) ? this.log.endOffset : this.log.syncedOffset;
     if (reached > this.#highWatermark) {
       this.#highWatermark = reached;
       this.log.updateHighWatermark(offset(reached));
-      this.#settleCommits(reached);
+      this.#countCommitted(reached);
+      this.#settleCommits();
       for (const listener of this.#listeners) listener(offset(reached));
-      this.#wakeFetches();
+      for (const waiter of this.#fetchWaiters) waiter.partitionMoved();
     }
     assert(this.#highWatermark <= this.log.endOffset);
-    const isAwaited = this.#firstCommitWait < this.#commitWaits.length ||
-      this.#fetchWaiters.size > 0;
-    if (isAwaited && this.log.endOffset > this.#highWatermark) this.log.sync();
+    if (this.#isAwaited) this.requestCommit();
   }
 
-  #settleCommits(reached: number): void {
-    const waits = this.#commitWaits;
-    let first = this.#firstCommitWait;
-    while (first < waits.length && waits[first]!.endOffset <= reached) {
-      const { settled } = waits[first]!;
-      this.#firstCommitWait = ++first;
-      settled(ErrorCode.NONE);
+  /** A callback may append and come back here: state is read anew after each. */
+  #settleCommits(): void {
+    for (;;) {
+      const next = this.#commitWaits[this.#firstCommitWait];
+      if (next === undefined || next.endOffset > this.#highWatermark) break;
+      this.#firstCommitWait++;
+      next.settled(ErrorCode.NONE);
     }
-    if (first === waits.length) {
+    if (this.#firstCommitWait === this.#commitWaits.length) {
+      if (this.#firstCommitWait === 0) return;
       this.#commitWaits = [];
       this.#firstCommitWait = 0;
-    } else if (first >= COMPACT_AT) {
-      waits.splice(0, first);
+    } else if (this.#firstCommitWait >= COMPACT_AT) {
+      this.#commitWaits.splice(0, this.#firstCommitWait);
       this.#firstCommitWait = 0;
     }
-  }
-
-  #wakeFetches(): void {
-    for (const waiter of [...this.#fetchWaiters]) waiter.partitionMoved();
   }
 
   #failed(error: ErrorCode): void {
@@ -265,7 +305,7 @@ export class Partition {
     this.#commitWaits = [];
     this.#firstCommitWait = 0;
     for (const { settled } of waits) settled(error);
-    this.#wakeFetches();
+    for (const waiter of this.#fetchWaiters) waiter.partitionLost();
   }
 
   /** `flush.ms`: what was written is synced at the latest after it. */
@@ -277,4 +317,9 @@ export class Partition {
       this.log.sync();
     });
   }
+}
+
+/** `flush.messages=1` asks for more than the default, not for less. */
+function isRelaxed(config: TopicConfig): boolean {
+  return config.isFlushRelaxed && config.flushMessages > 1;
 }

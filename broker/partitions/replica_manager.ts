@@ -16,7 +16,8 @@ import { formatTopicPartition, type Uuid } from "../../protocol/types.ts";
 import type { LogDirectory } from "../../storage/log_directory.ts";
 import { type Clock, DiskError, type Logger } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
-import { effectiveTopicConfig } from "../config/topic_config.ts";
+import { effectiveTopicConfig, type TopicConfig } from "../config/topic_config.ts";
+import { reachableBrokers, type Viewer } from "../controller/cluster_view.ts";
 import type { Controller } from "../controller/controller.ts";
 import type {
   MetadataChanges,
@@ -44,6 +45,8 @@ export interface ReplicaManagerOptions {
 /** Why a partition cannot be used here. */
 export interface PartitionRefusal {
   readonly error: ErrorCode;
+  /** Who leads it; null when nobody knows the partition. */
+  readonly image: PartitionImage | null;
 }
 
 interface TopicPartitions {
@@ -73,6 +76,8 @@ export class ReplicaManager {
   #runningJobs = 0;
   #readyWaiters = new Map<string, ((partition: Partition | PartitionRefusal) => void)[]>();
   #failedOpens = new Set<string>();
+  /** Topic ids of the directories found at the start that are not open yet, by `topic-partition`. */
+  readonly #foundIds = new Map<string, Uuid>();
   #unsubscribe: (() => void) | null = null;
   #stopConfig: (() => void) | null = null;
   #isClosed = false;
@@ -88,6 +93,9 @@ export class ReplicaManager {
   /** Follows the metadata from now on: opens what this node holds, in the background. */
   start(): void {
     const { controller, config } = this.#options;
+    for (const { topicPartition: { topic, partition }, topicId } of this.logDirectory.found()) {
+      if (topicId !== null) this.#foundIds.set(formatTopicPartition(topic, partition), topicId);
+    }
     this.#unsubscribe = controller.subscribe((image, changes) => this.#apply(image, changes));
     this.#stopConfig = config.onChange(() => this.#updateAllConfigs());
     this.#reportStrays(controller.image());
@@ -134,6 +142,24 @@ export class ReplicaManager {
     return this.#options.controller.image().topicById(topicId)?.name;
   }
 
+  /** Where the leaders of partitions can be reached by the client (KIP-951). */
+  leaderEndpoints(
+    leaders: Iterable<PartitionImage>,
+    viewer: Omit<Viewer, "nodeId">,
+  ): { nodeId: number; host: string; port: number; rack: string | null }[] {
+    const { controller, nodeId } = this.#options;
+    const brokers = reachableBrokers(controller.image(), { ...viewer, nodeId });
+    const ids = new Set<number>();
+    for (const { leader } of leaders) ids.add(leader);
+    const endpoints = [];
+    for (const id of ids) {
+      const broker = brokers.get(id);
+      if (broker === undefined) continue;
+      endpoints.push({ nodeId: id, host: broker.host, port: broker.port, rack: broker.rack });
+    }
+    return endpoints;
+  }
+
   /** Resolves with the partition once it is open, or with why it will not be. */
   whenReady(topic: string, index: number): Promise<Partition | PartitionRefusal> {
     const now = this.partition(topic, index);
@@ -162,7 +188,7 @@ export class ReplicaManager {
     await this.settled();
     for (const partition of this.partitions()) partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
     for (const name of [...this.#readyWaiters.keys()]) {
-      this.#tellReady(name, { error: ErrorCode.NOT_LEADER_OR_FOLLOWER });
+      this.#tellReady(name, refusal(ErrorCode.NOT_LEADER_OR_FOLLOWER));
     }
   }
 
@@ -171,13 +197,14 @@ export class ReplicaManager {
     index: number,
     unknownTopic: ErrorCode,
   ): PartitionRefusal {
-    if (topic === undefined) return { error: unknownTopic };
-    if (topic.partitions[index] === undefined) {
-      return { error: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION };
-    }
-    return this.#failedOpens.has(formatTopicPartition(topic.name, index))
-      ? { error: ErrorCode.KAFKA_STORAGE_ERROR }
-      : { error: ErrorCode.NOT_LEADER_OR_FOLLOWER };
+    if (topic === undefined) return refusal(unknownTopic);
+    const image = topic.partitions[index];
+    if (image === undefined) return refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+    const isFailed = this.#failedOpens.has(formatTopicPartition(topic.name, index));
+    return {
+      error: isFailed ? ErrorCode.KAFKA_STORAGE_ERROR : ErrorCode.NOT_LEADER_OR_FOLLOWER,
+      image,
+    };
   }
 
   #apply(image: MetadataImage, changes: MetadataChanges): void {
@@ -208,15 +235,21 @@ export class ReplicaManager {
     // The newest word counts: the topic may be gone or changed since the work was queued.
     const image = controller.image().topicById(topic.id)?.partitions[index];
     if (this.#isClosed || image === undefined) {
-      this.#tellReady(name, { error: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION });
+      this.#tellReady(name, refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION));
       return;
     }
     const overrides = controller.image().configs("topic", topic.name);
     const topicConfig = effectiveTopicConfig(config, overrides);
     const topicPartition = { topic: topic.name, partition: index };
     try {
+      await this.#removeForerunner(topic, index, topicConfig);
       const log = await logDirectory.createLog(topicPartition, topic.id, topicConfig);
       this.#failedOpens.delete(name);
+      if (controller.image().topicById(topic.id) === undefined) {
+        // Deleted meanwhile: the work that follows in the queue takes the log away.
+        this.#tellReady(name, refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION));
+        return;
+      }
       this.#add(
         topic,
         new Partition({
@@ -234,8 +267,27 @@ export class ReplicaManager {
       if (!(failure instanceof DiskError)) throw failure;
       this.#failedOpens.add(name);
       this.#logger.error("Partition cannot be opened", { partition: name, found: failure.message });
-      this.#tellReady(name, { error: ErrorCode.KAFKA_STORAGE_ERROR });
+      this.#tellReady(name, refusal(ErrorCode.KAFKA_STORAGE_ERROR));
     }
+  }
+
+  /**
+   * A directory of the same name that belonged to a topic of another id: that topic was deleted, and the
+   * process ended before its directory was moved away. Its records must not come back in the new topic.
+   */
+  async #removeForerunner(topic: TopicImage, index: number, config: TopicConfig): Promise<void> {
+    const name = formatTopicPartition(topic.name, index);
+    const foundId = this.#foundIds.get(name);
+    this.#foundIds.delete(name);
+    if (foundId === undefined || foundId === topic.id) return;
+    const topicPartition = { topic: topic.name, partition: index };
+    this.#logger.warn("Partition of a deleted topic gives way to the topic made after it", {
+      partition: name,
+      deletedTopicId: foundId,
+      topicId: topic.id,
+    });
+    await this.logDirectory.openLog(topicPartition, foundId, config);
+    await this.logDirectory.deleteLog(topicPartition);
   }
 
   #add(topic: TopicImage, partition: Partition): void {
@@ -351,9 +403,14 @@ export class ReplicaManager {
 }
 
 function usable(partition: Partition): Partition | PartitionRefusal {
-  if (partition.log.offlineReason !== null) return { error: ErrorCode.KAFKA_STORAGE_ERROR };
-  if (!partition.isLeader) return { error: ErrorCode.NOT_LEADER_OR_FOLLOWER };
+  const { image } = partition;
+  if (partition.log.offlineReason !== null) return { error: ErrorCode.KAFKA_STORAGE_ERROR, image };
+  if (!partition.isLeader) return { error: ErrorCode.NOT_LEADER_OR_FOLLOWER, image };
   return partition;
+}
+
+function refusal(error: ErrorCode): PartitionRefusal {
+  return { error, image: null };
 }
 
 /** Tells a partition from a refusal. */
