@@ -16,8 +16,13 @@ import {
 import type { Controller } from "../controller/controller.ts";
 import { type Api, defineApi } from "./api.ts";
 
+interface Subsystems {
+  readonly controller: Controller;
+  readonly topicsReady: (names: readonly string[]) => Promise<unknown>;
+}
+
 /** Answers CreatePartitions. */
-export function createPartitionsApi({ controller }: { readonly controller: Controller }): Api {
+export function createPartitionsApi({ controller, topicsReady }: Subsystems): Api {
   return defineApi({
     key: ApiKey.CreatePartitions,
     request: createPartitionsRequest,
@@ -30,6 +35,7 @@ export function createPartitionsApi({ controller }: { readonly controller: Contr
         assignments: assignments?.map(({ brokerIds }) => brokerIds) ?? null,
       }));
       const results = await controller.createPartitions(increases, { validateOnly });
+      if (!validateOnly) await topicsReady(results.map(({ name }) => name));
       return {
         throttleTimeMs: 0,
         results: results.map((result) => ({

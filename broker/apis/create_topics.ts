@@ -30,10 +30,11 @@ type TopicAnswer = Encodable<typeof createTopicsResponse>["topics"][number];
 interface Subsystems {
   readonly controller: Controller;
   readonly config: Config;
+  readonly topicsReady: (names: readonly string[]) => Promise<unknown>;
 }
 
 /** Answers CreateTopics. */
-export function createTopicsApi({ controller, config }: Subsystems): Api {
+export function createTopicsApi({ controller, config, topicsReady }: Subsystems): Api {
   return defineApi({
     key: ApiKey.CreateTopics,
     request: createTopicsRequest,
@@ -42,6 +43,9 @@ export function createTopicsApi({ controller, config }: Subsystems): Api {
     async handle(request) {
       const { validateOnly } = request;
       const results = await controller.createTopics(request.topics.map(newTopic), { validateOnly });
+      const created = results.filter(({ error }) => error === ErrorCode.NONE);
+      // A client may produce the moment it hears that the topic is there.
+      if (!validateOnly) await topicsReady(created.map(({ name }) => name));
       return { throttleTimeMs: 0, topics: results.map(topicAnswer) };
     },
   });

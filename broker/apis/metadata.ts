@@ -53,6 +53,7 @@ interface Subsystems {
   readonly controller: Controller;
   readonly config: Config;
   readonly nodeId: number;
+  readonly topicsReady: (names: readonly string[]) => Promise<unknown>;
 }
 
 /** Answers Metadata. */
@@ -87,8 +88,9 @@ async function createAndAnswer(
   context: RequestContext,
   missing: readonly string[],
 ): Promise<Answer> {
-  const { controller, config } = subsystems;
+  const { controller, config, topicsReady } = subsystems;
   const created = await controller.createTopics(missing.map((name) => newTopic(config, name)));
+  await topicsReady(missing);
   // Made by somebody else meanwhile, or refused: what the image says now is the answer.
   const errors = new Map<string, ErrorCode>();
   for (const { name, error } of created) {

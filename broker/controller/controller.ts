@@ -330,7 +330,7 @@ export class Controller implements QuorumListener {
   }
 
   handleFailure(message: string): void {
-    this.#pending.length = 0;
+    // What will never be committed must not be what later calls are refused by.
     this.#newest = this.#committed;
     this.#onFailure(message);
   }

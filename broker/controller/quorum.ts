@@ -348,11 +348,8 @@ export class Quorum {
   #handleSynced(): void {
     while (this.#pending.length > 0) {
       const { lastOffset, batch, resolve } = this.#pending[0]!;
-      if (lastOffset >= this.#log.syncedOffset) {
-        // Appended while the sync that has just ended was under way.
-        this.#log.sync();
-        return;
-      }
+      // What was appended during the sync that has just ended has asked for the next one.
+      if (lastOffset >= this.#log.syncedOffset) return;
       this.#pending.shift();
       if (batch !== null) this.#listener!.handleCommit(batch);
       resolve({ error: ErrorCode.NONE });
