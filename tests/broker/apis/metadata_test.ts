@@ -6,7 +6,7 @@ import type { Encodable } from "../../../protocol/schema.ts";
 import { metadataRequest, metadataResponse } from "../../../protocol/schemas/metadata.ts";
 import { type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
 import { CLUSTER_ID, Harness, newTopic, NODE_ID } from "../controller/harness.ts";
-import { ADVERTISED, ask } from "./admin_harness.ts";
+import { ADVERTISED, ask, topicsReady } from "./admin_harness.ts";
 
 type Request = Encodable<typeof metadataRequest>;
 
@@ -15,7 +15,7 @@ let api: Api;
 beforeEach(async () => {
   harness = await Harness.start({ others: [{ id: 2, rack: "r2" }] });
   const { controller, config } = harness;
-  api = metadataApi({ controller, config, nodeId: NODE_ID });
+  api = metadataApi({ controller, config, nodeId: NODE_ID, topicsReady: harness.topicsReady });
   await controller.createTopics([
     newTopic("orders", { partitionCount: 2, replicationFactor: 2 }),
     newTopic("__consumer_offsets"),
@@ -112,7 +112,12 @@ test("metadataApi: creation on first use needs the flag, the setting and a legal
   expect(summary(await asked(3, [named("old")]))).toEqual([["old", "NONE"]]);
   const forbidden = await Harness.start({ flags: { "auto.create.topics.enable": "false" } });
   const { controller, config } = forbidden;
-  const strict = metadataApi({ controller, config, nodeId: NODE_ID });
+  const strict = metadataApi({
+    controller,
+    config,
+    nodeId: NODE_ID,
+    topicsReady: harness.topicsReady,
+  });
   const answer = await ask(
     strict,
     [metadataRequest, metadataResponse],
@@ -132,6 +137,34 @@ test("metadataApi: two clients that ask for the same new topic at once both get 
   expect(answers.map(summary)).toEqual([[["new", "NONE"]], [["new", "NONE"]]]);
 });
 
+test("metadataApi: a topic made on first use is answered when its partitions are up, no other waits", async () => {
+  const { controller, config } = harness;
+  const up = Promise.withResolvers<void>();
+  const waitedFor: string[] = [];
+  const waiting = metadataApi({
+    controller,
+    config,
+    nodeId: NODE_ID,
+    topicsReady: (names) => {
+      waitedFor.push(...names);
+      return up.promise;
+    },
+  });
+  const may = { allowAutoTopicCreation: true };
+  const messages = [metadataRequest, metadataResponse] as const;
+  let isAnswered = false;
+  const made = ask(waiting, messages, 9, request([named("new")], may)).then((answer) => {
+    isAnswered = true;
+    return summary(answer);
+  });
+  // A topic that is there does not wait, though the other request came first.
+  await ask(waiting, messages, 9, request([named("orders")], may));
+  await harness.clock.advance(1000);
+  expect([isAnswered, waitedFor] as unknown).toEqual([false, ["new"]]);
+  up.resolve();
+  expect(await made).toEqual([["new", "NONE"]]);
+});
+
 test("metadataApi: a name that collides is not created and is answered as illegal", async () => {
   await harness.controller.createTopics([newTopic("a.b")]);
   expect(summary(await asked(9, [named("a_b")], { allowAutoTopicCreation: true })))
@@ -142,7 +175,7 @@ test("metadataApi: the group topic is made as its settings say, and flagged", as
   const fresh = await Harness.start({ flags: { "offsets.topic.num.partitions": "7" } });
   const { controller, config } = fresh;
   const answer = await ask(
-    metadataApi({ controller, config, nodeId: NODE_ID }),
+    metadataApi({ controller, config, nodeId: NODE_ID, topicsReady: harness.topicsReady }),
     [metadataRequest, metadataResponse],
     9,
     request([named("__consumer_offsets")], { allowAutoTopicCreation: true }),

@@ -22,7 +22,7 @@ import {
 } from "../../../protocol/schemas/describe_topic_partitions.ts";
 import { ZERO_UUID } from "../../../protocol/types.ts";
 import { Harness, newTopic, NODE_ID } from "../controller/harness.ts";
-import { ask } from "./admin_harness.ts";
+import { ask, topicsReady } from "./admin_harness.ts";
 
 let harness: Harness;
 beforeEach(async () => {
@@ -30,18 +30,23 @@ beforeEach(async () => {
 });
 
 const create = (version: number, name: string, details: object = {}, validateOnly = false) =>
-  ask(createTopicsApi(harness), [createTopicsRequest, createTopicsResponse], version, {
-    topics: [{
-      name,
-      numPartitions: 2,
-      replicationFactor: 1,
-      assignments: [],
-      configs: [],
-      ...details,
-    }],
-    timeoutMs: 1000,
-    validateOnly,
-  });
+  ask(
+    createTopicsApi({ ...harness, topicsReady }),
+    [createTopicsRequest, createTopicsResponse],
+    version,
+    {
+      topics: [{
+        name,
+        numPartitions: 2,
+        replicationFactor: 1,
+        assignments: [],
+        configs: [],
+        ...details,
+      }],
+      timeoutMs: 1000,
+      validateOnly,
+    },
+  );
 
 test("createTopicsApi: every version makes the topic; from 5 on the answer tells settings, from 7 on the id", async () => {
   for (let version = 2; version <= 7; version++) {
@@ -132,7 +137,7 @@ test("createPartitionsApi: every version answers for every topic, those that suc
   await harness.controller.createTopics([newTopic("orders")]);
   for (let version = 0; version <= 3; version++) {
     const { results } = await ask(
-      createPartitionsApi(harness),
+      createPartitionsApi({ ...harness, topicsReady }),
       [createPartitionsRequest, createPartitionsResponse],
       version,
       {
