@@ -15,7 +15,7 @@ import { METADATA_TOPIC_ID } from "../protocol/types.ts";
 import { LogDirectory } from "../storage/log_directory.ts";
 import { DEFAULT_LOG_CONFIG } from "../storage/log_config.ts";
 import type { Clock, Disk, Logger, Random } from "../storage/platform.ts";
-import { apis } from "./apis/index.ts";
+import { apis, type Subsystems } from "./apis/index.ts";
 import type { Config } from "./config/config.ts";
 import { type Address, isWildcard } from "./config/listeners.ts";
 import { ConfigError } from "./config/sources.ts";
@@ -24,7 +24,7 @@ import { Controller } from "./controller/controller.ts";
 import { ProducerIdManager } from "./controller/producer_id_manager.ts";
 import { METADATA_LOG_CONFIG, METADATA_TOPIC } from "./controller/quorum.ts";
 import { gatewayApp } from "./gateway/app.ts";
-import type { HttpServer, ServeHttp } from "./gateway/http_server.ts";
+import type { ServeHttp } from "./gateway/http_server.ts";
 import { GroupCoordinator } from "./groups/coordinator.ts";
 import { groupLogOpener } from "./groups/partition_group_log.ts";
 import { groupCoordinatorSettings } from "./groups/settings.ts";
@@ -34,6 +34,7 @@ import { ReplicaManager } from "./partitions/replica_manager.ts";
 import { groupSamples, partitionSamples } from "./telemetry/broker_samples.ts";
 import { LoopDelay } from "./telemetry/loop_delay.ts";
 import { Metrics, type ProcessUsage } from "./telemetry/metrics.ts";
+import { limitsOf } from "./server/limits.ts";
 import { Server } from "./server/server.ts";
 
 /** A fetch session that was used within this time is not evicted, as in Kafka. */
@@ -58,6 +59,9 @@ export interface BrokerOptions {
   readonly onFailure: (message: string) => void;
 }
 
+/** What ends a part of the broker. The last one that was added runs first. */
+type Stops = (() => unknown)[];
+
 /** A running broker. */
 export class Broker {
   readonly clusterId: string;
@@ -65,78 +69,65 @@ export class Broker {
   readonly kafkaAddresses: readonly Address[];
   /** Where HTTP is served, with the real ports. */
   readonly httpAddresses: readonly Address[];
-  readonly #parts: Parts;
+  readonly #stops: Stops;
+  readonly #subsystems: Subsystems;
 
   /**
    * Errors: LogDirectoryError for data that must not be used, NetworkError for a port in use, ConfigError,
    * DiskError. What was started is stopped again.
    */
   static async start(options: BrokerOptions): Promise<Broker> {
-    const undo: (() => unknown)[] = [];
+    const stops: Stops = [];
     try {
-      return new Broker(await startParts(options, undo));
+      const subsystems = await startSubsystems(options, stops);
+      const { metrics, server } = startServer(options, subsystems, stops);
+      const kafkaAddresses = listen(options.config, server);
+      const httpAddresses = startGateway(options, subsystems, metrics, stops);
+      return new Broker(subsystems, stops, kafkaAddresses, httpAddresses);
     } catch (failure) {
-      for (const step of undo.reverse()) await step();
+      await stopAll(stops);
       throw failure;
     }
   }
 
-  private constructor(parts: Parts) {
-    this.#parts = parts;
-    this.clusterId = parts.logDirectory.clusterId;
-    this.kafkaAddresses = parts.kafkaAddresses;
-    this.httpAddresses = parts.httpServers.map(({ host, port }) => ({ host, port }));
+  private constructor(
+    subsystems: Subsystems,
+    stops: Stops,
+    kafkaAddresses: readonly Address[],
+    httpAddresses: readonly Address[],
+  ) {
+    this.#subsystems = subsystems;
+    this.#stops = stops;
+    this.clusterId = subsystems.clusterId;
+    this.kafkaAddresses = kafkaAddresses;
+    this.httpAddresses = httpAddresses;
   }
 
   /** Resolves when every partition is open. */
   ready(): Promise<void> {
-    return this.#parts.replicaManager.settled();
+    return this.#subsystems.replicaManager.settled();
   }
 
   /** Answers what is in flight, stops everything, and marks the data as cleanly closed. */
   async stop(): Promise<void> {
-    const parts = this.#parts;
-    parts.state.isStopping = true;
-    const draining = parts.server.stop({
-      deadlineMs: parts.config.number("weir.shutdown.timeout.ms"),
-    });
-    parts.replicaManager.delayedFetches.close();
-    await parts.groupCoordinator.stop();
-    await draining;
-    await Promise.all(parts.httpServers.map((server) => server.stop()));
-    parts.loopDelay.stop();
-    await parts.replicaManager.close();
-    parts.stopConfig();
-    await parts.producerIds.close();
-    parts.controller.stop();
-    await parts.logDirectory.close();
+    await stopAll(this.#stops);
   }
 }
 
-interface Parts {
-  readonly config: Config;
-  readonly logDirectory: LogDirectory;
-  readonly controller: Controller;
-  readonly stopConfig: () => void;
-  readonly producerIds: ProducerIdManager;
-  readonly replicaManager: ReplicaManager;
-  readonly groupCoordinator: GroupCoordinator;
-  readonly server: Server;
-  readonly kafkaAddresses: readonly Address[];
-  readonly httpServers: readonly HttpServer[];
-  readonly loopDelay: LoopDelay;
-  readonly state: { isStopping: boolean };
+async function stopAll(stops: Stops): Promise<void> {
+  for (const stop of stops.splice(0).reverse()) await stop();
 }
 
-async function startParts(options: BrokerOptions, undo: (() => unknown)[]): Promise<Parts> {
+async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Subsystems> {
   const { config, clock, random, logger } = options;
   const nodeId = config.number("node.id");
   const logDirectory = await openLogDirectory(options, nodeId);
-  undo.push(() => logDirectory.close());
+  stops.push(() => logDirectory.close());
   const controller = await startController(options, logDirectory, nodeId);
-  undo.push(() => controller.stop());
-  const stopConfig = followBrokerConfigs({ controller, config, nodeId, logger });
+  stops.push(() => controller.stop());
+  stops.push(followBrokerConfigs({ controller, config, nodeId, logger }));
   const producerIds = new ProducerIdManager({ controller, nodeId });
+  stops.push(() => producerIds.close());
   const replicaManager = new ReplicaManager({
     nodeId,
     clock,
@@ -146,7 +137,7 @@ async function startParts(options: BrokerOptions, undo: (() => unknown)[]): Prom
     logDirectory,
   });
   replicaManager.start();
-  undo.push(() => replicaManager.close());
+  stops.push(() => replicaManager.close());
   const groupCoordinator = new GroupCoordinator({
     nodeId,
     clock,
@@ -157,64 +148,75 @@ async function startParts(options: BrokerOptions, undo: (() => unknown)[]): Prom
     openLog: groupLogOpener(replicaManager),
   });
   groupCoordinator.start();
-  undo.push(() => groupCoordinator.stop());
+  stops.push(() => groupCoordinator.stop());
+  const fetchSessions = new FetchSessions({
+    clock,
+    random: random.fork("fetch sessions"),
+    slots: config.number("max.incremental.fetch.session.cache.slots"),
+    evictionMs: FETCH_SESSION_EVICTION_MS,
+  });
+  return {
+    clusterId: logDirectory.clusterId,
+    nodeId,
+    config,
+    controller,
+    groupCoordinator,
+    producerIds,
+    replicaManager,
+    fetchSessions,
+    topicsReady: (names) => topicsReady(controller, replicaManager, names),
+  };
+}
+
+function startServer(options: BrokerOptions, subsystems: Subsystems, stops: Stops) {
+  const { config, clock, network, logger } = options;
+  const { replicaManager, groupCoordinator } = subsystems;
   const metrics = new Metrics({ clock, usage: options.usage, version: options.version });
   const server = new Server({
-    network: options.network,
+    network,
     clock,
     logger: logger.child("server"),
     metrics: metrics.server,
-    limits: serverLimits(config),
-    apis: apis({
-      clusterId: logDirectory.clusterId,
-      nodeId,
-      config,
-      controller,
-      groupCoordinator,
-      producerIds,
-      replicaManager,
-      fetchSessions: new FetchSessions({
-        clock,
-        random: random.fork("fetch sessions"),
-        slots: config.number("max.incremental.fetch.session.cache.slots"),
-        evictionMs: FETCH_SESSION_EVICTION_MS,
-      }),
-    }),
+    limits: limitsOf(config),
+    apis: apis(subsystems),
   });
-  undo.push(() => server.stop({ deadlineMs: 0 }));
-  const kafkaAddresses = listen(config, server);
+  stops.push(async () => {
+    const drained = server.stop({ deadlineMs: config.number("weir.shutdown.timeout.ms") });
+    // What only waits would hold up the drain: it is answered now.
+    replicaManager.delayedFetches.close();
+    await groupCoordinator.stop();
+    await drained;
+  });
+  stops.push(config.onChange(() => server.setLimits(limitsOf(config))));
   const loopDelay = new LoopDelay(clock);
-  undo.push(() => loopDelay.stop());
+  stops.push(() => loopDelay.stop());
   metrics.watchLoop(loopDelay);
   metrics.watchBudget(server.budget);
   metrics.watchPartitions(() => partitionSamples(replicaManager));
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
-  const state = { isStopping: false };
+  return { metrics, server };
+}
+
+function startGateway(
+  { config, logger, serveHttp, version }: BrokerOptions,
+  { replicaManager }: Subsystems,
+  metrics: Metrics,
+  stops: Stops,
+): Address[] {
+  let isStopping = false;
   const app = gatewayApp({
     logger: logger.child("gateway"),
-    version: options.version,
+    version,
     renderMetrics: () => metrics.render(),
-    notReadyReasons: () => notReadyReasons(replicaManager, state),
+    notReadyReasons: () => notReadyReasons(replicaManager, isStopping),
   });
-  const httpServers = config.httpListeners().map((address) => {
-    const httpServer = options.serveHttp({ app, ...address });
-    undo.push(() => httpServer.stop());
-    return httpServer;
+  const addresses = config.httpListeners().map((address) => {
+    const server = serveHttp({ app, ...address });
+    stops.push(() => server.stop());
+    return { host: server.host, port: server.port };
   });
-  return {
-    config,
-    logDirectory,
-    controller,
-    stopConfig,
-    producerIds,
-    replicaManager,
-    groupCoordinator,
-    server,
-    kafkaAddresses,
-    httpServers,
-    loopDelay,
-    state,
-  };
+  stops.push(() => isStopping = true);
+  return addresses;
 }
 
 function openLogDirectory(options: BrokerOptions, nodeId: number): Promise<LogDirectory> {
@@ -299,14 +301,19 @@ async function register(
   }
 }
 
-function serverLimits(config: Config) {
-  return {
-    maxRequestBytes: config.number("socket.request.max.bytes"),
-    memoryBudgetBytes: config.number("weir.memory.budget.bytes"),
-    connectionsMaxIdleMs: config.number("connections.max.idle.ms"),
-    maxConnections: config.number("max.connections"),
-    maxConnectionsPerIp: config.number("max.connections.per.ip"),
-  };
+function topicsReady(
+  controller: Controller,
+  replicaManager: ReplicaManager,
+  names: readonly string[],
+): Promise<unknown> {
+  const image = controller.image();
+  return Promise.all(
+    names.flatMap((name) =>
+      image.topicByName(name)?.partitions.map(({ partition }) =>
+        replicaManager.whenReady(name, partition)
+      ) ?? []
+    ),
+  );
 }
 
 function listen(config: Config, server: Server): Address[] {
@@ -326,7 +333,7 @@ function listen(config: Config, server: Server): Address[] {
 
 function notReadyReasons(
   replicaManager: ReplicaManager,
-  { isStopping }: { readonly isStopping: boolean },
+  isStopping: boolean,
 ): string[] {
   const reasons: string[] = [];
   if (isStopping) reasons.push("the broker is stopping");

@@ -48,6 +48,8 @@ export interface Subsystems {
   readonly producerIds: ProducerIdManager;
   readonly replicaManager: ReplicaManager;
   readonly fetchSessions: FetchSessions;
+  /** Resolves when the partitions of these topics that this node holds can be used, or will not be. */
+  readonly topicsReady: (names: readonly string[]) => Promise<unknown>;
 }
 
 /** Makes the handlers, one of each. */
