@@ -8,9 +8,6 @@ import type { Api, RequestContext } from "../../../broker/apis/api.ts";
 /** Where the client reached the broker. */
 export const ADVERTISED = { advertisedHost: "reached.example", advertisedPort: 19092 };
 
-/** Partitions that come up at once, for APIs that wait for them. */
-export const topicsReady = () => Promise.resolve();
-
 /** What the handlers are told of a request. */
 export function contextOf(apiKey: number, apiVersion: number): RequestContext {
   return {

@@ -6,7 +6,7 @@ import type { Encodable } from "../../../protocol/schema.ts";
 import { metadataRequest, metadataResponse } from "../../../protocol/schemas/metadata.ts";
 import { type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
 import { CLUSTER_ID, Harness, newTopic, NODE_ID } from "../controller/harness.ts";
-import { ADVERTISED, ask, topicsReady } from "./admin_harness.ts";
+import { ADVERTISED, ask } from "./admin_harness.ts";
 
 type Request = Encodable<typeof metadataRequest>;
 

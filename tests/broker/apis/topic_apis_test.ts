@@ -22,7 +22,7 @@ import {
 } from "../../../protocol/schemas/describe_topic_partitions.ts";
 import { ZERO_UUID } from "../../../protocol/types.ts";
 import { Harness, newTopic, NODE_ID } from "../controller/harness.ts";
-import { ask, topicsReady } from "./admin_harness.ts";
+import { ask } from "./admin_harness.ts";
 
 let harness: Harness;
 beforeEach(async () => {
@@ -31,7 +31,7 @@ beforeEach(async () => {
 
 const create = (version: number, name: string, details: object = {}, validateOnly = false) =>
   ask(
-    createTopicsApi({ ...harness, topicsReady }),
+    createTopicsApi(harness),
     [createTopicsRequest, createTopicsResponse],
     version,
     {
@@ -137,7 +137,7 @@ test("createPartitionsApi: every version answers for every topic, those that suc
   await harness.controller.createTopics([newTopic("orders")]);
   for (let version = 0; version <= 3; version++) {
     const { results } = await ask(
-      createPartitionsApi({ ...harness, topicsReady }),
+      createPartitionsApi(harness),
       [createPartitionsRequest, createPartitionsResponse],
       version,
       {
