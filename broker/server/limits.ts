@@ -2,6 +2,7 @@
 
 import type { Config } from "../config/config.ts";
 
+/** All of them; a server is given those that differ from `DEFAULT_LIMITS`. */
 export interface ServerLimits {
   /** Largest request (Kafka's `socket.request.max.bytes`). */
   readonly maxRequestBytes: number;

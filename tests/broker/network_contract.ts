@@ -103,6 +103,12 @@ function writeAll(end: End, bytes: Uint8Array): void {
 
 /** Registers the tests. */
 export function networkContract(name: string, make: () => ContractSubject): void {
+  bytesContract(name, make);
+  closeContract(name, make);
+  listenerContract(name, make);
+}
+
+function bytesContract(name: string, make: () => ContractSubject): void {
   test(`${name}: many bytes arrive in order, both ways, through drains`, async () => {
     const subject = make();
     const { near, far, listener } = await pair(subject);
@@ -141,7 +147,9 @@ export function networkContract(name: string, make: () => ContractSubject): void
     near.link.close();
     await listener.close();
   });
+}
 
+function closeContract(name: string, make: () => ContractSubject): void {
   test(`${name}: close delivers what was accepted, and tells both ends once`, async () => {
     const subject = make();
     const { near, far, listener } = await pair(subject);
@@ -160,7 +168,9 @@ export function networkContract(name: string, make: () => ContractSubject): void
     expect([near.wasCalledInCall, far.wasCalledInCall]).toEqual([false, false]);
     await listener.close();
   });
+}
 
+function listenerContract(name: string, make: () => ContractSubject): void {
   test(`${name}: both ends know each other's addresses`, async () => {
     const subject = make();
     const { near, far, listener } = await pair(subject);

@@ -59,7 +59,7 @@ function frame(version: number, body: Uint8Array): Uint8Array {
   return writer.finish();
 }
 
-async function ask(version: number, request: Encodable<typeof apiVersionsRequest>) {
+function ask(version: number, request: Encodable<typeof apiVersionsRequest>) {
   const writer = new Writer();
   codec(apiVersionsRequest, version).encode(writer, request);
   return answerTo(frame(version, writer.finish()), version);
