@@ -21,7 +21,8 @@ import type { LockedPackage } from "./lock.ts";
 const ROOT = join(import.meta.dir, "..");
 const CACHE = join(ROOT, ".cache", "build");
 
-interface Platform {
+/** A platform that is built for. */
+export interface Platform {
   readonly outfile: string;
   /** npm's package with Bun for it. */
   readonly runtime: string;
@@ -29,7 +30,8 @@ interface Platform {
   readonly addonSuffix: string;
 }
 
-const PLATFORMS: Readonly<Record<string, Platform>> = {
+/** What is built, by name. */
+export const PLATFORMS: Readonly<Record<string, Platform>> = {
   "linux-x64": {
     outfile: "dist/weir",
     runtime: "@oven/bun-linux-x64",
@@ -49,17 +51,31 @@ const lock: { packages: Record<string, LockedPackage & { integrity?: string }> }
   readFileSync(join(ROOT, "package-lock.json"), "utf8"),
 );
 
+/** True when the platform can be built for without a network. */
+export function isAtHand({ runtime, addonSuffix }: Platform): boolean {
+  const names = [runtime, ...ADDONS.map((addon) => `${addon}${addonSuffix}`)];
+  return names.every((name) => isInstalled(name) || existsSync(fetchedFolder(name)));
+}
+
+function isInstalled(name: string): boolean {
+  return existsSync(join(ROOT, "node_modules", name, "package.json"));
+}
+
+function fetchedFolder(name: string): string {
+  const version = lock.packages[`node_modules/${name}`]?.version;
+  if (version === undefined) throw new Error(`Cannot build: package-lock.json has no ${name}`);
+  return join(CACHE, `${name.replace("/", "+")}@${version}`);
+}
+
 /** The folder of a package: in node_modules when it is of this platform, else fetched. */
 function packageFolder(name: string): string {
-  const installed = join(ROOT, "node_modules", name);
-  return existsSync(join(installed, "package.json")) ? installed : fetchPackage(name);
+  return isInstalled(name) ? join(ROOT, "node_modules", name) : fetchPackage(name);
 }
 
 function fetchPackage(name: string): string {
+  const folder = fetchedFolder(name);
+  if (existsSync(folder)) return folder;
   const { version, integrity } = lock.packages[`node_modules/${name}`] ?? {};
-  if (version === undefined) throw new Error(`Cannot build: package-lock.json has no ${name}`);
-  const folder = join(CACHE, `${name.replace("/", "+")}@${version}`);
-  if (existsSync(join(folder, "package.json"))) return folder;
   console.log(`fetching ${name}@${version}`);
   const staging = `${folder}.${process.pid}`;
   mkdirSync(staging, { recursive: true });
@@ -103,8 +119,8 @@ function addonResolver({ addonSuffix }: Platform): Bun.BunPlugin {
   };
 }
 
-async function build(name: string, platform: Platform): Promise<void> {
-  const startMs = performance.now();
+/** Builds for one of `PLATFORMS`. Returns: the path of the executable. */
+export async function build(name: string, platform: Platform): Promise<string> {
   // Bun itself is at hand for the platform that it runs on.
   const isHost = name === `${process.platform}-${process.arch}`;
   const executablePath = isHost
@@ -127,19 +143,24 @@ async function build(name: string, platform: Platform): Promise<void> {
     },
   });
   if (!result.success) throw new AggregateError(result.logs, `Cannot build ${platform.outfile}`);
-  const megabytes = (statSync(outfile).size / 1e6).toFixed(1);
-  const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
-  console.log(`${platform.outfile}: ${megabytes} MB for ${name}, in ${seconds} s`);
+  return outfile;
 }
 
-if (import.meta.main) {
-  const wanted = process.argv.slice(2);
+async function main(wanted: readonly string[]): Promise<number> {
   const unknown = wanted.filter((name) => PLATFORMS[name] === undefined);
   if (unknown.length > 0) {
     console.error(`Cannot build for ${unknown}: known are ${Object.keys(PLATFORMS).join(", ")}`);
-    process.exit(1);
+    return 1;
   }
   for (const [name, platform] of Object.entries(PLATFORMS)) {
-    if (wanted.length === 0 || wanted.includes(name)) await build(name, platform);
+    if (wanted.length > 0 && !wanted.includes(name)) continue;
+    const startMs = performance.now();
+    const path = await build(name, platform);
+    const megabytes = (statSync(path).size / 1e6).toFixed(1);
+    const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+    console.log(`${platform.outfile}: ${megabytes} MB for ${name}, in ${seconds} s`);
   }
+  return 0;
 }
+
+if (import.meta.main) process.exit(await main(process.argv.slice(2)));
