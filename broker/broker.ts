@@ -20,7 +20,7 @@ import type { Config } from "./config/config.ts";
 import { type Address, isWildcard } from "./config/listeners.ts";
 import { ConfigError } from "./config/sources.ts";
 import { controllerSettings, followBrokerConfigs } from "./controller/config_rules.ts";
-import { Controller } from "./controller/controller.ts";
+import { Controller, SUPPORTED_FEATURES } from "./controller/controller.ts";
 import { ProducerIdManager } from "./controller/producer_id_manager.ts";
 import { METADATA_LOG_CONFIG, METADATA_TOPIC } from "./controller/quorum.ts";
 import { gatewayApp } from "./gateway/app.ts";
@@ -292,7 +292,7 @@ async function register(
   const registered = await controller.registerBroker({
     brokerId: nodeId,
     endpoints,
-    features: new Map([["metadata.version", { lowest: 7, highest: 30 }]]),
+    features: SUPPORTED_FEATURES,
     rack: config.string("broker.rack"),
     logDirs: [directoryId],
   });
