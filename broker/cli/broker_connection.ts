@@ -30,6 +30,8 @@ import { type Call, Calls } from "./calls.ts";
 /** No answer that the client asks for is larger. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 const SOFTWARE_NAME = "weir";
+/** How long a host may take to accept, and then to say which versions it serves. */
+const OPEN_TIMEOUT_MS = 10_000;
 
 interface Waiting {
   readonly apiKey: number;
@@ -71,7 +73,18 @@ export class BrokerConnection {
   /** Connects and asks for the versions. Errors: rejects with NetworkError. */
   static async open(options: BrokerConnectionOptions): Promise<BrokerConnection> {
     const self = new BrokerConnection(options);
-    self.#connection = await options.network.connect(options.endpoint, () => self.#handlers());
+    const late = new AbortController();
+    const connecting = options.network.connect(options.endpoint, () => self.#handlers());
+    const connection = await Promise.race([
+      connecting,
+      options.clock.sleep(OPEN_TIMEOUT_MS, late.signal).then(() => null),
+    ]).finally(() => late.abort());
+    if (connection === null) {
+      connecting.then((opened) => opened.close(), () => undefined);
+      const text = `${self.#name} did not accept a connection within ${OPEN_TIMEOUT_MS} ms`;
+      throw new NetworkError(text, "ETIMEDOUT");
+    }
+    self.#connection = connection;
     await self.#negotiate();
     return self;
   }
@@ -276,20 +289,21 @@ export class BrokerConnection {
       clientSoftwareName: SOFTWARE_NAME,
       clientSoftwareVersion: this.#options.softwareVersion,
     };
-    const timeoutMs = this.#options.requestTimeoutMs;
-    const answer = await this.#send(
-      ApiKey.ApiVersions,
-      highest,
-      request,
-      body,
-      timeoutMs,
-      (reader) => {
-        const start = reader.position;
-        const unsupported = reader.int16() === ErrorCode.UNSUPPORTED_VERSION;
-        reader.position = start;
-        return codec(apiVersionsResponse, unsupported ? 0 : highest).decode(reader);
-      },
-    );
+    const decode = (reader: Reader) => {
+      const start = reader.position;
+      const unsupported = reader.int16() === ErrorCode.UNSUPPORTED_VERSION;
+      reader.position = start;
+      return codec(apiVersionsResponse, unsupported ? 0 : highest).decode(reader);
+    };
+    const answer = await this
+      .#send(ApiKey.ApiVersions, highest, request, body, OPEN_TIMEOUT_MS, decode)
+      .catch((cause: Error) => {
+        this.close();
+        if (cause instanceof NetworkError && cause.code !== "EPROTO") throw cause;
+        throw new NetworkError(`${this.#name} does not speak the Kafka protocol`, "EPROTO", {
+          cause,
+        });
+      });
     for (const { apiKey, minVersion, maxVersion } of answer.apiKeys) {
       this.#versions.set(apiKey, { lowest: minVersion, highest: maxVersion });
     }

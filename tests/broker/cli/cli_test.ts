@@ -154,3 +154,34 @@ _weir; printf '%s\\n' "\${COMPREPLY[@]}"`;
     expected.toSorted(),
   );
 });
+
+test("runCli: what answers with garbage, with silence or hangs up is told apart", async () => {
+  const answers: readonly [string, (write: (text: string) => void, close: () => void) => void][] = [
+    ["127.0.0.1:9092 does not speak the Kafka protocol", (write) => write("HTTP/1.1 400 Bad\r\n")],
+    [
+      "127.0.0.1:9092 does not speak the Kafka protocol",
+      (write) => write("\0\0\0\x08\0\0\0\0garb"),
+    ],
+    ["127.0.0.1:9092 does not speak the Kafka protocol", (write) => write("\0\0\0\x04\0\0\0\x09")],
+    ["within 10000 ms", () => undefined],
+    ["was lost: ", (_write, close) => close()],
+  ];
+  for (const [expected, answer] of answers) {
+    const machine = new TestMachine();
+    machine.network.listen({ host: "127.0.0.1", port: 9092 }, (connection) => ({
+      onData: () =>
+        answer(
+          (text) => void connection.write(new TextEncoder().encode(text)),
+          () => connection.close(),
+        ),
+      onDrain: () => undefined,
+      onClose: () => undefined,
+    }));
+    const outcome = await machine.run(["topic", "list"]);
+    expect(outcome.error).toContain(expected);
+    expect(outcome.exitCode).toBe(1);
+    await machine.clock.advance(1000);
+    expect(machine.clock.pendingTimers).toBe(0);
+    expect(machine.network.openEnds).toBe(0);
+  }
+});
