@@ -65,6 +65,7 @@ export interface PrimitiveTypes {
   /** Record batches, kept as bytes. */
   records: Uint8Array;
 }
+/** The name of a primitive wire type. */
 export type Primitive = keyof PrimitiveTypes;
 
 /** The type of a field or of an array's elements. */
@@ -147,6 +148,7 @@ function primitive<P extends Primitive>(name: P) {
   };
 }
 
+/** The primitive fields: a range of versions, and what else there is to say. */
 export const bool = primitive("bool");
 export const int8 = primitive("int8");
 export const int16 = primitive("int16");

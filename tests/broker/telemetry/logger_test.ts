@@ -23,7 +23,7 @@ describe("configureLog", () => {
     });
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatch(
-      /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO {2}server\.connection: Connection closed  remoteAddress=10\.0\.0\.7 reason="a b\\nc" count=3 nothing=null\n$/,
+      /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO {2}server\.connection: Connection closed {2}remoteAddress=10\.0\.0\.7 reason="a b\\nc" count=3 nothing=null\n$/,
     );
   });
 
