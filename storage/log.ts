@@ -1156,9 +1156,12 @@ export class Log implements Flushable {
   }
 
   async #storeForClose(): Promise<void> {
-    this.#active.storeIndexes();
-    this.#sealed.push(this.#active);
-    if (this.#snapshotOffset !== this.#endOffset) {
+    if (this.#active.sizeBytes > 0) {
+      this.#active.storeIndexes();
+      this.#sealed.push(this.#active);
+    }
+    const isEmpty = this.#endOffset === this.#segments[0]!.baseOffset;
+    if (this.#snapshotOffset !== this.#endOffset && !isEmpty) {
       this.#pendingSnapshots.push({
         offset: this.#endOffset,
         bytes: this.#producers.encodeSnapshot(),

@@ -295,6 +295,8 @@ export class Segment {
 
   /** What is impossible about the indexes, or null. Looks at their ends alone. */
   indexProblem(): string | null {
+    // A segment without records may lack its indexes: a stop spares the syncs of files with no content.
+    if (this.#sizeBytes === 0 && !this.offsetIndex.file.exists()) return null;
     const offsetProblem = this.offsetIndex.problem(this.#sizeBytes);
     if (offsetProblem !== null) return `${this.offsetIndex.file.path}: ${offsetProblem}`;
     const timeProblem = this.timeIndex.problem();
