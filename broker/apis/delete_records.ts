@@ -82,9 +82,9 @@ function deleteBefore(
   requested: number,
 ): { lowWatermark: number; errorCode: ErrorCode } {
   const refuse = (errorCode: ErrorCode) => ({ lowWatermark: NO_LOW_WATERMARK, errorCode });
-  if (isInternalTopic(topic)) return refuse(ErrorCode.INVALID_TOPIC_EXCEPTION);
   const partition = replicaManager.partition(topic, index);
   if (isRefusal(partition)) return refuse(partition.error);
+  if (isInternalTopic(topic)) return refuse(ErrorCode.INVALID_TOPIC_EXCEPTION);
   if (!partition.config.cleanupPolicy.includes("delete")) {
     return refuse(ErrorCode.POLICY_VIOLATION);
   }

@@ -253,7 +253,7 @@ function failed(
     lastStableOffset: -1,
     logStartOffset: -1,
     records: NO_RECORDS,
-    abortedTransactions: null,
+    abortedTransactions: isUnknown(error) ? NO_TRANSACTIONS : null,
     diverging: null,
     leader: tellsLeader(error) ? leader : null,
   };

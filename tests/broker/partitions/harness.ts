@@ -1,0 +1,467 @@
+/**
+ * One node with the real controller, logs, replica manager and data handlers on a simulated disk and clock,
+ * asked through its codecs as a client would, which can be stopped, killed, or lose power.
+ */
+
+import assert from "node:assert/strict";
+import type { Api, RequestContext } from "../../../broker/apis/api.ts";
+import { deleteRecordsApi } from "../../../broker/apis/delete_records.ts";
+import { describeLogDirsApi } from "../../../broker/apis/describe_log_dirs.ts";
+import { describeProducersApi } from "../../../broker/apis/describe_producers.ts";
+import { fetchApi } from "../../../broker/apis/fetch.ts";
+import { listOffsetsApi } from "../../../broker/apis/list_offsets.ts";
+import { offsetForLeaderEpochApi } from "../../../broker/apis/offset_for_leader_epoch.ts";
+import { produceApi } from "../../../broker/apis/produce.ts";
+import { Config } from "../../../broker/config/config.ts";
+import { controllerSettings } from "../../../broker/controller/config_rules.ts";
+import { Controller } from "../../../broker/controller/controller.ts";
+import { FetchSessions } from "../../../broker/partitions/fetch_session.ts";
+import type { Partition } from "../../../broker/partitions/partition.ts";
+import { isRefusal, ReplicaManager } from "../../../broker/partitions/replica_manager.ts";
+import { Reader, Writer } from "../../../protocol/bytes.ts";
+import { codec } from "../../../protocol/compile.ts";
+import { ErrorCode } from "../../../protocol/errors.ts";
+import { buildBatch, type NewBatch } from "../../../protocol/records.ts";
+import type { Decoded, Encodable, Message } from "../../../protocol/schema.ts";
+import { fetchRequest, fetchResponse } from "../../../protocol/schemas/fetch.ts";
+import { produceRequest, produceResponse } from "../../../protocol/schemas/produce.ts";
+import { type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
+import { LogDirectory } from "../../../storage/log_directory.ts";
+import type { Clock, Timer } from "../../../storage/platform.ts";
+import { SimClock } from "../../sim/sim_clock.ts";
+import { SimDisk } from "../../sim/sim_disk.ts";
+import { SimLogger } from "../../sim/sim_logger.ts";
+import { SimRandom } from "../../sim/sim_random.ts";
+import {
+  CLUSTER_ID,
+  DIRECTORY_ID,
+  newTopic,
+  NODE_ID,
+  openMetadataLog,
+} from "../controller/harness.ts";
+
+/** The clock of one process: its timers end with it. */
+class ProcessClock implements Clock {
+  readonly #clock: Clock;
+  #timers = new Set<Timer>();
+  #isDead = false;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+  get pendingTimers(): number {
+    return this.#timers.size;
+  }
+  monotonicMs(): number {
+    return this.#clock.monotonicMs();
+  }
+  wallMs() {
+    return this.#clock.wallMs();
+  }
+  sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => void this.timer(delayMs, resolve));
+  }
+  timer(delayMs: number, callback: () => void): Timer {
+    if (this.#isDead) return { cancel() {} };
+    const timer = this.#clock.timer(delayMs, () => {
+      this.#timers.delete(handle);
+      callback();
+    });
+    const handle = {
+      cancel: () => {
+        this.#timers.delete(handle);
+        timer.cancel();
+      },
+    };
+    this.#timers.add(handle);
+    return handle;
+  }
+  die(): void {
+    this.#isDead = true;
+    for (const timer of [...this.#timers]) timer.cancel();
+  }
+}
+
+/** A request's context that the test can look into. */
+export class TestContext implements RequestContext {
+  readonly apiKey: number;
+  readonly apiVersion: number;
+  readonly correlationId = 1;
+  readonly clientId: string | null;
+  readonly requestBytes = 100;
+  readonly connection = {
+    id: 1,
+    remoteAddress: "127.0.0.1",
+    listenerName: "PLAINTEXT",
+    advertisedHost: "reached.example",
+    advertisedPort: 19092,
+    clientSoftwareName: null,
+    clientSoftwareVersion: null,
+  };
+  readonly closed: { aborted: boolean; onAbort(listener: () => void): () => void };
+  closeReason: string | null = null;
+  #sent: (() => void)[] = [];
+  #aborts = new Set<() => void>();
+
+  constructor(apiKey: number, apiVersion: number, clientId: string | null) {
+    this.apiKey = apiKey;
+    this.apiVersion = apiVersion;
+    this.clientId = clientId;
+    this.closed = {
+      aborted: false,
+      onAbort: (listener) => {
+        this.#aborts.add(listener);
+        return () => this.#aborts.delete(listener);
+      },
+    };
+  }
+  onSent(callback: () => void): void {
+    this.#sent.push(callback);
+  }
+  closeConnection(reason: string): void {
+    this.closeReason ??= reason;
+  }
+  /** The answer has left. */
+  sent(): void {
+    for (const callback of this.#sent.splice(0)) callback();
+  }
+  /** The client hangs up. */
+  hangUp(): void {
+    this.closed.aborted = true;
+    for (const abort of [...this.#aborts]) abort();
+    this.sent();
+  }
+  get abortListeners(): number {
+    return this.#aborts.size;
+  }
+}
+
+/** A request that was handed over. */
+export interface Asked<Res extends Message> {
+  readonly context: TestContext;
+  /** True when the handler answered at once, without a promise. */
+  readonly isSynchronous: boolean;
+  readonly answer: Promise<Decoded<Res> | null>;
+}
+
+/** A partition of a fetch, as tests write it. */
+export type FetchPartitionBody = {
+  readonly partition?: number;
+  readonly fetchOffset?: number;
+  readonly currentLeaderEpoch?: number;
+  readonly lastFetchedEpoch?: number;
+  readonly partitionMaxBytes?: number;
+};
+/** What tests change about a fetch. */
+export type FetchBody = Partial<Omit<Encodable<typeof fetchRequest>, "topics">> & {
+  readonly topics?: readonly {
+    readonly topic: string;
+    readonly partitions: readonly FetchPartitionBody[];
+  }[];
+};
+
+const METADATA_DIRECTORY = "/metadata";
+
+/** One node that serves the data APIs. */
+export class DataHarness {
+  readonly clock = new SimClock();
+  readonly logger = new SimLogger();
+  readonly random: SimRandom;
+  readonly disk: SimDisk;
+  readonly config: Config;
+  process!: ProcessClock;
+  /** Of the controller and its log, apart, so that a test sees what timers the data path leaves. */
+  controllerClock!: ProcessClock;
+  controller!: Controller;
+  logDirectory!: LogDirectory;
+  replicaManager!: ReplicaManager;
+  sessions!: FetchSessions;
+  apis!: Record<
+    | "produce"
+    | "fetch"
+    | "listOffsets"
+    | "deleteRecords"
+    | "offsetForLeaderEpoch"
+    | "describeLogDirs"
+    | "describeProducers",
+    Api
+  >;
+  #starts = 0;
+
+  private constructor(seed: number, flags: Readonly<Record<string, string>>, maxSyncMs: number) {
+    this.random = new SimRandom(seed);
+    this.disk = new SimDisk({ random: this.random.fork("disk"), clock: this.clock, maxSyncMs });
+    this.config = Config.load({ flags });
+  }
+
+  /** Starts on an empty disk. */
+  static async start(
+    { seed = 1, flags = {}, maxSyncMs = 3 }: {
+      readonly seed?: number;
+      readonly flags?: Readonly<Record<string, string>>;
+      readonly maxSyncMs?: number;
+    } = {},
+  ): Promise<DataHarness> {
+    const harness = new DataHarness(seed, flags, maxSyncMs);
+    harness.disk.makeDirectory(METADATA_DIRECTORY);
+    await harness.run(harness.disk.syncDirectory("/"));
+    await harness.open();
+    await harness.run(harness.controller.registerBroker({
+      brokerId: NODE_ID,
+      endpoints: [{ name: "PLAINTEXT", host: "host1", port: 9092, securityProtocol: 0 }],
+      features: new Map(),
+      rack: null,
+      logDirs: [DIRECTORY_ID],
+    }));
+    return harness;
+  }
+
+  /** Starts the process; its partitions open in the background. */
+  async open(): Promise<void> {
+    const clock = this.process = new ProcessClock(this.clock);
+    const controllerClock = this.controllerClock = new ProcessClock(this.clock);
+    const random = this.random.fork(`start ${this.#starts++}`);
+    const { disk, logger } = this;
+    this.controller = await this.run((async () =>
+      Controller.start({
+        disk,
+        clock: controllerClock,
+        logger,
+        log: await openMetadataLog(disk, controllerClock, logger, METADATA_DIRECTORY),
+        nodeId: NODE_ID,
+        clusterId: CLUSTER_ID,
+        random: random.fork("controller"),
+        settings: controllerSettings(this.config),
+        onFailure: (message) => assert.fail(message),
+      }))());
+    this.logDirectory = await this.run(LogDirectory.open({
+      disk,
+      clock,
+      random: random.fork("directory"),
+      logger,
+      path: "/data",
+      clusterId: CLUSTER_ID,
+      nodeId: NODE_ID,
+    }));
+    const replicaManager = this.replicaManager = new ReplicaManager({
+      nodeId: NODE_ID,
+      clock,
+      logger,
+      config: this.config,
+      controller: this.controller,
+      logDirectory: this.logDirectory,
+    });
+    this.sessions = new FetchSessions({
+      clock,
+      random: random.fork("sessions"),
+      slots: 100,
+      evictionMs: 120_000,
+    });
+    this.apis = {
+      produce: produceApi({ replicaManager }),
+      fetch: fetchApi({
+        replicaManager,
+        fetchSessions: this.sessions,
+        fetchMaxBytes: () => 55 * 1024 * 1024,
+      }),
+      listOffsets: listOffsetsApi({ replicaManager }),
+      deleteRecords: deleteRecordsApi({ replicaManager }),
+      offsetForLeaderEpoch: offsetForLeaderEpochApi({ replicaManager }),
+      describeLogDirs: describeLogDirsApi({ replicaManager }),
+      describeProducers: describeProducersApi({ replicaManager }),
+    };
+    replicaManager.start();
+  }
+
+  /** Starts the process and waits until all partitions are open. */
+  async openWhole(): Promise<void> {
+    await this.open();
+    await this.run(this.replicaManager.settled());
+  }
+
+  /** Stops in order, as the broker does. */
+  async stop(): Promise<void> {
+    await this.run(this.replicaManager.close());
+    this.controller.stop();
+    await this.run(this.logDirectory.close());
+  }
+
+  /** Power is lost; what was not synced is kept, lost or torn. */
+  crash(): void {
+    this.controller.stop();
+    this.process.die();
+    this.controllerClock.die();
+    this.disk.crash();
+  }
+
+  /** The process is killed; the page cache stays. */
+  kill(): void {
+    this.controller.stop();
+    this.process.die();
+    this.controllerClock.die();
+    this.disk.kill();
+  }
+
+  /** Runs virtual time until `promise` settles. */
+  run<T>(promise: Promise<T>): Promise<T> {
+    return this.clock.run(promise);
+  }
+
+  /** Makes a topic and waits until its partitions are open. */
+  async makeTopic(
+    name: string,
+    { partitionCount = 1, configs = {} }: {
+      readonly partitionCount?: number;
+      readonly configs?: Readonly<Record<string, string>>;
+    } = {},
+  ): Promise<Uuid> {
+    const [made] = await this.run(this.controller.createTopics([
+      newTopic(name, {
+        partitionCount,
+        configs: Object.entries(configs).map(([name, value]) => ({ name, value })),
+      }),
+    ]));
+    assert.equal(made?.error, ErrorCode.NONE);
+    await this.run(this.replicaManager.settled());
+    return this.controller.image().topicByName(name)?.id ?? ZERO_UUID;
+  }
+
+  partition(topic: string, index = 0): Partition {
+    const found = this.replicaManager.partition(topic, index);
+    assert(!isRefusal(found));
+    return found;
+  }
+
+  /** Hands a request over; the answer may come later. */
+  ask<Req extends Message, Res extends Message>(
+    api: Api,
+    [request, response]: readonly [Req, Res],
+    version: number,
+    body: Encodable<Req>,
+    clientId: string | null = "test",
+  ): Asked<Res> {
+    const writer = new Writer();
+    codec(request, version).encode(writer, body);
+    const context = new TestContext(api.key, version, clientId);
+    const given = api.handle(new Reader(writer.finish()), context);
+    const isSynchronous = !(given instanceof Promise);
+    const answer = Promise.resolve(given).then((value) => {
+      if (value === null) return null;
+      const answered = new Writer();
+      api.encode(answered, version, value);
+      // A copy, as the socket makes one, before the buffers go back.
+      const decoded = codec(response, version).decode(new Reader(answered.finish().slice()));
+      context.sent();
+      return decoded;
+    });
+    return { context, isSynchronous, answer };
+  }
+
+  /** Hands over a Produce of one batch of `topic`-`index`. */
+  produce(
+    topic: string,
+    records: Uint8Array | null,
+    {
+      index = 0,
+      acks = -1,
+      version = 9,
+      timeoutMs = 5000,
+      transactionalId = null,
+      clientId = "test",
+      topicId = ZERO_UUID,
+    }: {
+      readonly index?: number;
+      readonly acks?: number;
+      readonly version?: number;
+      readonly timeoutMs?: number;
+      readonly transactionalId?: string | null;
+      readonly clientId?: string | null;
+      readonly topicId?: Uuid;
+    } = {},
+  ): Asked<typeof produceResponse> {
+    const place = version >= 13 ? { topicId } : { name: topic };
+    return this.ask(this.apis.produce, [produceRequest, produceResponse], version, {
+      transactionalId,
+      acks,
+      timeoutMs,
+      topicData: [{ ...place, partitionData: [{ index, records }] }],
+    } as Encodable<typeof produceRequest>, clientId);
+  }
+
+  /** Produces and gives the one partition of the answer. */
+  async produced(
+    topic: string,
+    records: Uint8Array | null,
+    options: Parameters<DataHarness["produce"]>[2] = {},
+  ): Promise<Decoded<typeof produceResponse>["responses"][number]["partitionResponses"][number]> {
+    const answer = await this.run(this.produce(topic, records, options).answer);
+    return answer!.responses[0]!.partitionResponses[0]!;
+  }
+
+  /** Hands over a Fetch outside of sessions unless `body` says more. */
+  fetch(body: FetchBody, version = 12): Asked<typeof fetchResponse> {
+    const { topics = [], ...rest } = body;
+    return this.ask(this.apis.fetch, [fetchRequest, fetchResponse], version, {
+      ...(version < 15 && { replicaId: -1 }),
+      maxWaitMs: 500,
+      minBytes: 1,
+      maxBytes: 1_000_000,
+      isolationLevel: 0,
+      sessionId: 0,
+      sessionEpoch: -1,
+      forgottenTopicsData: [],
+      rackId: "",
+      ...rest,
+      topics: topics.map(({ topic, partitions }) => ({
+        ...this.topicPlace(topic, version),
+        partitions: partitions.map((partition) => ({
+          partition: 0,
+          fetchOffset: 0,
+          currentLeaderEpoch: -1,
+          lastFetchedEpoch: -1,
+          logStartOffset: -1,
+          partitionMaxBytes: 1_000_000,
+          ...partition,
+        })),
+      })),
+    } as Encodable<typeof fetchRequest>);
+  }
+
+  /** How a Fetch names a topic. */
+  topicPlace(topic: string, version: number): { topic: string } | { topicId: Uuid } {
+    if (version < 13) return { topic };
+    return { topicId: this.controller.image().topicByName(topic)?.id ?? UNKNOWN_TOPIC_ID };
+  }
+
+  /** Fetches one partition and gives its part of the answer. */
+  async fetched(
+    topic: string,
+    partition: FetchPartitionBody = {},
+    body: FetchBody = {},
+    version = 12,
+  ): Promise<Decoded<typeof fetchResponse>["responses"][number]["partitions"][number]> {
+    const topics = [{ topic, partitions: [partition] }];
+    const answer = await this.run(this.fetch({ ...body, topics }, version).answer);
+    assert.equal(answer!.errorCode, ErrorCode.NONE);
+    return answer!.responses[0]!.partitions[0]!;
+  }
+}
+
+/** No topic has it. */
+export const UNKNOWN_TOPIC_ID = "BBBBBBBBBBBBBBBBBBBBBB" as Uuid;
+
+/** A batch of `count` records of `valueBytes` bytes, keyed, from 2026-01-01 on. */
+export function batch(
+  count = 1,
+  { valueBytes = 10, firstTimestamp = Date.UTC(2026, 0, 1), fill = 1, ...options }:
+    & { readonly valueBytes?: number; readonly firstTimestamp?: number; readonly fill?: number }
+    & Partial<Omit<NewBatch, "records">> = {},
+): Uint8Array {
+  const records = Array.from({ length: count }, (_, index) => ({
+    key: new Uint8Array([index]),
+    value: new Uint8Array(valueBytes).fill(fill),
+    headers: [],
+    timestamp: firstTimestamp + index,
+  }));
+  return buildBatch({ records, ...options } as NewBatch);
+}
