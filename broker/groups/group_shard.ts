@@ -98,6 +98,7 @@ export class GroupShard {
   readonly #waits: AppendWait[] = [];
   #waitTimer: Timer | null = null;
   readonly #groups = new Map<string, GroupEntry>();
+  readonly #closing = Promise.withResolvers<null>();
   #status: "loading" | "active" | "failed" | "closed" = "loading";
   /** Topics deleted while loading, whose offsets go once everything is there. */
   readonly #deletedTopics = new Set<string>();
@@ -263,7 +264,8 @@ export class GroupShard {
     const startedMs = this.#clock.monotonicMs();
     const loader = new GroupLoader();
     try {
-      this.#log = await this.#openLog();
+      // Opening may take a recovery of minutes, which a stop does not wait for.
+      this.#log = await Promise.race([this.#openLog(), this.#closing.promise]);
       if (this.#log === null) this.#fail("the partition's log is not here");
       else await this.#readAll(this.#log, loader);
     } catch (error) {
@@ -298,6 +300,7 @@ export class GroupShard {
   close(error: ErrorCode): void {
     if (this.#status === "closed") return;
     this.#status = "closed";
+    this.#closing.resolve(null);
     this.#waitTimer?.cancel();
     const now = this.#now();
     for (const entry of [...this.#groups.values()]) {

@@ -1,0 +1,55 @@
+import { expect, test } from "bun:test";
+import type { GroupLog } from "../../../broker/groups/group_log.ts";
+import { GroupShard } from "../../../broker/groups/group_shard.ts";
+import { CompressionCodec } from "../../../protocol/compression.ts";
+import { ErrorCode } from "../../../protocol/errors.ts";
+import { SimClock } from "../../sim/sim_clock.ts";
+import { SimLogger } from "../../sim/sim_logger.ts";
+
+function newShard(openLog: () => GroupLog | null | Promise<GroupLog | null>) {
+  const clock = new SimClock();
+  const logger = new SimLogger();
+  const shard = new GroupShard({
+    partition: 7,
+    openLog,
+    clock,
+    logger,
+    settings: { maxSize: 10, initialRebalanceDelayMs: 0 },
+    compression: CompressionCodec.none,
+    appendTimeoutMs: 5_000,
+    host: { joinAnswered() {}, syncAnswered() {}, deadlineChanged() {}, rebalanceStarted() {} },
+  });
+  return { shard, clock, logger };
+}
+
+/** A log that holds `records`, or says that it does. */
+function logOf(records: Uint8Array, endOffset: number): GroupLog {
+  return {
+    startOffset: 0,
+    endOffset,
+    append: () => expect.unreachable(),
+    read: () => ({ error: ErrorCode.NONE, records, release() {} }),
+  };
+}
+
+test("GroupShard.close: does not wait for a log that is still being opened", async () => {
+  const { shard, clock } = newShard(() => new Promise(() => {}));
+  const loading = shard.load();
+  expect(shard.availability).toBe(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
+  shard.close(ErrorCode.NOT_COORDINATOR);
+  await clock.run(loading);
+  expect(shard.availability).toBe(ErrorCode.NOT_COORDINATOR);
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test.each([
+  ["a log that is not here", () => null],
+  ["a log that ends before its end offset", () => logOf(new Uint8Array(0), 3)],
+  ["a batch that is cut", () => logOf(new Uint8Array(40), 3)],
+  ["a batch of zeros", () => logOf(new Uint8Array(200), 3)],
+])("GroupShard.load: %s is refused, said once, and never served as empty", async (_, openLog) => {
+  const { shard, clock, logger } = newShard(openLog);
+  await clock.run(shard.load());
+  expect(shard.availability).toBe(ErrorCode.NOT_COORDINATOR);
+  expect(logger.lines.filter(({ level }) => level === "error").length).toBe(1);
+});
