@@ -18,6 +18,8 @@ import { CliError } from "./io.ts";
 
 const FIRST_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 1000;
+/** How long a topic that is to be made by the broker may take to appear. */
+const AUTO_CREATE_MS = 3000;
 const DEFAULT_PORT = 9092;
 const NEVER_CONNECTED = "NEVER_CONNECTED";
 
@@ -233,17 +235,20 @@ export class KafkaClient {
 
   /**
    * The partitions of a topic with their leaders, by partition number; waits for leaders.
-   * Errors: rejects with KafkaError (UNKNOWN_TOPIC_OR_PARTITION at once, unless `autoCreate`).
+   * Errors: rejects with KafkaError or NetworkError; CliError when it does not exist.
    */
   async leaders(
     topic: string,
     { autoCreate = false }: { readonly autoCreate?: boolean } = {},
   ): Promise<PartitionLeader[]> {
+    // A broker that makes the topic says for a moment that it is not there.
+    const patientUntilMs = this.clock.monotonicMs() + (autoCreate ? AUTO_CREATE_MS : 0);
     return await this.retry(async () => {
       const { topics } = await this.metadata([topic], { autoCreate });
       const found = topics.find(({ name }) => name === topic);
       const code = found?.errorCode ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
-      if (code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && !autoCreate) throw unknownTopic(topic);
+      const isPatient = this.clock.monotonicMs() < patientUntilMs;
+      if (code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && !isPatient) throw unknownTopic(topic);
       throwOnError(code);
       return found!.partitions
         .map(({ partitionIndex, leaderId }) => ({ partition: partitionIndex, leaderId }))

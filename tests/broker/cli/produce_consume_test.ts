@@ -108,6 +108,15 @@ test("produce: an error that does not pass ends it with 1, and says how many wer
   expect(outcome.error).toEndWith("(MESSAGE_TOO_LARGE); 0 of 3 records read were acknowledged\n");
 });
 
+test("produce: a topic that nobody makes ends it with 1 and says what to do", async () => {
+  const { machine, broker } = cluster();
+  broker.autoCreate = false;
+  const outcome = await machine.run(["produce", "logs"], { input: ["a\n"] });
+  expect(outcome.exitCode).toBe(1);
+  expect(outcome.error).toContain('topic logs does not exist; "weir topic list"');
+  expect(machine.clock.monotonicMs()).toBeLessThan(6000);
+});
+
 test("produce: a broker that stays away ends it with 1 once --timeout-ms is over", async () => {
   const { machine, broker } = cluster();
   broker.create("logs", 1);
