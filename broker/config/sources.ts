@@ -31,7 +31,7 @@ export class ConfigError extends Error {
 
 /** Variables of the environment that begin with WEIR_ and are not settings of the broker. */
 const OTHER_VARIABLES =
-  /^WEIR_(BAD_INPUT|BENCH|BOOTSTRAP|COMPAT|CONFIG|INTEROP|KAFKA|PERF|REWRITE|ROUNDS|SEEDS?|TEST|VECTORS)(_|$)/;
+  /^WEIR_(BAD_INPUT|BENCH|BOOTSTRAP|COMPAT|CONFIG|CRASH|INTEROP|KAFKA|PERF|REAL|REWRITE|ROUNDS|SEEDS?|TEST|VECTORS)(_|$)/;
 
 /** The assignments of a file. Errors: ConfigError. */
 export function parseConfigFile({ path, text }: ConfigFile): Assignment[] {
