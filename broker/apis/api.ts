@@ -59,11 +59,19 @@ export interface RequestContext {
   readonly closed: CloseSignal;
   /** Bytes of the request's frame. */
   readonly requestBytes: number;
+  /**
+   * How large an answer there is memory for now, at least `MIN_ANSWER_ROOM_BYTES`. An answer whose size is
+   * up to the broker (Fetch) keeps within it, but for what the protocol demands.
+   */
+  readonly answerRoomBytes: number;
   /** Calls back exactly once: after the answer has left, or when the connection closed before. */
   onSent(callback: () => void): void;
   /** Ends the connection once the answers before this one have left (acks=0 with an error, as Kafka does). */
   closeConnection(reason: string): void;
 }
+
+/** Answers up to this size are always made: without records nobody gets on. */
+export const MIN_ANSWER_ROOM_BYTES = 64 * 1024;
 
 /** Closed range of versions. */
 export interface VersionSpan {

@@ -80,7 +80,7 @@ function handle(
   const isReplica = request.replicaId >= 0 || request.replicaState.replicaId >= 0;
   const fetch = startFetch({
     partitions: session.partitions,
-    maxBytes: Math.min(request.maxBytes, fetchMaxBytes()),
+    maxBytes: Math.min(request.maxBytes, fetchMaxBytes(), context.answerRoomBytes),
     minBytes: request.minBytes,
     maxWaitMs: request.maxWaitMs,
     isReadCommitted: request.isolationLevel === READ_COMMITTED,

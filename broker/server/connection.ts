@@ -25,9 +25,14 @@ import { WireError, type Writer } from "../../protocol/bytes.ts";
 import { FRAME_LENGTH_BYTES, FrameSplitter } from "../../protocol/frame.ts";
 import { encodeResponseHeader } from "../../protocol/headers.ts";
 import type { Clock, Logger, Timer } from "../../storage/platform.ts";
-import type { Answer, CloseSignal, ConnectionInfo } from "../apis/api.ts";
+import { type Answer, type ConnectionInfo, MIN_ANSWER_ROOM_BYTES } from "../apis/api.ts";
 import type { Connection, ConnectionHandlers } from "../network.ts";
-import { type Dispatcher, type ServerRequest, UnknownApiError } from "./dispatch.ts";
+import {
+  type Dispatcher,
+  type RequestHome,
+  type ServerRequest,
+  UnknownApiError,
+} from "./dispatch.ts";
 import { describeFirstBytes } from "./first_bytes.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { LogLimiter } from "./log_limiter.ts";
@@ -64,7 +69,7 @@ export interface ConnectionHost {
 }
 
 /** The server's side of one connection. */
-export class ServerConnection implements ConnectionHandlers, CloseSignal, BudgetMember {
+export class ServerConnection implements ConnectionHandlers, RequestHome, BudgetMember {
   readonly info: ConnectionInfo;
   readonly #host: ConnectionHost;
   readonly #link: Connection;
@@ -149,6 +154,15 @@ export class ServerConnection implements ConnectionHandlers, CloseSignal, Budget
 
   get aborted(): boolean {
     return this.#isAborted;
+  }
+
+  get answerRoomBytes(): number {
+    const { budget, limits, writer } = this.#host;
+    const unsentBytes = this.#outbox.bytes + (this.#isAwake ? writer.length : 0);
+    const share = limits.connectionShareBytes - this.#requestBytes - unsentBytes;
+    const uncharged = this.heldBytes - this.#chargedBytes + (this.#isAwake ? writer.length : 0);
+    const left = budget.limitBytes - budget.usedBytes - uncharged;
+    return Math.max(Math.min(share, left), MIN_ANSWER_ROOM_BYTES);
   }
 
   onAbort(listener: () => void): () => void {

@@ -24,6 +24,11 @@ export class UnknownApiError extends Error {
   override name = "UnknownApiError";
 }
 
+/** The connection, as its requests see it. */
+export interface RequestHome extends CloseSignal {
+  readonly answerRoomBytes: number;
+}
+
 /** One request from its frame until its answer has left. Given to the handler as its context. */
 export class ServerRequest implements RequestContext {
   readonly api: Api;
@@ -32,7 +37,7 @@ export class ServerRequest implements RequestContext {
   readonly correlationId: number;
   readonly clientId: string | null;
   readonly connection: ConnectionInfo;
-  readonly closed: CloseSignal;
+  readonly closed: RequestHome;
   readonly requestBytes: number;
   /** At the body; null once handled, so that a waiting request does not keep the frame. */
   reader: Reader | null;
@@ -52,7 +57,7 @@ export class ServerRequest implements RequestContext {
     header: { apiKey: number; apiVersion: number; correlationId: number; clientId: string | null },
     reader: Reader,
     connection: ConnectionInfo,
-    closed: CloseSignal,
+    closed: RequestHome,
   ) {
     this.api = api;
     this.apiKey = header.apiKey;
@@ -63,6 +68,10 @@ export class ServerRequest implements RequestContext {
     this.closed = closed;
     this.requestBytes = reader.end;
     this.reader = reader;
+  }
+
+  get answerRoomBytes(): number {
+    return this.closed.answerRoomBytes;
   }
 
   onSent(callback: () => void): void {
@@ -131,7 +140,7 @@ export class Dispatcher {
    *
    * Errors: WireError when the header is cut short, UnknownApiError when nobody serves it.
    */
-  open(frame: Uint8Array, connection: ConnectionInfo, closed: CloseSignal): ServerRequest {
+  open(frame: Uint8Array, connection: ConnectionInfo, closed: RequestHome): ServerRequest {
     if (frame.length < HEADER_START_BYTES) {
       throw new WireError(`Cannot read request header: the frame has only ${frame.length} bytes`);
     }
@@ -153,7 +162,7 @@ export class Dispatcher {
     return new ServerRequest(api, header, reader, connection, closed);
   }
 
-  #downgrade(frame: Uint8Array, connection: ConnectionInfo, closed: CloseSignal): ServerRequest {
+  #downgrade(frame: Uint8Array, connection: ConnectionInfo, closed: RequestHome): ServerRequest {
     const reader = new Reader(frame);
     reader.int32();
     const header = {

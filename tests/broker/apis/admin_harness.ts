@@ -25,6 +25,7 @@ export function contextOf(apiKey: number, apiVersion: number): RequestContext {
     },
     closed: { aborted: false, onAbort: () => () => {} },
     requestBytes: 100,
+    answerRoomBytes: Infinity,
     onSent: (callback) => callback(),
     closeConnection: () => {},
   };

@@ -38,6 +38,7 @@ export async function call<Req extends Message, Res extends Message>(
     },
     closed: { aborted: false, onAbort: () => () => {} },
     requestBytes: 0,
+    answerRoomBytes: Infinity,
     onSent() {},
     closeConnection() {},
   };

@@ -89,6 +89,7 @@ export class TestContext implements RequestContext {
   readonly correlationId = 1;
   readonly clientId: string | null;
   readonly requestBytes = 100;
+  readonly answerRoomBytes = Infinity;
   readonly connection = {
     id: 1,
     remoteAddress: "127.0.0.1",
