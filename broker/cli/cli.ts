@@ -5,7 +5,7 @@
  * 1 the command failed, 2 the command line is wrong.
  */
 
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help, type Option } from "commander";
 import { BOOTSTRAP_VARIABLE, type CommandContext, DEFAULT_BOOTSTRAP_SERVER } from "./command.ts";
 import { addClusterCommand } from "./cluster.ts";
 import { addCompletionCommand } from "./completion.ts";
@@ -62,8 +62,14 @@ function harden(command: Command, io: CliIo): void {
     writeErr: (text) => io.writeError(text),
     getOutHelpWidth: () => Math.min(io.columns, 100),
     getErrHelpWidth: () => Math.min(io.columns, 100),
-  }).configureHelp({ showGlobalOptions: true });
+  }).configureHelp({ showGlobalOptions: true, optionDescription });
   for (const subcommand of command.commands) harden(subcommand, io);
+}
+
+/** Defaults that are no text say nothing to people: an empty list, or a value that is already parsed. */
+function optionDescription(option: Option): string {
+  const isText = typeof option.defaultValue !== "object" || option.defaultValueDescription;
+  return isText ? new Help().optionDescription(option) : option.description;
 }
 
 /** Runs one command line, without the program's name. Resolves with the exit code. */

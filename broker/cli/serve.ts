@@ -13,6 +13,7 @@ import { ConfigError, type ConfigFile } from "../config/sources.ts";
 import { NetworkError } from "../network.ts";
 import { DiskError } from "../../storage/platform.ts";
 import { LogDirectoryError } from "../../storage/log_directory.ts";
+import { gathered } from "./command.ts";
 import { CliError, type CliIo, UsageError } from "./io.ts";
 
 /** A broker that runs. */
@@ -41,14 +42,13 @@ const MAX_CONFIG_BYTES = 1024 * 1024;
 
 /** Adds the command. */
 export function addServeCommand(program: Command, options: ServeOptions): void {
-  const collect = (value: string, list: readonly string[]) => [...list, value];
   program.command("serve")
     .description("run the broker: Kafka on 127.0.0.1:9092, HTTP on 127.0.0.1:8080, data in ./data")
-    .option("-c, --config <file>", "read settings from a .properties or .toml file", collect, [])
+    .option("-c, --config <file>", "read settings from a .properties or .toml file", gathered, [])
     .option(
       "-s, --set <name=value>",
       "set one setting under Kafka's name, such as log.dirs=/data",
-      collect,
+      gathered,
       [],
     )
     .addHelpText("after", () => settingsHelp())
