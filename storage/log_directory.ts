@@ -52,6 +52,9 @@ const DELETE_SUFFIX = "-delete";
 /** A name of the file system has at most 255 bytes. */
 const MAX_NAME_BYTES = 255;
 const CLOSES_AT_ONCE = 16;
+/** A log that is recovered takes a buffer of a megabyte and more; one that is not takes next to nothing. */
+const RECOVERIES_AT_ONCE = 4;
+const OPENINGS_AT_ONCE = 64;
 
 /** What a directory is opened with. */
 export interface LogDirectoryOptions {
@@ -105,6 +108,10 @@ export class LogDirectory {
   readonly #written = new Map<string, string>();
   readonly #timers = new Set<Timer>();
   #checkpointTimer: Timer | null = null;
+  /** Logs that are being opened: a second call waits for the first one's log. */
+  readonly #openings = new Map<string, Promise<Log>>();
+  #openingCount = 0;
+  #waitingToOpen: (() => void)[] = [];
   #checkpointing: Promise<boolean> | null = null;
   #offlineReason: string | null = null;
   #isClosed = false;
@@ -205,7 +212,40 @@ export class LogDirectory {
     const known = this.#logs.get(name);
     if (known !== undefined) return known;
     assert(!this.#isClosed);
-    const log = await Log.open({
+    let opening = this.#openings.get(name);
+    if (opening === undefined) {
+      opening = this.#inTurn(() => this.#open(name, topicPartition, topicId, config))
+        .finally(() => this.#openings.delete(name));
+      this.#openings.set(name, opening);
+    }
+    const log = await opening;
+    this.#logs.set(name, log);
+    if (this.#offlineReason !== null) log.goOffline(this.#offlineReason);
+    return log;
+  }
+
+  /** Runs `open` once few enough others are under way. */
+  async #inTurn(open: () => Promise<Log>): Promise<Log> {
+    const limit = this.hadCleanShutdown ? OPENINGS_AT_ONCE : RECOVERIES_AT_ONCE;
+    if (this.#openingCount >= limit) {
+      await new Promise<void>((resolve) => this.#waitingToOpen.push(resolve));
+    } else this.#openingCount++;
+    try {
+      return await open();
+    } finally {
+      const next = this.#waitingToOpen.shift();
+      if (next === undefined) this.#openingCount--;
+      else next();
+    }
+  }
+
+  #open(
+    name: string,
+    topicPartition: TopicPartition,
+    topicId: Uuid,
+    config: LogConfig,
+  ): Promise<Log> {
+    return Log.open({
       ...this.#options,
       directory: `${this.path}/${name}`,
       topicPartition,
@@ -222,12 +262,6 @@ export class LogDirectory {
       onDiskFailure: (failure) => this.#diskFailed(failure),
       checkpointRecoveryPoints: () => this.#checkpointOrFail(),
     });
-    // Two calls for the same partition: the first one to finish is the log.
-    const first = this.#logs.get(name);
-    if (first !== undefined) return first;
-    this.#logs.set(name, log);
-    if (this.#offlineReason !== null) log.goOffline(this.#offlineReason);
-    return log;
   }
 
   /**

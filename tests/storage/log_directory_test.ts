@@ -71,7 +71,7 @@ test("LogDirectory: writes Kafka's files", async () => {
   expect(text(fixture, "/data/recovery-point-offset-checkpoint")).toBe("0\n1\norders 0 3\n");
   expect(text(fixture, "/data/replication-offset-checkpoint")).toBe("0\n1\norders 0 2\n");
   expect(text(fixture, "/data/log-start-offset-checkpoint")).toBe("0\n1\norders 0 1\n");
-  expect(text(fixture, "/data/orders-0/leader-epoch-checkpoint")).toBe("0\n1\n0 1\n");
+  expect(text(fixture, "/data/orders-0/leader-epoch-checkpoint")).toBe("0\n1\n0 0\n");
   await fixture.directory.close();
   expect(text(fixture, "/data/.kafka_cleanshutdown")).toBe('{"version":0,"brokerEpoch":-1}');
   await fixture.reopen();
@@ -168,4 +168,18 @@ test("LogDirectory.close: empty partitions cost a stop no sync of their own", as
   const before = fixture.disk.calls.sync;
   await fixture.directory.close();
   expect(fixture.disk.calls.sync - before).toBeLessThan(6);
+});
+
+test("LogDirectory.openLog: two calls at once give the same log", async () => {
+  const fixture = await Fixture.open();
+  fixture.append(1);
+  fixture.disk.kill();
+  const directory = await fixture.openDirectory();
+  const calls = Array.from(
+    { length: 20 },
+    () => directory.createLog(ORDERS, METADATA_TOPIC_ID, DEFAULT_LOG_CONFIG),
+  );
+  const logs = await Promise.all(calls);
+  expect(new Set(logs).size).toBe(1);
+  expect(logs[0]!.endOffset).toBe(offset(1));
 });
