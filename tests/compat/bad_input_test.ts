@@ -17,6 +17,7 @@ import { FrameSplitter } from "../../protocol/frame.ts";
 import { encodeRequestHeader } from "../../protocol/headers.ts";
 import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
 import { createTopicsRequest, createTopicsResponse } from "../../protocol/schemas/create_topics.ts";
+import { fetchRequest } from "../../protocol/schemas/fetch.ts";
 import { metadataRequest, metadataResponse } from "../../protocol/schemas/metadata.ts";
 import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
 import { buildBatch } from "../../protocol/records.ts";
@@ -311,6 +312,40 @@ describe.skipIf(isBare)("bad input: answers", () => {
       wire.close();
     });
   }
+
+  test("bad input: clients that fetch much and never read hold a bounded amount", async () => {
+    const wire = await Wire.connect(broker.bootstrap);
+    const big = buildBatch({
+      records: [{ key: null, value: new Uint8Array(900_000), timestamp: 1_000 }],
+    });
+    for (let i = 0; i < 60; i++) {
+      expect(await produce(wire, topic, big.slice(), 1)).toBe(ErrorCode.NONE);
+    }
+    wire.close();
+    const writer = new Writer();
+    codec(fetchRequest, 4).encode(writer, {
+      replicaId: -1,
+      maxWaitMs: 500,
+      minBytes: 1,
+      maxBytes: 50 * MIB,
+      isolationLevel: 0,
+      topics: [{
+        topic,
+        partitions: [{ partition: 0, fetchOffset: 0, partitionMaxBytes: 50 * MIB }],
+      }],
+    });
+    const fetchFrame = frame(ApiKey.Fetch, 4, writer.finish());
+    const before = rssBytes();
+    const strangers = await Promise.all(Array.from({ length: 40 }, () => Stranger.connect()));
+    for (const stranger of strangers) {
+      stranger.link.pause();
+      stranger.send(fetchFrame);
+    }
+    await sleep(1_000);
+    expect(rssBytes() - before).toBeLessThan(GROWTH_BYTES);
+    await healthy.expectServed();
+    for (const stranger of strangers) stranger.link.close();
+  }, 30_000);
 
   test("bad input: acks=0 to an unknown topic ends the connection, as Kafka does", async () => {
     const wire = await Wire.connect(broker.bootstrap);

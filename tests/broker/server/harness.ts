@@ -4,7 +4,7 @@
  *
  * Bodies: `now:TEXT` is answered at once, `later:NAME` when the test settles NAME, `fail:NAME` likewise
  * with an error, `big:N` with N bytes by reference, `none` not at all, `throw` throws, `malformed` throws a
- * WireError, `close:TEXT` is answered and closes, `sent:NAME` counts `onSent` under NAME.
+ * WireError, `room:N` with N bytes or as many as there is room for, `close:TEXT` is answered and closes, `sent:NAME` counts `onSent` under NAME.
  */
 
 import { ApiKey } from "../../../protocol/api_keys.ts";
@@ -137,6 +137,8 @@ export class Script {
       case "big":
         this.#onSent(context, line);
         return { bytes: pattern(Number(rest)) };
+      case "room":
+        return { bytes: pattern(Math.min(Number(rest), context.answerRoomBytes)) };
       case "sent":
         this.#onSent(context, rest);
         return { bytes: bytesOf(rest) };

@@ -210,6 +210,27 @@ describe("Server: byte budget", () => {
     expect(world.metrics.refused.length).toBe(pause);
   });
 
+  test("Server: answers whose size is up to the broker keep within the memory that is left", async () => {
+    const world = new World({
+      limits: { memoryBudgetBytes: 4096 * KIB, connectionShareBytes: 1024 * KIB },
+    });
+    const clients = await Promise.all(Array.from({ length: 20 }, () => world.connect()));
+    for (const client of clients) {
+      client.link.pause();
+      client.send("room:50000000", "room:50000000", "room:50000000");
+    }
+    await world.pass();
+    expect(world.server.budget.usedBytes).toBeLessThan((4096 + 20 * 2 * 64) * KIB);
+    for (const client of clients) client.link.resume();
+    await world.pass(100);
+    for (const client of clients) {
+      expect(client.answers.length).toBe(3);
+      for (const { body } of client.answers) expect(body.length).toBeGreaterThanOrEqual(64 * KIB);
+    }
+    expect(clients[0]!.answers[0]!.body.length).toBeGreaterThan(900 * KIB);
+    expect(world.server.budget.usedBytes).toBe(0);
+  });
+
   test("Server: clients that never read are closed early while others wait", async () => {
     const world = new World({
       limits: { ...LIMITS, maxQueuedAnswerBytes: 100 * KIB, writeStallMs: 30_000 },
