@@ -2,13 +2,19 @@
  * The same requests to weir and to a real Apache Kafka, at every version that both serve: the answers must
  * be the same, what names a broker, a clock or a random id aside.
  *
- * Each case is a story of requests on a topic of its own. A request that a version cannot say (a field that
- * came later) is left out for that version on both sides alike.
+ * Each story is played on a topic and a group of its own. A request that a version cannot say (a field that
+ * came later) is left out for that version on both sides alike. Where weir answers otherwise on purpose,
+ * `KNOWN` says so and why; an entry that no longer applies fails the test.
+ *
+ * `WEIR_COMPAT_BOOTSTRAP=host:port` puts another broker in the place of weir (a second Apache Kafka must
+ * pass wholly), `WEIR_COMPAT_PEER=host:port` uses an Apache Kafka that runs already.
  */
 
-import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { WireError } from "../../protocol/bytes.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
 import type { Message } from "../../protocol/schema.ts";
 import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
 import { requestByApiKey } from "../../protocol/schemas/index.ts";
@@ -17,68 +23,88 @@ import { versionsOf } from "../../protocol/compile.ts";
 import { METADATA_TOPIC_ID, ZERO_UUID } from "../../protocol/types.ts";
 import {
   eventually,
+  hasTool,
   peersDirectory,
   type RunningBroker,
   scratchDirectory,
   startWeir,
   testWith,
 } from "./harness.ts";
-import { type Step, stories } from "./differential_stories.ts";
+import { groupStories } from "./differential_group_stories.ts";
+import type { State, Step, Story } from "./differential_steps.ts";
+import { topicStories } from "./differential_stories.ts";
 import { ClosedError, Wire } from "./wire.ts";
 
 const PEER_PORT = 31_492;
-/** Members whose value belongs to one broker, one clock or one draw of chance. */
-const IGNORED = new Set([
-  "throttleTimeMs",
+const SETTLE_MS = 20_000;
+const VERSIONS_AT_ONCE = 4;
+const SHORT_BYTES = 64;
+const stories = [...topicStories, ...groupStories];
+
+/** Members whose value belongs to one broker, one clock or one draw of chance: only whether there is one counts. */
+const MASKED = new Set([
+  "batchIndexErrorMessage",
   "clusterId",
-  "host",
-  "port",
-  "logAppendTimeMs",
-  "memberId",
-  "leader",
-  "memberEpoch",
-  "producerId",
+  "controllerId",
   "errorMessage",
-  "nodeEndpoints",
-  "rack",
-  "documentation",
+  "finalizedFeaturesEpoch",
+  "host",
+  "leader",
+  "logAppendTimeMs",
+  "logDir",
+  "memberId",
+  "port",
+  "producerId",
+  "sessionId",
+  "throttleTimeMs",
   "totalBytes",
   "usableBytes",
-  "logDir",
-  "controllerId",
-  "isFenced",
-  "finalizedFeaturesEpoch",
-  "sessionId",
-  "eligibleLeaderReplicas",
-  "lastKnownElr",
 ]);
+const NOTHING: readonly unknown[] = [null, "", -1, 0, undefined];
+
+/** What a broker does in the moments after a change; a step that only prepares is then asked again. */
+const UNSETTLED = new Set<number>([
+  ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+  ErrorCode.COORDINATOR_NOT_AVAILABLE,
+  ErrorCode.LEADER_NOT_AVAILABLE,
+  ErrorCode.NOT_COORDINATOR,
+  ErrorCode.NOT_LEADER_OR_FOLLOWER,
+  ErrorCode.UNKNOWN_TOPIC_ID,
+  ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+]);
+
+/** Differences that are meant: where in the transcript, and why. */
+const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [];
+const seen = new Set<RegExp>();
+
+interface Versions {
+  readonly lowest: number;
+  readonly highest: number;
+}
 
 let weir: RunningBroker;
 let peer: Bun.Subprocess | null = null;
 let sides: readonly string[] = [];
-const common = new Map<number, { lowest: number; highest: number }>();
+const common = new Map<number, Versions>();
 
-async function startPeer(): Promise<void> {
+async function startPeer(): Promise<string> {
+  const running = process.env["WEIR_COMPAT_PEER"];
+  if (running !== undefined) return running;
   const kafka = join(peersDirectory, "kafka", "kafka");
-  const directory = scratchDirectory("peer");
-  peer = Bun.spawn([
-    kafka,
-    "broker",
-    "--port",
-    String(PEER_PORT),
-    "--dir",
-    join(directory, "kafka"),
-  ], {
+  const directory = join(scratchDirectory("peer"), "kafka");
+  peer = Bun.spawn([kafka, "broker", "--port", String(PEER_PORT), "--dir", directory], {
     stdout: "ignore",
     stderr: "ignore",
     env: { ...process.env, KAFKA_HEAP_OPTS: "-Xmx512M -Xms256M" },
   });
   process.on("exit", () => peer?.kill("SIGKILL"));
+  const bootstrap = `127.0.0.1:${PEER_PORT}`;
   await eventually("Apache Kafka answers", async () => {
-    const wire = await Wire.connect(`127.0.0.1:${PEER_PORT}`).catch(() => undefined);
+    const wire = await Wire.connect(bootstrap).catch(() => undefined);
     wire?.close();
     return wire;
-  }, 60_000);
+  }, 80_000);
+  return bootstrap;
 }
 
 async function servedVersions(bootstrap: string) {
@@ -89,107 +115,157 @@ async function servedVersions(bootstrap: string) {
   });
   wire.close();
   return new Map(
-    answer.apiKeys.map((
-      { apiKey, minVersion, maxVersion },
-    ) => [apiKey, { minVersion, maxVersion }]),
+    answer.apiKeys.map(({ apiKey, minVersion, maxVersion }) => [
+      apiKey,
+      { lowest: minVersion, highest: maxVersion },
+    ]),
   );
 }
 
 async function start(): Promise<void> {
-  [weir] = await Promise.all([
+  const [ours, theirs] = await Promise.all([
     startWeir({ settings: { "group.initial.rebalance.delay.ms": "0" } }),
     startPeer(),
   ]);
-  sides = [weir.bootstrap, `127.0.0.1:${PEER_PORT}`];
-  const [ours, theirs] = await Promise.all(sides.map(servedVersions));
-  for (const [key, { minVersion, maxVersion }] of ours!) {
-    const other = theirs!.get(key);
+  weir = ours;
+  sides = [weir.bootstrap, theirs];
+  const [served, kafkas] = await Promise.all(sides.map(servedVersions));
+  for (const [key, { lowest, highest }] of served!) {
+    const other = kafkas!.get(key);
     const schema = requestByApiKey.get(key);
     if (other === undefined || schema === undefined) continue;
     const known = versionsOf(schema.versions);
     common.set(key, {
-      lowest: Math.max(minVersion, other.minVersion, known.lowest),
-      highest: Math.min(maxVersion, other.maxVersion, known.highest),
+      lowest: Math.max(lowest, other.lowest, known.lowest),
+      highest: Math.min(highest, other.highest, known.highest),
     });
   }
 }
 
-/** Drops what may differ, and gives bytes and lists a form that compares. */
+/** Gives values a form that compares: ids and times masked, bytes as text, settings by name. */
 function normalize(value: unknown, name = ""): unknown {
+  if (MASKED.has(name)) return NOTHING.includes(value) ? value : `<${name}>`;
   if (value instanceof Uint8Array) {
-    return value.length > 64 ? `${value.length} bytes` : Buffer.from(value).toString("hex");
+    return value.length <= SHORT_BYTES
+      ? Buffer.from(value).toString("hex")
+      : `${value.length} bytes ${createHash("sha256").update(value).digest("hex").slice(0, 16)}`;
   }
   if (Array.isArray(value)) {
-    const list = value.map((element) => normalize(element, name));
-    return name === "configs" || name === "synonyms" ? sortBy(list) : list;
+    if (name !== "configs") return value.map((element) => normalize(element));
+    return Object.fromEntries(
+      value.map((entry: { name: string }) => [entry.name, normalize(entry)]),
+    );
   }
   if (typeof value === "string" && /^[A-Za-z0-9_-]{22}$/.test(value)) {
     return value === ZERO_UUID || value === METADATA_TOPIC_ID ? value : "<uuid>";
   }
   if (value === null || typeof value !== "object") return value;
   return Object.fromEntries(
-    Object.entries(value).filter(([key]) => !IGNORED.has(key)).map((
-      [key, member],
-    ) => [key, normalize(member, key)]),
+    Object.entries(value).map(([key, member]) => [key, normalize(member, key)]),
   );
 }
 
-function sortBy(list: unknown[]): unknown[] {
-  return list.toSorted((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
+/** Lists where two normalized values differ. */
+function differences(ours: unknown, theirs: unknown, path: string): string[] {
+  const isTree = (value: unknown) => typeof value === "object" && value !== null;
+  if (isTree(ours) && isTree(theirs) && Array.isArray(ours) === Array.isArray(theirs)) {
+    const [a, b] = [ours, theirs] as [Record<string, unknown>, Record<string, unknown>];
+    return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((key) =>
+      differences(a[key], b[key], `${path}.${key}`)
+    );
+  }
+  const explainsMore = path.endsWith("essage") && theirs === null; // weir's texts are its own
+  return explainsMore || Object.is(ours, theirs)
+    ? []
+    : [`${path}: ${JSON.stringify(ours)}, Kafka ${JSON.stringify(theirs)}`];
 }
 
-/** Plays a story at one version on both sides. Returns: one transcript a side. */
-async function play(steps: readonly Step[], apiKey: number, version: number): Promise<string[][]> {
-  const topic = `diff-${apiKey}-${version}-${Date.now().toString(36)}-${
-    Math.trunc(Math.random() * 1e6)
-  }`;
-  const transcripts: string[][] = [];
-  for (const bootstrap of sides) {
-    let wire = await Wire.connect(bootstrap);
-    const lines: string[] = [];
-    const state: Record<string, unknown> = { topic };
-    for (const step of steps) {
-      const key = step.request.apiKey!;
-      const range = common.get(key);
-      if (range === undefined) continue;
-      const at = key === apiKey ? version : Math.min(step.version ?? range.highest, range.highest);
-      try {
-        const request = step.value(state, at);
-        if (request === null) continue;
-        const answer = await wire.send(
-          step.request as Message,
-          step.response as Message,
-          at,
-          request as never,
-        );
-        step.keep?.(state, answer as never);
-        if (step.compare !== false) {
-          lines.push(
-            `${step.title}: ${
-              JSON.stringify(normalize(step.pick?.(answer as never) ?? answer), null, 1)
-            }`,
-          );
-        }
-      } catch (error) {
-        if (error instanceof ClosedError) {
-          lines.push(`${step.title}: the broker hung up`);
-          wire = await Wire.connect(bootstrap);
-        } else if (error instanceof WireError) {
-          lines.push(`${step.title}: version ${at} cannot say this`);
-        } else throw new Error(`${step.title}: ${(error as Error).message}`, { cause: error });
-      }
-    }
-    wire.close();
-    transcripts.push(lines);
+function hasUnsettledError(answer: unknown): boolean {
+  if (answer instanceof Uint8Array || answer === null || typeof answer !== "object") return false;
+  return Object.entries(answer).some(([key, value]) =>
+    key === "errorCode" ? UNSETTLED.has(value) : hasUnsettledError(value)
+  );
+}
+
+/** Sends a step, again and again where it says so. Returns: the last answer. */
+async function ask(wire: Wire, step: Step, version: number, request: object): Promise<object> {
+  const isDone = step.compare === false
+    ? (answer: object) => !hasUnsettledError(answer)
+    : (answer: object) => step.until?.(answer as never) ?? true;
+  let last = {};
+  const patience = performance.now() + SETTLE_MS;
+  while (performance.now() < patience) {
+    last = await wire.send(
+      step.request as Message,
+      step.response as Message,
+      version,
+      request as never,
+    );
+    if (isDone(last)) return last;
+    await Bun.sleep(20);
   }
-  return transcripts;
+  if (step.compare !== false) return last;
+  throw new Error(`in vain for ${SETTLE_MS} ms: ${JSON.stringify(normalize(last))}`);
+}
+
+/** Plays a story at one version on one side. Returns: what was answered, by the title of the step. */
+async function play(
+  bootstrap: string,
+  topic: string,
+  [, apiKey, steps]: Story,
+  version: number,
+): Promise<Record<string, unknown>> {
+  let wire = await Wire.connect(bootstrap);
+  const transcript: Record<string, unknown> = {};
+  const state: State = { topic };
+  for (const step of steps) {
+    const range = common.get(step.request.apiKey!);
+    if (range === undefined) continue;
+    const isUnderTest = step.request.apiKey === apiKey && step.compare !== false;
+    const at = isUnderTest ? version : range.highest;
+    const request = step.value(state, at);
+    if (request === null) continue;
+    let outcome: unknown;
+    try {
+      const answer = await ask(wire, step, at, request);
+      step.keep?.(state, answer as never);
+      outcome = normalize(step.pick?.(answer as never, state) ?? answer);
+    } catch (error) {
+      if (error instanceof WireError) outcome = `version ${at} cannot say this`;
+      else if (error instanceof ClosedError && step.compare !== false) {
+        outcome = "the broker hung up";
+        wire = await Wire.connect(bootstrap);
+      } else throw new Error(`${bootstrap}: ${step.title}: ${String(error)}`, { cause: error });
+    }
+    if (step.compare === false) continue;
+    const again = steps.filter(({ title }) => title === step.title).indexOf(step);
+    transcript[again === 0 ? step.title : `${step.title} (${again + 1})`] = outcome;
+  }
+  wire.close();
+  return transcript;
+}
+
+/** Plays a story at one version on both sides. Returns: the differences, those that are meant left out. */
+async function compare(story: Story, version: number): Promise<string[]> {
+  const [title, apiKey] = story;
+  const topic = `diff-${apiKey}-${version}-${process.pid.toString(36)}-${
+    Bun.randomUUIDv7().slice(-8)
+  }`;
+  const [ours, theirs] = await Promise.all(
+    sides.map((bootstrap) => play(bootstrap, topic, story, version)),
+  );
+  expect(Object.keys(theirs!).length).toBeGreaterThan(0);
+  const found = differences(ours, theirs, `${apiName(apiKey)} ${title}`);
+  return found.filter((line) => {
+    const known = KNOWN.find(({ where }) => where.test(line));
+    if (known !== undefined) seen.add(known.where);
+    return known === undefined;
+  });
 }
 
 describe("weir beside Apache Kafka", () => {
   beforeAll(async () => {
-    if (stories.length > 0) {
-      await start().catch(() => {});
-    }
+    if (hasTool("Apache Kafka (peers)")) await start();
   }, 90_000);
   afterAll(async () => {
     await weir?.stop();
@@ -197,18 +273,32 @@ describe("weir beside Apache Kafka", () => {
     await peer?.exited;
   }, 60_000);
 
-  for (const [title, apiKey, steps] of stories) {
+  for (const story of stories) {
+    const [title, apiKey] = story;
     testWith("Apache Kafka (peers)", `${apiName(apiKey)}: ${title}`, async () => {
-      expect(sides).toHaveLength(2);
       const range = common.get(apiKey);
       expect(range, `${apiName(apiKey)} is served by both`).toBeDefined();
-      for (let version = range!.lowest; version <= range!.highest; version++) {
-        const [ours, theirs] = await play(steps, apiKey, version);
-        expect(ours!.length).toBeGreaterThan(0);
-        for (const [i, line] of theirs!.entries()) {
-          expect(`v${version} ${ours![i]}`).toBe(`v${version} ${line}`);
+      const { lowest, highest } = range!;
+      const versions = Array.from({ length: highest - lowest + 1 }, (_, i) => lowest + i);
+      const found: Record<string, number[]> = {};
+      const next = async () => {
+        for (let v = versions.shift(); v !== undefined; v = versions.shift()) {
+          for (const line of await compare(story, v)) (found[line] ??= []).push(v);
         }
-      }
+      };
+      await Promise.all(Array.from({ length: VERSIONS_AT_ONCE }, next));
+      expect(
+        Object.entries(found).map(([line, at]) => `v${at.toSorted((a, b) => a - b)} ${line}`),
+      ).toEqual([]);
     });
   }
+
+  const isExternal = process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined;
+  test.skipIf(isExternal || !hasTool("Apache Kafka (peers)"))(
+    "KNOWN: each difference is still there",
+    () => {
+      const stale = KNOWN.filter(({ where }) => !seen.has(where)).map(({ where }) => where.source);
+      expect(stale).toEqual([]);
+    },
+  );
 });

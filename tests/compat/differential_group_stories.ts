@@ -1,0 +1,293 @@
+/**
+ * What the differential test asks of both brokers about groups and their offsets.
+ *
+ * A story is played once for every version of its API, with a topic and a group of its own.
+ */
+
+import { ApiKey } from "../../protocol/api_keys.ts";
+import {
+  findCoordinatorRequest,
+  findCoordinatorResponse,
+} from "../../protocol/schemas/find_coordinator.ts";
+import { heartbeatRequest, heartbeatResponse } from "../../protocol/schemas/heartbeat.ts";
+import { joinGroupRequest, joinGroupResponse } from "../../protocol/schemas/join_group.ts";
+import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
+import { listGroupsRequest, listGroupsResponse } from "../../protocol/schemas/list_groups.ts";
+import { deleteGroupsRequest, deleteGroupsResponse } from "../../protocol/schemas/delete_groups.ts";
+import {
+  describeGroupsRequest,
+  describeGroupsResponse,
+} from "../../protocol/schemas/describe_groups.ts";
+import { leaveGroupRequest, leaveGroupResponse } from "../../protocol/schemas/leave_group.ts";
+import { offsetDeleteRequest, offsetDeleteResponse } from "../../protocol/schemas/offset_delete.ts";
+import {
+  beat,
+  bytesOf,
+  commit,
+  committed,
+  coordinatorReady,
+  groupOf,
+  join,
+  joined,
+  makeTopic,
+  type State,
+  type Step,
+  step,
+  type Story,
+  sync,
+  topicOf,
+} from "./differential_steps.ts";
+
+/** A member with a name of its own, which comes back under another member id. */
+function staticMember(): Step[] {
+  const instance = (state: State) => `instance-${topicOf(state)}`;
+  const ask = (title: string, more: { memberId?: string; keep?: boolean } = {}) =>
+    step(title, joinGroupRequest, joinGroupResponse, (state) => ({
+      groupId: groupOf(state),
+      sessionTimeoutMs: 10_000,
+      rebalanceTimeoutMs: 10_000,
+      memberId: more.memberId ?? "",
+      groupInstanceId: instance(state),
+      protocolType: "consumer",
+      protocols: [{ name: "range", metadata: bytesOf("meta") }],
+    }), {
+      keep: (state, answer) => {
+        state["oldMemberId"] = state["memberId"];
+        state["memberId"] = answer.memberId;
+      },
+      pick: ({ leader, memberId, members, ...answer }) => ({
+        ...answer,
+        leads: leader === memberId,
+        members: members.map(({ groupInstanceId }) => groupInstanceId),
+      }),
+    });
+  const beatAs = (title: string, who: string) =>
+    step(title, heartbeatRequest, heartbeatResponse, (state, version) =>
+      version < 3 ? null : {
+        groupId: groupOf(state),
+        generationId: 1,
+        memberId: state[who] as string,
+        groupInstanceId: instance(state),
+      });
+  const syncAs = (title: string, who: string) =>
+    step(title, syncGroupRequest, syncGroupResponse, (state, version) =>
+      version < 3 ? null : {
+        groupId: groupOf(state),
+        generationId: 1,
+        memberId: state[who] as string,
+        groupInstanceId: instance(state),
+        protocolType: "consumer",
+        protocolName: "range",
+        assignments: [{ memberId: state[who] as string, assignment: bytesOf("mine") }],
+      });
+  const leave = (title: string, groupInstanceId: (state: State) => string) =>
+    step(title, leaveGroupRequest, leaveGroupResponse, (state, version) =>
+      version < 3 ? null : {
+        groupId: groupOf(state),
+        members: [{ memberId: "", groupInstanceId: groupInstanceId(state) }],
+      });
+  return [
+    ...coordinatorReady,
+    ask("join"),
+    syncAs("sync", "memberId"),
+    beatAs("beat", "memberId"),
+    ask("come back"),
+    beatAs("beat as who it was", "oldMemberId"),
+    beatAs("beat as who it is", "memberId"),
+    syncAs("sync as who it was", "oldMemberId"),
+    syncAs("sync as who it is", "memberId"),
+    ask("join as somebody else", { memberId: "nobody" }),
+    leave("leave as nobody", () => "nobody"),
+    leave("leave", instance),
+    leave("leave again", instance),
+  ];
+}
+
+/** Stories of groups. */
+export const groupStories: readonly Story[] = [
+  ["joins a group and beats", ApiKey.JoinGroup, [
+    ...coordinatorReady,
+    join("without a session", { sessionTimeoutMs: 1 }),
+    join("without a group", { groupId: "" }),
+    join("an unknown member", { memberId: "nobody" }),
+    ...joined,
+    join("another protocol type", { protocolType: "connect" }),
+    join("no protocol in common", {
+      memberId: "",
+      protocols: [{ name: "other", metadata: bytesOf("x") }],
+    }),
+    beat("beat", 1),
+  ]],
+  ["refuses wrong members and generations", ApiKey.SyncGroup, [
+    ...coordinatorReady,
+    ...joined,
+    sync("again"),
+    sync("wrong generation", 9),
+    sync("unknown member", 1, "nobody"),
+  ]],
+  ["beats", ApiKey.Heartbeat, [
+    ...coordinatorReady,
+    beat("no such group", 1, "nobody"),
+    ...joined,
+    beat("beat", 1),
+    beat("wrong generation", 5),
+    beat("unknown", 1, "nobody"),
+  ]],
+  ["leaves", ApiKey.LeaveGroup, [
+    ...coordinatorReady,
+    ...joined,
+    ...["nobody", ""].map((memberId) =>
+      step(
+        `as ${memberId || "itself"}`,
+        leaveGroupRequest,
+        leaveGroupResponse,
+        (state, version) => {
+          const id = memberId === "" ? state["memberId"] as string : memberId;
+          return version >= 3
+            ? { groupId: groupOf(state), memberId: "", members: [{ memberId: id }] }
+            : { groupId: groupOf(state), memberId: id, members: [] };
+        },
+      )
+    ),
+    beat("after leaving", 1),
+  ]],
+  ["keeps static members", ApiKey.JoinGroup, staticMember()],
+  ["keeps static members", ApiKey.Heartbeat, staticMember()],
+  ["keeps static members", ApiKey.SyncGroup, staticMember()],
+  ["keeps static members", ApiKey.LeaveGroup, staticMember()],
+  ["finds coordinators", ApiKey.FindCoordinator, [
+    ...coordinatorReady,
+    ...[0, 1, 2, 9].map((keyType) =>
+      step(
+        `of type ${keyType}`,
+        findCoordinatorRequest,
+        findCoordinatorResponse,
+        (state, version) =>
+          version < 1 && keyType > 0
+            ? null
+            : version < 4
+            ? { key: groupOf(state), keyType, coordinatorKeys: [] }
+            : { key: "", keyType, coordinatorKeys: [groupOf(state), ""] },
+      )
+    ),
+  ]],
+  ["lists groups by state and type", ApiKey.ListGroups, [
+    ...coordinatorReady,
+    ...joined,
+    ...([
+      [[], []],
+      [["Stable"], []],
+      [["stable", "Empty"], []],
+      [["Empty"], []],
+      [["NoSuchState"], []],
+      [[], ["classic"]],
+      [[], ["Classic"]],
+      [[], ["consumer"]],
+      [[], ["nosuchtype"]],
+      [["Stable"], ["classic"]],
+    ] as const).map(([statesFilter, typesFilter]) =>
+      step(
+        `states ${statesFilter} types ${typesFilter}`,
+        listGroupsRequest,
+        listGroupsResponse,
+        (_, version) =>
+          version < 4 && statesFilter.length > 0 || version < 5 && typesFilter.length > 0
+            ? null
+            : { statesFilter, typesFilter },
+        {
+          pick: ({ errorCode, groups }, state) => ({
+            errorCode,
+            groups: groups.filter(({ groupId }) => groupId === groupOf(state)),
+          }),
+        },
+      )
+    ),
+  ]],
+  ["commits", ApiKey.OffsetCommit, [
+    ...makeTopic(),
+    ...coordinatorReady,
+    commit("without a group", -1, { memberId: "" }),
+    commit("a partition that is not there", -1, { memberId: "", partition: 9 }),
+    commit("too much metadata", -1, { memberId: "", metadata: "m".repeat(5000) }),
+    commit("a topic that is not there", -1, { memberId: "", topic: "diff-missing" }),
+    ...joined,
+    commit("as a member", 1),
+    commit("wrong generation", 4),
+    commit("unknown member", 1, { memberId: "nobody" }),
+    committed("what is committed"),
+  ]],
+  ["tells what is committed", ApiKey.OffsetFetch, [
+    ...makeTopic(),
+    ...coordinatorReady,
+    committed("nothing yet"),
+    commit("commit", -1, { memberId: "" }),
+    committed("something"),
+    committed("everything", true),
+    committed("an unknown group", true, "diff-missing"),
+  ]],
+  ["deletes offsets", ApiKey.OffsetDelete, [
+    ...makeTopic(),
+    ...coordinatorReady,
+    commit("commit", -1, { memberId: "" }),
+    ...[0, 9].map((partitionIndex) =>
+      step(`of ${partitionIndex}`, offsetDeleteRequest, offsetDeleteResponse, (state) => ({
+        groupId: groupOf(state),
+        topics: [{ name: topicOf(state), partitions: [{ partitionIndex }] }],
+      }), {
+        pick: ({ errorCode, topics }) => ({
+          errorCode,
+          partitions: topics.map(({ partitions }) => partitions),
+        }),
+      })
+    ),
+    committed("afterwards"),
+  ]],
+  ["describes groups", ApiKey.DescribeGroups, [
+    ...coordinatorReady,
+    ...joined,
+    step(
+      "describe",
+      describeGroupsRequest,
+      describeGroupsResponse,
+      (state) => ({ groups: [groupOf(state), "diff-missing"] }),
+      {
+        pick: (answer) =>
+          // Kafka keeps no order among groups.
+          answer.groups.toSorted((a, b) => a.groupId < b.groupId ? -1 : 1).map((
+            { members, ...group },
+          ) => ({
+            ...group,
+            members: members.map((
+              { memberMetadata, memberAssignment, clientId, groupInstanceId },
+            ) => ({ memberMetadata, memberAssignment, clientId, groupInstanceId })),
+          })),
+      },
+    ),
+  ]],
+  ["deletes groups", ApiKey.DeleteGroups, [
+    ...makeTopic(),
+    ...coordinatorReady,
+    commit("commit", -1, { memberId: "" }),
+    ...[0, 1].map((i) =>
+      step(
+        `delete ${i}`,
+        deleteGroupsRequest,
+        deleteGroupsResponse,
+        (state) => ({ groupsNames: [groupOf(state)] }),
+        {
+          pick: (answer) => answer.results.map(({ errorCode }) => errorCode),
+        },
+      )
+    ),
+    ...joined,
+    step(
+      "while a member lives",
+      deleteGroupsRequest,
+      deleteGroupsResponse,
+      (state) => ({ groupsNames: [groupOf(state)] }),
+      {
+        pick: (answer) => answer.results.map(({ errorCode }) => errorCode),
+      },
+    ),
+  ]],
+];
