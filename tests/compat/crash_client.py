@@ -1,0 +1,166 @@
+"""Load on a broker that is killed again and again; what was seen is printed as one JSON object at the end.
+
+    crash_client.py BOOTSTRAP TOPIC PARTITIONS GROUP
+
+An idempotent producer with acks=all sends numbers, to each partition its own row of them. A reader without a
+group follows the ends. A group's member commits what it has read, and asks for its commits now and then.
+A line on standard input ends the load: the producer is flushed, and the readers go on to the ends.
+Prints `ready` once everything has begun to work, and a line for each step of the end.
+"""
+import json
+import sys
+import threading
+import time
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+bootstrap, topic, partition_count, group = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+MAX_OUTSTANDING = 2000
+stopping = threading.Event()
+produced = threading.Event()
+common = {
+    "bootstrap.servers": bootstrap,
+    "reconnect.backoff.ms": 20,
+    "reconnect.backoff.max.ms": 100,
+    "retry.backoff.ms": 20,
+    "log_level": 0,
+}
+report = {
+    "acknowledged": [],  # [partition, number, offset] in the order of acknowledgement
+    "sent": [0] * partition_count,
+    "failed": [],
+    "fatal": [],
+    "seen": [],  # [partition, offset, number] as the reader saw them
+    "group": [],  # the same for the group's member
+    "commits": [],  # ["commit" | "committed", partition, offset] in the order of the answers
+}
+
+
+def on_error(who):
+    def told(error):
+        if error.fatal():
+            report["fatal"].append(f"{who}: {error}")
+
+    return told
+
+
+def produce():
+    producer = Producer({
+        **common,
+        "acks": "all",
+        "enable.idempotence": True,
+        "linger.ms": 2,
+        "delivery.timeout.ms": 120_000,
+        "error_cb": on_error("producer"),
+    })
+    outstanding = 0
+
+    def delivered(error, message):
+        nonlocal outstanding
+        outstanding -= 1
+        number = int(message.value().split(b" ")[0])
+        if error is not None:
+            report["failed"].append([message.partition(), number, str(error)])
+        else:
+            report["acknowledged"].append([message.partition(), number, message.offset()])
+
+    while not stopping.is_set():
+        for partition in range(partition_count):
+            number = report["sent"][partition]
+            report["sent"][partition] += 1
+            outstanding += 1
+            producer.produce(topic, b"%d %s" % (number, b"." * (number * 7 % 300)), partition=partition,
+                             on_delivery=delivered)
+        producer.poll(0)
+        while outstanding >= MAX_OUTSTANDING:
+            producer.poll(0.05)
+    producer.flush(60)
+    produced.set()
+
+
+def note(rows, messages):
+    for message in messages:
+        error = message.error()
+        if error is None:
+            rows.append([message.partition(), message.offset(), int(message.value().split(b" ")[0])])
+        elif error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:
+            report["fatal"].append(f"reader: {error}")
+
+
+def is_done(rows):
+    """True once the producer has ended and the last number of each partition was read."""
+    if not produced.is_set():
+        return False
+    last = {}
+    for partition, _, number in rows[-20_000:]:
+        last[partition] = number
+    return all(last.get(p) == report["sent"][p] - 1 for p in range(partition_count))
+
+
+def follow(deadline):
+    consumer = Consumer({
+        **common,
+        "group.id": f"{group}-nobody",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "error",
+        "fetch.wait.max.ms": 100,
+        "error_cb": on_error("reader"),
+    })
+    consumer.assign([TopicPartition(topic, p, 0) for p in range(partition_count)])
+    while not is_done(report["seen"]) and not deadline.is_set():
+        note(report["seen"], consumer.consume(500, 0.1))
+    consumer.close()
+
+
+def commit(deadline):
+    consumer = Consumer({
+        **common,
+        "group.id": group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "session.timeout.ms": 10_000,
+        "heartbeat.interval.ms": 200,
+        "fetch.wait.max.ms": 100,
+        "error_cb": on_error("member"),
+    })
+    consumer.subscribe([topic])
+    everything = [TopicPartition(topic, p) for p in range(partition_count)]
+    while not deadline.is_set():
+        done = is_done(report["group"])
+        note(report["group"], consumer.consume(200, 0.05))
+        # Either may fail while the broker is away; only what was answered counts.
+        try:
+            for it in consumer.commit(asynchronous=False) or []:
+                if it.error is None and it.offset >= 0:
+                    report["commits"].append(["commit", it.partition, it.offset])
+        except KafkaException:
+            pass
+        try:
+            for it in consumer.committed(everything, timeout=2):
+                if it.error is None:
+                    report["commits"].append(["committed", it.partition, max(it.offset, -1)])
+        except KafkaException:
+            pass
+        if done:
+            break
+    consumer.close()
+
+
+deadline = threading.Event()
+threads = [threading.Thread(target=produce, daemon=True)]
+threads += [threading.Thread(target=work, args=(deadline,), daemon=True) for work in (follow, commit)]
+for thread in threads:
+    thread.start()
+while not (report["acknowledged"] and report["seen"] and report["commits"]):
+    time.sleep(0.02)
+print("ready", flush=True)
+sys.stdin.readline()
+stopping.set()
+threads[0].join(90)
+until = time.monotonic() + 30
+for thread in threads[1:]:
+    thread.join(max(0, until - time.monotonic()))
+deadline.set()
+for thread in threads[1:]:
+    thread.join(5)
+print(json.dumps(report), flush=True)
