@@ -30,6 +30,7 @@ import { TOPIC_SETTINGS } from "./topic_settings.ts";
 
 const high = { importance: "high" } as const;
 const low = { importance: "low" } as const;
+const pending = { pending: true } as const;
 const dynamic = { mode: "cluster-wide" } as const;
 const topic = TOPIC_SETTINGS;
 
@@ -87,6 +88,7 @@ const NETWORK = {
     doc: "Most connections from one address at one time.",
   }),
   "request.timeout.ms": int("30000", {
+    ...pending,
     ...high,
     min: 1,
     unit: "ms",
@@ -129,18 +131,21 @@ const NODE = {
     doc: "Replicas of a topic that is made without saying how many.",
   }),
   "num.recovery.threads.per.data.dir": int("2", {
+    ...pending,
     ...high,
     ...dynamic,
     min: 1,
     doc: "Logs of one directory that are recovered at the same time.",
   }),
   "metadata.log.segment.bytes": int("1073741824", {
+    ...pending,
     ...high,
     min: 8_388_608,
     unit: "bytes",
     doc: "Size at which a segment of the metadata log is closed.",
   }),
   "metadata.log.segment.ms": long("604800000", {
+    ...pending,
     ...high,
     min: 1,
     unit: "ms",
@@ -208,12 +213,14 @@ const TOPIC_DEFAULTS = {
   "log.retention.bytes": long("-1", { ...topic["retention.bytes"], ...high, ...dynamic }),
   "log.retention.ms": long(null, { ...topic["retention.ms"], ...high, ...dynamic }),
   "log.retention.minutes": int(null, {
+    ...pending,
     ...high,
     unit: "minutes",
     doc:
       "Age beyond which segments are deleted, where log.retention.ms is not set; -1 for no bound.",
   }),
   "log.retention.hours": int("168", {
+    ...pending,
     ...high,
     unit: "hours",
     doc:
@@ -229,6 +236,7 @@ const TOPIC_DEFAULTS = {
   }),
   "log.roll.jitter.ms": long(null, { ...topic["segment.jitter.ms"], ...high, ...dynamic }),
   "log.roll.jitter.hours": int("0", {
+    ...pending,
     ...high,
     min: 0,
     unit: "hours",
@@ -244,24 +252,31 @@ const TOPIC_DEFAULTS = {
 /** What the broker does in the background, and how much of a kind it keeps. */
 const WORK = {
   "log.retention.check.interval.ms": long("300000", {
+    ...pending,
     min: 1,
     unit: "ms",
     doc: "Time between two looks for segments to delete.",
   }),
   "log.flush.offset.checkpoint.interval.ms": int("60000", {
+    ...pending,
     ...high,
     min: 0,
     unit: "ms",
     doc: "Time between two writes of the recovery points.",
   }),
   "log.flush.start.offset.checkpoint.interval.ms": int("60000", {
+    ...pending,
     ...high,
     min: 0,
     unit: "ms",
     doc: "Time between two writes of the log start offsets.",
   }),
-  "log.cleaner.enable": boolean("true", { doc: "Whether compacted topics are compacted." }),
+  "log.cleaner.enable": boolean("true", {
+    ...pending,
+    doc: "Whether compacted topics are compacted.",
+  }),
   "log.cleaner.backoff.ms": long("15000", {
+    ...pending,
     ...dynamic,
     min: 0,
     unit: "ms",
@@ -325,6 +340,7 @@ const GROUPS = {
     doc: "How long a commit may take to be stored.",
   }),
   "offsets.load.buffer.size": int("5242880", {
+    ...pending,
     ...high,
     min: 1,
     unit: "bytes",

@@ -97,6 +97,7 @@ export class Config {
         const problem = assignmentProblem(assignment, setting);
         if (problem === null) values.set(assignment.name, assignment.value.trim());
         else problems.push(problem);
+        if (setting.pending === true) unused.add(assignment.name);
       } else if (isUnused(assignment.name)) {
         const problem = refusedProblem(assignment);
         if (problem === null) unused.add(assignment.name);
@@ -109,7 +110,7 @@ export class Config {
       }
     }
     const warnings = unused.size === 0 ? [] : [
-      "These settings of Kafka have no effect in weir: " + [...unused].toSorted().join(", "),
+      "These settings have no effect in this version of weir: " + [...unused].toSorted().join(", "),
     ];
     const config = new Config(values, warnings);
     if (problems.length === 0) problems.push(...config.#contradictions());

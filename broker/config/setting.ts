@@ -33,6 +33,8 @@ export interface SettingDetails {
   readonly check?: (value: string) => string | null;
   readonly mode?: UpdateMode;
   readonly importance?: "high" | "medium" | "low";
+  /** True when the value is kept and shown, and nothing acts on it so far. */
+  readonly pending?: true;
 }
 
 /** One row of a table. `Default` is null where Kafka has no default. */

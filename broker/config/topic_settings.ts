@@ -9,6 +9,7 @@
 
 import { boolean, double, int, list, long, LONG_MAX, type Setting, string } from "./setting.ts";
 
+const pending = { pending: true } as const;
 const CODECS = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"] as const;
 
 /** Most bytes that a batch may have once decompressed: the largest array of a Java machine. */
@@ -31,31 +32,37 @@ export const TOPIC_SETTINGS = {
     doc: "Whether old segments are deleted, compacted to the newest record of each key, or both.",
   }),
   "compression.gzip.level": int("-1", {
+    ...pending,
     min: 1,
     max: 9,
     alsoAllowed: -1,
     doc: "Effort of gzip where the broker compresses; -1 leaves it to the library.",
   }),
   "compression.lz4.level": int("9", {
+    ...pending,
     min: 1,
     max: 17,
     doc: "Effort of lz4 where the broker compresses.",
   }),
   "compression.type": string("producer", {
+    ...pending,
     allowed: CODECS,
     doc: "Codec in which batches are stored; producer keeps them as they came.",
   }),
   "compression.zstd.level": int("3", {
+    ...pending,
     min: -131_072,
     max: 22,
     doc: "Effort of zstd where the broker compresses.",
   }),
   "delete.retention.ms": long("86400000", {
+    ...pending,
     min: 0,
     unit: "ms",
     doc: "How long a compacted topic keeps the marker of a deleted key.",
   }),
   "errors.deadletterqueue.group.enable": boolean("false", {
+    ...pending,
     doc: "Whether share groups may use this topic as their dead letter queue.",
   }),
   "file.delete.delay.ms": long("60000", {
@@ -73,6 +80,7 @@ export const TOPIC_SETTINGS = {
     doc: "Time after which a sync is forced; setting it lets acks=all answer before the sync.",
   }),
   "follower.replication.throttled.replicas": list("", {
+    ...pending,
     check: throttledReplicasProblem,
     doc: "Replicas whose fetching is throttled, as partition:broker pairs, or *.",
   }),
@@ -82,25 +90,30 @@ export const TOPIC_SETTINGS = {
     doc: "Bytes of log between two entries of its index.",
   }),
   "leader.replication.throttled.replicas": list("", {
+    ...pending,
     check: throttledReplicasProblem,
     doc: "Replicas that the leader serves throttled, as partition:broker pairs, or *.",
   }),
   "local.retention.bytes": long("-2", {
+    ...pending,
     min: -2,
     unit: "bytes",
     doc: "Bytes of a tiered partition kept on local disk; -2 follows retention.bytes.",
   }),
   "local.retention.ms": long("-2", {
+    ...pending,
     min: -2,
     unit: "ms",
     doc: "Age up to which a tiered partition is kept on local disk; -2 follows retention.ms.",
   }),
   "max.compaction.lag.ms": long(LONG_MAX, {
+    ...pending,
     min: 1,
     unit: "ms",
     doc: "Longest time that a record may stay out of reach of compaction.",
   }),
   "max.decompressed.message.bytes": int(String(MAX_DECOMPRESSED_BYTES) as "2147483639", {
+    ...pending,
     min: 1,
     max: MAX_DECOMPRESSED_BYTES,
     unit: "bytes",
@@ -126,11 +139,13 @@ export const TOPIC_SETTINGS = {
     doc: "Whether a record's time is the producer's or that of its arrival.",
   }),
   "min.cleanable.dirty.ratio": double("0.5", {
+    ...pending,
     min: 0,
     max: 1,
     doc: "Share of a log that must be uncompacted before it is compacted again.",
   }),
   "min.compaction.lag.ms": long("0", {
+    ...pending,
     min: 0,
     unit: "ms",
     doc: "Shortest time that a record stays out of reach of compaction.",
@@ -140,32 +155,39 @@ export const TOPIC_SETTINGS = {
     doc: "In-sync replicas that acks=all needs.",
   }),
   "preallocate": boolean("false", {
+    ...pending,
     doc: "Whether the file of a new segment is made at its full size.",
   }),
   "remote.copy.lag.bytes": long("-1", {
+    ...pending,
     min: -1,
     unit: "bytes",
     doc: "Bytes of closed segments that wait before they are copied to tiered storage.",
   }),
   "remote.copy.lag.ms": long("0", {
+    ...pending,
     min: -1,
     unit: "ms",
     doc: "How long a closed segment waits before it is copied to tiered storage.",
   }),
   "remote.log.copy.disable": boolean("false", {
+    ...pending,
     doc: "Whether copying of closed segments to tiered storage stands still.",
   }),
   "remote.log.delete.on.disable": boolean("false", {
+    ...pending,
     doc: "Whether tiered data is deleted when tiered storage is switched off for the topic.",
   }),
   "remote.storage.enable": boolean("false", {
     doc: "Whether closed segments are copied to tiered storage.",
   }),
   "retention.bytes": long("-1", {
+    ...pending,
     unit: "bytes",
     doc: "Size of a partition beyond which its oldest segments are deleted; -1 for no bound.",
   }),
   "retention.ms": long("604800000", {
+    ...pending,
     min: -1,
     unit: "ms",
     doc: "Age beyond which segments are deleted; -1 for no bound.",
@@ -181,6 +203,7 @@ export const TOPIC_SETTINGS = {
     doc: "Largest size of a segment's index.",
   }),
   "segment.jitter.ms": long("0", {
+    ...pending,
     min: 0,
     unit: "ms",
     doc: "Most that is taken off segment.ms at random, so that segments do not all roll at once.",
@@ -191,6 +214,7 @@ export const TOPIC_SETTINGS = {
     doc: "Age at which a segment is closed although it is not full.",
   }),
   "unclean.leader.election.enable": boolean("false", {
+    ...pending,
     doc: "Whether a replica that is out of sync may lead, which loses records.",
   }),
 } as const satisfies Readonly<Record<string, Setting>>;

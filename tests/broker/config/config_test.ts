@@ -201,6 +201,16 @@ describe("Config.load", () => {
     expect(problems[0]).toContain(problem);
   });
 
+  test("load: a setting that nothing acts on so far is kept and named in the warning", () => {
+    const config = Config.load({
+      flags: { "log.retention.hours": "1", "log.segment.bytes": "2000000" },
+    });
+    expect(config.number("log.retention.hours")).toBe(1);
+    expect(config.warnings).toEqual([
+      "These settings have no effect in this version of weir: log.retention.hours",
+    ]);
+  });
+
   test("load: tells every problem at once", () => {
     const load = () => Config.load({ flags: { "log.dirz": "x", "num.partitions": "0" } });
     expect(problemsOf(load)).toHaveLength(2);

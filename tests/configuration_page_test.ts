@@ -1,0 +1,29 @@
+/** docs/configuration.md and docs/metrics.md say what the code does. */
+
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { LoopDelay } from "../broker/telemetry/loop_delay.ts";
+import { Metrics } from "../broker/telemetry/metrics.ts";
+import { configurationPage } from "../scripts/configuration.ts";
+import { SimClock } from "./sim/sim_clock.ts";
+
+const readPage = (name: string) => readFileSync(join(import.meta.dir, "..", "docs", name), "utf8");
+
+test("docs/configuration.md: is what scripts/configuration.ts writes", () => {
+  const cells = (text: string) => text.replaceAll(/[ ]+/g, " ").replaceAll(/-{3,}/g, "---");
+  expect(cells(readPage("configuration.md"))).toBe(cells(configurationPage()));
+});
+
+test("docs/metrics.md: names every metric, and none that is not there", async () => {
+  const clock = new SimClock();
+  const usage = { startTimeSeconds: 1, residentBytes: () => 1, cpuSeconds: () => 1 };
+  const metrics = new Metrics({ clock, version: "1", usage });
+  metrics.watchLoop(new LoopDelay(clock));
+  metrics.watchBudget({ limitBytes: 1, usedBytes: 1, waitingCount: 1 });
+  const rendering = metrics.render();
+  await clock.advance(1000);
+  const served = [...(await rendering).matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]);
+  const named = [...readPage("metrics.md").matchAll(/^\| `([a-z_]+)`/gm)].map((match) => match[1]);
+  expect(named.toSorted()).toEqual(served.toSorted());
+});
