@@ -64,7 +64,13 @@ function install() {
   const [command, before] = npm !== undefined && npm.endsWith(".js")
     ? [process.execPath, [npm]]
     : [process.platform === "win32" ? "npm.cmd" : "npm", []];
-  const result = spawnSync(command, [...before, "ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+  const result = spawnSync(command, [
+    ...before,
+    "ci",
+    "--no-audit",
+    "--no-fund",
+    "--loglevel=error",
+  ], {
     cwd: root,
     stdio: ["ignore", 2, 2],
   });

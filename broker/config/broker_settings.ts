@@ -293,7 +293,6 @@ const WORK = {
   }),
   "producer.id.expiration.ms": int("86400000", {
     ...low,
-    ...dynamic,
     min: 1,
     unit: "ms",
     doc: "How long an idempotent producer that is silent is remembered.",
