@@ -24,6 +24,7 @@ import {
   long,
   LONG_MAX,
   type Setting,
+  short,
   string,
 } from "./setting.ts";
 import { TOPIC_SETTINGS } from "./topic_settings.ts";
@@ -362,7 +363,7 @@ const GROUPS = {
     min: 1,
     doc: "Partitions of __consumer_offsets; not to be changed once the topic is there.",
   }),
-  "offsets.topic.replication.factor": int("1", {
+  "offsets.topic.replication.factor": short("1", {
     ...high,
     min: 1,
     doc: "Replicas of __consumer_offsets. Kafka's default is 3.",

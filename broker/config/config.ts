@@ -119,7 +119,9 @@ export class Config {
   }
 
   /** Exact for what a safe integer holds; beyond it the nearest safe integer. */
-  number<Name extends NamesOf<"int" | "long" | "double">>(name: Name): ValueOf<Name, number> {
+  number<Name extends NamesOf<"short" | "int" | "long" | "double">>(
+    name: Name,
+  ): ValueOf<Name, number> {
     const text = this.text(name);
     return (text === null ? null : parseNumber(text)) as ValueOf<Name, number>;
   }

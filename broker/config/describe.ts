@@ -36,6 +36,7 @@ const TYPE_NUMBERS: Readonly<Record<SettingType, number>> = {
   boolean: 1,
   string: 2,
   int: 3,
+  short: 4,
   long: 5,
   double: 6,
   list: 7,

@@ -10,7 +10,15 @@
  */
 
 /** Kafka's value types that occur in our tables. */
-export type SettingType = "boolean" | "int" | "long" | "double" | "string" | "list" | "password";
+export type SettingType =
+  | "boolean"
+  | "short"
+  | "int"
+  | "long"
+  | "double"
+  | "string"
+  | "list"
+  | "password";
 
 /** How a running broker takes a new value: not at all, for one broker, or for all of them. */
 export type UpdateMode = "read-only" | "per-broker" | "cluster-wide";
@@ -50,6 +58,7 @@ export interface Setting<
 export const INT_MAX = 2_147_483_647;
 /** Largest value of Kafka's `long`, as text. */
 export const LONG_MAX = "9223372036854775807";
+const SHORT_RANGE = { min: -(2n ** 15n), max: 2n ** 15n - 1n, kind: "SHORT" } as const;
 const INT_RANGE = { min: -(2n ** 31n), max: 2n ** 31n - 1n, kind: "INT" } as const;
 const LONG_RANGE = { min: -(2n ** 63n), max: 2n ** 63n - 1n, kind: "LONG" } as const;
 
@@ -58,6 +67,11 @@ export const int = <D extends string | null>(
   defaultValue: D,
   details: SettingDetails,
 ): Setting<"int", D> => ({ ...details, type: "int", default: defaultValue });
+/** A 16-bit number. */
+export const short = <D extends string | null>(
+  defaultValue: D,
+  details: SettingDetails,
+): Setting<"short", D> => ({ ...details, type: "short", default: defaultValue });
 /** A 64-bit number. */
 export const long = <D extends string | null>(
   defaultValue: D,
@@ -142,6 +156,9 @@ function valueProblem(setting: Setting, text: string): string | null {
       return /^\s*(true|false)\s*$/i.test(text)
         ? null
         : "Expected value to be either true or false";
+    case "short":
+      return integerProblem(text, SHORT_RANGE) ??
+        boundsProblem(setting, Number(text)) ?? setting.check?.(text) ?? null;
     case "int":
       return integerProblem(text, INT_RANGE) ??
         boundsProblem(setting, Number(text)) ?? setting.check?.(text) ?? null;

@@ -89,7 +89,7 @@ describe("settings", () => {
           problems.push(`${spec.scope} ${spec.name} ${what}: ${ours}, ${theirs}`);
         }
       };
-      differs("type", setting.type, spec.type === "short" ? "int" : spec.type);
+      differs("type", setting.type, spec.type);
       differs("importance", setting.importance ?? "medium", spec.importance);
       if (!OTHER_DEFAULTS.includes(spec.name)) {
         differs("default", setting.default, spec.default ?? null);
