@@ -22,12 +22,15 @@ const MIN_BUN_BYTES = 10_000_000;
 
 function bunPath() {
   const architecture = process.arch === "arm64" ? "aarch64" : process.arch;
-  const isMusl = process.platform === "linux" &&
-    !process.report?.getReport().header.glibcVersionRuntime;
   const platform = `${process.platform === "win32" ? "windows" : process.platform}-${architecture}`;
-  const ownPackage = join("@oven", `bun-${platform}${isMusl ? "-musl" : ""}`, "bin");
+  // npm has installed the package for this machine's C library alone.
+  const packages = [`bun-${platform}`, `bun-${platform}-musl`];
+  const ownFiles = packages.flatMap((name) => [
+    join("@oven", name, "bin", "bun"),
+    join("@oven", name, "bin", "bun.exe"),
+  ]);
   // Bun's install script, where it was allowed to run, has moved the file into the package `bun`.
-  const candidates = [join(ownPackage, "bun"), join(ownPackage, "bun.exe"), "bun/bin/bun.exe"];
+  const candidates = [...ownFiles, "bun/bin/bun.exe"];
   return candidates
     .map((path) => join(root, "node_modules", path))
     .find((path) => existsSync(path) && statSync(path).size > MIN_BUN_BYTES) ?? null;

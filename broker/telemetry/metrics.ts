@@ -56,9 +56,9 @@ export type SampleSource<Sample> = () => Iterable<Sample>;
 /** Most partitions and most group partitions that are shown; `weir_series_left_out` counts the rest. */
 const MAX_SERIES = 50_000;
 /** How long a slice may hold the event loop. */
-const SLICE_MS = 4;
+const SLICE_MS = 2;
 /** Samples between two looks at the clock. */
-const LOOK_EVERY = 64;
+const LOOK_EVERY = 16;
 
 interface Family<Sample> {
   readonly name: string;
