@@ -48,6 +48,7 @@ import { writeFileUnderNewName } from "./checkpoint.ts";
 import { FileCache } from "./file_cache.ts";
 import type { Flushable, Flusher } from "./flusher.ts";
 import { LeaderEpochs } from "./leader_epochs.ts";
+import { LiveReads, type ReadRecords } from "./live_reads.ts";
 import type { LogConfig } from "./log_config.ts";
 import { type LoadedLog, loadLog } from "./log_loader.ts";
 import { type Clock, type Disk, DiskError, type Logger, type Timer } from "./platform.ts";
@@ -119,7 +120,7 @@ export interface Appended {
 
 /** What an append answers. */
 export type AppendResult = Appended | AppendRefusal;
-export type { AppendRefusal, RecordError };
+export type { AppendRefusal, ReadRecords, RecordError };
 
 /** How to read. */
 export interface ReadOptions {
@@ -128,15 +129,6 @@ export interface ReadOptions {
   readonly minOneMessage: boolean;
   /** Batches that end at or past it are left out; the end offset when left out. */
   readonly upToOffset?: Offset;
-}
-
-/** Whole batches. `records` belongs to the pool: `release` it when it has been sent. */
-export interface ReadRecords {
-  readonly error: 0;
-  readonly records: Uint8Array;
-  /** Offset to go on with. */
-  readonly nextOffset: Offset;
-  release(): void;
 }
 
 /** What a read answers. */
@@ -151,22 +143,9 @@ export interface TimestampedOffset {
 
 const EMPTY = new Uint8Array(0);
 
-class PooledRead implements ReadRecords {
-  readonly error = 0;
-  readonly records: Uint8Array;
-  readonly nextOffset: Offset;
-  #buffer: PooledBuffer | null;
-
-  constructor(records: Uint8Array, nextOffset: Offset, buffer: PooledBuffer | null) {
-    this.records = records;
-    this.nextOffset = nextOffset;
-    this.#buffer = buffer;
-  }
-
-  release(): void {
-    this.#buffer?.release();
-    this.#buffer = null;
-  }
+/** A read that found nothing. */
+function nothingRead(at: number): ReadRecords {
+  return { error: 0, records: EMPTY, nextOffset: offset(at), release() {} };
 }
 
 interface PendingSnapshot {
@@ -185,6 +164,7 @@ export class Log implements Flushable {
   readonly #logger: Logger;
   readonly #files: FileCache;
   readonly #buffers: BufferPool;
+  readonly #liveReads = new LiveReads();
   readonly #producers: ProducerState;
   #directory: string;
   #config: LogConfig;
@@ -814,10 +794,11 @@ export class Log implements Flushable {
     }
     const upToOffset = Math.min(options.upToOffset ?? this.#endOffset, this.#endOffset);
     if (startOffset >= upToOffset || (options.maxBytes <= 0 && !options.minOneMessage)) {
-      return new PooledRead(EMPTY, startOffset, null);
+      return nothingRead(startOffset);
     }
     try {
-      return this.#readFrom(startOffset, options, upToOffset);
+      return this.#liveReads.find(startOffset, { ...options, upToOffset }) ??
+        this.#readFrom(startOffset, options, upToOffset);
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
       if (failure.code === "EBADMSG") return this.#corrupt(failure);
@@ -844,7 +825,7 @@ export class Log implements Flushable {
       if (position >= 0) break;
       // Nothing at or past the offset in this segment: the cleaner has taken it out.
       const following = this.#segments[++index];
-      if (following === undefined) return new PooledRead(EMPTY, offset(startOffset), null);
+      if (following === undefined) return nothingRead(startOffset);
       segment = following;
     }
     return this.#readBatches(segment, position, { ...options, upToOffset }, startOffset);
@@ -871,7 +852,7 @@ export class Log implements Flushable {
     }
     if (firstBytes > maxBytes && !minOneMessage) {
       buffer.release();
-      return new PooledRead(EMPTY, offset(startOffset), null);
+      return nothingRead(startOffset);
     }
     if (firstBytes > count) {
       buffer.release();
@@ -892,10 +873,14 @@ export class Log implements Flushable {
     }
     if (end === 0) {
       buffer.release();
-      return new PooledRead(EMPTY, offset(startOffset), null);
+      return nothingRead(startOffset);
     }
     this.#addHint(nextOffset, segment, position + end);
-    return new PooledRead(bytes.subarray(0, end), offset(nextOffset), buffer);
+    return this.#liveReads.add(startOffset, {
+      records: bytes.subarray(0, end),
+      nextOffset,
+      buffer,
+    });
   }
 
   #fill(segment: Segment, position: number, buffer: PooledBuffer, byteCount: number): number {
@@ -943,6 +928,7 @@ export class Log implements Flushable {
   #clearHints(): void {
     this.#hintOffsets.fill(-1);
     this.#hintSegments.fill(null);
+    this.#liveReads.clear();
   }
 
   /** Transactions that were aborted and overlap `[fromOffset, upToOffset)`, in the order of markers. */
