@@ -14,6 +14,7 @@
  */
 
 import assert from "node:assert/strict";
+import { WireError } from "../protocol/bytes.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import {
   batches,
@@ -421,6 +422,16 @@ export class Log implements Flushable {
    */
   appendAsFollower(records: Uint8Array): AppendResult {
     if (this.#refusesAppends) return this.#storageError("append");
+    try {
+      return this.#appendAsSent(records);
+    } catch (failure) {
+      if (!(failure instanceof WireError)) throw failure;
+      const message = `Cannot append to ${this.name}: ${failure.message}`;
+      return { error: ErrorCode.CORRUPT_MESSAGE, message };
+    }
+  }
+
+  #appendAsSent(records: Uint8Array): AppendResult {
     const headers: RecordBatchHeader[] = [];
     let nextOffset = this.#endOffset;
     let byteCount = 0;
@@ -800,6 +811,7 @@ export class Log implements Flushable {
       return this.#liveReads.find(startOffset, { ...options, upToOffset }) ??
         this.#readFrom(startOffset, options, upToOffset);
     } catch (failure) {
+      if (failure instanceof WireError) return this.#corrupt(failure);
       if (!(failure instanceof DiskError)) throw failure;
       if (failure.code === "EBADMSG") return this.#corrupt(failure);
       this.#diskFailed(failure);
@@ -807,7 +819,7 @@ export class Log implements Flushable {
     }
   }
 
-  #corrupt(failure: DiskError): ReadResult {
+  #corrupt(failure: Error): ReadResult {
     this.#logger.error("Damaged bytes are not served", {
       partition: this.name,
       found: failure.message,

@@ -143,6 +143,11 @@ export class LogDirectory {
           OffsetCheckpoint,
         ];
       if (hadCleanShutdown) disk.remove(`${path}/${CLEAN_SHUTDOWN_FILE}`);
+      else if (holdsPartitions(disk, path)) {
+        options.logger.info("Last stop was not clean: logs are recovered as they are opened", {
+          path,
+        });
+      }
       await disk.syncDirectory(path);
       return new LogDirectory(options, lock, meta, hadCleanShutdown, checkpoints);
     } catch (failure) {
@@ -266,7 +271,8 @@ export class LogDirectory {
 
   /**
    * Makes a partition's log, or opens the one that lies here with the same topic id.
-   * Returns: the log; its directory and `partition.metadata` are on stable storage. Errors: DiskError.
+   * Returns: the log; its directory and `partition.metadata` are on stable storage.
+   * Errors: LogDirectoryError when another topic's records lie here; DiskError.
    */
   async createLog(topicPartition: TopicPartition, topicId: Uuid, config: LogConfig): Promise<Log> {
     const { disk } = this.#options;
@@ -281,7 +287,15 @@ export class LogDirectory {
       }
       disk.makeDirectory(directory);
     }
-    if (readTopicId(disk, directory) !== topicId) {
+    const foundId = readTopicId(disk, directory);
+    if (foundId !== null && foundId !== topicId) {
+      throw refusal(
+        directory,
+        `it holds topic ${foundId}, not ${topicId}`,
+        "delete that topic first",
+      );
+    }
+    if (foundId === null) {
       const text = `version: 0\ntopic_id: ${topicId}`;
       await writeFileAtomically(disk, `${directory}/${PARTITION_METADATA}`, textBytes(text));
       await disk.syncDirectory(this.path);
@@ -507,6 +521,14 @@ async function readOrMakeMeta(options: LogDirectoryOptions): Promise<MetaPropert
   const { disk, path, nodeId, random } = options;
   const file = `${path}/${META_PROPERTIES}`;
   const text = readSmallText(disk, file);
+  if (text === null && holdsPartitions(disk, path)) {
+    throw refusal(
+      path,
+      `it holds partitions but no ${META_PROPERTIES}`,
+      "restore that file, since a new one would give the data to another cluster, or choose " +
+        "another log.dirs",
+    );
+  }
   const properties = parseProperties(text ?? "");
   if (text !== null) checkMeta(properties, options);
   const clusterId = properties.get("cluster.id") ?? options.clusterId ?? randomUuid(random);
@@ -549,6 +571,12 @@ function checkMeta(properties: ReadonlyMap<string, string>, options: LogDirector
       "choose another log.dirs, or start with that node.id",
     );
   }
+}
+
+function holdsPartitions(disk: Disk, path: string): boolean {
+  return disk.list(path).some(({ name, kind }) =>
+    kind === "directory" && parsePartitionName(name) !== null
+  );
 }
 
 /** A random UUID (version 4) whose text does not start with a dash, as Kafka makes them. */

@@ -225,10 +225,10 @@ class LogLoader {
       if (this.#damage !== null) return -1;
       if (index < segments.length - 1) segment.retire();
       await segment.sync();
-      if (index < segments.length - 1) {
-        segment.storeIndexes();
-        await segment.syncIndexes();
-      }
+      // The aborted transactions of the active segment too: a snapshot further on relies on them.
+      if (index < segments.length - 1) segment.storeIndexes();
+      else segment.transactionIndex.store();
+      await segment.syncIndexes();
     }
     this.#namesChanged = true;
     if (nextOffset < recoveryPoint) this.#lostSynced(nextOffset);

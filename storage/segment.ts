@@ -11,6 +11,7 @@
  */
 
 import assert from "node:assert/strict";
+import { WireError } from "../protocol/bytes.ts";
 import {
   batchSizeBytes,
   MAGIC_V2,
@@ -210,13 +211,19 @@ export class Segment {
     ) {
       throw new DiskError(`Cannot read ${this.path}: no batch at byte ${position}`, "EBADMSG");
     }
-    return {
-      position,
-      sizeBytes,
-      baseOffset: readBaseOffset(window, at),
-      lastOffset: readLastOffset(window, at),
-      maxTimestamp: readMaxTimestamp(window, at),
-    };
+    try {
+      return {
+        position,
+        sizeBytes,
+        baseOffset: readBaseOffset(window, at),
+        lastOffset: readLastOffset(window, at),
+        maxTimestamp: readMaxTimestamp(window, at),
+      };
+    } catch (cause) {
+      if (!(cause instanceof WireError)) throw cause;
+      const found = `no batch at byte ${position}`;
+      throw new DiskError(`Cannot read ${this.path}: ${found}`, "EBADMSG", { cause });
+    }
   }
 
   /**

@@ -66,6 +66,11 @@ export class TransactionIndex {
     this.#used = true;
   }
 
+  /** Writes the entries into the page cache. Errors: DiskError. */
+  store(): void {
+    if (this.isUsed) this.file.store();
+  }
+
   /** Every entry, in file order. Errors: WireError when one is not an aborted transaction. */
   *entries(): Generator<AbortedTransaction, void, void> {
     if (!this.isUsed) return;
