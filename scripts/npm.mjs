@@ -8,14 +8,12 @@
  */
 
 import { spawn, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const stampPath = join(root, "node_modules", ".weir-installed");
 
 /** Anything smaller is the script that stands in for Bun until an install script has run. */
 const MIN_BUN_BYTES = 10_000_000;
@@ -36,23 +34,10 @@ function bunPath() {
     .find((path) => existsSync(path) && statSync(path).size > MIN_BUN_BYTES) ?? null;
 }
 
-function lockHash() {
-  const lock = readFileSync(join(root, "package-lock.json"));
-  return createHash("sha256").update(lock).update(process.platform).update(process.arch).digest(
-    "hex",
-  );
-}
-
+/** npm writes down what it has installed, as its last act: it must be what package-lock.json names. */
 function isInstalled() {
-  if (bunPath() === null) return false;
-  if (existsSync(stampPath)) return readFileSync(stampPath, "utf8") === lockHash();
-  // Installed by hand with `npm ci` or `npm install`: npm's own note of what is there must be as new.
-  return npmNoteMatches();
-}
-
-function npmNoteMatches() {
   const notePath = join(root, "node_modules", ".package-lock.json");
-  if (!existsSync(notePath)) return false;
+  if (bunPath() === null || !existsSync(notePath)) return false;
   const wanted = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")).packages;
   const found = JSON.parse(readFileSync(notePath, "utf8")).packages;
   return Object.entries(wanted).every(([path, { version, optional }]) =>
@@ -83,7 +68,6 @@ function install() {
     );
     process.exit(result.status ?? 1);
   }
-  writeFileSync(stampPath, lockHash());
 }
 
 if (!isInstalled()) install();
