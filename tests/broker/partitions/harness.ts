@@ -191,7 +191,12 @@ export class DataHarness {
 
   private constructor(seed: number, flags: Readonly<Record<string, string>>, maxSyncMs: number) {
     this.random = new SimRandom(seed);
-    this.disk = new SimDisk({ random: this.random.fork("disk"), clock: this.clock, maxSyncMs });
+    this.disk = new SimDisk({
+      random: this.random.fork("disk"),
+      clock: this.clock,
+      maxSyncMs,
+      capacityBytes: 1e9,
+    });
     this.config = Config.load({ flags });
   }
 

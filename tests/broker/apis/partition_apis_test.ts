@@ -1,0 +1,201 @@
+import { describe, expect, test } from "bun:test";
+import { ErrorCode, errorName } from "../../../protocol/errors.ts";
+import {
+  deleteRecordsRequest,
+  deleteRecordsResponse,
+} from "../../../protocol/schemas/delete_records.ts";
+import {
+  describeLogDirsRequest,
+  describeLogDirsResponse,
+} from "../../../protocol/schemas/describe_log_dirs.ts";
+import {
+  describeProducersRequest,
+  describeProducersResponse,
+} from "../../../protocol/schemas/describe_producers.ts";
+import {
+  offsetForLeaderEpochRequest,
+  offsetForLeaderEpochResponse,
+} from "../../../protocol/schemas/offset_for_leader_epoch.ts";
+import { batch, DataHarness } from "../partitions/harness.ts";
+
+async function started(): Promise<DataHarness> {
+  const node = await DataHarness.start();
+  await node.makeTopic("a", { partitionCount: 2 });
+  await node.makeTopic("compacted", { configs: { "cleanup.policy": "compact" } });
+  await node.makeTopic("both", { configs: { "cleanup.policy": "compact,delete" } });
+  await node.makeTopic("__consumer_offsets");
+  for (const topic of ["a", "compacted", "both"]) {
+    for (let count = 0; count < 2; count++) await node.produced(topic, batch(5));
+  }
+  return node;
+}
+
+describe("deleteRecordsApi", () => {
+  async function deleted(node: DataHarness, topic: string, offset: number, partitionIndex = 0) {
+    const answer = await node.run(
+      node.ask(node.apis.deleteRecords, [deleteRecordsRequest, deleteRecordsResponse], 2, {
+        topics: [{ name: topic, partitions: [{ partitionIndex, offset }] }],
+        timeoutMs: 1000,
+      }).answer,
+    );
+    return answer!.topics[0]!.partitions[0]!;
+  }
+
+  const CASES: readonly [string, number, number, keyof typeof ErrorCode, number][] = [
+    ["a", 7, 0, "NONE", 7],
+    ["a", 0, 0, "NONE", 0],
+    ["a", 10, 0, "NONE", 10],
+    ["a", -1, 0, "NONE", 10],
+    ["a", 11, 0, "OFFSET_OUT_OF_RANGE", -1],
+    ["a", -2, 0, "OFFSET_OUT_OF_RANGE", -1],
+    ["a", 0, 2, "UNKNOWN_TOPIC_OR_PARTITION", -1],
+    ["nope", 0, 0, "UNKNOWN_TOPIC_OR_PARTITION", -1],
+    ["compacted", 1, 0, "POLICY_VIOLATION", -1],
+    ["both", 1, 0, "NONE", 1],
+    ["__consumer_offsets", 0, 0, "INVALID_TOPIC_EXCEPTION", -1],
+  ];
+  test.each(CASES)("%s before %i of partition %i", async (topic, offset, index, expected, low) => {
+    const node = await started();
+    const { errorCode, lowWatermark } = await deleted(node, topic, offset, index);
+    expect([errorName(errorCode as ErrorCode), lowWatermark]).toEqual([expected, low]);
+  });
+
+  test("never moves back, and readers before the start are out of range", async () => {
+    const node = await started();
+    await deleted(node, "a", 6);
+    expect((await deleted(node, "a", 2)).lowWatermark).toBe(6);
+    const below = await node.fetched("a", { fetchOffset: 5 }, { maxWaitMs: 0 });
+    expect(below.errorCode).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
+    const at = await node.fetched("a", { fetchOffset: 6 }, { maxWaitMs: 0 });
+    expect([at.errorCode, at.logStartOffset]).toEqual([ErrorCode.NONE, 6]);
+  });
+
+  test("deletes what acks=1 has written, after its commit", async () => {
+    const node = await started();
+    await node.produced("a", batch(3), { acks: 1 });
+    expect((await deleted(node, "a", -1)).lowWatermark).toBe(13);
+    await node.produced("a", batch(3), { acks: 1 });
+    expect((await deleted(node, "a", 15)).lowWatermark).toBe(15);
+  });
+
+  test("lives through a crash once it is answered", async () => {
+    const node = await started();
+    await deleted(node, "a", 7);
+    node.crash();
+    await node.openWhole();
+    expect(node.partition("a").log.logStartOffset).toBe(7 as never);
+  });
+
+  test("is not acknowledged when it cannot be made stable", async () => {
+    const node = await started();
+    node.disk.faults.sync = (path) => path.includes("log-start-offset") ? "EIO" : null;
+    const { errorCode } = await deleted(node, "a", 7);
+    expect(errorCode).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
+  });
+});
+
+describe("offsetForLeaderEpochApi", () => {
+  async function end(
+    node: DataHarness,
+    leaderEpoch: number,
+    { currentLeaderEpoch = -1, topic = "a" } = {},
+  ) {
+    const answer = await node.run(
+      node.ask(
+        node.apis.offsetForLeaderEpoch,
+        [offsetForLeaderEpochRequest, offsetForLeaderEpochResponse],
+        4,
+        {
+          replicaId: -1,
+          topics: [{ topic, partitions: [{ partition: 0, currentLeaderEpoch, leaderEpoch }] }],
+        },
+      ).answer,
+    );
+    const found = answer!.topics[0]!.partitions[0]!;
+    return [errorName(found.errorCode as ErrorCode), found.leaderEpoch, found.endOffset];
+  }
+
+  test("tells where each epoch ends, as Kafka does", async () => {
+    const node = await started();
+    expect(await end(node, 0)).toEqual(["NONE", 0, 10]);
+    const partition = node.partition("a");
+    partition.updateImage({ ...partition.image, leaderEpoch: 4 as never });
+    await node.produced("a", batch(2));
+    const cases: readonly [number, (string | number)[]][] = [
+      [0, ["NONE", 0, 10]],
+      [2, ["NONE", 0, 10]],
+      [4, ["NONE", 4, 12]],
+      [5, ["NONE", -1, -1]],
+      [-1, ["NONE", -1, -1]],
+    ];
+    for (const [epoch, expected] of cases) expect(await end(node, epoch)).toEqual(expected);
+    expect(await end(node, 0, { currentLeaderEpoch: 3 })).toEqual(["FENCED_LEADER_EPOCH", -1, -1]);
+    expect(await end(node, 0, { currentLeaderEpoch: 5 })).toEqual(["UNKNOWN_LEADER_EPOCH", -1, -1]);
+    expect(await end(node, 0, { topic: "nope" }))
+      .toEqual(["UNKNOWN_TOPIC_OR_PARTITION", -1, -1]);
+  });
+});
+
+describe("describeLogDirsApi", () => {
+  async function described(
+    node: DataHarness,
+    topics: { topic: string; partitions: number[] }[] | null,
+  ) {
+    const answer = await node.run(
+      node.ask(node.apis.describeLogDirs, [describeLogDirsRequest, describeLogDirsResponse], 5, {
+        topics,
+      }).answer,
+    );
+    return answer!.results[0]!;
+  }
+
+  test("null topics are all, a list is only those that are here", async () => {
+    const node = await started();
+    const all = await described(node, null);
+    expect(all.topics.map(({ name }) => name).sort())
+      .toEqual(["__consumer_offsets", "a", "both", "compacted"]);
+    const some = await described(node, [
+      { topic: "a", partitions: [1, 9] },
+      { topic: "nope", partitions: [0] },
+    ]);
+    expect(some.topics.map(({ name, partitions }) => [name, partitions.length])).toEqual([[
+      "a",
+      1,
+    ]]);
+    expect((await described(node, [])).topics).toEqual([]);
+  });
+
+  test("tells the bytes of each partition, and an offline directory", async () => {
+    const node = await started();
+    const { topics, logDir } = await described(node, [{ topic: "a", partitions: [0] }]);
+    const path = node.disk.files().find((file) => file.includes("/a-0/") && file.endsWith(".log"))!;
+    expect(topics[0]!.partitions[0]!.partitionSize).toBe(node.disk.bytesOf(path).length);
+    expect(logDir).toBe("/data");
+    node.disk.faults.sync = () => "EIO";
+    await node.produced("a", batch());
+    expect((await described(node, null)).errorCode).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
+  });
+});
+
+describe("describeProducersApi", () => {
+  test("tells the idempotent producers of a partition, as far as they came", async () => {
+    const node = await started();
+    const producer = { producerId: 9, producerEpoch: 2 };
+    await node.produced("a", batch(3, { ...producer, baseSequence: 0 }));
+    await node.produced("a", batch(2, { ...producer, baseSequence: 3 }));
+    const answer = await node.run(
+      node.ask(
+        node.apis.describeProducers,
+        [describeProducersRequest, describeProducersResponse],
+        0,
+        { topics: [{ name: "a", partitionIndexes: [0, 1, 2] }] },
+      ).answer,
+    );
+    const [first, second, third] = answer!.topics[0]!.partitions;
+    expect(first!.activeProducers).toMatchObject([
+      { producerId: 9, producerEpoch: 2, lastSequence: 4, currentTxnStartOffset: -1 },
+    ]);
+    expect([second!.errorCode, second!.activeProducers]).toEqual([ErrorCode.NONE, []]);
+    expect(third!.errorCode).toBe(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+  });
+});
