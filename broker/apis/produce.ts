@@ -16,6 +16,7 @@
 import { ApiKey } from "../../protocol/api_keys.ts";
 import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
 import {
+  batchSizeBytes,
   isTransactional,
   readAttributes,
   RECORD_BATCH_OVERHEAD,
@@ -71,6 +72,13 @@ const FIRST_TOPIC_ID_VERSION = 13;
 const ANSWER_BYTES = 512;
 const NO_RECORDS = new Uint8Array(0);
 const ALL_REPLICAS = -1;
+/** Refusals of whole batches that Kafka answers without the log's start. */
+const WITHOUT_LOG_START: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  ErrorCode.CORRUPT_MESSAGE,
+  ErrorCode.KAFKA_STORAGE_ERROR,
+  ErrorCode.MESSAGE_TOO_LARGE,
+  ErrorCode.RECORD_LIST_TOO_LARGE,
+]);
 
 /** Answers Produce. */
 export function produceApi({ replicaManager }: { readonly replicaManager: ReplicaManager }): Api {
@@ -143,7 +151,11 @@ class Production {
       requiredAcks: acks,
       requestVersion: apiVersion,
     });
-    if (!("baseOffset" in result)) return refusedAppend(index, result, partition);
+    if (!("baseOffset" in result)) {
+      const answer = refusedAppend(index, result);
+      if (tellsLogStart(result, records)) answer.logStartOffset = partition.log.logStartOffset;
+      return answer;
+    }
     const answer = {
       index,
       errorCode: ErrorCode.NONE,
@@ -186,17 +198,26 @@ function refusal(
 function refusedAppend(
   index: number,
   { error, message, recordErrors }: AppendRefusal,
-  { log }: Partition,
 ): PartitionAnswer {
   const answer = refused(index, error);
   answer.errorMessage = message;
   if (recordErrors !== undefined) {
-    answer.logStartOffset = log.logStartOffset;
     answer.recordErrors = recordErrors.map(({ batchIndex, message }) => (
       { batchIndex, batchIndexErrorMessage: message }
     ));
   }
   return answer;
+}
+
+/** Kafka looks at the shape of the request before it looks for the log. */
+function tellsLogStart(
+  { error, recordErrors }: AppendRefusal,
+  records: Uint8Array | null,
+): boolean {
+  if (recordErrors !== undefined) return true;
+  const isOneBatch = records !== null && records.length >= RECORD_BATCH_OVERHEAD &&
+    batchSizeBytes(records, 0) === records.length;
+  return isOneBatch && !WITHOUT_LOG_START.has(error);
 }
 
 function refused(index: number, errorCode: ErrorCode): PartitionAnswer {
