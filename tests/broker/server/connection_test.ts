@@ -258,6 +258,20 @@ describe("ServerConnection: back-pressure", () => {
   });
 });
 
+describe("ServerConnection: fairness", () => {
+  test("ServerConnection: thousands of requests in one read let others have their turn", async () => {
+    const world = new World({ network: { bufferBytes: MIB } });
+    const hog = await world.connect();
+    const other = await world.connect();
+    hog.send(...Array.from({ length: 5_000 }, () => "now:x"));
+    other.send("now:other");
+    await world.pass();
+    expect(world.script.handled.indexOf("now:other")).toBeLessThan(1_000);
+    expect(hog.answers.length).toBe(5_000);
+    expect(other.answers.length).toBe(1);
+  });
+});
+
 describe("ServerConnection: onSent", () => {
   test("ServerConnection: onSent runs when the bytes have left, not before", async () => {
     const world = new World({ network: { bufferBytes: 1000 } });

@@ -231,6 +231,24 @@ describe("Server: byte budget", () => {
     expect(world.server.budget.usedBytes).toBe(0);
   });
 
+  test("Server: while memory is nearly used up, clients that never read are closed early", async () => {
+    const world = new World({
+      limits: { ...LIMITS, memoryBudgetBytes: 1024 * KIB, writeStallMs: 30_000 },
+    });
+    const lone = await world.connect();
+    lone.link.pause();
+    lone.send(`big:${500 * KIB}`);
+    await world.pass(5_000);
+    expect(world.metrics.refused).toEqual([]);
+    const second = await world.connect();
+    second.link.pause();
+    second.send(`big:${600 * KIB}`);
+    expect(world.server.budget.waitingCount).toBe(0);
+    await world.pass(5_000);
+    expect(world.metrics.refused[0]).toBe("stalled");
+    expect(world.server.budget.usedBytes).toBeLessThan(1024 * KIB);
+  });
+
   test("Server: clients that never read are closed early while others wait", async () => {
     const world = new World({
       limits: { ...LIMITS, maxQueuedAnswerBytes: 100 * KIB, writeStallMs: 30_000 },
