@@ -27,8 +27,8 @@ export interface RunningBroker {
   readonly httpPort: number;
   readonly dataDirectory: string;
   readonly pid: number;
-  /** Ends it with SIGTERM and waits. Returns: the exit code. */
-  stop(): Promise<number>;
+  /** Ends it with a signal, SIGTERM unless told, and waits. Returns: the exit code. */
+  stop(signal?: "SIGTERM" | "SIGINT"): Promise<number>;
   /** Ends it as a power cut would, as far as a process can. */
   kill(): Promise<void>;
   /** All that it has printed. */
@@ -104,8 +104,8 @@ export async function startWeir(options: WeirOptions = {}): Promise<RunningBroke
     dataDirectory,
     pid: child.pid,
     output: () => output,
-    async stop() {
-      child.kill("SIGTERM");
+    async stop(signal = "SIGTERM") {
+      child.kill(signal);
       const code = await child.exited;
       await reading;
       return code;
