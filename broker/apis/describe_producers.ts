@@ -12,6 +12,7 @@ import {
   describeProducersResponse,
 } from "../../protocol/schemas/describe_producers.ts";
 import type { ProducerEntry } from "../../storage/producer_state.ts";
+import { invalidTopicName } from "../controller/topic_changes.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
 import { type Api, defineApi } from "./api.ts";
 
@@ -27,28 +28,33 @@ export function describeProducersApi(
     handle({ topics }) {
       return {
         throttleTimeMs: 0,
-        topics: topics.map(({ name, partitionIndexes }) => ({
-          name,
-          partitions: partitionIndexes.map((partitionIndex) => {
-            const partition = replicaManager.partition(name, partitionIndex);
-            return isRefusal(partition)
-              ? {
-                partitionIndex,
-                errorCode: partition.error,
-                errorMessage: errorMessage(partition.error),
-                activeProducers: [],
+        topics: topics.map(({ name, partitionIndexes }) => {
+          const invalid = invalidTopicName(name);
+          return {
+            name,
+            partitions: partitionIndexes.map((index) => {
+              if (invalid !== null) {
+                return refused(index, ErrorCode.INVALID_TOPIC_EXCEPTION, invalid);
               }
-              : {
-                partitionIndex,
-                errorCode: ErrorCode.NONE,
-                errorMessage: null,
-                activeProducers: [...partition.log.producers()].map(describe),
-              };
-          }),
-        })),
+              const partition = replicaManager.partition(name, index);
+              return isRefusal(partition)
+                ? refused(index, partition.error, errorMessage(partition.error))
+                : {
+                  partitionIndex: index,
+                  errorCode: ErrorCode.NONE,
+                  errorMessage: null,
+                  activeProducers: [...partition.log.producers()].map(describe),
+                };
+            }),
+          };
+        }),
       };
     },
   });
+}
+
+function refused(partitionIndex: number, errorCode: ErrorCode, errorMessage: string) {
+  return { partitionIndex, errorCode, errorMessage, activeProducers: [] };
 }
 
 function describe(entry: ProducerEntry) {

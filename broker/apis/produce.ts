@@ -18,6 +18,7 @@ import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
 import {
   batchSizeBytes,
   isTransactional,
+  MAGIC_AT,
   readAttributes,
   RECORD_BATCH_OVERHEAD,
 } from "../../protocol/record_batch.ts";
@@ -72,12 +73,15 @@ const FIRST_TOPIC_ID_VERSION = 13;
 const ANSWER_BYTES = 512;
 const NO_RECORDS = new Uint8Array(0);
 const ALL_REPLICAS = -1;
+/** Message sets of before Kafka 0.11, which are refused without a look at the log. */
+const LAST_OLD_MAGIC = 1;
 /** Refusals of whole batches that Kafka answers without the log's start. */
 const WITHOUT_LOG_START: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   ErrorCode.CORRUPT_MESSAGE,
   ErrorCode.KAFKA_STORAGE_ERROR,
   ErrorCode.MESSAGE_TOO_LARGE,
   ErrorCode.RECORD_LIST_TOO_LARGE,
+  ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
 ]);
 
 /** Answers Produce. */
@@ -216,7 +220,7 @@ function tellsLogStart(
 ): boolean {
   if (recordErrors !== undefined) return true;
   const isOneBatch = records !== null && records.length >= RECORD_BATCH_OVERHEAD &&
-    batchSizeBytes(records, 0) === records.length;
+    batchSizeBytes(records, 0) === records.length && records[MAGIC_AT]! > LAST_OLD_MAGIC;
   return isOneBatch && !WITHOUT_LOG_START.has(error);
 }
 

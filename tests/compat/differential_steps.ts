@@ -171,12 +171,14 @@ export interface FetchOptions {
   maxBytes?: number;
   topic?: string;
   withoutTopics?: boolean;
+  isolationLevel?: number;
 }
 
 /** A Fetch request of at most one partition, which waits for nothing. */
 export function fetchStep(title: string, options: FetchOptions = {}): Step {
   return step(title, fetchRequest, fetchResponse, (state) => ({
     maxWaitMs: 0,
+    isolationLevel: options.isolationLevel ?? 0,
     minBytes: 0,
     maxBytes: options.maxBytes ?? 1 << 20,
     sessionId: options.sessionId === "kept"

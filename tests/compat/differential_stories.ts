@@ -4,8 +4,14 @@
  * A story is played once for every version of its API, on a topic of its own.
  */
 
-import { ApiKey } from "../../protocol/api_keys.ts";
+import { ApiKey, apiName } from "../../protocol/api_keys.ts";
+import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
+import {
+  listConfigResourcesRequest,
+  listConfigResourcesResponse,
+} from "../../protocol/schemas/list_config_resources.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
+import { CompressionCodec } from "../../protocol/compression.ts";
 import { buildBatch } from "../../protocol/records.ts";
 import { alterConfigsRequest, alterConfigsResponse } from "../../protocol/schemas/alter_configs.ts";
 import {
@@ -109,6 +115,15 @@ export const topicStories: readonly Story[] = [
       bytes[16] = 3;
       return bytes;
     }),
+    produce("magic 1", () => {
+      const bytes = batch(["abc"]);
+      bytes[16] = 1;
+      return bytes;
+    }),
+    produce("two batches", () => new Uint8Array(Buffer.concat([batch(["a"]), batch(["b"])]))),
+    ...Object.entries(CompressionCodec).map(([name, compression]) =>
+      produce(name, () => batch(["squeezed", "squeezed"], { compression }))
+    ),
     produce("cut short", () => batch(["abcdef"]).subarray(0, 40)),
     produce(
       "a control batch",
@@ -168,6 +183,11 @@ export const topicStories: readonly Story[] = [
     ...makeTopic({ "message.timestamp.before.max.ms": "1000" }),
     produce("too old", () => batch(["a"])),
   ]],
+  ["stamps records with the broker's time", ApiKey.Produce, [
+    ...makeTopic({ "message.timestamp.type": "LogAppendTime" }),
+    produce("plain", () => batch(["a", "b"])),
+    produce("as it was", () => batch(["c"], { compression: CompressionCodec.gzip })),
+  ]],
   ["refuses records without a key on a compacted topic", ApiKey.Produce, [
     ...makeTopic({ "cleanup.policy": "compact" }),
     produce("without a key", () => batch(["a", "b"])),
@@ -189,6 +209,10 @@ export const topicStories: readonly Story[] = [
     fetchStep("a topic that is not there", { topic: "diff-missing" }),
     fetchStep("the current epoch", { currentLeaderEpoch: 0 }),
     fetchStep("a later epoch", { currentLeaderEpoch: 3 }),
+    fetchStep("committed only", { isolationLevel: 1 }),
+    fetchStep("one byte in all", { maxBytes: 1 }),
+    fetchStep("nothing of the partition", { partitionMaxBytes: 0 }),
+    fetchStep("last fetched in a later epoch", { fetchOffset: 3, lastFetchedEpoch: 4 }),
     fetchStep("last fetched in this epoch", { fetchOffset: 3, lastFetchedEpoch: 0 }),
   ]],
   ["keeps sessions", ApiKey.Fetch, [
@@ -506,6 +530,60 @@ export const topicStories: readonly Story[] = [
           producerEpoch: -1,
         }),
     ),
+  ]],
+  ["tells what it serves", ApiKey.ApiVersions, [
+    ...["wire", "a b", ""].map((clientSoftwareName) =>
+      step(
+        `to ${JSON.stringify(clientSoftwareName)}`,
+        apiVersionsRequest,
+        apiVersionsResponse,
+        () => ({ clientSoftwareName, clientSoftwareVersion: "1" }),
+        {
+          pick: ({ apiKeys, supportedFeatures, finalizedFeatures, ...answer }) => ({
+            ...answer,
+            features: Object.fromEntries(
+              [...supportedFeatures, ...finalizedFeatures].map((
+                feature,
+              ) => [feature.name, feature]),
+            ),
+            apis: Object.fromEntries(
+              apiKeys.map(({ apiKey, ...versions }) => [apiName(apiKey), versions]),
+            ),
+          }),
+        },
+      )
+    ),
+  ]],
+  ["lists what has settings", ApiKey.ListConfigResources, [
+    ...makeTopic({ "retention.ms": "1234" }),
+    ...[[], [2], [4], [8], [16], [32], [1], [77]].map((resourceTypes) =>
+      step(
+        `of types ${resourceTypes}`,
+        listConfigResourcesRequest,
+        listConfigResourcesResponse,
+        (_, version) => version < 1 && resourceTypes.length > 0 ? null : { resourceTypes },
+        {
+          // There are topics and groups of other stories too.
+          pick: ({ errorCode, configResources }, state) => ({
+            errorCode,
+            found: configResources.filter(({ resourceName, resourceType }) =>
+              resourceName === topicOf(state) || ![2, 32].includes(resourceType)
+            ).toSorted((a, b) => a.resourceType - b.resourceType),
+          }),
+        },
+      )
+    ),
+  ]],
+  ["describes producers", ApiKey.DescribeProducers, [
+    ...makeTopic(),
+    produce("first", () => batch(["a"], { producerId: 8, producerEpoch: 2, baseSequence: 0 })),
+    step("describe", describeProducersRequest, describeProducersResponse, (state) => ({
+      topics: [
+        { name: topicOf(state), partitionIndexes: [0, 4, -1] },
+        { name: "diff-missing", partitionIndexes: [0] },
+        { name: "bad name", partitionIndexes: [0] },
+      ],
+    })),
   ]],
   ["describes the cluster", ApiKey.DescribeCluster, [
     step(

@@ -111,6 +111,22 @@ describe("produceApi", () => {
     },
   );
 
+  // Kafka looks at the shape of a request before it looks for the log.
+  test.each([
+    ["a control batch", batch(1, { control: true }), 0],
+    ["a batch out of sequence", batch(1, { ...PRODUCER, baseSequence: 5 }), 0],
+    ["no batch", new Uint8Array(0), -1],
+    ["a cut batch", batch(3).subarray(0, 80), -1],
+    ["a damaged batch", damaged(), -1],
+    ["2,000 bytes and more", batch(1, { valueBytes: 2000 }), -1],
+  ])("refusing %s tells the log start offset where Kafka does", async (_, records, expected) => {
+    const node = await started();
+    await node.produced("a", batch(1, PRODUCER));
+    const answer = await node.produced("a", records);
+    expect(answer.errorCode).not.toBe(ErrorCode.NONE);
+    expect(answer.logStartOffset).toBe(expected);
+  });
+
   test("names the refused records, and the log start offset with them", async () => {
     const node = await started();
     const answer = await node.produced("compacted", keyless());
