@@ -61,6 +61,7 @@ import type {
   ProducerEntry,
   ProducerState,
 } from "./producer_state.ts";
+import { recompress } from "./recompress.ts";
 import { MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
 import { DELETED_SUFFIX, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
@@ -179,6 +180,7 @@ export class Log implements Flushable {
   #highWatermark: number;
   #offlineReason: string | null = null;
   #isClosed = false;
+  #reportedDamage: string | null = null;
   /** A truncation or the close is under way, which syncs by itself. */
   #isExclusive = false;
 
@@ -335,23 +337,34 @@ export class Log implements Flushable {
   appendAsLeader(records: Uint8Array, options: AppendOptions): AppendResult {
     if (this.#refusesAppends) return this.#storageError("append");
     const nowMs = this.#options.clock.wallMs();
-    let bytes = records;
-    if (options.origin === "client") {
-      const checked = checkClientRecords(records, this.#rules, {
-        nowMs,
-        requestVersion: options.requestVersion ?? Infinity,
-      });
-      if (checked.error !== ErrorCode.NONE) return checked as AppendRefusal;
-      const { sizeBytes, maxTimestamp, header } = checked as Extract<
-        typeof checked,
-        { sizeBytes: number }
-      >;
-      bytes = sizeBytes === records.length ? records : records.subarray(0, sizeBytes);
-      if (this.#rules.messageTimestampType === "CreateTime") {
-        patchMaxTimestamp(bytes, header, maxTimestamp);
-      }
+    if (options.origin !== "client") return this.#appendPatched(records, options, nowMs);
+    const prepared = this.#prepare(records, options, nowMs);
+    return prepared instanceof Uint8Array
+      ? this.#appendPatched(prepared, options, nowMs)
+      : prepared;
+  }
+
+  /** A client's batch, checked, with the timestamps and the compression that the topic wants. */
+  #prepare(
+    records: Uint8Array,
+    options: AppendOptions,
+    nowMs: number,
+  ): Uint8Array | AppendRefusal {
+    const requestVersion = options.requestVersion ?? Infinity;
+    const checked = checkClientRecords(records, this.#rules, { nowMs, requestVersion });
+    if (!("header" in checked)) return checked;
+    const { sizeBytes, maxTimestamp, header } = checked;
+    const bytes = sizeBytes === records.length ? records : records.subarray(0, sizeBytes);
+    if (this.#rules.messageTimestampType === "CreateTime") {
+      patchMaxTimestamp(bytes, header, maxTimestamp);
     }
-    return this.#appendPatched(bytes, options, nowMs);
+    if (this.#config.compressionType === "producer") return bytes;
+    const recompressed = recompress(bytes, header, this.#config.compressionType);
+    if (recompressed.length <= this.#rules.maxMessageBytes) return recompressed;
+    const message =
+      `Cannot append to ${this.name}: the batch has ${recompressed.length} bytes as ` +
+      `${this.#config.compressionType}, max.message.bytes is ${this.#rules.maxMessageBytes}`;
+    return { error: ErrorCode.MESSAGE_TOO_LARGE, message };
   }
 
   #appendPatched(bytes: Uint8Array, options: AppendOptions, nowMs: number): AppendResult {
@@ -820,10 +833,14 @@ export class Log implements Flushable {
   }
 
   #corrupt(failure: Error): ReadResult {
-    this.#logger.error("Damaged bytes are not served", {
-      partition: this.name,
-      found: failure.message,
-    });
+    // Readers try again and again: one line for each place is enough.
+    if (this.#reportedDamage !== failure.message) {
+      this.#reportedDamage = failure.message;
+      this.#logger.error("Damaged bytes are not served", {
+        partition: this.name,
+        found: failure.message,
+      });
+    }
     return { error: ErrorCode.CORRUPT_MESSAGE, message: failure.message };
   }
 

@@ -162,22 +162,44 @@ export class Segment {
   }
 
   /** The first batch at or after `position` whose last offset is at least `offset`, or null. */
-  findBatch(offset: number, position = this.offsetIndex.positionFor(offset)): BatchPlace | null {
-    let found: BatchPlace | null = null;
-    this.walk(position, (place) => {
-      if (place.lastOffset < offset) return true;
-      found = place;
-      return false;
-    });
-    return found;
+  findBatch(offset: number, position?: number): BatchPlace | null {
+    const isWanted = (place: BatchPlace) => place.lastOffset >= offset;
+    return position === undefined
+      ? this.#findByIndex(offset, isWanted)
+      : this.#find(position, isWanted);
   }
 
   /** The first batch that has a timestamp of at least `timestampMs` and ends at or past `offset`. */
   findTimestamp(timestampMs: number, offset: number): BatchPlace | null {
     const from = Math.max(this.timeIndex.lookup(timestampMs).offset, offset);
+    return this.#findByIndex(
+      from,
+      (place) => place.maxTimestamp >= timestampMs && place.lastOffset >= offset,
+    );
+  }
+
+  /**
+   * The first wanted batch from the index entry for `offset` on. The index is not believed: the batch
+   * that it points to must be one, and must not lie past the offset; else the whole segment is walked.
+   */
+  #findByIndex(offset: number, isWanted: (place: BatchPlace) => boolean): BatchPlace | null {
+    const position = this.offsetIndex.positionFor(offset);
+    if (position === 0) return this.#find(0, isWanted);
+    try {
+      const pointedAt = this.#find(position, () => true);
+      if (pointedAt !== null && pointedAt.lastOffset <= offset) {
+        return this.#find(position, isWanted);
+      }
+    } catch (failure) {
+      if (!(failure instanceof DiskError) || failure.code !== "EBADMSG") throw failure;
+    }
+    return this.#find(0, isWanted);
+  }
+
+  #find(position: number, isWanted: (place: BatchPlace) => boolean): BatchPlace | null {
     let found: BatchPlace | null = null;
-    this.walk(this.offsetIndex.positionFor(from), (place) => {
-      if (place.maxTimestamp < timestampMs || place.lastOffset < offset) return true;
+    this.walk(position, (place) => {
+      if (!isWanted(place)) return true;
       found = place;
       return false;
     });

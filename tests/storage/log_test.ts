@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { CompressionCodec } from "../../protocol/compression.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { readBatchHeader } from "../../protocol/record_batch.ts";
+import { batches, readBatchHeader } from "../../protocol/record_batch.ts";
 import { buildBatch, readRecords } from "../../protocol/records.ts";
 import { offset } from "../../protocol/types.ts";
 import type { ReadOptions } from "../../storage/log.ts";
+import { SimRandom } from "../sim/sim_random.ts";
 import { Fixture, ORDERS_PATH } from "./log_fixture.ts";
 
 const ALL: ReadOptions = { maxBytes: 1 << 20, minOneMessage: true };
@@ -56,6 +57,42 @@ test("Log.appendAsLeader: stamps LogAppendTime under a checksum that fits", asyn
   const follower = await Fixture.open();
   expect(follower.log.appendAsFollower(read.records.slice()).error).toBe(ErrorCode.NONE);
   expect(follower.log.maxTimestampOffset()).toMatchObject({ timestampMs: nowMs, offset: 0 });
+});
+
+test("Log.appendAsLeader: gives a batch the topic's compression, and changes nothing else", async () => {
+  const records = Array.from({ length: 5 }, (_, i) => ({
+    key: new Uint8Array([i]),
+    value: new Uint8Array(100).fill(i),
+    headers: [{ key: "h", value: null }],
+    timestamp: 1000 + i,
+  }));
+  for (
+    const compressionType of ["uncompressed", "gzip", "snappy", "lz4", "zstd", "producer"] as const
+  ) {
+    const fixture = await Fixture.open({ compressionType });
+    fixture.append(0, {
+      records,
+      compression: CompressionCodec.lz4,
+      producerId: 7,
+      producerEpoch: 2,
+      baseSequence: 40,
+    });
+    const read = fixture.log.read(offset(0), ALL);
+    if (!("records" in read)) throw new Error(read.message);
+    const expected = { uncompressed: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4, producer: 3 };
+    expect(readBatchHeader(read.records, 0)).toMatchObject({
+      attributes: expected[compressionType],
+      producerId: 7,
+      producerEpoch: 2,
+      baseSequence: 40,
+      maxTimestamp: 1004,
+    });
+    const stored = readRecords(read.records, 0, { maxDecompressedBytes: 1 << 20 });
+    expect(stored).toEqual(records.map((record, i) => ({ offset: i, ...record })));
+  }
+  const fixture = await Fixture.open({ compressionType: "uncompressed", maxMessageBytes: 400 });
+  const answer = fixture.append(0, { records, compression: CompressionCodec.zstd });
+  expect(answer.error).toBe(ErrorCode.MESSAGE_TOO_LARGE);
 });
 
 describe("Log.read:", () => {
@@ -438,4 +475,63 @@ test("Log.abortedTransactions: those that overlap the range", async () => {
   expect(found(5, 8)).toEqual([[1, 6]]);
   expect(found(0, 6)).toEqual([[1, 0]]);
   expect(fixture.log.lastStableOffset(offset(8))).toBe(offset(8));
+});
+
+describe("Log with damage that nobody has noticed yet:", () => {
+  const config = { segmentBytes: 4000, indexIntervalBytes: 100 };
+
+  async function filled(): Promise<Fixture> {
+    const fixture = await Fixture.open(config);
+    for (let i = 0; i < 90; i++) {
+      fixture.append(2, { valueBytes: 20 });
+      await fixture.clock.advance(1);
+    }
+    await fixture.directory.close();
+    return fixture;
+  }
+
+  test("indexes that lie with a straight face are not believed", async () => {
+    const random = new SimRandom(5);
+    for (let round = 0; round < 20; round++) {
+      const fixture = await filled();
+      for (const path of fixture.disk.files().filter((name) => name.endsWith(".index"))) {
+        const bytes = fixture.disk.bytesOf(path);
+        for (let edits = 0; edits < 5; edits++) {
+          const entry = 8 * random.between(1, Math.max(1, bytes.length / 8 - 2));
+          bytes[entry + random.pick([2, 3, 6, 7])] = random.below(30);
+        }
+        fixture.disk.plant(path, bytes);
+      }
+      await fixture.reopen(config);
+      expect(fixture.log.offlineReason).toBeNull();
+      for (let at = 0; at < 180; at++) {
+        expect(offsetsOf(fixture, at, { maxBytes: 1, minOneMessage: true })[0]).toBe(at - at % 2);
+      }
+    }
+  });
+
+  test("reads answer an error or whole batches, whatever the bytes", async () => {
+    const random = new SimRandom(6);
+    for (let round = 0; round < 40; round++) {
+      const fixture = await filled();
+      await fixture.reopen(config);
+      const paths = fixture.disk.files().filter((name) => /[.](log|index|timeindex)$/.test(name));
+      for (let edits = 0; edits < 12; edits++) {
+        const path = random.pick(paths);
+        fixture.disk.flipBit(
+          path,
+          random.below(fixture.disk.bytesOf(path).length),
+          random.below(8),
+        );
+      }
+      for (let at = 0; at < 180; at += 3) {
+        const result = fixture.log.read(offset(at), { maxBytes: 500, minOneMessage: true });
+        if (!("records" in result)) expect(result.error).toBe(ErrorCode.CORRUPT_MESSAGE);
+        else {
+          expect([...batches(result.records)].length).toBeGreaterThanOrEqual(0);
+          result.release();
+        }
+      }
+    }
+  });
 });
