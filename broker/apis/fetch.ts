@@ -37,6 +37,8 @@ const READ_COMMITTED = 1;
 /** A fetch that waits; the server counts the bytes of an answer itself, once they are encoded. */
 const FETCH_COST_BYTES = 4 * 1024;
 
+/** Slow readers hold their answers; past this, others get small ones, and memory stays where it is. */
+const MAX_LENT_BYTES = 64 * 1024 * 1024;
 const NO_REPLICAS: PartitionRefusal = { error: ErrorCode.NOT_LEADER_OR_FOLLOWER, image: null };
 
 /** What the handler works with. */
@@ -45,6 +47,8 @@ export interface FetchSubsystems {
   readonly fetchSessions: FetchSessions;
   /** Kafka's `fetch.max.bytes`: the largest answer. */
   readonly fetchMaxBytes: () => number;
+  /** Bytes that the answers of all connections may hold until they have left. */
+  readonly maxLentBytes?: number;
 }
 
 /** Answers Fetch. */
@@ -60,7 +64,7 @@ export function fetchApi(subsystems: FetchSubsystems): Api {
 }
 
 function handle(
-  { replicaManager, fetchSessions, fetchMaxBytes }: FetchSubsystems,
+  { replicaManager, fetchSessions, fetchMaxBytes, maxLentBytes = MAX_LENT_BYTES }: FetchSubsystems,
   request: FetchRequest,
   context: RequestContext,
 ): Answer | Promise<Answer> {
@@ -84,6 +88,7 @@ function handle(
     minBytes: request.minBytes,
     maxWaitMs: request.maxWaitMs,
     isReadCommitted: request.isolationLevel === READ_COMMITTED,
+    roomBytes: () => maxLentBytes - replicaManager.logDirectory.buffers.lentBytes,
     find: ({ topic, topicId, partition }) => {
       if (isReplica) return NO_REPLICAS;
       return usesTopicIds

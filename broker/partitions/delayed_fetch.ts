@@ -47,6 +47,8 @@ export interface FetchOptions {
   readonly minBytes: number;
   readonly maxWaitMs: number;
   readonly isReadCommitted: boolean;
+  /** Bytes that answers may hold now, over all connections; past it a fetch gives its first batch only. */
+  readonly roomBytes: () => number;
   readonly find: (partition: FetchPartition) => Partition | PartitionRefusal;
 }
 
@@ -66,8 +68,9 @@ class FetchRead implements FetchResult {
   /** Reads within the fetch's bytes; the first batch found is whole in any case. */
   constructor(options: FetchOptions) {
     let unknownCount = 0;
+    const maxBytes = Math.min(options.maxBytes, Math.max(0, options.roomBytes()));
     for (const fetch of options.partitions) {
-      const found = this.#read(options, fetch);
+      const found = this.#read(options, fetch, maxBytes);
       this.partitions.push(found);
       this.byteCount += found.records.length;
       // A topic that nobody knows does not hurry the others, or its reader would ask in a loop.
@@ -75,6 +78,8 @@ class FetchRead implements FetchResult {
       else if (found.error !== ErrorCode.NONE || found.diverging !== null) this.isFinal = true;
     }
     if (unknownCount === options.partitions.length) this.isFinal = true;
+    // Less than the client asked for, but more will not fit while it waits.
+    if (maxBytes < options.maxBytes && this.byteCount > 0) this.isFinal = true;
   }
 
   release(): void {
@@ -83,8 +88,11 @@ class FetchRead implements FetchResult {
     for (const read of reads) read.release();
   }
 
-  #read(options: FetchOptions, fetch: FetchPartition): FetchedPartition {
-    const { find, isReadCommitted } = options;
+  #read(
+    { find, isReadCommitted }: FetchOptions,
+    fetch: FetchPartition,
+    maxBytes: number,
+  ): FetchedPartition {
     const partition = find(fetch);
     if (isRefusal(partition)) return failed(fetch, partition.error, partition.image);
     const epochError = checkLeaderEpoch(partition, fetch.currentLeaderEpoch);
@@ -109,7 +117,7 @@ class FetchRead implements FetchResult {
       }
     }
     const read = log.read(offset(fetch.fetchOffset), {
-      maxBytes: Math.min(fetch.maxBytes, options.maxBytes - this.byteCount),
+      maxBytes: Math.min(fetch.maxBytes, maxBytes - this.byteCount),
       minOneMessage: this.byteCount === 0,
       upToOffset: isReadCommitted ? lastStableOffset : highWatermark,
     });

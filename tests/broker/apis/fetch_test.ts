@@ -118,6 +118,24 @@ describe("fetchApi", () => {
     expect(buffers.lentBytes).toBe(0);
   });
 
+  test("answers that have not left keep others small, never empty", async () => {
+    const node = await started();
+    for (let count = 0; count < 20; count++) {
+      await node.produced("a", batch(1, { valueBytes: 50_000 }));
+    }
+    const topics = [{ topic: "a", partitions: [{}] }];
+    const asked = Array.from({ length: 10 }, () => node.fetch({ topics, minBytes: 500_000 }));
+    expect(node.logDirectory.buffers.lentBytes).toBeLessThan(2 * 1024 * 1024 + 10 * 65_536);
+    const sizes: number[] = [];
+    for (const { answer } of asked) {
+      sizes.push((await answer)!.responses[0]!.partitions[0]!.records!.length);
+    }
+    expect(sizes[0]).toBeGreaterThan(900_000);
+    expect(sizes.at(-1)).toBeLessThan(60_000);
+    expect(Math.min(...sizes)).toBeGreaterThan(50_000);
+    expect(node.logDirectory.buffers.lentBytes).toBe(0);
+  });
+
   test("nothing is readable before it is on stable storage", async () => {
     const node = await started();
     node.produce("a", batch(2), { acks: 1 });
@@ -181,9 +199,23 @@ describe("fetchApi waits", () => {
       expect(node.disk.calls.read - before).toBe(0);
       await node.produced(round % 2 === 0 ? "a" : "b", batch(1, { valueBytes: 500 }));
     }
-    const answer = await node.run(asked.answer);
-    expect(answer!.responses.map(({ partitions }) => offsetsOf(partitions[0]!.records).length))
+    const { answer, waitedMs } = await answeredAfter(node, asked);
+    expect(waitedMs).toBeLessThan(10);
+    expect(answer.responses.map(({ partitions }) => offsetsOf(partitions[0]!.records).length))
       .toEqual([2, 2]);
+  });
+
+  test("on, when a partition has much and may give little of it", async () => {
+    const node = await started();
+    const partitions = [{ partitionMaxBytes: 300 }];
+    const asked = node.fetch({ topics: [{ topic: "a", partitions }], minBytes: 1000 });
+    const startMs = node.clock.monotonicMs();
+    for (let count = 0; count < 20; count++) {
+      await node.produced("a", batch(1, { valueBytes: 100 }));
+    }
+    const { answer } = await answeredAfter(node, asked);
+    expect(Math.round(node.clock.monotonicMs() - startMs)).toBe(500);
+    expect(answer.responses[0]!.partitions[0]!.records!.length).toBeLessThanOrEqual(300);
   });
 
   test("for no more bytes than it may have", async () => {

@@ -269,6 +269,7 @@ export class DataHarness {
         replicaManager,
         fetchSessions: this.sessions,
         fetchMaxBytes: () => 55 * 1024 * 1024,
+        maxLentBytes: 1024 * 1024,
       }),
       listOffsets: listOffsetsApi({ replicaManager }),
       deleteRecords: deleteRecordsApi({ replicaManager }),
