@@ -33,8 +33,7 @@ const reason = isExternal ? " (another broker is under test)" : "";
 const SETTINGS = { "group.initial.rebalance.delay.ms": "0" };
 const CLEAN_MARK = ".kafka_cleanshutdown";
 const MEBIBYTE = 1024 * 1024;
-/** What the issue promises; a loaded machine gets as much again. */
-const STOP_MS = 2000;
+const STOP_MS = 1000;
 
 const brokers = new Set<RunningBroker>();
 afterEach(async () => {
@@ -107,7 +106,7 @@ describe.skipIf(isExternal)(`weir serve, stopping${reason}`, () => {
           brokers: [broker.bootstrap],
           logLevel: logLevel.NOTHING,
           // It would otherwise go on looking for a broker that has stopped.
-          retry: { retries: 0 },
+          retry: { retries: 3, initialRetryTime: 50 },
         });
         const consumer = kafka.consumer({ groupId: "waits", maxWaitTimeInMs: 10_000 });
         await consumer.connect();

@@ -1,0 +1,134 @@
+/**
+ * A disk that fills up, for real: a small file system in memory. Produce gets an error that passes, everything else goes
+ * on, and producing goes on once a topic is deleted.
+ */
+
+import { afterAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ErrorCode, isRetriable } from "../../protocol/errors.ts";
+import { buildBatch } from "../../protocol/records.ts";
+import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
+import { runCommand, sha256Of, startCommand } from "./command_line.ts";
+import { eventually, repositoryRoot, runOk, scratchDirectory, startWeir } from "./harness.ts";
+import { Wire } from "./wire.ts";
+
+const DISK_MEBIBYTES = 48;
+const MEBIBYTE = 1024 * 1024;
+const SETTINGS = {
+  "group.initial.rebalance.delay.ms": "0",
+  "log.segment.bytes": String(4 * MEBIBYTE),
+  "log.segment.delete.delay.ms": "100",
+};
+
+/** Mounts a small file system. Returns: its path, or null where that is not allowed. */
+function smallDisk(): string | null {
+  if (process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined) return null;
+  const path = mkdtempSync(join(tmpdir(), "weir-full-"));
+  const options = `size=${DISK_MEBIBYTES}m`;
+  const mount = Bun.which("mount");
+  const isMounted = mount !== null &&
+    Bun.spawnSync([mount, "-t", "tmpfs", "-o", options, "tmpfs", path]).exitCode === 0;
+  if (isMounted) {
+    process.on("exit", () => {
+      Bun.spawnSync(["umount", "-l", path]);
+      rmSync(path, { recursive: true, force: true });
+    });
+    return path;
+  }
+  rmSync(path, { recursive: true, force: true });
+  return null;
+}
+
+const disk = smallDisk();
+const reason = disk === null ? " (skipped: no file system may be mounted here)" : "";
+
+describe.skipIf(disk === null)(`weir on a full disk${reason}`, () => {
+  const folder = scratchDirectory("full-disk");
+  const started = startWeirOn(disk ?? "");
+
+  afterAll(async () => void await (await started)?.stop(), 30_000);
+
+  test("Produce is told to come back, the rest goes on, a deletion makes room", async () => {
+    let broker = (await started)!;
+    const { port } = broker;
+    const cli = (...words: string[]) => ["-b", broker.bootstrap, ...words];
+    const ask = (...words: string[]) =>
+      runOk([process.execPath, join(repositoryRoot, "main.ts"), ...cli(...words)]);
+    const kept = join(folder, "kept");
+    const ballast = join(folder, "ballast");
+    const later = join(folder, "later");
+    const line = (i: number) => `${i} ${"w".repeat(1000)}\n`;
+    writeFileSync(kept, Array.from({ length: 8000 }, (_, i) => line(i)).join(""));
+    writeFileSync(ballast, Array.from({ length: 100_000 }, (_, i) => line(i)).join(""));
+    writeFileSync(later, Array.from({ length: 4000 }, (_, i) => line(8000 + i)).join(""));
+    for (const topic of ["kept", "ballast"]) await runCommand(cli("topic", "create", topic));
+    await runCommand(cli("produce", "kept"), { input: kept });
+    await runCommand(cli("consume", "kept", "--group", "early", "--count", "10"));
+
+    // More than there is room for: the command goes on trying, and ends with an error that says why.
+    const filling = startCommand(cli("produce", "ballast", "--timeout-ms", "2000"), {
+      input: ballast,
+    });
+    expect(await filling.exited).toBe(1);
+    expect(filling.errors()).toMatch(/KAFKA_STORAGE_ERROR/);
+
+    // The error of a single answer is one that a client tries again.
+    const wire = await Wire.connect(broker.bootstrap);
+    const answered = await produceOnce(wire, "kept", 300_000);
+    expect(answered).not.toBe(ErrorCode.NONE);
+    expect(isRetriable(answered as ErrorCode)).toBe(true);
+
+    // Reading, asking and committing go on.
+    const output = join(folder, "output");
+    await runCommand(cli("consume", "kept"), { output });
+    expect(await sha256Of(output)).toBe(await sha256Of(kept));
+    expect(await ask("topic", "list")).toContain("ballast");
+    expect(await ask("group", "describe", "early", "--json")).toContain("early");
+
+    // A producer that waits through it succeeds once there is room.
+    const waiting = startCommand(cli("produce", "kept"), { input: later });
+    await runCommand(cli("topic", "delete", "ballast"));
+    expect(`${await waiting.exited} ${waiting.errors()}`).toStartWith("0 Produced 4,000 records");
+    await eventually("the deleted topic's room", () => freeBytes() > 25 * MEBIBYTE || undefined);
+    expect(await produceOnce(wire, "kept", 10)).toBe(ErrorCode.NONE);
+    wire.close();
+
+    // Both ends of a broker that has seen a full disk leave everything there.
+    for (const end of ["stop", "kill"] as const) {
+      await broker[end]();
+      broker = await startWeir({ dataDirectory: broker.dataDirectory, port, settings: SETTINGS });
+      await runCommand(cli("consume", "kept", "--count", "12000"), { output });
+      expect(statSync(output).size).toBe(statSync(kept).size + statSync(later).size);
+      expect(await sha256Of(output)).toBe(await sha256Of(kept, later));
+    }
+    expect(await broker.stop()).toBe(0);
+  }, 90_000);
+});
+
+function startWeirOn(path: string) {
+  return disk === null
+    ? null
+    : startWeir({ dataDirectory: join(path, "data"), settings: SETTINGS });
+}
+
+function freeBytes(): number {
+  const { bavail, bsize } = statfsSync(disk!);
+  return bavail * bsize;
+}
+
+/** Sends one record with acks=all. Returns: the error code of the answer. */
+async function produceOnce(wire: Wire, topic: string, byteCount: number): Promise<number> {
+  const value = new Uint8Array(byteCount).fill(0x77);
+  const records = buildBatch({
+    records: [{ key: null, value, headers: [], timestamp: Date.now() }],
+  });
+  const answer = await wire.send(produceRequest, produceResponse, 9, {
+    transactionalId: null,
+    acks: -1,
+    timeoutMs: 10_000,
+    topicData: [{ name: topic, partitionData: [{ index: 0, records }] }],
+  });
+  return answer.responses[0]!.partitionResponses[0]!.errorCode;
+}
