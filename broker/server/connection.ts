@@ -48,6 +48,8 @@ const MAX_REQUESTS_PER_WAKE = 512;
 const READ_BYTES = 64 * 1024;
 /** How many times `pressureStallMs` a request may take that others wait for. */
 const PASS_STALLS = 10;
+/** While stopping, a client that takes no byte of its answers for this long is not waited for. */
+const DRAIN_STALL_MS = 500;
 const NO_BYTES = new Uint8Array(0);
 /** First bytes kept to tell what it was that did not speak Kafka. */
 const FIRST_BYTES = 8;
@@ -101,6 +103,7 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
   #isReading = true;
   #isAborted = false;
   #isDraining = false;
+  #drainSinceMs = 0;
   #isAwake = false;
   /** Set when the connection is to be closed as soon as all answers so far have left. */
   #lastWords: string | null = null;
@@ -214,7 +217,15 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
   /** Closes it once everything in flight has been answered; nothing new is handled. */
   drain(): void {
     this.#isDraining = true;
+    this.#drainSinceMs = this.#host.clock.monotonicMs();
     this.wake();
+  }
+
+  /** Closes a connection that is being drained when its client takes nothing. */
+  sweepDrain(nowMs: number): void {
+    if (this.#outbox.bytes === 0) return;
+    if (nowMs - Math.max(this.#lastSentMs, this.#drainSinceMs) < DRAIN_STALL_MS) return;
+    this.close("stopping", CLOSE_MESSAGES.stopping);
   }
 
   /** Ends it now: in-flight requests are told through their close signal. */

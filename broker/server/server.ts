@@ -4,7 +4,8 @@
  * A sweep a second closes what stands still: connections idle for too long, clients that do not read their
  * answers, and, while others wait for memory, requests that stopped half-way.
  *
- * Stopping: no new connections; what is in flight is answered, up to a deadline; then all is closed.
+ * Stopping: no new connections; what is in flight is answered, up to a deadline; then all is closed. A
+ * client that does not read its answers meanwhile is not waited for.
  */
 
 import assert from "node:assert/strict";
@@ -21,6 +22,7 @@ import { MemoryBudget } from "./memory_budget.ts";
 import { noServerMetrics, type ServerMetrics } from "./metrics.ts";
 
 const SWEEP_MS = 1000;
+const DRAIN_SWEEP_MS = 50;
 /** From this part of the memory budget on, those who stand still are closed sooner. */
 const PRESSED_SHARE = 0.9;
 /** Buffer that answers are encoded into; one for the server. */
@@ -129,16 +131,25 @@ export class Server implements ConnectionHost {
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()));
     const empty = new Promise<void>((resolve) => this.#whenEmpty = resolve);
     for (const connection of [...this.#connections]) connection.drain();
-    if (this.#connections.size > 0) {
-      const deadline = new AbortController();
-      await Promise.race([empty, this.clock.sleep(deadlineMs, deadline.signal)]);
-      deadline.abort();
-    }
+    await this.#drained(empty, this.clock.monotonicMs() + deadlineMs);
     for (const connection of [...this.#connections]) {
       connection.close("stopping", "the broker is stopping");
     }
     this.#sweepTimer?.cancel();
     this.#sweepTimer = null;
+  }
+
+  /** Waits until all connections have closed, and closes those whose clients do not read their answers. */
+  async #drained(empty: Promise<void>, deadlineMs: number): Promise<void> {
+    for (;;) {
+      const nowMs = this.clock.monotonicMs();
+      for (const connection of [...this.#connections]) connection.sweepDrain(nowMs);
+      if (this.#connections.size === 0 || nowMs >= deadlineMs) return;
+      const slice = new AbortController();
+      const sliceMs = Math.min(DRAIN_SWEEP_MS, deadlineMs - nowMs);
+      await Promise.race([empty, this.clock.sleep(sliceMs, slice.signal)]);
+      slice.abort();
+    }
   }
 
   wakeSoon(connection: ServerConnection): void {

@@ -148,15 +148,34 @@ describe("Server: stop", () => {
     await expect(world.connect()).rejects.toThrow("ECONNREFUSED");
   });
 
+  test("Server: stop does not wait for a client that never reads", async () => {
+    const world = new World();
+    const never = await world.connect();
+    never.link.pause();
+    never.send("big:300000");
+    await world.pass();
+    let stopped = false;
+    const stopping = world.server.stop({ deadlineMs: 10_000 }).then(() => stopped = true);
+    await world.pass(400);
+    expect(stopped).toBe(false);
+    await world.pass(200);
+    expect(stopped).toBe(true);
+    await stopping;
+    expect(world.script.sent.get("big:300000")).toBe(1);
+    expect(world.clock.pendingTimers).toBe(0);
+  });
+
   test("Server: stop flushes answers that a slow reader has not read", async () => {
     const world = new World();
     const slow = await world.connect();
-    slow.link.pause();
+    slow.isSlow = true;
     slow.send("big:300000");
     await world.pass();
-    const stopping = world.server.stop({ deadlineMs: 1000 });
-    await world.pass(500);
-    slow.link.resume();
+    const stopping = world.server.stop({ deadlineMs: 10_000 });
+    for (let i = 0; i < 20; i++) {
+      await world.pass(200);
+      slow.link.resume();
+    }
     await world.pass(10);
     await stopping;
     expect(slow.answers[0]!.body.length).toBe(300_000);
