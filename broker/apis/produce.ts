@@ -68,6 +68,8 @@ interface Pending extends CommitTarget {
 
 /** Kafka's own tools may write to internal topics under this name. */
 const ADMIN_CLIENT_ID = "__admin_client";
+/** From here on the answer can name the leader. */
+const FIRST_LEADER_VERSION = 10;
 const FIRST_TOPIC_ID_VERSION = 13;
 /** An answer repeats names and numbers; a frame is held once, as the records lie in it. */
 const ANSWER_BYTES = 512;
@@ -177,6 +179,7 @@ class Production {
 
   #refusedPartition(index: number, { error, image }: PartitionRefusal): PartitionAnswer {
     const answer = refused(index, error);
+    if (this.#context.apiVersion < FIRST_LEADER_VERSION) return answer;
     if (image === null || error !== ErrorCode.NOT_LEADER_OR_FOLLOWER) return answer;
     (this.#leaders ??= []).push(image);
     answer.currentLeader = { leaderId: image.leader, leaderEpoch: image.leaderEpoch };

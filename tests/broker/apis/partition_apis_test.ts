@@ -188,9 +188,15 @@ describe("describeProducersApi", () => {
         node.apis.describeProducers,
         [describeProducersRequest, describeProducersResponse],
         0,
-        { topics: [{ name: "a", partitionIndexes: [0, 1, 2] }] },
+        {
+          topics: [
+            { name: "a", partitionIndexes: [0, 1, 2] },
+            { name: "not a name", partitionIndexes: [0] },
+          ],
+        },
       ).answer,
     );
+    expect(answer!.topics[1]!.partitions[0]!.errorCode).toBe(ErrorCode.INVALID_TOPIC_EXCEPTION);
     const [first, second, third] = answer!.topics[0]!.partitions;
     expect(first!.activeProducers).toMatchObject([
       { producerId: 9, producerEpoch: 2, lastSequence: 4, currentTxnStartOffset: -1 },

@@ -111,6 +111,18 @@ describe("produceApi", () => {
     },
   );
 
+  test.each([3, 9, 10, 12])(
+    "version %d: another leader is answered, and named where the version can",
+    async (version) => {
+      const node = await started();
+      const partition = node.partition("a");
+      partition.updateImage({ ...partition.image, leader: 2 });
+      const answer = await node.produced("a", batch(), { version });
+      expect(answer.errorCode).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+      expect(answer.currentLeader.leaderId).toBe(version < 10 ? -1 : 2);
+    },
+  );
+
   // Kafka looks at the shape of a request before it looks for the log.
   test.each([
     ["a control batch", batch(1, { control: true }), 0],
