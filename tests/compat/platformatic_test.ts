@@ -101,8 +101,9 @@ describe("@platformatic/kafka", () => {
       })),
       acks: -1,
     });
-    await eventually("200 records", () => seen.length >= 200 || undefined);
-    expect(seen.toSorted()).toEqual(values.toSorted());
+    await eventually("200 records", () => new Set(seen).size >= 200 || undefined);
+    // At least once: a stream may still deliver from a partition that has just moved to the other member.
+    expect([...new Set(seen)].toSorted()).toEqual(values.toSorted());
     await Promise.all(streams.map((stream) => stream.close()));
     const committed = await members[0]!.listCommittedOffsets({
       topics: [{ topic, partitions: [0, 1, 2, 3] }],
