@@ -14,7 +14,7 @@ import { NetworkError } from "../network.ts";
 import { DiskError } from "../../storage/platform.ts";
 import { LogDirectoryError } from "../../storage/log_directory.ts";
 import { gathered } from "./command.ts";
-import { CliError, type CliIo, UsageError } from "./io.ts";
+import { CliError, type CliIo, ClosedPipeError, UsageError } from "./io.ts";
 
 /** A broker that runs. */
 export interface Served {
@@ -64,17 +64,31 @@ async function serve(flags: Flags, { io, version, start }: ServeOptions): Promis
   });
   const list = (addresses: readonly Address[]) => addresses.map(formatAddress).join(", ");
   const { kafkaAddresses, httpAddresses } = broker;
-  await io.write(
-    `weir ${version}\n` +
-      `  Kafka on ${list(kafkaAddresses)}\n` +
-      (httpAddresses.length > 0 ? `  HTTP on http://${list(httpAddresses)}\n` : "") +
-      `  data in ${config.logDirectories().join(", ")}\n` +
-      "  Ctrl-C stops it\n",
-  );
-  const failure = await Promise.race([interrupted, broker.failed]);
-  await broker.stop();
+  let failure: string | undefined;
+  try {
+    await say(
+      io,
+      `weir ${version}\n` +
+        `  Kafka on ${list(kafkaAddresses)}\n` +
+        (httpAddresses.length > 0 ? `  HTTP on http://${list(httpAddresses)}\n` : "") +
+        `  data in ${config.logDirectories().join(", ")}\n` +
+        "  Ctrl-C stops it\n",
+    );
+    failure = await Promise.race([interrupted, broker.failed]);
+  } finally {
+    await broker.stop();
+  }
   if (failure !== undefined) throw new CliError(failure);
-  await io.write("weir stopped cleanly\n");
+  await say(io, "weir stopped cleanly\n");
+}
+
+/** A broker serves on when nobody reads what it says: a pipe that was closed, a terminal that has gone. */
+async function say(io: CliIo, text: string): Promise<void> {
+  try {
+    await io.write(text);
+  } catch (failure) {
+    if (!(failure instanceof ClosedPipeError)) throw failure;
+  }
 }
 
 function loadConfig(flags: Flags, io: CliIo): Config {

@@ -1,7 +1,9 @@
 /** The surroundings of a command in memory: what it reads is given, what it writes is kept. */
 
+import type { Command } from "commander";
 import { runCli } from "../../../broker/cli/cli.ts";
 import { type CliIo, ClosedPipeError } from "../../../broker/cli/io.ts";
+import { addServeCommand, type ServeOptions } from "../../../broker/cli/serve.ts";
 import type { Network } from "../../../broker/network.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
@@ -34,6 +36,8 @@ export class TestMachine {
   readonly disk: SimDisk;
   readonly env: Record<string, string> = { WEIR_BOOTSTRAP: "127.0.0.1:9092" };
   stderrIsTerminal = false;
+  /** What `serve` starts; null: there is no such command. */
+  serve: ServeOptions["start"] | null = null;
   /** Writes to standard output that succeed before its reader goes away. */
   writesUntilClosed = Infinity;
 
@@ -82,7 +86,14 @@ export class TestMachine {
       network: this.network as Network,
       disk: this.disk,
     };
-    const exitCode = await runCli(argv, { io, version: VERSION });
+    const exitCode = await runCli(argv, {
+      io,
+      version: VERSION,
+      ...(this.serve !== null && {
+        extend: (program: Command) =>
+          addServeCommand(program, { io, version: VERSION, start: this.serve! }),
+      }),
+    });
     const outBytes = Buffer.concat(out);
     return { exitCode, out: outBytes.toString(), outBytes, error };
   }
