@@ -105,6 +105,10 @@ export class Segment {
   /** Opens the file for appending, making it if need be. Errors: DiskError. */
   openForAppend(): DiskFile {
     this.#closeWhenSynced = false;
+    return this.#handle();
+  }
+
+  #handle(): DiskFile {
     if (this.#file === null) {
       this.#files.forget(this.path);
       this.#file = this.#disk.open(this.path, "write");
@@ -353,7 +357,8 @@ export class Segment {
 
   /** Resolves when all batches written before the call are on stable storage. Errors: DiskError. */
   async sync(): Promise<void> {
-    const file = this.openForAppend();
+    // A segment that is retired stays so, or its handle would never be closed.
+    const file = this.#handle();
     this.#syncsInFlight++;
     try {
       await file.sync();
