@@ -16,7 +16,9 @@ import {
   offsetForLeaderEpochRequest,
   offsetForLeaderEpochResponse,
 } from "../../../protocol/schemas/offset_for_leader_epoch.ts";
-import { batch, DataHarness } from "../partitions/harness.ts";
+import type { Encodable } from "../../../protocol/schema.ts";
+import { listOffsetsRequest, listOffsetsResponse } from "../../../protocol/schemas/list_offsets.ts";
+import { batch, DataHarness, UNKNOWN_TOPIC_ID } from "../partitions/harness.ts";
 
 async function started(): Promise<DataHarness> {
   const node = await DataHarness.start();
@@ -203,5 +205,127 @@ describe("describeProducersApi", () => {
     ]);
     expect([second!.errorCode, second!.activeProducers]).toEqual([ErrorCode.NONE, []]);
     expect(third!.errorCode).toBe(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+  });
+});
+
+describe("every served version", () => {
+  /** A topic with records, one that is unknown, one that another node leads. */
+  async function world(): Promise<DataHarness> {
+    const node = await started();
+    await node.makeTopic("elsewhere");
+    const partition = node.partition("elsewhere");
+    partition.updateImage({ ...partition.image, leader: 2 });
+    return node;
+  }
+  const TOPICS = ["a", "nope", "elsewhere"];
+  const EXPECTED: readonly number[] = [
+    ErrorCode.NONE,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ErrorCode.NOT_LEADER_OR_FOLLOWER,
+  ];
+  function versions(lowest: number, highest: number): number[] {
+    return Array.from({ length: highest - lowest + 1 }, (_, index) => lowest + index);
+  }
+
+  test.each(versions(3, 13))("of Produce can say what it must, version %i", async (version) => {
+    const node = await world();
+    const codes = [];
+    for (const topic of TOPICS) {
+      const topicId = node.controller.image().topicByName(topic)?.id ?? UNKNOWN_TOPIC_ID;
+      codes.push((await node.produced(topic, batch(), { version, topicId })).errorCode);
+    }
+    expect(codes).toEqual(
+      version < 13 ? EXPECTED : EXPECTED.with(1, ErrorCode.UNKNOWN_TOPIC_ID),
+    );
+    const refused = await node.produced("a", batch(1, { control: true }), {
+      version,
+      topicId: node.controller.image().topicByName("a")!.id,
+    });
+    expect(refused.errorCode).toBe(ErrorCode.INVALID_RECORD);
+  });
+
+  test.each(versions(4, 18))("of Fetch can say what it must, version %i", async (version) => {
+    const node = await world();
+    const codes = [];
+    for (const topic of TOPICS) codes.push((await node.fetched(topic, {}, {}, version)).errorCode);
+    expect(codes).toEqual(
+      version < 13 ? EXPECTED : EXPECTED.with(1, ErrorCode.UNKNOWN_TOPIC_ID),
+    );
+    const found = await node.fetched("a", {}, { maxWaitMs: 0 }, version);
+    expect(found.records!.length).toBeGreaterThan(0);
+    if (version < 12) return;
+    const diverging = await node.fetched(
+      "a",
+      { fetchOffset: 99, lastFetchedEpoch: 0 },
+      {},
+      version,
+    );
+    expect(diverging.divergingEpoch.endOffset).toBe(10);
+  });
+
+  test.each(versions(1, 11))("of ListOffsets can say what it must, version %i", async (version) => {
+    const node = await world();
+    const answer = await node.run(
+      node.ask(node.apis.listOffsets, [listOffsetsRequest, listOffsetsResponse], version, {
+        replicaId: -1,
+        isolationLevel: 0,
+        timeoutMs: 0,
+        topics: TOPICS.map((name) => ({
+          name,
+          partitions: [{ partitionIndex: 0, currentLeaderEpoch: -1, timestamp: -1 }],
+        })),
+      } as Encodable<typeof listOffsetsRequest>).answer,
+    );
+    expect(answer!.topics.map(({ partitions }) => partitions[0]!.errorCode))
+      .toEqual(EXPECTED);
+    expect(answer!.topics[0]!.partitions[0]!.offset).toBe(10);
+  });
+
+  test.each(versions(0, 2))(
+    "of DeleteRecords can say what it must, version %i",
+    async (version) => {
+      const node = await world();
+      const answer = await node.run(
+        node.ask(node.apis.deleteRecords, [deleteRecordsRequest, deleteRecordsResponse], version, {
+          topics: TOPICS.map((name) => ({ name, partitions: [{ partitionIndex: 0, offset: 2 }] })),
+          timeoutMs: 1000,
+        }).answer,
+      );
+      expect(answer!.topics.map(({ partitions }) => partitions[0]!.errorCode))
+        .toEqual(EXPECTED);
+    },
+  );
+
+  test.each(versions(2, 4))("of OffsetForLeaderEpoch, version %i", async (version) => {
+    const node = await world();
+    const answer = await node.run(
+      node.ask(
+        node.apis.offsetForLeaderEpoch,
+        [offsetForLeaderEpochRequest, offsetForLeaderEpochResponse],
+        version,
+        {
+          ...(version >= 3 && { replicaId: -1 }),
+          topics: TOPICS.map((topic) => ({
+            topic,
+            partitions: [{ partition: 0, currentLeaderEpoch: -1, leaderEpoch: 0 }],
+          })),
+        },
+      ).answer,
+    );
+    expect(answer!.topics.map(({ partitions }) => partitions[0]!.errorCode))
+      .toEqual(EXPECTED);
+  });
+
+  test.each(versions(1, 5))("of DescribeLogDirs, version %i", async (version) => {
+    const node = await world();
+    const answer = await node.run(
+      node.ask(
+        node.apis.describeLogDirs,
+        [describeLogDirsRequest, describeLogDirsResponse],
+        version,
+        { topics: null },
+      ).answer,
+    );
+    expect(answer!.results[0]!.topics.length).toBeGreaterThan(3);
   });
 });

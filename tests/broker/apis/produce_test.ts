@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { CompressionCodec } from "../../../protocol/compression.ts";
-import { ErrorCode, errorName } from "../../../protocol/errors.ts";
+import { ErrorCode, errorName, isRetriable } from "../../../protocol/errors.ts";
 import { MAGIC_AT } from "../../../protocol/record_batch.ts";
 import { buildBatch } from "../../../protocol/records.ts";
 import { batch, DataHarness, UNKNOWN_TOPIC_ID } from "../partitions/harness.ts";
@@ -272,5 +272,20 @@ describe("produceApi", () => {
       .toBe(ErrorCode.CORRUPT_MESSAGE);
     expect((await node.run(asked.answer))!.responses[0]!.partitionResponses[0]!.errorCode)
       .toBe(ErrorCode.NONE);
+  });
+
+  test("a full disk refuses appends with an error to try again on, reads go on, and room heals it", async () => {
+    const node = await started();
+    await node.produced("a", batch(3));
+    const { capacityBytes } = node.disk;
+    node.disk.capacityBytes = 0;
+    const refused = await node.produced("a", batch(3));
+    expect(refused.errorCode).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
+    expect(isRetriable(refused.errorCode as ErrorCode)).toBe(true);
+    const found = await node.fetched("a", {}, { maxWaitMs: 0 });
+    expect([found.errorCode, found.highWatermark]).toEqual([ErrorCode.NONE, 3]);
+    node.disk.capacityBytes = capacityBytes;
+    await node.clock.advance(100);
+    expect(await node.produced("a", batch(3))).toMatchObject({ errorCode: 0, baseOffset: 3 });
   });
 });
