@@ -79,7 +79,7 @@ export class LogModelRun {
   #epoch = 0;
   #producers: ModelProducer[] = [];
   #nextProducerId = 1000;
-  #serial = 0;
+  #held: { copy: Uint8Array; records: Uint8Array; result: { release(): void } }[] = [];
 
   constructor(seed: number, wrap: DiskWrapper = (disk) => disk) {
     this.#random = new SimRandom(seed);
@@ -103,6 +103,7 @@ export class LogModelRun {
       await this.#step();
       this.counts.steps++;
     }
+    this.#letGo();
     await this.#restartClean();
     await this.#clock.run(this.#directory.close());
     assert.equal(this.#clock.pendingTimers, 0, "a closed directory leaves no timer");
@@ -160,6 +161,7 @@ export class LogModelRun {
         "the synced offset never goes back",
       );
       assert(syncedOffset <= this.#end);
+      assert.equal(this.#log.syncedOffset, syncedOffset);
       this.#synced = syncedOffset;
     });
   }
@@ -234,7 +236,6 @@ export class LogModelRun {
       epoch: this.#epoch,
     });
     this.counts.appends++;
-    this.#serial++;
     return true;
   }
 
@@ -302,8 +303,22 @@ export class LogModelRun {
     }
     assert("records" in result);
     this.#compare(result.records, from);
-    result.release();
-    result.release();
+    if (this.#random.chance(0.3)) {
+      this.#held.push({ copy: result.records.slice(), records: result.records, result });
+    } else {
+      result.release();
+      result.release();
+    }
+    if (this.#held.length > 5) this.#letGo();
+  }
+
+  /** Slow readers: what they hold stays as it was, whatever happened to the log meanwhile. */
+  #letGo(): void {
+    for (const { copy, records, result } of this.#held) {
+      assert(Buffer.compare(copy, records) === 0, "bytes changed while they were held");
+      result.release();
+    }
+    this.#held = [];
   }
 
   /** The bytes are the model's batches from the one that holds `from` on. Returns: the next offset. */
@@ -422,6 +437,10 @@ export class LogModelRun {
     if (this.#random.chance(0.3)) return await this.#crash();
     if (this.#random.chance(0.5)) await this.#clock.advance(this.#random.below(30));
     this.#disk.capacityBytes = Infinity;
+    if (this.#random.chance(0.5)) {
+      for (let i = 0; i < 3; i++) this.#append();
+      return await this.#crash();
+    }
     await this.#clock.advance(50);
     if (this.#log.offlineReason !== null) await this.#crash();
   }
