@@ -218,7 +218,7 @@ describe("every served version", () => {
     return node;
   }
   const TOPICS = ["a", "nope", "elsewhere"];
-  const EXPECTED: readonly number[] = [
+  const EXPECTED: number[] = [
     ErrorCode.NONE,
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
     ErrorCode.NOT_LEADER_OR_FOLLOWER,
