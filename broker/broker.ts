@@ -238,6 +238,7 @@ function openLogDirectory(options: BrokerOptions, nodeId: number): Promise<LogDi
     nodeId,
     producerIdExpirationMs: config.number("producer.id.expiration.ms"),
     flusher: { maxDirtyBytes: config.number("weir.flush.max.dirty.bytes") },
+    reserveBytes: config.number("weir.disk.reserve.bytes"),
   });
 }
 

@@ -46,6 +46,7 @@ import {
 } from "./append_check.ts";
 import { BufferPool, type PooledBuffer } from "./buffer_pool.ts";
 import { writeFileUnderNewName } from "./checkpoint.ts";
+import type { DiskReserve } from "./disk_reserve.ts";
 import { FileCache } from "./file_cache.ts";
 import type { Flushable, Flusher } from "./flusher.ts";
 import { LeaderEpochs } from "./leader_epochs.ts";
@@ -94,6 +95,8 @@ export interface LogOptions {
   /** Shared by the logs of a directory. */
   readonly files?: FileCache;
   readonly buffers?: BufferPool;
+  /** Asked for room before each append. */
+  readonly reserve?: DiskReserve;
   /** Called once when the disk fails under this log. */
   readonly onDiskFailure?: (failure: DiskError) => void;
   /** Writes down the recovery points, before a truncation takes effect. */
@@ -386,7 +389,8 @@ export class Log implements Flushable {
     assert(headers.length > 0);
     const found = this.#checkProducers(bytes, headers, options.origin);
     if (found !== null) return found;
-    const refusal = this.#write(bytes, headers, nextOffset);
+    const refusal = this.#refuseWithoutRoom(bytes.length, options.origin) ??
+      this.#write(bytes, headers, nextOffset);
     if (refusal !== null) return refusal;
     return {
       error: ErrorCode.NONE,
@@ -396,6 +400,13 @@ export class Log implements Flushable {
       logStartOffset: offset(this.#logStartOffset),
       duplicate: false,
     };
+  }
+
+  #refuseWithoutRoom(byteCount: number, origin: AppendOrigin): AppendRefusal | null {
+    const found = this.#options.reserve?.refusal(byteCount, origin) ?? null;
+    if (found === null) return null;
+    const message = `Cannot append to ${this.name}: ${found}`;
+    return { error: ErrorCode.KAFKA_STORAGE_ERROR, message };
   }
 
   /** Null when the batches may be appended; the answer of the first time when they are a duplicate. */

@@ -27,6 +27,7 @@ import {
   textBytes,
   writeFileAtomically,
 } from "./checkpoint.ts";
+import { DiskReserve } from "./disk_reserve.ts";
 import { FileCache } from "./file_cache.ts";
 import { Flusher, type FlusherOptions } from "./flusher.ts";
 import { Log } from "./log.ts";
@@ -70,6 +71,8 @@ export interface LogDirectoryOptions {
   /** How often the checkpoints are written, if something changed. */
   readonly checkpointMs?: number;
   readonly flusher?: Omit<FlusherOptions, "clock">;
+  /** Free bytes of the disk that clients may not take; 0, as when left out, is none. */
+  readonly reserveBytes?: number;
   /** Memory that idle read buffers may take. */
   readonly readBufferBytes?: number;
   /** Handles open for reading closed segments. */
@@ -101,6 +104,7 @@ export class LogDirectory {
   readonly #options: LogDirectoryOptions;
   readonly #lock: DiskLock;
   readonly #files: FileCache;
+  readonly #reserve: DiskReserve;
   readonly #logs = new Map<string, Log>();
   readonly #recoveryPoints: OffsetCheckpoint;
   readonly #logStartOffsets: OffsetCheckpoint;
@@ -175,6 +179,7 @@ export class LogDirectory {
     this.flusher = new Flusher({ clock: options.clock, ...options.flusher });
     this.buffers = new BufferPool({ capBytes: options.readBufferBytes ?? 32 * 1024 * 1024 });
     this.#files = new FileCache(options.disk, options.maxOpenFiles ?? 512);
+    this.#reserve = new DiskReserve({ ...options, reserveBytes: options.reserveBytes ?? 0 });
     this.#removeLeftOvers();
     this.#armCheckpoint();
   }
@@ -264,6 +269,7 @@ export class LogDirectory {
       flusher: this.flusher,
       files: this.#files,
       buffers: this.buffers,
+      reserve: this.#reserve,
       onDiskFailure: (failure) => this.#diskFailed(failure),
       checkpointRecoveryPoints: () => this.#checkpointOrFail(),
     });

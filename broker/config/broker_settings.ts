@@ -400,6 +400,11 @@ const WEIR = {
     unit: "bytes",
     doc: "Bytes written and not yet on stable storage beyond which a sync is begun unasked.",
   }),
+  "weir.disk.reserve.bytes": long("16777216", {
+    min: 0,
+    unit: "bytes",
+    doc: "Free space of the disk below which Produce is refused, so that the rest can go on.",
+  }),
   "weir.shutdown.timeout.ms": int("10000", {
     min: 0,
     unit: "ms",
