@@ -112,6 +112,20 @@ function codeOf(error: unknown): string {
   return typeof code === "string" ? code : "";
 }
 
+/** Why a port cannot be opened, and what to do, by the code of the operating system ("" for none). */
+export function listenProblem(code: string): string {
+  switch (code) {
+    case "EADDRINUSE":
+      return "the port is in use by another process: stop it or choose another port";
+    case "EACCES":
+    case "EPERM":
+      return "this user may not open the port: choose one above 1023, or give the right to do so";
+    default:
+      return "the host is no address of this machine, or its name is not known" +
+        `${code === "" ? "" : ` (${code})`}: choose an address that this machine has`;
+  }
+}
+
 function bind(hostname: string, port: number, accept: Acceptor): Bun.TCPSocketListener<SocketData> {
   const socket = {
     ...socketHandlers,
@@ -127,10 +141,9 @@ function listen(endpoint: Endpoint, accept: Acceptor): Listener {
     server = bind(host === "" ? EVERY_ADDRESS : host, port, accept);
   } catch (cause) {
     const code = codeOf(cause);
-    const found = code === "EADDRINUSE"
-      ? "the port is in use by another process: stop it or choose another port"
-      : (cause as Error).message;
-    throw new NetworkError(`Cannot listen on ${host}:${port}: ${found}`, code, { cause });
+    throw new NetworkError(`Cannot listen on ${host}:${port}: ${listenProblem(code)}`, code, {
+      cause,
+    });
   }
   return {
     host,

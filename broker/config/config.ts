@@ -282,7 +282,7 @@ function collect(input: Required<ConfigInput>, problems: string[]): Assignment[]
   }
   assignments.push(...parseEnvironment(input.environment, Object.keys(BROKER_SETTINGS)));
   for (const [name, value] of Object.entries(input.flags)) {
-    assignments.push({ name, value, origin: `flag --${name}` });
+    assignments.push({ name, value, origin: `flag --set ${name}` });
   }
   return assignments;
 }

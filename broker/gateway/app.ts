@@ -70,7 +70,11 @@ export function gatewayApp(
   app.notFound((context) => {
     const { method, path } = context.req;
     if (!known.includes(path)) {
-      return problem(context, 404, `Cannot ${method} ${path}: no such page`);
+      return problem(
+        context,
+        404,
+        `Cannot ${method} ${path}: no such page; there are ${known.join(", ")}`,
+      );
     }
     context.header("Allow", "GET, HEAD");
     return problem(context, 405, `Cannot ${method} ${path}: it takes GET only`);

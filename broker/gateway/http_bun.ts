@@ -5,14 +5,15 @@
 
 import type { Hono } from "hono";
 import { NetworkError } from "../network.ts";
+import { listenProblem } from "../network_bun.ts";
 import type { HttpServer } from "./http_server.ts";
 
 /** Largest body that is read. */
 const MAX_BODY_BYTES = 1024 * 1024;
 /** How long a connection may be silent, in seconds. */
 const IDLE_TIMEOUT_S = 30;
-/** How long a stop waits for requests in progress. */
-const STOP_TIMEOUT_MS = 1000;
+/** How long a stop waits for requests in progress, and for clients that stopped in the middle of one. */
+const STOP_TIMEOUT_MS = 500;
 
 /** Errors: NetworkError when the port cannot be opened. */
 export function serveHttp(
@@ -36,10 +37,9 @@ export function serveHttp(
     };
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException | null)?.code ?? "";
-    const found = cause instanceof Error ? cause.message : String(cause);
     throw new NetworkError(
-      `Cannot serve HTTP on ${host}:${port}: ${found}; set http.listeners to another address, ` +
-        "or to nothing for none",
+      `Cannot serve HTTP on ${host}:${port}: ${listenProblem(code)}; set http.listeners to ` +
+        "another address, or to nothing for none",
       code,
       { cause },
     );

@@ -7,7 +7,7 @@ export interface HttpServer {
   readonly host: string;
   /** The real port, also where 0 was asked for. */
   readonly port: number;
-  /** Resolves when requests in progress are answered, or cut off after a second. */
+  /** Resolves when requests in progress are answered, or cut off after half a second. */
   stop(): Promise<void>;
 }
 

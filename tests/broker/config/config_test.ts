@@ -125,13 +125,13 @@ describe("Config.load", () => {
     [
       "a name that is near none",
       () => Config.load({ flags: { "quite.something.else.entirely": "1" } }),
-      "Cannot use flag --quite.something.else.entirely: unknown setting " +
+      "Cannot use flag --set quite.something.else.entirely: unknown setting " +
       "'quite.something.else.entirely', no known setting is near it",
     ],
     [
       "a value out of bounds",
       () => Config.load({ flags: { "log.segment.bytes": "1" } }),
-      "Cannot use flag --log.segment.bytes: Invalid value 1 for configuration log.segment.bytes: " +
+      "Cannot use flag --set log.segment.bytes: Invalid value 1 for configuration log.segment.bytes: " +
       "Value must be at least 1048576; allowed: [1048576,...]",
     ],
     [
