@@ -14,7 +14,7 @@ import assert from "node:assert/strict";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { formatTopicPartition, type Uuid } from "../../protocol/types.ts";
 import type { LogDirectory } from "../../storage/log_directory.ts";
-import { type Clock, DiskError, type Logger } from "../../storage/platform.ts";
+import { type Clock, DiskError, type Logger, type Timer } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
 import { effectiveTopicConfig, type TopicConfig } from "../config/topic_config.ts";
 import { reachableBrokers, type Viewer } from "../controller/cluster_view.ts";
@@ -29,6 +29,10 @@ import { METADATA_TOPIC } from "../controller/quorum.ts";
 import { Delayed } from "./delayed.ts";
 import { Partition } from "./partition.ts";
 
+/** What may pass: a disk without room, a process without file handles. */
+const PASSING_CODES: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EMFILE", "ENFILE"]);
+/** How long a partition that could not be opened for such a cause waits until it is tried again. */
+const REOPEN_MS = 1000;
 /** Logs opened at the same time. */
 const OPENS_AT_ONCE = 32;
 
@@ -76,6 +80,7 @@ export class ReplicaManager {
   #runningJobs = 0;
   #readyWaiters = new Map<string, ((partition: Partition | PartitionRefusal) => void)[]>();
   #failedOpens = new Set<string>();
+  readonly #reopenTimers = new Set<Timer>();
   /** Topic ids of the directories found at the start that are not open yet, by `topic-partition`. */
   readonly #foundIds = new Map<string, Uuid>();
   #unsubscribe: (() => void) | null = null;
@@ -181,6 +186,7 @@ export class ReplicaManager {
   /** Ends all waits and stops following the metadata. The logs stay open for their directory to close. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    for (const timer of this.#reopenTimers) timer.cancel();
     this.#unsubscribe?.();
     this.#stopConfig?.();
     this.delayedFetches.close();
@@ -265,10 +271,23 @@ export class ReplicaManager {
       );
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
+      if (!this.#failedOpens.has(name)) {
+        const found = failure.message;
+        this.#logger.error("Partition cannot be opened", { partition: name, found });
+      }
       this.#failedOpens.add(name);
-      this.#logger.error("Partition cannot be opened", { partition: name, found: failure.message });
+      if (PASSING_CODES.has(failure.code)) this.#reopenLater(topic, index);
       this.#tellReady(name, refusal(ErrorCode.KAFKA_STORAGE_ERROR));
     }
+  }
+
+  #reopenLater(topic: TopicImage, index: number): void {
+    if (this.#isClosed) return;
+    const timer = this.#options.clock.timer(REOPEN_MS, () => {
+      this.#reopenTimers.delete(timer);
+      this.#enqueue(formatTopicPartition(topic.name, index), () => this.#open(topic, index));
+    });
+    this.#reopenTimers.add(timer);
   }
 
   /**

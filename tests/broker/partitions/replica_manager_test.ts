@@ -75,6 +75,25 @@ describe("ReplicaManager lookup", () => {
   });
 });
 
+describe("ReplicaManager opens again", () => {
+  const cases = [{ code: "ENOSPC", comesBack: true }, { code: "EIO", comesBack: false }] as const;
+  for (const { code, comesBack } of cases) {
+    test(`a partition whose directory could not be made (${code}): ${comesBack}`, async () => {
+      const node = await DataHarness.start();
+      node.disk.faults.write = (path) => path.includes("/a-0/") ? code : null;
+      await node.run(create(node, "a"));
+      await node.run(node.replicaManager.whenReady("a", 0));
+      await node.clock.advance(3000);
+      expect(errorOf(node.replicaManager.partition("a", 0))).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
+      node.disk.faults.write = () => null;
+      await node.clock.advance(1500);
+      await node.run(node.replicaManager.settled());
+      const expected = comesBack ? ErrorCode.NONE : ErrorCode.KAFKA_STORAGE_ERROR;
+      expect(errorOf(node.replicaManager.partition("a", 0))).toBe(expected);
+    });
+  }
+});
+
 describe("ReplicaManager follows the metadata", () => {
   test("through a restart", async () => {
     const node = await DataHarness.start();
