@@ -110,6 +110,10 @@ export class LogDirectory {
   readonly #logStartOffsets: OffsetCheckpoint;
   readonly #highWatermarks: OffsetCheckpoint;
   readonly #written = new Map<string, string>();
+  /** Partitions that are gone, whose offsets the checkpoint files may still hold. */
+  readonly #stale = new Set<string>();
+  /** Partitions that the last stop left in an unknown state and that have not been opened since. */
+  readonly #unrecovered: Set<string>;
   readonly #timers = new Set<Timer>();
   #checkpointTimer: Timer | null = null;
   /** Logs that are being opened: a second call waits for the first one's log. */
@@ -146,14 +150,15 @@ export class LogDirectory {
           OffsetCheckpoint,
           OffsetCheckpoint,
         ];
+      const left = unrecovered(options, hadCleanShutdown);
       if (hadCleanShutdown) disk.remove(`${path}/${CLEAN_SHUTDOWN_FILE}`);
-      else if (holdsPartitions(disk, path)) {
+      else if (left.size > 0) {
         options.logger.info("Last stop was not clean: logs are recovered as they are opened", {
           path,
         });
       }
       await disk.syncDirectory(path);
-      return new LogDirectory(options, lock, meta, hadCleanShutdown, checkpoints);
+      return new LogDirectory(options, lock, meta, hadCleanShutdown, left, checkpoints);
     } catch (failure) {
       lock.release();
       if (!(failure instanceof DiskError)) throw failure;
@@ -166,6 +171,7 @@ export class LogDirectory {
     lock: DiskLock,
     meta: MetaProperties,
     hadCleanShutdown: boolean,
+    unrecovered: Set<string>,
     checkpoints: readonly [OffsetCheckpoint, OffsetCheckpoint, OffsetCheckpoint],
   ) {
     this.path = options.path;
@@ -180,6 +186,7 @@ export class LogDirectory {
     this.buffers = new BufferPool({ capBytes: options.readBufferBytes ?? 32 * 1024 * 1024 });
     this.#files = new FileCache(options.disk, options.maxOpenFiles ?? 512);
     this.#reserve = new DiskReserve({ ...options, reserveBytes: options.reserveBytes ?? 0 });
+    this.#unrecovered = unrecovered;
     this.#removeLeftOvers();
     this.#armCheckpoint();
   }
@@ -230,6 +237,7 @@ export class LogDirectory {
     }
     const log = await opening;
     this.#logs.set(name, log);
+    if (!this.#isClosed) this.#unrecovered.delete(name);
     if (this.#offlineReason !== null) log.goOffline(this.#offlineReason);
     return log;
   }
@@ -262,7 +270,7 @@ export class LogDirectory {
       topicId,
       config,
       producerIdExpirationMs: this.#options.producerIdExpirationMs ?? 24 * 60 * 60 * 1000,
-      hadCleanShutdown: this.hadCleanShutdown,
+      hadCleanShutdown: this.hadCleanShutdown && !this.#unrecovered.has(name),
       recoveryPoint: offset(this.#recoveryPoints.get(name) ?? 0),
       logStartOffset: offset(this.#logStartOffsets.get(name) ?? 0),
       highWatermark: offset(this.#highWatermarks.get(name) ?? 0),
@@ -286,11 +294,8 @@ export class LogDirectory {
     const directory = `${this.path}/${name}`;
     if (this.#logs.has(name)) return this.#logs.get(name)!;
     if (!disk.exists(directory)) {
-      for (
-        const checkpoint of [this.#recoveryPoints, this.#logStartOffsets, this.#highWatermarks]
-      ) {
-        checkpoint.delete(name);
-      }
+      this.#forgetOffsets(name);
+      await this.#dropStaleOffsets(name);
       disk.makeDirectory(directory);
     }
     const foundId = readTopicId(disk, directory);
@@ -320,9 +325,7 @@ export class LogDirectory {
     this.#logs.delete(name);
     const doomed = `${this.path}/${deletedName(name, this.#options.random)}`;
     await log.renameForDeletion(doomed);
-    for (const checkpoint of [this.#recoveryPoints, this.#logStartOffsets, this.#highWatermarks]) {
-      checkpoint.delete(name);
-    }
+    this.#forgetOffsets(name);
     await this.#options.disk.syncDirectory(this.path);
     this.#removeLater(doomed, log.config.fileDeleteDelayMs);
   }
@@ -347,7 +350,22 @@ export class LogDirectory {
     throw new DiskError(`Cannot write the checkpoints of ${this.path}: the disk is full`, "ENOSPC");
   }
 
+  #forgetOffsets(name: string): void {
+    for (const checkpoint of [this.#recoveryPoints, this.#logStartOffsets, this.#highWatermarks]) {
+      if (checkpoint.delete(name)) this.#stale.add(name);
+    }
+  }
+
+  /** A crash must not give a new partition the offsets of one that had its name. Errors: DiskError. */
+  async #dropStaleOffsets(name: string): Promise<void> {
+    while (this.#stale.has(name)) {
+      if (this.#checkpointing !== null) await this.#checkpointing;
+      else await this.#checkpointOrFail();
+    }
+  }
+
   async #writeCheckpoints(): Promise<boolean> {
+    const stale = [...this.#stale];
     for (const [name, log] of this.#logs) {
       // A damaged log keeps what was known of it.
       if (log.offlineReason !== null) continue;
@@ -356,9 +374,11 @@ export class LogDirectory {
       if (log.logStartOffset > 0) this.#logStartOffsets.set(name, log.logStartOffset);
       else this.#logStartOffsets.delete(name);
     }
-    return await this.#writeIfChanged(RECOVERY_POINTS, this.#recoveryPoints) &&
+    const isWritten = await this.#writeIfChanged(RECOVERY_POINTS, this.#recoveryPoints) &&
       await this.#writeIfChanged(LOG_START_OFFSETS, this.#logStartOffsets) &&
       await this.#writeIfChanged(HIGH_WATERMARKS, this.#highWatermarks);
+    if (isWritten) { for (const name of stale) this.#stale.delete(name); }
+    return isWritten;
   }
 
   async #writeIfChanged(name: string, offsets: OffsetCheckpoint): Promise<boolean> {
@@ -442,7 +462,9 @@ export class LogDirectory {
   }
 
   async #markClean(): Promise<void> {
-    const mark = textBytes(JSON.stringify({ version: 0, brokerEpoch: -1 }));
+    // What nobody opened is as the crash before this run left it: the mark does not speak for it.
+    const unrecovered = this.#unrecovered.size === 0 ? undefined : [...this.#unrecovered];
+    const mark = textBytes(JSON.stringify({ version: 0, brokerEpoch: -1, unrecovered }));
     try {
       await writeFileAtomically(this.#options.disk, `${this.path}/${CLEAN_SHUTDOWN_FILE}`, mark);
     } catch (failure) {
@@ -577,6 +599,17 @@ function checkMeta(properties: ReadonlyMap<string, string>, options: LogDirector
       "choose another log.dirs, or start with that node.id",
     );
   }
+}
+
+/** Names of the partitions that lie here and that the clean-shutdown mark, if there is one, leaves out. */
+function unrecovered({ disk, path }: LogDirectoryOptions, hadCleanShutdown: boolean): Set<string> {
+  const names = disk.list(path)
+    .filter(({ name, kind }) => kind === "directory" && parsePartitionName(name) !== null)
+    .map(({ name }) => name);
+  if (!hadCleanShutdown) return new Set(names);
+  const mark = readSmallText(disk, `${path}/${CLEAN_SHUTDOWN_FILE}`) ?? "";
+  const listed = /"unrecovered":(\[[^\]]*\])/.exec(mark)?.[1] ?? "[]";
+  return new Set(names.filter((name) => listed.includes(`"${name}"`)));
 }
 
 function holdsPartitions(disk: Disk, path: string): boolean {
