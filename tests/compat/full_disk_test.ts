@@ -63,7 +63,9 @@ describe.skipIf(disk === null)(`weir on a full disk${reason}`, () => {
     writeFileSync(kept, Array.from({ length: 8000 }, (_, i) => line(i)).join(""));
     writeFileSync(ballast, Array.from({ length: 100_000 }, (_, i) => line(i)).join(""));
     writeFileSync(later, Array.from({ length: 4000 }, (_, i) => line(8000 + i)).join(""));
-    for (const topic of ["kept", "ballast"]) await runCommand(cli("topic", "create", topic));
+    for (const topic of ["kept", "ballast", "other"]) {
+      await runCommand(cli("topic", "create", topic));
+    }
     await runCommand(cli("produce", "kept"), { input: kept });
     await runCommand(cli("consume", "kept", "--group", "early", "--count", "10"));
 
@@ -73,6 +75,10 @@ describe.skipIf(disk === null)(`weir on a full disk${reason}`, () => {
     });
     expect(await filling.exited).toBe(1);
     expect(filling.errors()).toMatch(/KAFKA_STORAGE_ERROR/);
+
+    // What is kept in reserve is there for the commands that make room.
+    expect(filling.errors()).toContain("kept in reserve");
+    expect(freeBytes()).toBeGreaterThan(8 * MEBIBYTE);
 
     // The error of a single answer is one that a client tries again.
     const wire = await Wire.connect(broker.bootstrap);
@@ -92,7 +98,24 @@ describe.skipIf(disk === null)(`weir on a full disk${reason}`, () => {
     await runCommand(cli("topic", "delete", "ballast"));
     expect(`${await waiting.exited} ${waiting.errors()}`).toStartWith("0 Produced 4,000 records");
     await eventually("the deleted topic's room", () => freeBytes() > 25 * MEBIBYTE || undefined);
-    expect(await produceOnce(wire, "kept", 10)).toBe(ErrorCode.NONE);
+    expect(await produceOnce(wire, "other", 10)).toBe(ErrorCode.NONE);
+
+    // Another program takes all there is, to the last byte: reading goes on, and what was made then works later.
+    const theirs = join(disk!, "theirs");
+    Bun.spawnSync(["dd", "if=/dev/zero", `of=${theirs}`, "bs=64k"], { stderr: "ignore" });
+    expect(freeBytes()).toBe(0);
+    const refused = await eventually("the broker to notice", async () => {
+      return await produceOnce(wire, "other", 10) || undefined;
+    });
+    expect(isRetriable(refused as ErrorCode)).toBe(true);
+    await runCommand(cli("consume", "kept", "--count", "12000"), { output });
+    expect(await sha256Of(output)).toBe(await sha256Of(kept, later));
+    await runCommand(cli("topic", "create", "late"));
+    expect(isRetriable(await produceOnce(wire, "late", 10) as ErrorCode)).toBe(true);
+    rmSync(theirs);
+    await eventually("the topic made on a full disk", async () => {
+      return await produceOnce(wire, "late", 10) === ErrorCode.NONE || undefined;
+    });
     wire.close();
 
     // Both ends of a broker that has seen a full disk leave everything there.
