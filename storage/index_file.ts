@@ -80,7 +80,7 @@ export class IndexFile {
     try {
       this.store();
     } catch (failure) {
-      if (!(failure instanceof DiskError) || failure.code !== "ENOSPC") throw failure;
+      if (!(failure instanceof DiskError) || !failure.isDiskFull) throw failure;
       this.#tail = new Uint8Array(2 * tail.length);
       this.#tail.set(tail);
     }

@@ -73,7 +73,6 @@ export { DEFAULT_LOG_CONFIG, type LogConfig } from "./log_config.ts";
 const HINT_COUNT = 8;
 /** The least that is read at once, so that one read tells the size of a small first batch. */
 const MIN_READ_BYTES = 4096;
-const DISK_FULL_CODES: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT"]);
 
 /** What a log is opened with. */
 export interface LogOptions {
@@ -511,7 +510,14 @@ export class Log implements Flushable {
     } catch (failure) {
       return this.#writeFailed(failure);
     }
-    this.#note(segment, bytes, headers);
+    try {
+      this.#note(segment, bytes, headers);
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      // The batch lies in the file and is not counted: nothing may follow it.
+      this.#diskFailed(failure);
+      return { error: ErrorCode.KAFKA_STORAGE_ERROR, message: failure.message };
+    }
     this.#unflushedRecords += nextOffset - this.#endOffset;
     this.#endOffset = nextOffset;
     this.#unsynced.add(segment);
@@ -544,7 +550,7 @@ export class Log implements Flushable {
 
   #writeFailed(failure: unknown): AppendRefusal {
     if (!(failure instanceof DiskError)) throw failure;
-    if (!DISK_FULL_CODES.has(failure.code)) this.#diskFailed(failure);
+    if (!failure.isDiskFull) this.#diskFailed(failure);
     else {
       try {
         this.#active.dropUnnoted();
@@ -620,6 +626,15 @@ export class Log implements Flushable {
     if (this.#active.sizeBytes > 0) this.#roll(this.#endOffset);
   }
 
+  /** On a full disk records must still be deleted: the last segment's file then stays for a while. */
+  #rollIfRoom(): void {
+    try {
+      this.roll();
+    } catch (failure) {
+      if (!(failure instanceof DiskError) || !failure.isDiskFull) throw failure;
+    }
+  }
+
   #newSegment(baseOffset: number): Segment {
     return new Segment({
       directory: this.#directory,
@@ -676,12 +691,14 @@ export class Log implements Flushable {
    * checkpoint of the log directory.
    */
   deleteRecordsBefore(upTo: Offset): { readonly error: ErrorCode } {
-    if (this.#offlineReason !== null) return { error: ErrorCode.KAFKA_STORAGE_ERROR };
+    if (this.#offlineReason !== null || this.#isExclusive) {
+      return { error: ErrorCode.KAFKA_STORAGE_ERROR };
+    }
     if (upTo > this.#endOffset || upTo < 0) return { error: ErrorCode.OFFSET_OUT_OF_RANGE };
     if (upTo <= this.#logStartOffset) return { error: ErrorCode.NONE };
     try {
       this.#logStartOffset = upTo;
-      if (upTo === this.#endOffset) this.roll();
+      if (upTo === this.#endOffset) this.#rollIfRoom();
       this.#dropDeleted();
       this.leaderEpochs.truncateFromStart(upTo);
     } catch (failure) {
@@ -1135,7 +1152,7 @@ export class Log implements Flushable {
       }
       await this.leaderEpochs.store();
     } catch (failure) {
-      if (!(failure instanceof DiskError) || !DISK_FULL_CODES.has(failure.code)) throw failure;
+      if (!(failure instanceof DiskError) || !failure.isDiskFull) throw failure;
       // Whole batches are synced; the small files are tried again with the next sync.
       return false;
     }
@@ -1148,7 +1165,8 @@ export class Log implements Flushable {
 
   #diskFailed(failure: DiskError): void {
     this.goOffline(failure.message);
-    this.#options.onDiskFailure?.(failure);
+    // Damaged bytes are this log's alone.
+    if (failure.code !== "EBADMSG") this.#options.onDiskFailure?.(failure);
   }
 
   /** Takes the log out of service, for good: what the disk holds is not known any more. */

@@ -390,7 +390,7 @@ export class LogDirectory {
       return true;
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
-      if (failure.code !== "ENOSPC") this.#diskFailed(failure);
+      if (!failure.isDiskFull) this.#diskFailed(failure);
       return false;
     }
   }

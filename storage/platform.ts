@@ -52,6 +52,11 @@ export class DiskError extends Error {
     super(message, options);
     this.code = code;
   }
+
+  /** True when there is no room: nothing is broken, and it may work later. */
+  get isDiskFull(): boolean {
+    return this.code === "ENOSPC" || this.code === "EDQUOT";
+  }
 }
 
 /** One open file. `read`, `write` and `truncate` work on the page cache and return when done. */

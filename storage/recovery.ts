@@ -28,6 +28,8 @@ import { WireError } from "../protocol/bytes.ts";
 const PIECE_BYTES = 1024 * 1024;
 /** The smallest unit that a disk writes whole. */
 const SECTOR_BYTES = 512;
+/** An offset further from its segment's base fits no index. */
+const MAX_RELATIVE_OFFSET = 0x7fff_ffff;
 /** Attribute bits that have a meaning; any other one set means that these bytes are no batch. */
 const KNOWN_ATTRIBUTES = 0x7f;
 
@@ -96,7 +98,10 @@ export async function scanSegment(source: ScanSource, options: ScanOptions): Pro
   while (position < source.sizeBytes) {
     const at = await loadBatch(window, position, source.sizeBytes);
     const header = at < 0 ? null : wholeBatch(window.bytes, at, nextOffset, options.verifyFrom);
-    if (header === null || header.partitionLeaderEpoch < lastEpoch) {
+    if (
+      header === null || header.partitionLeaderEpoch < lastEpoch ||
+      header.baseOffset + header.lastOffsetDelta > options.baseOffset + MAX_RELATIVE_OFFSET
+    ) {
       const end = await judge(window, position, nextOffset, source.sizeBytes);
       return { validBytes: position, nextOffset, end };
     }
