@@ -293,6 +293,8 @@ describe("Log durability:", () => {
     expect(fixture.append(1).error).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
     expect(offsetsOf(fixture, 0)).toEqual([0]);
     fixture.disk.capacityBytes = Infinity;
+    // Not before the cut of what was half written is synced: a crash could mix the two.
+    expect(fixture.append(1).error).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
     await fixture.clock.advance(10);
     expect(fixture.append(1)).toMatchObject({ error: 0, baseOffset: 1 });
     expect(fixture.directory.offlineReason).toBeNull();
@@ -440,6 +442,42 @@ test("Log.truncateTo: forgets records, epochs and producers past the offset", as
   });
   await fixture.log.truncateFullyAndStartAt(offset(100));
   expect(fixture.append(1)).toMatchObject({ error: 0, baseOffset: 100 });
+});
+
+test("Log.truncateTo: what readers knew of the old records is not used for the new ones", async () => {
+  const fixture = await Fixture.open();
+  for (let i = 0; i < 3; i++) fixture.append(3);
+  expect(offsetsOf(fixture, 0, { maxBytes: 250, minOneMessage: true })).toEqual([0, 1, 2, 3, 4, 5]);
+  const held = fixture.log.read(offset(3), ALL);
+  await fixture.log.truncateTo(offset(3));
+  fixture.append(3, { valueBytes: 50 });
+  fixture.append(3, { valueBytes: 60 });
+  expect(offsetsOf(fixture, 6)).toEqual([6, 7, 8]);
+  const read = fixture.log.read(offset(3), ALL);
+  if (!("records" in held) || !("records" in read)) throw new Error("no records");
+  expect(read.records.length).toBeGreaterThan(held.records.length);
+});
+
+test("Log: each segment has the snapshot of its start, also one made during a sync", async () => {
+  const fixture = await Fixture.open({ segmentBytes: 300 });
+  for (let i = 0; i < 4; i++) fixture.append(1);
+  let isRolled = false;
+  fixture.disk.faults.sync = (path) => {
+    if (path.endsWith(".index") && !isRolled) {
+      isRolled = true;
+      for (let i = 0; i < 3; i++) fixture.append(1);
+    }
+    return null;
+  };
+  await fixture.log.whenSynced(fixture.log.endOffset);
+  await fixture.log.whenSynced(fixture.log.endOffset);
+  await fixture.clock.advance(2000);
+  expect(isRolled).toBe(true);
+  const bases = fixture.disk.files().filter((path) => path.endsWith(".log")).slice(1);
+  expect(bases).toHaveLength(2);
+  for (const path of bases) {
+    expect(fixture.disk.exists(path.replace(/log$/, "snapshot"))).toBe(true);
+  }
 });
 
 test("Log.abortedTransactions: those that overlap the range", async () => {
