@@ -463,7 +463,7 @@ test("Log: each segment has the snapshot of its start, also one made during a sy
   for (let i = 0; i < 4; i++) fixture.append(1);
   let isRolled = false;
   fixture.disk.faults.sync = (path) => {
-    if (path.endsWith(".index") && !isRolled) {
+    if (path.includes("leader-epoch") && !isRolled) {
       isRolled = true;
       for (let i = 0; i < 3; i++) fixture.append(1);
     }
