@@ -80,6 +80,15 @@ describe("deleteRecordsApi", () => {
     expect((await deleted(node, "a", 15)).lowWatermark).toBe(15);
   });
 
+  test("does not delete what is not committed in time", async () => {
+    const node = await DataHarness.start({ maxSyncMs: 60_000 });
+    await node.makeTopic("a");
+    await node.produced("a", batch(3), { acks: 1 });
+    const { errorCode } = await deleted(node, "a", 2);
+    expect(errorCode).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
+    expect(node.partition("a").log.logStartOffset).toBe(0 as never);
+  });
+
   test("lives through a crash once it is answered", async () => {
     const node = await started();
     await deleted(node, "a", 7);
