@@ -31,7 +31,7 @@ import { DiskReserve } from "./disk_reserve.ts";
 import { FileCache } from "./file_cache.ts";
 import { Flusher, type FlusherOptions } from "./flusher.ts";
 import { Log } from "./log.ts";
-import type { LogConfig } from "./log_config.ts";
+import { DEFAULT_LOG_CONFIG, type LogConfig } from "./log_config.ts";
 import {
   type Clock,
   type Disk,
@@ -82,7 +82,7 @@ export interface LogDirectoryOptions {
 /** A partition's directory that was found at the start. */
 export interface FoundPartition {
   readonly topicPartition: TopicPartition;
-  /** Null when `partition.metadata` is missing. */
+  /** Null when `partition.metadata` is missing or cannot be read. */
   readonly topicId: Uuid | null;
 }
 
@@ -217,10 +217,21 @@ export class LogDirectory {
     for (const { name, kind } of this.#options.disk.list(this.path)) {
       const topicPartition = kind === "directory" ? parsePartitionName(name) : null;
       if (topicPartition === null) continue;
-      const topicId = readTopicId(this.#options.disk, `${this.path}/${name}`);
-      found.push({ topicPartition, topicId });
+      found.push({ topicPartition, topicId: this.#foundTopicId(name) });
     }
     return found;
+  }
+
+  /** One partition that cannot be read must not keep the others from being served. */
+  #foundTopicId(name: string): Uuid | null {
+    try {
+      return readTopicId(this.#options.disk, `${this.path}/${name}`);
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      const found = failure.message;
+      this.#options.logger.error("Partition cannot be read", { partition: name, found });
+      return null;
+    }
   }
 
   /** Opens a partition's log that lies here. Errors: DiskError. */
@@ -328,6 +339,22 @@ export class LogDirectory {
     this.#forgetOffsets(name);
     await this.#options.disk.syncDirectory(this.path);
     this.#removeLater(doomed, log.config.fileDeleteDelayMs);
+  }
+
+  /**
+   * The same for the directory of a topic that could not be opened; any other topic's is left alone.
+   * Errors: DiskError.
+   */
+  async deleteUnopened({ topic, partition }: TopicPartition, topicId: Uuid): Promise<void> {
+    const name = formatTopicPartition(topic, partition);
+    if (this.#logs.has(name) || this.#openings.has(name)) return;
+    if (this.#foundTopicId(name) !== topicId) return;
+    const doomed = `${this.path}/${deletedName(name, this.#options.random)}`;
+    this.#options.disk.rename(`${this.path}/${name}`, doomed);
+    this.#unrecovered.delete(name);
+    this.#forgetOffsets(name);
+    await this.#options.disk.syncDirectory(this.path);
+    this.#removeLater(doomed, DEFAULT_LOG_CONFIG.fileDeleteDelayMs);
   }
 
   /**

@@ -13,7 +13,7 @@
 import assert from "node:assert/strict";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { formatTopicPartition, type Uuid } from "../../protocol/types.ts";
-import type { LogDirectory } from "../../storage/log_directory.ts";
+import { type LogDirectory, LogDirectoryError } from "../../storage/log_directory.ts";
 import { type Clock, DiskError, type Logger, type Timer } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
 import { effectiveTopicConfig, type TopicConfig } from "../config/topic_config.ts";
@@ -270,13 +270,15 @@ export class ReplicaManager {
         }),
       );
     } catch (failure) {
-      if (!(failure instanceof DiskError)) throw failure;
+      if (!(failure instanceof DiskError || failure instanceof LogDirectoryError)) throw failure;
       if (!this.#failedOpens.has(name)) {
         const found = failure.message;
         this.#logger.error("Partition cannot be opened", { partition: name, found });
       }
       this.#failedOpens.add(name);
-      if (PASSING_CODES.has(failure.code)) this.#reopenLater(topic, index);
+      if (failure instanceof DiskError && PASSING_CODES.has(failure.code)) {
+        this.#reopenLater(topic, index);
+      }
       this.#tellReady(name, refusal(ErrorCode.KAFKA_STORAGE_ERROR));
     }
   }
@@ -342,10 +344,10 @@ export class ReplicaManager {
   async #deleteLog(topic: TopicImage, partition: number, name: string): Promise<void> {
     const topicPartition = { topic: topic.name, partition };
     const log = this.logDirectory.log(topic.name, partition);
-    // An open that was queued before this found the topic gone, and left its directory alone.
-    if (log === undefined || log.topicId !== topic.id) return;
+    if (this.#foundIds.get(name) === topic.id) this.#foundIds.delete(name);
     try {
-      await this.logDirectory.deleteLog(topicPartition);
+      if (log === undefined) await this.logDirectory.deleteUnopened(topicPartition, topic.id);
+      else if (log.topicId === topic.id) await this.logDirectory.deleteLog(topicPartition);
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
       this.#logger.error("Deleted partition cannot be moved away", {

@@ -203,3 +203,21 @@ describe("ReplicaManager follows the metadata", () => {
     expect(node.process.pendingTimers).toBe(0);
   });
 });
+
+describe("ReplicaManager: a topic whose log could not be opened", () => {
+  test("is deleted with its directory, and the topic made after it starts empty", async () => {
+    const node = await DataHarness.start();
+    await node.makeTopic("a");
+    await node.produced("a", batch(5));
+    await node.stop();
+    node.disk.faults.read = (path) => path.includes("/a-0/") ? "EIO" : null;
+    await node.openWhole();
+    expect(errorOf(node.replicaManager.partition("a", 0))).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
+    node.disk.faults = {};
+    await node.run(remove(node, "a"));
+    await node.makeTopic("a");
+    await node.run(node.replicaManager.settled());
+    expect(errorOf(node.replicaManager.partition("a", 0))).toBe(ErrorCode.NONE);
+    expect(node.partition("a").log.endOffset).toBe(0 as never);
+  });
+});
