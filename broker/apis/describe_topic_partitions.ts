@@ -67,7 +67,9 @@ function isInvalid({ topics, cursor }: DescribeTopicPartitionsRequest): boolean 
 }
 
 function refuse({ topics }: DescribeTopicPartitionsRequest): Answer {
-  const refused = topics.map(({ name }) => failedTopic(name, ErrorCode.INVALID_REQUEST));
+  const refused = topics.map(({ name }) => (
+    { ...failedTopic(name, ErrorCode.INVALID_REQUEST), isInternal: false }
+  ));
   return { throttleTimeMs: 0, topics: refused };
 }
 

@@ -11,6 +11,7 @@ import {
 } from "../../protocol/schemas/find_coordinator.ts";
 import { heartbeatRequest, heartbeatResponse } from "../../protocol/schemas/heartbeat.ts";
 import { joinGroupRequest, joinGroupResponse } from "../../protocol/schemas/join_group.ts";
+import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
 import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
 import { listGroupsRequest, listGroupsResponse } from "../../protocol/schemas/list_groups.ts";
 import { deleteGroupsRequest, deleteGroupsResponse } from "../../protocol/schemas/delete_groups.ts";
@@ -27,6 +28,7 @@ import {
   committed,
   coordinatorReady,
   groupOf,
+  idOf,
   join,
   joined,
   makeTopic,
@@ -36,6 +38,7 @@ import {
   type Story,
   sync,
   topicOf,
+  UNKNOWN_ID,
 } from "./differential_steps.ts";
 
 /** A member with a name of its own, which comes back under another member id. */
@@ -151,13 +154,121 @@ export const groupStories: readonly Story[] = [
     ),
     beat("after leaving", 1),
   ]],
+  ["refuses wrong protocols", ApiKey.JoinGroup, [
+    ...coordinatorReady,
+    join("no protocols", { protocols: [] }),
+    join("no protocol type", { protocolType: "" }),
+    join("neither", { protocols: [], protocolType: "" }),
+    join("a session that is too long", { sessionTimeoutMs: 86_400_000 }),
+    ...joined,
+    join("again, the same"),
+    join("again, with another protocol", {
+      protocols: [{ name: "sticky", metadata: bytesOf("meta") }],
+    }),
+    sync("with the protocol of before", 2),
+    beat("generation 1", 1),
+    beat("generation 2", 2),
+    beat("generation 3", 3),
+  ]],
+  ["refuses another protocol", ApiKey.SyncGroup, [
+    ...coordinatorReady,
+    sync("before there is a group", 1, "nobody"),
+    join("ask for a member id"),
+    join("join"),
+    sync("another type", 1, undefined, { protocolType: "connect" }),
+    sync("another name", 1, undefined, { protocolName: "sticky" }),
+    sync("without a group", 1, undefined, { groupId: "" }),
+    sync("no assignments", 1, undefined, { assignments: [] }),
+    sync("once more"),
+  ]],
+  ["leaves in numbers", ApiKey.LeaveGroup, [
+    ...coordinatorReady,
+    ...joined,
+    step(
+      "nobody",
+      leaveGroupRequest,
+      leaveGroupResponse,
+      (state, version) => version < 3 ? null : { groupId: groupOf(state), members: [] },
+    ),
+    step(
+      "with strangers",
+      leaveGroupRequest,
+      leaveGroupResponse,
+      (state, version) =>
+        version < 3 ? null : {
+          groupId: groupOf(state),
+          members: [
+            { memberId: "nobody", groupInstanceId: null },
+            { memberId: state["memberId"] as string, groupInstanceId: "stranger" },
+            { memberId: state["memberId"] as string, groupInstanceId: null },
+          ],
+        },
+    ),
+    step("another group", leaveGroupRequest, leaveGroupResponse, (_, version) => ({
+      groupId: "diff-missing",
+      ...(version < 3 ? { memberId: "nobody" } : { members: [{ memberId: "nobody" }] }),
+    })),
+  ]],
+  ["commits at the edges", ApiKey.OffsetCommit, [
+    ...makeTopic(),
+    ...coordinatorReady,
+    commit("no metadata", -1, { memberId: "", metadata: null }),
+    commit("a negative offset", -1, { memberId: "", offset: -3 }),
+    commit("an empty group id", -1, { memberId: "", groupId: "" }),
+    commit("a generation without a group", 3, { memberId: "nobody" }),
+    commit("a negative partition", -1, { memberId: "", partition: -1 }),
+    ...joined,
+    commit("without a member, beside a member", -1, { memberId: "" }),
+    join("again"),
+    commit("in the middle of a rebalance", 1),
+    committed("what is committed"),
+  ]],
+  ["answers for many groups", ApiKey.OffsetFetch, [
+    ...makeTopic(),
+    ...coordinatorReady,
+    commit("commit", -1, { memberId: "" }),
+    step("many", offsetFetchRequest, offsetFetchResponse, (state, version) =>
+      version < 8 ? null : {
+        groups: [
+          { groupId: groupOf(state), topics: null },
+          { groupId: "diff-missing", topics: null },
+          {
+            groupId: groupOf(state),
+            topics: [
+              { name: topicOf(state), topicId: idOf(state), partitionIndexes: [0] },
+              { name: "diff-missing", topicId: UNKNOWN_ID, partitionIndexes: [0] },
+            ],
+          },
+        ],
+        requireStable: true,
+      }),
+    step(
+      "as a member of a generation",
+      offsetFetchRequest,
+      offsetFetchResponse,
+      (state, version) =>
+        version < 9 ? null : {
+          groups: [{ groupId: groupOf(state), memberId: "nobody", memberEpoch: 3, topics: null }],
+        },
+    ),
+  ]],
+  ["describes with permissions", ApiKey.DescribeGroups, [
+    ...coordinatorReady,
+    ...joined,
+    step("describe", describeGroupsRequest, describeGroupsResponse, (state, version) => ({
+      groups: [groupOf(state)],
+      includeAuthorizedOperations: version >= 3,
+    }), { pick: ({ groups }) => groups.map(({ members, ...group }) => group) }),
+    step("no group id", describeGroupsRequest, describeGroupsResponse, () => ({ groups: [""] })),
+  ]],
   ["keeps static members", ApiKey.JoinGroup, staticMember()],
   ["keeps static members", ApiKey.Heartbeat, staticMember()],
   ["keeps static members", ApiKey.SyncGroup, staticMember()],
   ["keeps static members", ApiKey.LeaveGroup, staticMember()],
   ["finds coordinators", ApiKey.FindCoordinator, [
     ...coordinatorReady,
-    ...[0, 1, 2, 9].map((keyType) =>
+    // 1 is a transaction's, which comes with transactions.
+    ...[0, 2, 9].map((keyType) =>
       step(
         `of type ${keyType}`,
         findCoordinatorRequest,

@@ -245,13 +245,7 @@ export function createTopics(
     topics: topics(topicOf(state)),
     timeoutMs: 30_000,
     validateOnly,
-  }), {
-    pick: (answer) =>
-      answer.topics.map(({ configs, ...topic }) => ({
-        ...topic,
-        configCount: (configs ?? []).length > 0,
-      })),
-  });
+  }));
 }
 
 /** A DescribeConfigs request of one resource. */
@@ -292,7 +286,12 @@ export function join(title: string, more: Partial<Encodable<typeof joinGroupRequ
 }
 
 /** A SyncGroup request in which the leader gives everything to itself. */
-export function sync(title: string, generationId = 1, memberId?: string): Step {
+export function sync(
+  title: string,
+  generationId = 1,
+  memberId?: string,
+  more: Partial<Encodable<typeof syncGroupRequest>> = {},
+): Step {
   return step(title, syncGroupRequest, syncGroupResponse, (state) => ({
     groupId: groupOf(state),
     generationId,
@@ -300,6 +299,7 @@ export function sync(title: string, generationId = 1, memberId?: string): Step {
     protocolType: "consumer",
     protocolName: "range",
     assignments: [{ memberId: state["memberId"] as string, assignment: bytesOf("mine") }],
+    ...more,
   }));
 }
 
@@ -316,10 +316,17 @@ export function beat(title: string, generationId: number, memberId?: string): St
 export function commit(
   title: string,
   generation: number,
-  more: { memberId?: string; metadata?: string; partition?: number; topic?: string } = {},
+  more: {
+    memberId?: string;
+    metadata?: string | null;
+    partition?: number;
+    topic?: string;
+    offset?: number;
+    groupId?: string;
+  } = {},
 ): Step {
   return step(title, offsetCommitRequest, offsetCommitResponse, (state) => ({
-    groupId: groupOf(state),
+    groupId: more.groupId ?? groupOf(state),
     generationIdOrMemberEpoch: generation,
     memberId: more.memberId ?? (state["memberId"] ?? "") as string,
     topics: [{
@@ -327,8 +334,8 @@ export function commit(
       topicId: more.topic === undefined ? idOf(state) : UNKNOWN_ID,
       partitions: [{
         partitionIndex: more.partition ?? 0,
-        committedOffset: 2,
-        committedMetadata: more.metadata ?? "note",
+        committedOffset: more.offset ?? 2,
+        committedMetadata: more.metadata === undefined ? "note" : more.metadata,
       }],
     }],
   }), { pick: (answer) => answer.topics.map(({ partitions }) => partitions) });

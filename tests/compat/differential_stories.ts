@@ -381,6 +381,48 @@ export const topicStories: readonly Story[] = [
       }), { pick: (answer) => answer.results.map(({ errorCode }) => errorCode).toSorted() })
     ),
   ]],
+  ["adds partitions by hand, or only to see", ApiKey.CreatePartitions, [
+    ...makeTopic(),
+    ...([
+      [2, [[1]], true],
+      [2, [[9]], true],
+      [2, [[1, 1]], true],
+      [2, [[1], [1]], true],
+      [3, [[1], []], true],
+      [1, null, true],
+      [20_000, null, true],
+      [2, [[1]], false],
+      [2, null, false],
+    ] as const).map(([count, replicas, validateOnly]) =>
+      step(
+        `${count} as ${JSON.stringify(replicas)}`,
+        createPartitionsRequest,
+        createPartitionsResponse,
+        (state) => ({
+          topics: [{
+            name: topicOf(state),
+            count,
+            assignments: replicas?.map((brokerIds) => ({ brokerIds: [...brokerIds] })) ?? null,
+          }],
+          timeoutMs: 10_000,
+          validateOnly,
+        }),
+      )
+    ),
+    step("the same topic twice", createPartitionsRequest, createPartitionsResponse, (state) => ({
+      topics: [5, 6].map((count) => ({ name: topicOf(state), count, assignments: null })),
+      timeoutMs: 10_000,
+      validateOnly: true,
+    })),
+  ]],
+  ["describes with permissions", ApiKey.Metadata, [
+    ...makeTopic(),
+    step("describe", metadataRequest, metadataResponse, (state, version) => ({
+      topics: [{ name: topicOf(state) }],
+      ...(version >= 8 && { includeTopicAuthorizedOperations: true }),
+      ...(version >= 8 && version <= 10 && { includeClusterAuthorizedOperations: true }),
+    })),
+  ]],
   ["describes topics", ApiKey.Metadata, [
     ...makeTopic({}, 2),
     step("known and unknown", metadataRequest, metadataResponse, (state, version) => ({
@@ -426,6 +468,18 @@ export const topicStories: readonly Story[] = [
   ]],
   ["describes partitions with a cursor", ApiKey.DescribeTopicPartitions, [
     ...makeTopic({}, 5),
+    ...[-1, 0, 3, 5, 7].map((partitionIndex) =>
+      step(
+        `from ${partitionIndex}`,
+        describeTopicPartitionsRequest,
+        describeTopicPartitionsResponse,
+        (state) => ({
+          topics: [{ name: topicOf(state) }, { name: "bad name" }, { name: "__consumer_offsets" }],
+          responsePartitionLimit: 2,
+          cursor: { topicName: topicOf(state), partitionIndex },
+        }),
+      )
+    ),
     ...[2, 100].map((responsePartitionLimit) =>
       step(
         `at most ${responsePartitionLimit}`,
@@ -506,6 +560,38 @@ export const topicStories: readonly Story[] = [
       )
     ),
     configsOf(2, topicOf, ["retention.ms", "cleanup.policy"]),
+    ...([
+      [4, "1", "log.retention.ms", "1000000"],
+      [4, "1", "num.partitions", "3"],
+      [4, "", "log.retention.ms", "1000000"],
+      [4, "", "log.cleaner.threads", "soon"],
+      [4, "", "log.cleaner.threads", "40"],
+      [4, "77", "log.retention.ms", "1000000"],
+      [4, "one", "log.retention.ms", "1000000"],
+      [4, "1", "no.such.setting", "1"],
+      [2, "diff-missing", "retention.ms", "1"],
+      [2, "bad name", "retention.ms", "1"],
+      [2, "", "retention.ms", "1"],
+      [32, "diff-group", "consumer.session.timeout.ms", "50000"],
+      [32, "diff-group", "consumer.session.timeout.ms", "1"],
+      [32, "diff-group", "no.such.setting", "1"],
+      [32, "", "consumer.session.timeout.ms", "50000"],
+      [99, "x", "retention.ms", "1"],
+    ] as const).map(([resourceType, resourceName, name, value]) =>
+      step(
+        `only to see ${resourceType} ${resourceName} ${name}=${value}`,
+        incrementalAlterConfigsRequest,
+        incrementalAlterConfigsResponse,
+        () => ({
+          resources: [{
+            resourceType,
+            resourceName,
+            configs: [{ name, configOperation: 0, value }],
+          }],
+          validateOnly: true,
+        }),
+      )
+    ),
   ]],
   ["gives out ids", ApiKey.InitProducerId, [
     step("ready", initProducerIdRequest, initProducerIdResponse, () => ({
@@ -517,6 +603,23 @@ export const topicStories: readonly Story[] = [
       initProducerIdRequest,
       initProducerIdResponse,
       () => ({ transactionalId: null, transactionTimeoutMs: 1000 }),
+    ),
+    step("an empty transactional id", initProducerIdRequest, initProducerIdResponse, () => ({
+      transactionalId: "",
+      transactionTimeoutMs: 1000,
+    })),
+    step("no timeout", initProducerIdRequest, initProducerIdResponse, () => ({
+      transactionalId: null,
+      transactionTimeoutMs: 0,
+    })),
+    step(
+      "an epoch without an id",
+      initProducerIdRequest,
+      initProducerIdResponse,
+      (_, version) =>
+        version < 3
+          ? null
+          : { transactionalId: null, transactionTimeoutMs: 0, producerId: -1, producerEpoch: 3 },
     ),
     step(
       "again, with what it has",
@@ -597,6 +700,20 @@ export const topicStories: readonly Story[] = [
           brokers: brokers.map(({ brokerId }) => brokerId),
         }),
       },
+    ),
+  ]],
+  ["describes with permissions", ApiKey.DescribeCluster, [
+    ...[1, 2, 7].map((endpointType) =>
+      step(
+        `type ${endpointType}`,
+        describeClusterRequest,
+        describeClusterResponse,
+        (_, version) => ({
+          includeClusterAuthorizedOperations: true,
+          ...(version >= 1 && { endpointType }),
+          ...(version >= 2 && { includeFencedBrokers: true }),
+        }),
+      )
     ),
   ]],
   ["describes log directories", ApiKey.DescribeLogDirs, [

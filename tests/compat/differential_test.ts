@@ -39,6 +39,7 @@ const PEER_PORT = 31_492;
 const SETTLE_MS = 20_000;
 const VERSIONS_AT_ONCE = 4;
 const SHORT_BYTES = 64;
+const isExternal = process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined;
 const stories = [...topicStories, ...groupStories];
 
 /** Members whose value belongs to one broker, one clock or one draw of chance: only whether there is one counts. */
@@ -81,6 +82,18 @@ const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [
       "of each record; weir leaves them the time that they gave the record",
   },
   {
+    where: /CreatePartitions .*20000.*errorCode: 44, Kafka -1$/,
+    why: "Kafka fails with UNKNOWN_SERVER_ERROR over more partitions than a change may have",
+  },
+  {
+    where: /no\.such\.setting=1\.responses\.0\.errorCode: 42, Kafka 0$/,
+    why: "weir refuses settings of a broker that nobody knows; Kafka keeps them for plugins",
+  },
+  {
+    where: /consumer\.session\.timeout\.ms=1\.responses\.0\.error(Code: 0|Message: null), Kafka/,
+    why: "the broker's bounds for consumer groups (KIP-848) come with those groups",
+  },
+  {
     where: /ApiVersions .*\.apis\.\w+: undefined, Kafka \{/,
     why: "what weir does not serve yet: docs/compatibility.md has the list",
   },
@@ -100,7 +113,6 @@ const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [
     where: /FindCoordinator .* type 0\.errorMessage: "", Kafka "<errorMessage>"$/,
     why: 'up to version 3 Kafka says "NONE" where there is no error',
   },
-  { where: /FindCoordinator .* type 1\./, why: "there is no transaction coordinator yet" },
   {
     where:
       /configs\.(errors\.deadletterqueue|max\.decompressed|(log\.)?remote\.copy\.lag)\.[^:]*: \{.*undefined$/,
@@ -109,6 +121,10 @@ const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [
   {
     where: /configs\.min\.insync\.replicas(\.configSource: 5, Kafka 3|: undefined.*)$/,
     why: "Kafka writes it for the whole cluster when eligible leader replicas are switched on",
+  },
+  {
+    where: /describe\..*configs\.retention\.ms\.configSource: 4, Kafka 5$/,
+    why: "Kafka overlooks log.retention.hours here, though not in the answer to CreateTopics",
   },
   { where: /broker.*configs\.(weir|http)\.[^:]*: \{.*undefined$/, why: "settings of weir's own" },
   {
@@ -171,7 +187,11 @@ async function start(): Promise<void> {
   const [ours, theirs] = await Promise.all([
     // As the peer's own file has them.
     startWeir({
-      settings: { "group.initial.rebalance.delay.ms": "0", "log.segment.bytes": "1073741824" },
+      settings: {
+        "group.initial.rebalance.delay.ms": "0",
+        "log.segment.bytes": "1073741824",
+        "log.retention.hours": "168",
+      },
     }),
     startPeer(),
   ]);
@@ -305,7 +325,7 @@ async function compare(story: Story, version: number): Promise<string[]> {
   expect(Object.keys(theirs!).length).toBeGreaterThan(0);
   const found = differences(ours, theirs, `${apiName(apiKey)} ${title}`);
   return found.filter((line) => {
-    const known = KNOWN.find(({ where }) => where.test(line));
+    const known = isExternal ? undefined : KNOWN.find(({ where }) => where.test(line));
     if (known !== undefined) seen.add(known.where);
     return known === undefined;
   });
@@ -341,15 +361,14 @@ describe("weir beside Apache Kafka", () => {
     });
   }
 
-  testWith("Apache Kafka (peers)", "every API that both serve has a story", () => {
+  const isOurs = !isExternal && hasTool("Apache Kafka (peers)");
+  test.skipIf(!isOurs)("every API that both serve has a story", () => {
     const told = new Set(stories.map(([, apiKey]) => apiKey));
     const untold = [...common.keys()].filter((key) => !told.has(key)).map(apiName);
     expect(untold).toEqual([]);
-    return Promise.resolve();
   });
 
-  const isExternal = process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined;
-  test.skipIf(isExternal || !hasTool("Apache Kafka (peers)"))(
+  test.skipIf(!isOurs)(
     "KNOWN: each difference is still there",
     () => {
       const stale = KNOWN.filter(({ where }) => !seen.has(where)).map(({ where }) => where.source);
