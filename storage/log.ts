@@ -201,6 +201,8 @@ export class Log implements Flushable {
   #flushing: Promise<void> | null = null;
   #syncedListeners: ((syncedOffset: Offset) => void)[] = [];
   #offlineListeners: ((reason: string) => void)[] = [];
+  /** Told when the log is closed before what they wait for is synced. */
+  readonly #syncWaits = new Set<() => void>();
 
   readonly #deletions = new Set<Timer>();
   #hintOffsets = new Float64Array(HINT_COUNT).fill(-1);
@@ -1053,21 +1055,27 @@ export class Log implements Flushable {
     if (this.#offlineReason !== null) {
       return Promise.reject(new DiskError(this.#offlineReason, "EIO"));
     }
+    if (this.#isClosed) return Promise.reject(new DiskError(`${this.name} is closed`, "EBADF"));
     return new Promise((resolve, reject) => {
       const stopSynced = this.onSynced((synced) => {
         if (synced < upTo) {
           this.sync();
           return;
         }
-        stopSynced();
-        stopOffline();
+        stop();
         resolve();
       });
       const stopOffline = this.onOffline((reason) => {
-        stopSynced();
-        stopOffline();
+        stop();
         reject(new DiskError(reason, "EIO"));
       });
+      const closed = (): void => reject(new DiskError(`${this.name} is closed`, "EBADF"));
+      this.#syncWaits.add(closed);
+      const stop = (): void => {
+        stopSynced();
+        stopOffline();
+        this.#syncWaits.delete(closed);
+      };
       this.sync();
     });
   }
@@ -1229,6 +1237,8 @@ export class Log implements Flushable {
     }
     this.#syncedListeners = [];
     this.#offlineListeners = [];
+    for (const closed of this.#syncWaits) closed();
+    this.#syncWaits.clear();
   }
 
   /** Closes without a sync and moves the directory to `path`, where it waits for its removal. */

@@ -9,6 +9,7 @@
  * nothing on disk is touched. Nothing is ever deleted because it could not be read.
  */
 
+import { WireError } from "../protocol/bytes.ts";
 import { batchSizeBytes, type RecordBatchHeader } from "../protocol/record_batch.ts";
 import { writeFileUnderNewName } from "./checkpoint.ts";
 import type { FileCache } from "./file_cache.ts";
@@ -83,6 +84,17 @@ class LogLoader {
   }
 
   async load(): Promise<LoadedLog> {
+    try {
+      return await this.#load();
+    } catch (failure) {
+      if (!(failure instanceof WireError)) throw failure;
+      this.#damage = `Cannot open ${this.#options.name}: ${failure.message}; restore ` +
+        `${this.#options.directory} from a replica or a backup, or delete the topic`;
+      return this.#result(0);
+    }
+  }
+
+  async #load(): Promise<LoadedLog> {
     const { disk, directory, hadCleanShutdown } = this.#options;
     disk.makeDirectory(directory);
     this.#listSegments();

@@ -201,3 +201,49 @@ test("Log.deleteRecordsBefore: holds through a clean stop and a crash", async ()
     expect(fixture.disk.exists(ORDERS_PATH)).toBe(true);
   }
 });
+
+describe("Log: waits and syncs", () => {
+  test("whenSynced of a log that is deleted or closed ends", async () => {
+    for (const end of ["delete", "close"] as const) {
+      const fixture = await Fixture.open();
+      fixture.append(1);
+      let ended = "";
+      void fixture.log.whenSynced(offset(1)).then(() => ended = "synced", () => ended = "failed");
+      void fixture.log.whenSynced(offset(2)).then(
+        () => ended += " synced",
+        () => ended += " failed",
+      );
+      if (end === "delete") await fixture.directory.deleteLog(ORDERS);
+      else await fixture.directory.close();
+      await fixture.clock.advance(5000);
+      expect(ended).toMatch(/(synced|failed) failed/);
+    }
+  });
+});
+
+describe("Log: control records on disk that are damaged", () => {
+  test("a data batch that became a control batch does not keep the log from opening", async () => {
+    for (const isClean of [true, false]) {
+      const fixture = await Fixture.open();
+      for (let i = 0; i < 3; i++) {
+        fixture.append(3, {
+          producerId: 7,
+          producerEpoch: 0,
+          baseSequence: 3 * i,
+          valueBytes: 90_000,
+          compression: 4,
+        });
+      }
+      await fixture.log.whenSynced(fixture.log.endOffset);
+      await fixture.clock.advance(6000);
+      if (isClean) await fixture.directory.close();
+      else fixture.disk.kill();
+      for (const path of fixture.disk.files()) {
+        if (path.endsWith(".snapshot")) fixture.disk.remove(path);
+      }
+      fixture.disk.flipBit(fixture.path(0), 22, 5);
+      await fixture.reopen();
+      expect(fixture.directory.offlineReason).toBeNull();
+    }
+  });
+});
