@@ -295,12 +295,7 @@ describe("Apache Kafka's tools", () => {
           /mismatch|corrupt|out of order|error/i,
         );
       }
-      const offsets = await Promise.all(
-        partitionDirectories(own.dataDirectory, "__consumer_offsets")
-          .filter((path) => readdirSync(path).some((name) => name.endsWith(".log")))
-          .slice(0, 50)
-          .map((path) => path),
-      );
+      const offsets = partitionDirectories(own.dataDirectory, "__consumer_offsets");
       const decoded = await runOk(
         kafkaTool(
           "dump-log",

@@ -1,10 +1,16 @@
 /** kcat of Debian (an older librdkafka) against the real broker. */
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { codecNames, type RunningBroker, runOk, startWeir, testWith } from "./harness.ts";
+import {
+  codecNames,
+  type RunningBroker,
+  runOk,
+  scratchDirectory,
+  startWeir,
+  testWith,
+} from "./harness.ts";
 
 let broker: RunningBroker;
 
@@ -42,7 +48,7 @@ describe("kcat", () => {
 
   testWith("kcat", "kcat: null values, a record of 900 KiB from a file, and a time", async () => {
     const topic = `kcat-edge-${Date.now()}`;
-    const file = join(mkdtempSync(join(tmpdir(), "weir-kcat-")), "large");
+    const file = join(scratchDirectory("kcat"), "large");
     writeFileSync(file, "L".repeat(900 * 1024));
     await runOk(kcat("-P", "-t", topic, "-p", "0", "-K:", "-Z"), { input: "tombstone:\n" });
     await runOk(kcat("-P", "-t", topic, "-p", "0", file));
