@@ -10,6 +10,8 @@
 import { describe, expect } from "bun:test";
 import { appendFileSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { batches, readLastOffset } from "../../protocol/record_batch.ts";
+import { buildBatch } from "../../protocol/records.ts";
 import { SimRandom } from "../sim/sim_random.ts";
 import { runCommand } from "./command_line.ts";
 import {
@@ -99,14 +101,18 @@ function expectCommitsOnlyGrow(commits: Report["commits"]): void {
   expect({ back, latest }).toEqual({ back: undefined, latest });
 }
 
-/** Half of the last batch once more: what a write leaves that did not come to its end. */
+/** A batch that did not come to its end: what is left of a write when the machine stops in the middle of it. */
 function tear(broker: RunningBroker, random: SimRandom): void {
   const directory = random.pick(partitionDirectories(broker.dataDirectory, TOPIC));
   const last = readdirSync(directory).filter((name) => name.endsWith(".log")).sort().at(-1)!;
   const path = join(directory, last);
   const bytes = readFileSync(path);
-  if (bytes.length < 200) return;
-  appendFileSync(path, bytes.subarray(0, random.between(1, 120)));
+  let baseOffset = Number(last.slice(0, -".log".length));
+  for (const at of batches(bytes)) baseOffset = readLastOffset(bytes, at) + 1;
+  const value = new Uint8Array(random.between(1, 100_000)).fill(0x30);
+  const records = [{ key: null, value, headers: [], timestamp: 0 }];
+  const batch = buildBatch({ baseOffset, records });
+  appendFileSync(path, batch.subarray(0, random.between(1, batch.length - 1)));
 }
 
 describe.skipIf(isExternal)("kill -9 under load", () => {
