@@ -10,6 +10,7 @@
  * Everything from outside (disk, time, chance, network, log, HTTP server) is handed in.
  */
 
+import { WireError } from "../protocol/bytes.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { METADATA_TOPIC_ID } from "../protocol/types.ts";
 import { LogDirectory } from "../storage/log_directory.ts";
@@ -269,6 +270,9 @@ async function startController(
     random: random.fork("controller"),
     settings: controllerSettings(config),
     onFailure: options.onFailure,
+  }).catch((cause: unknown) => {
+    if (!(cause instanceof WireError)) throw cause;
+    throw new ConfigError([`Cannot start from ${log.directory}: ${cause.message}`], { cause });
   });
   await register(controller, config, logDirectory, nodeId);
   return controller;

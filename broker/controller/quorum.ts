@@ -22,7 +22,7 @@ import assert from "node:assert/strict";
 import { WireError } from "../../protocol/bytes.ts";
 import { buildControlBatch } from "../../protocol/control_records.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { batches, isControl, readBatchHeader } from "../../protocol/record_batch.ts";
+import { batches, isControl, isCrcValid, readBatchHeader } from "../../protocol/record_batch.ts";
 import { buildBatch, readRecords } from "../../protocol/records.ts";
 import {
   type LeaderEpoch,
@@ -148,7 +148,7 @@ export class Quorum {
    * Replays the log into `listener`, in bounded memory, and begins a new epoch with this node as its leader.
    *
    * Returns: when the new epoch, and so all that was replayed, is on stable storage.
-   * Errors: DiskError; WireError when a record of the log cannot be read.
+   * Errors: DiskError, also for a damaged batch; WireError when a record of the log cannot be read.
    */
   static async start(options: QuorumOptions, listener: QuorumListener): Promise<Quorum> {
     const quorum = new Quorum(options);
@@ -333,7 +333,10 @@ export class Quorum {
       for (const at of batches(read.records)) {
         const header = readBatchHeader(read.records, at);
         position = offset(header.baseOffset + header.lastOffsetDelta + 1);
-        if (!isControl(header.attributes)) listener.handleCommit(decodeBatch(read.records, at));
+        if (!isCrcValid(read.records, at)) throw damaged(header.baseOffset);
+        if (!isControl(header.attributes)) {
+          listener.handleCommit(decodeBatch(read.records, at));
+        }
       }
       read.release();
       if (position === before) {
@@ -366,6 +369,14 @@ export class Quorum {
     this.#failure = { error, message };
     for (const { resolve } of this.#pending.splice(0)) resolve({ error, message });
   }
+}
+
+function damaged(baseOffset: number): DiskError {
+  return new DiskError(
+    `Cannot replay ${METADATA_TOPIC}: the batch at offset ${baseOffset} is damaged, its checksum is ` +
+      "wrong; restore the directory of that log from a backup",
+    "EIO",
+  );
 }
 
 /** The batch at `position`, all of it decoded before the bytes are given back. */

@@ -248,6 +248,23 @@ test.each(features)("Controller.start: a log at %s %p", async (name, featureLeve
   } else await expect(harness.crashAndReopen()).rejects.toThrow(refusal);
 });
 
+test("Quorum.start: a flipped bit in a committed record is found by its checksum, not believed", async () => {
+  const harness = await Harness.start();
+  await harness.controller.createTopics([newTopic("orders")]);
+  await harness.controller.createTopics([newTopic("later")]);
+  harness.controller.stop();
+  const path = "/data/__cluster_metadata-0/00000000000000000000.log";
+  const at = Buffer.from(harness.disk.bytesOf(path)).indexOf("orders");
+  expect(at).toBeGreaterThan(0);
+  // The log was closed cleanly, so that nothing is scanned when it is opened.
+  harness.disk.flipBit(path, at);
+  const quorum = Quorum.start(
+    { ...harness, nodeId: NODE_ID },
+    { handleCommit() {}, handleLeaderChange() {}, handleFailure() {} },
+  );
+  await expect(quorum).rejects.toThrow("is damaged, its checksum is wrong; restore");
+});
+
 test("Quorum: a damaged quorum-state costs a warning and no epoch is used twice", async () => {
   const harness = await Harness.start();
   await harness.crashAndReopen();
