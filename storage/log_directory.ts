@@ -10,6 +10,7 @@
  *       replication-offset-checkpoint        high watermarks
  *       orders-0/                            a partition
  *       orders-1.<unique id>-delete/         a partition that waits for its removal
+ *       orders-2.<unique id>-stray/          another topic's records under a name now taken: kept
  *
  * The clean-shutdown mark is gone, for good, before the first log is opened; it comes back when every
  * log has been closed without a fault. One disk failure takes every log of the directory offline.
@@ -50,12 +51,14 @@ const RECOVERY_POINTS = "recovery-point-offset-checkpoint";
 const LOG_START_OFFSETS = "log-start-offset-checkpoint";
 const HIGH_WATERMARKS = "replication-offset-checkpoint";
 const DELETE_SUFFIX = "-delete";
+const STRAY_SUFFIX = "-stray";
 /** A name of the file system has at most 255 bytes. */
 const MAX_NAME_BYTES = 255;
 const CLOSES_AT_ONCE = 16;
 /** A log that is recovered takes a buffer of a megabyte and more; one that is not takes next to nothing. */
 const RECOVERIES_AT_ONCE = 4;
 const OPENINGS_AT_ONCE = 64;
+const YIELD_AFTER_MS = 4;
 
 /** What a directory is opened with. */
 export interface LogDirectoryOptions {
@@ -119,6 +122,8 @@ export class LogDirectory {
   /** Logs that are being opened: a second call waits for the first one's log. */
   readonly #openings = new Map<string, Promise<Log>>();
   #openingCount = 0;
+  /** Time that openings took since one of them last let the loop go on. */
+  #openedForMs = 0;
   #waitingToOpen: (() => void)[] = [];
   #checkpointing: Promise<boolean> | null = null;
   #offlineReason: string | null = null;
@@ -259,9 +264,17 @@ export class LogDirectory {
     if (this.#openingCount >= limit) {
       await new Promise<void>((resolve) => this.#waitingToOpen.push(resolve));
     } else this.#openingCount++;
+    const { clock } = this.#options;
+    // After a clean stop nothing in an opening waits for the disk: thousands would hold the loop.
+    if (this.#openedForMs >= YIELD_AFTER_MS) {
+      this.#openedForMs = 0;
+      await clock.sleep(0);
+    }
+    const beganMs = clock.monotonicMs();
     try {
       return await open();
     } finally {
+      this.#openedForMs += clock.monotonicMs() - beganMs;
       const next = this.#waitingToOpen.shift();
       if (next === undefined) this.#openingCount--;
       else next();
@@ -334,11 +347,30 @@ export class LogDirectory {
     const log = this.#logs.get(name);
     if (log === undefined) return;
     this.#logs.delete(name);
-    const doomed = `${this.path}/${deletedName(name, this.#options.random)}`;
+    const doomed = `${this.path}/${movedName(name, this.#options.random, DELETE_SUFFIX)}`;
     await log.renameForDeletion(doomed);
     this.#forgetOffsets(name);
     await this.#options.disk.syncDirectory(this.path);
     this.#removeLater(doomed, log.config.fileDeleteDelayMs);
+  }
+
+  /**
+   * Moves the directory of another topic of the same name out of the way, to `<name>.<unique>-stray`. It is
+   * kept: no record says that this node should delete it. Errors: DiskError.
+   */
+  async setAside({ topic, partition }: TopicPartition): Promise<void> {
+    const name = formatTopicPartition(topic, partition);
+    assert(!this.#logs.has(name) && !this.#openings.has(name));
+    const { disk, random, logger } = this.#options;
+    const kept = `${this.path}/${movedName(name, random, STRAY_SUFFIX)}`;
+    disk.rename(`${this.path}/${name}`, kept);
+    this.#unrecovered.delete(name);
+    this.#forgetOffsets(name);
+    await disk.syncDirectory(this.path);
+    logger.warn("Records of another topic of the same name are kept aside", {
+      partition: name,
+      directory: kept,
+    });
   }
 
   /**
@@ -349,7 +381,7 @@ export class LogDirectory {
     const name = formatTopicPartition(topic, partition);
     if (this.#logs.has(name) || this.#openings.has(name)) return;
     if (this.#foundTopicId(name) !== topicId) return;
-    const doomed = `${this.path}/${deletedName(name, this.#options.random)}`;
+    const doomed = `${this.path}/${movedName(name, this.#options.random, DELETE_SUFFIX)}`;
     this.#options.disk.rename(`${this.path}/${name}`, doomed);
     this.#unrecovered.delete(name);
     this.#forgetOffsets(name);
@@ -658,10 +690,10 @@ function randomUuid(random: Random): Uuid {
   }
 }
 
-function deletedName(name: string, random: Random): string {
+function movedName(name: string, random: Random, ending: string): string {
   let unique = "";
   for (let i = 0; i < 4; i++) unique += random.uint32().toString(16).padStart(8, "0");
-  const suffix = `.${unique}${DELETE_SUFFIX}`;
+  const suffix = `.${unique}${ending}`;
   return name.slice(0, MAX_NAME_BYTES - suffix.length) + suffix;
 }
 

@@ -16,7 +16,7 @@ import { formatTopicPartition, type Uuid } from "../../protocol/types.ts";
 import { type LogDirectory, LogDirectoryError } from "../../storage/log_directory.ts";
 import { type Clock, DiskError, type Logger, type Timer } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
-import { effectiveTopicConfig, type TopicConfig } from "../config/topic_config.ts";
+import { effectiveTopicConfig } from "../config/topic_config.ts";
 import { reachableBrokers, type Viewer } from "../controller/cluster_view.ts";
 import type { Controller } from "../controller/controller.ts";
 import type {
@@ -248,7 +248,7 @@ export class ReplicaManager {
     const topicConfig = effectiveTopicConfig(config, overrides);
     const topicPartition = { topic: topic.name, partition: index };
     try {
-      await this.#removeForerunner(topic, index, topicConfig);
+      await this.#setForerunnerAside(topic, index);
       const log = await logDirectory.createLog(topicPartition, topic.id, topicConfig);
       this.#failedOpens.delete(name);
       if (controller.image().topicById(topic.id) === undefined) {
@@ -293,22 +293,16 @@ export class ReplicaManager {
   }
 
   /**
-   * A directory of the same name that belonged to a topic of another id: that topic was deleted, and the
-   * process ended before its directory was moved away. Its records must not come back in the new topic.
+   * A directory of the same name that belongs to a topic of another id: one that was deleted, and the
+   * process ended before its directory was moved away, or one that the metadata has lost. Its records must
+   * neither come back in the new topic nor be deleted on a guess.
    */
-  async #removeForerunner(topic: TopicImage, index: number, config: TopicConfig): Promise<void> {
+  async #setForerunnerAside(topic: TopicImage, index: number): Promise<void> {
     const name = formatTopicPartition(topic.name, index);
     const foundId = this.#foundIds.get(name);
     this.#foundIds.delete(name);
     if (foundId === undefined || foundId === topic.id) return;
-    const topicPartition = { topic: topic.name, partition: index };
-    this.#logger.warn("Partition of a deleted topic gives way to the topic made after it", {
-      partition: name,
-      deletedTopicId: foundId,
-      topicId: topic.id,
-    });
-    await this.logDirectory.openLog(topicPartition, foundId, config);
-    await this.logDirectory.deleteLog(topicPartition);
+    await this.logDirectory.setAside({ topic: topic.name, partition: index });
   }
 
   #add(topic: TopicImage, partition: Partition): void {

@@ -161,7 +161,8 @@ export type FetchBody = Partial<Omit<Encodable<typeof fetchRequest>, "topics">> 
   }[];
 };
 
-const METADATA_DIRECTORY = "/metadata";
+/** Where the metadata log of a harness lies. */
+export const METADATA_DIRECTORY = "/metadata";
 
 /** One node that serves the data APIs. */
 export class DataHarness {
@@ -212,14 +213,19 @@ export class DataHarness {
     harness.disk.makeDirectory(METADATA_DIRECTORY);
     await harness.run(harness.disk.syncDirectory("/"));
     await harness.open();
-    await harness.run(harness.controller.registerBroker({
+    await harness.register();
+    return harness;
+  }
+
+  /** Registers this node with the controller. */
+  async register(): Promise<void> {
+    await this.run(this.controller.registerBroker({
       brokerId: NODE_ID,
       endpoints: [{ name: "PLAINTEXT", host: "host1", port: 9092, securityProtocol: 0 }],
       features: new Map(),
       rack: null,
       logDirs: [DIRECTORY_ID],
     }));
-    return harness;
   }
 
   /** Starts the process; its partitions open in the background. */

@@ -3,7 +3,7 @@ import { Partition } from "../../../broker/partitions/partition.ts";
 import { isRefusal } from "../../../broker/partitions/replica_manager.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { newTopic } from "../controller/harness.ts";
-import { batch, DataHarness, UNKNOWN_TOPIC_ID } from "./harness.ts";
+import { batch, DataHarness, METADATA_DIRECTORY, UNKNOWN_TOPIC_ID } from "./harness.ts";
 
 function errorOf(found: Partition | { readonly error: number }): number {
   return found instanceof Partition ? ErrorCode.NONE : found.error;
@@ -166,6 +166,24 @@ describe("ReplicaManager follows the metadata", () => {
       await node.openWhole();
       expect(node.partition("a").log.endOffset).toBe(1 as never);
     }
+  });
+
+  test("records that the metadata has lost are kept aside when their name is taken again", async () => {
+    const node = await DataHarness.start();
+    await node.makeTopic("a");
+    await node.produced("a", batch(5));
+    await node.stop();
+    node.disk.removeDirectory(METADATA_DIRECTORY);
+    node.disk.makeDirectory(METADATA_DIRECTORY);
+    await node.openWhole();
+    await node.register();
+    await node.makeTopic("a");
+    expect(node.partition("a").log.endOffset).toBe(0 as never);
+    await node.run(node.clock.sleep(10 * 60_000));
+    const kept = node.disk.list("/data").filter(({ name }) => /^a-0\..*-stray$/.test(name));
+    expect(kept).toHaveLength(1);
+    const log = node.disk.open(`/data/${kept[0]!.name}/00000000000000000000.log`, "read");
+    expect(log.sizeBytes).toBeGreaterThan(5 * 5);
   });
 
   test("a directory that belongs to no topic is kept, and named", async () => {
