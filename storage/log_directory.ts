@@ -17,7 +17,6 @@
  */
 
 import assert from "node:assert/strict";
-import { formatUuid } from "../protocol/bytes.ts";
 import { formatTopicPartition, offset, type TopicPartition, type Uuid } from "../protocol/types.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import {
@@ -42,6 +41,7 @@ import {
   type Random,
   type Timer,
 } from "./platform.ts";
+import { randomUuid } from "./random_uuid.ts";
 
 const LOCK_FILE = ".lock";
 const CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown";
@@ -124,6 +124,7 @@ export class LogDirectory {
   #openingCount = 0;
   /** Time that openings took since one of them last let the loop go on. */
   #openedForMs = 0;
+  #yielding: Promise<void> | null = null;
   #waitingToOpen: (() => void)[] = [];
   #checkpointing: Promise<boolean> | null = null;
   #offlineReason: string | null = null;
@@ -266,9 +267,12 @@ export class LogDirectory {
     } else this.#openingCount++;
     const { clock } = this.#options;
     // After a clean stop nothing in an opening waits for the disk: thousands would hold the loop.
-    if (this.#openedForMs >= YIELD_AFTER_MS) {
-      this.#openedForMs = 0;
-      await clock.sleep(0);
+    while (this.#openedForMs >= YIELD_AFTER_MS) {
+      this.#yielding ??= clock.sleep(0).then(() => {
+        this.#openedForMs = 0;
+        this.#yielding = null;
+      });
+      await this.#yielding;
     }
     const beganMs = clock.monotonicMs();
     try {
@@ -675,19 +679,6 @@ function holdsPartitions(disk: Disk, path: string): boolean {
   return disk.list(path).some(({ name, kind }) =>
     kind === "directory" && parsePartitionName(name) !== null
   );
-}
-
-/** A random UUID (version 4) whose text does not start with a dash, as Kafka makes them. */
-function randomUuid(random: Random): Uuid {
-  for (;;) {
-    const bytes = new Uint8Array(16);
-    const view = new DataView(bytes.buffer);
-    for (let at = 0; at < 16; at += 4) view.setUint32(at, random.uint32());
-    bytes[6] = (bytes[6]! & 0x0f) | 0x40;
-    bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-    const text = formatUuid(bytes);
-    if (!text.startsWith("-")) return text;
-  }
 }
 
 function movedName(name: string, random: Random, ending: string): string {

@@ -40,7 +40,7 @@ import {
   type QuorumListener,
   type QuorumOptions,
 } from "./quorum.ts";
-import { randomUuid } from "./random_uuid.ts";
+import { randomUuid } from "../../storage/random_uuid.ts";
 import {
   type CreatedTopic,
   type DeletedTopic,

@@ -16,7 +16,7 @@ import { ConfigResourceType } from "./metadata_image.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
 import { placeReplicas } from "./placement.ts";
 import { METADATA_TOPIC } from "./quorum.ts";
-import { randomUuid } from "./random_uuid.ts";
+import { randomUuid } from "../../storage/random_uuid.ts";
 
 /** The longest name whose directory, with its suffixes, every file system takes. */
 const MAX_TOPIC_NAME_LENGTH = 249;

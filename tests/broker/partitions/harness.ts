@@ -27,7 +27,7 @@ import { fetchRequest, fetchResponse } from "../../../protocol/schemas/fetch.ts"
 import { produceRequest, produceResponse } from "../../../protocol/schemas/produce.ts";
 import { type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
 import { LogDirectory } from "../../../storage/log_directory.ts";
-import type { Clock, Timer } from "../../../storage/platform.ts";
+import { ProcessClock } from "../../sim/process_clock.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
@@ -39,48 +39,6 @@ import {
   NODE_ID,
   openMetadataLog,
 } from "../controller/harness.ts";
-
-/** The clock of one process: its timers end with it. */
-class ProcessClock implements Clock {
-  readonly #clock: Clock;
-  #timers = new Set<Timer>();
-  #isDead = false;
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-  get pendingTimers(): number {
-    return this.#timers.size;
-  }
-  monotonicMs(): number {
-    return this.#clock.monotonicMs();
-  }
-  wallMs() {
-    return this.#clock.wallMs();
-  }
-  sleep(delayMs: number): Promise<void> {
-    return new Promise((resolve) => void this.timer(delayMs, resolve));
-  }
-  timer(delayMs: number, callback: () => void): Timer {
-    if (this.#isDead) return { cancel() {} };
-    const timer = this.#clock.timer(delayMs, () => {
-      this.#timers.delete(handle);
-      callback();
-    });
-    const handle = {
-      cancel: () => {
-        this.#timers.delete(handle);
-        timer.cancel();
-      },
-    };
-    this.#timers.add(handle);
-    return handle;
-  }
-  die(): void {
-    this.#isDead = true;
-    for (const timer of [...this.#timers]) timer.cancel();
-  }
-}
 
 /** A request's context that the test can look into. */
 export class TestContext implements RequestContext {

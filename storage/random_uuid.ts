@@ -1,8 +1,8 @@
-/** Fresh UUIDs for topics and incarnations. */
+/** Fresh UUIDs for clusters, directories, topics and incarnations. */
 
-import { formatUuid } from "../../protocol/bytes.ts";
-import type { Uuid } from "../../protocol/types.ts";
-import type { Random } from "../../storage/platform.ts";
+import { formatUuid } from "../protocol/bytes.ts";
+import type { Uuid } from "../protocol/types.ts";
+import type { Random } from "./platform.ts";
 
 /**
  * A random version-4 UUID in Kafka's text form.
