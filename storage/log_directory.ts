@@ -57,7 +57,7 @@ const MAX_NAME_BYTES = 255;
 const CLOSES_AT_ONCE = 16;
 /** A log that is recovered takes a buffer of a megabyte and more; one that is not takes next to nothing. */
 const RECOVERIES_AT_ONCE = 4;
-const OPENINGS_AT_ONCE = 64;
+const OPENINGS_AT_ONCE = 16;
 const YIELD_AFTER_MS = 4;
 
 /** What a directory is opened with. */

@@ -2,7 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { METADATA_TOPIC_ID, offset, type Uuid } from "../../protocol/types.ts";
 import { textBytes } from "../../storage/checkpoint.ts";
 import { DEFAULT_LOG_CONFIG } from "../../storage/log.ts";
-import { LogDirectoryError } from "../../storage/log_directory.ts";
+import { LogDirectory, LogDirectoryError } from "../../storage/log_directory.ts";
+import type { Clock } from "../../storage/platform.ts";
+import { SimDisk } from "../sim/sim_disk.ts";
 import { Fixture, ORDERS } from "./log_fixture.ts";
 
 function text(fixture: Fixture, path: string): string {
@@ -168,6 +170,47 @@ test("LogDirectory.close: empty partitions cost a stop no sync of their own", as
   const before = fixture.disk.calls.sync;
   await fixture.directory.close();
   expect(fixture.disk.calls.sync - before).toBeLessThan(6);
+});
+
+test("LogDirectory.openLog: many logs are opened without holding the loop", async () => {
+  const fixture = await Fixture.open();
+  const { clock, random, logger } = fixture;
+  const disk = new SimDisk({ random });
+  let nowMs = 0;
+  let turnBeganMs = 0;
+  let longestMs = 0;
+  const slowClock: Clock = {
+    monotonicMs: () => nowMs,
+    wallMs: () => clock.wallMs(),
+    timer: () => ({ cancel() {} }),
+    async sleep() {
+      longestMs = Math.max(longestMs, nowMs - turnBeganMs);
+      turnBeganMs = nowMs;
+      await Promise.resolve();
+    },
+  };
+  const openFile = disk.open.bind(disk);
+  disk.open = (path, mode) => {
+    nowMs += 0.1;
+    return openFile(path, mode);
+  };
+  async function openAll(): Promise<LogDirectory> {
+    const options = { disk, clock: slowClock, random, logger, path: "/data", nodeId: 1 };
+    const directory = await LogDirectory.open(options);
+    await Promise.all(Array.from({ length: 200 }, (_, partition) => {
+      const topicPartition = { topic: "many", partition };
+      return directory.createLog(topicPartition, METADATA_TOPIC_ID, DEFAULT_LOG_CONFIG);
+    }));
+    return directory;
+  }
+  await (await openAll()).close();
+  turnBeganMs = nowMs;
+  longestMs = 0;
+  const directory = await openAll();
+  expect(directory.hadCleanShutdown).toBe(true);
+  expect(nowMs - turnBeganMs).toBeLessThan(30);
+  expect(longestMs).toBeLessThan(30);
+  expect(longestMs).toBeGreaterThan(0);
 });
 
 test("LogDirectory.openLog: two calls at once give the same log", async () => {
