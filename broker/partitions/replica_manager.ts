@@ -244,6 +244,12 @@ export class ReplicaManager {
       this.#tellReady(name, refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION));
       return;
     }
+    const open = this.#byId.get(topic.id)?.partitions[index];
+    if (open !== undefined) {
+      // Its opening was queued twice, since it changed meanwhile.
+      open.updateImage(image);
+      return;
+    }
     const overrides = controller.image().configs("topic", topic.name);
     const topicConfig = effectiveTopicConfig(config, overrides);
     const topicPartition = { topic: topic.name, partition: index };

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { Partition } from "../../../broker/partitions/partition.ts";
-import { isRefusal } from "../../../broker/partitions/replica_manager.ts";
+import { isRefusal, ReplicaManager } from "../../../broker/partitions/replica_manager.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
-import { newTopic } from "../controller/harness.ts";
+import { newTopic, NODE_ID } from "../controller/harness.ts";
 import { batch, DataHarness, METADATA_DIRECTORY, UNKNOWN_TOPIC_ID } from "./harness.ts";
 
 function errorOf(found: Partition | { readonly error: number }): number {
@@ -238,4 +238,44 @@ describe("ReplicaManager: a topic whose log could not be opened", () => {
     expect(errorOf(node.replicaManager.partition("a", 0))).toBe(ErrorCode.NONE);
     expect(node.partition("a").log.endOffset).toBe(0 as never);
   });
+});
+
+test("ReplicaManager: a partition that changes while it opens is opened once, its waits are kept", async () => {
+  const node = await DataHarness.start();
+  await node.makeTopic("a");
+  const image = node.controller.image();
+  const topic = image.topicByName("a")!;
+  const quiet = {
+    createdTopics: [],
+    deletedTopics: [],
+    changedPartitions: [],
+    changedConfigs: [],
+    changedBrokers: [],
+    changedFeatures: [],
+  };
+  const manager = new ReplicaManager({
+    nodeId: NODE_ID,
+    clock: node.process,
+    logger: node.logger,
+    config: node.config,
+    logDirectory: node.logDirectory,
+    controller: {
+      image: () => image,
+      subscribe(listener) {
+        const [after] = topic.partitions;
+        listener(image, { ...quiet, createdTopics: [topic] });
+        listener(image, {
+          ...quiet,
+          changedPartitions: [{ topic, before: after!, after: after! }],
+        });
+        return () => {};
+      },
+    },
+  });
+  manager.start();
+  const first = await node.run(manager.whenReady("a", 0));
+  await node.run(manager.settled());
+  expect(errorOf(first)).toBe(ErrorCode.NONE);
+  expect(manager.partition("a", 0) === first).toBe(true);
+  await node.run(manager.close());
 });
