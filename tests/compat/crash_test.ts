@@ -10,17 +10,21 @@
 import { describe, expect } from "bun:test";
 import { appendFileSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { ErrorCode } from "../../protocol/errors.ts";
 import { batches, readLastOffset } from "../../protocol/record_batch.ts";
 import { buildBatch } from "../../protocol/records.ts";
+import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
 import { SimRandom } from "../sim/sim_random.ts";
 import { runCommand } from "./command_line.ts";
 import {
+  eventually,
   partitionDirectories,
   type RunningBroker,
   scratchDirectory,
   startWeir,
   testWith,
 } from "./harness.ts";
+import { Wire } from "./wire.ts";
 
 const ROUNDS = Number(process.env["WEIR_CRASH_ROUNDS"] ?? 5);
 const SEED = Number(process.env["WEIR_SEED"] ?? Date.now() % 2 ** 31);
@@ -101,6 +105,25 @@ function expectCommitsOnlyGrow(commits: Report["commits"]): void {
   expect({ back, latest }).toEqual({ back: undefined, latest });
 }
 
+/** What the group has committed, by partition; -1 for nothing. Waits while the coordinator loads. */
+async function committedOffsets(broker: RunningBroker): Promise<number[]> {
+  const wire = await Wire.connect(broker.bootstrap);
+  const partitionIndexes = Array.from({ length: PARTITIONS }, (_, index) => index);
+  const answer = await eventually("the group's offsets", async () => {
+    const found = await wire.send(offsetFetchRequest, offsetFetchResponse, 7, {
+      groupId: GROUP,
+      topics: [{ name: TOPIC, partitionIndexes }],
+    });
+    return found.errorCode === ErrorCode.NONE ? found : undefined;
+  });
+  wire.close();
+  const offsets = partitionIndexes.map(() => -1);
+  for (const { partitionIndex, committedOffset } of answer.topics[0]!.partitions) {
+    offsets[partitionIndex] = committedOffset;
+  }
+  return offsets;
+}
+
 /** A batch that did not come to its end: what is left of a write when the machine stops in the middle of it. */
 function tear(broker: RunningBroker, random: SimRandom): void {
   const directory = random.pick(partitionDirectories(broker.dataDirectory, TOPIC));
@@ -136,9 +159,16 @@ describe.skipIf(isExternal)("kill -9 under load", () => {
       expect(await output.next()).toEqual({ value: "ready", done: false });
       for (let round = 0; round < ROUNDS; round++) {
         await Bun.sleep(random.between(100, 1200));
+        const before = await committedOffsets(broker);
         await broker.kill();
+        // The client is held up, so that the member does not commit anew before the broker is asked.
+        client.kill("SIGSTOP");
         if (round % 2 === 1) tear(broker, random);
         broker = await startWeir({ dataDirectory, port, settings: SETTINGS });
+        const after = await committedOffsets(broker);
+        client.kill("SIGCONT");
+        expect({ round, before, after, back: after.findIndex((it, p) => it < before[p]!) })
+          .toEqual({ round, before, after, back: -1 });
       }
       await Bun.sleep(300);
       client.stdin.write("\n");
