@@ -32,6 +32,8 @@ export class LeaderEpochs {
   readonly #path: string;
   #entries: EpochEntry[] = [];
   #dirty = false;
+  /** What the checkpoint holds; null when nobody knows. */
+  #storedText: string | null = null;
 
   constructor({ disk, directory }: { readonly disk: Disk; readonly directory: string }) {
     this.#disk = disk;
@@ -48,6 +50,7 @@ export class LeaderEpochs {
         checkpointNumber(startOffset!, this.#path),
       );
     }
+    this.#storedText = text;
     this.#dirty = false;
   }
 
@@ -63,6 +66,8 @@ export class LeaderEpochs {
 
   /** True when the checkpoint is behind. */
   get isDirty(): boolean {
+    // An empty log's epoch is dropped and noted again at every start: then there is nothing to write.
+    if (this.#dirty && this.#text() === this.#storedText) this.#dirty = false;
     return this.#dirty;
   }
 
@@ -134,14 +139,22 @@ export class LeaderEpochs {
 
   /** Writes the checkpoint if it is behind. Returns: when it is on stable storage. Errors: DiskError. */
   async store(): Promise<void> {
-    if (!this.#dirty) return;
+    if (!this.isDirty) return;
     this.#dirty = false;
-    const lines = this.#entries.map(({ epoch, startOffset }) => `${epoch} ${startOffset}`);
+    this.#storedText = null;
+    const text = this.#text();
     try {
-      await writeFileAtomically(this.#disk, this.#path, textBytes(formatCheckpoint(lines)));
+      await writeFileAtomically(this.#disk, this.#path, textBytes(text));
+      this.#storedText = text;
     } catch (failure) {
       this.#dirty = true;
       throw failure;
     }
+  }
+
+  #text(): string {
+    return formatCheckpoint(
+      this.#entries.map(({ epoch, startOffset }) => `${epoch} ${startOffset}`),
+    );
   }
 }

@@ -114,8 +114,9 @@ class LogLoader {
     this.#epochs.truncateFromEnd(endOffset);
     this.#epochs.truncateFromStart(logStartOffset);
     if (this.#namesChanged) await disk.syncDirectory(directory);
-    // The recovery point stands at the end from now on: what lies before it must be stable.
-    await this.#epochs.store();
+    // The recovery point stands at the end from now on: what lies before it must be stable. In an empty
+    // log nothing does, and its leader is about to note the same epoch again.
+    if (endOffset > logStartOffset) await this.#epochs.store();
     return this.#result(endOffset, logStartOffset);
   }
 

@@ -172,6 +172,24 @@ test("LogDirectory.close: empty partitions cost a stop no sync of their own", as
   expect(fixture.disk.calls.sync - before).toBeLessThan(6);
 });
 
+test("LogDirectory: a start and a stop write nothing into an empty partition's directory", async () => {
+  const fixture = await Fixture.open();
+  fixture.log.leaderEpochs.assign(0, 0);
+  await fixture.directory.close();
+  const { disk } = fixture;
+  const renamed: string[] = [];
+  const rename = disk.rename.bind(disk);
+  disk.rename = (from, to) => {
+    renamed.push(to);
+    rename(from, to);
+  };
+  const log = await fixture.reopen();
+  // What becoming the leader does.
+  log.leaderEpochs.assign(0, log.endOffset);
+  await fixture.directory.close();
+  expect(renamed.filter((path) => path.startsWith("/data/orders-0/"))).toEqual([]);
+});
+
 test("LogDirectory.openLog: many logs are opened without holding the loop", async () => {
   const fixture = await Fixture.open();
   const { clock, random, logger } = fixture;

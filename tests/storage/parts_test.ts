@@ -205,6 +205,28 @@ describe("LeaderEpochs", () => {
     expect(epochs.epochForOffset(249)).toBe(2);
   });
 
+  test("store: an epoch that is dropped and noted again, as at each start of an empty log, writes nothing", async () => {
+    const disk = newDisk();
+    disk.makeDirectory("/log");
+    const written = new LeaderEpochs({ disk, directory: "/log" });
+    written.assign(3, 0);
+    await written.store();
+    const epochs = new LeaderEpochs({ disk, directory: "/log" });
+    epochs.load();
+    epochs.truncateFromEnd(0);
+    expect(epochs.isDirty).toBe(true);
+    epochs.assign(3, 0);
+    expect(epochs.isDirty).toBe(false);
+    epochs.truncateFromEnd(0);
+    epochs.assign(4, 0);
+    expect(epochs.isDirty).toBe(true);
+    await epochs.store();
+    expect(epochs.isDirty).toBe(false);
+    const again = new LeaderEpochs({ disk, directory: "/log" });
+    again.load();
+    expect(again.entries).toEqual([{ epoch: 4, startOffset: 0 }]);
+  });
+
   test("truncateFromStart, truncateFromEnd: keep the spanning epoch", () => {
     const epochs = filled();
     epochs.truncateFromStart(130);
