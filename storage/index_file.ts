@@ -80,7 +80,7 @@ export class IndexFile {
     try {
       this.store();
     } catch (failure) {
-      if (!(failure instanceof DiskError) || !failure.isDiskFull) throw failure;
+      if (!(failure instanceof DiskError) || !failure.isPassing) throw failure;
       this.#tail = new Uint8Array(2 * tail.length);
       this.#tail.set(tail);
     }
@@ -133,8 +133,8 @@ export class IndexFile {
   /** Resolves when what was stored is on stable storage; the file's name needs the directory's sync. */
   async sync(): Promise<void> {
     if (!this.#unsynced) return;
-    this.#unsynced = false;
     const file = this.#disk.open(this.path, "write");
+    this.#unsynced = false;
     try {
       await file.sync();
     } finally {

@@ -197,6 +197,8 @@ export class Log implements Flushable {
   /** A failed write was cut off; nothing may follow before the cut is on stable storage. */
   #cutUnsynced = false;
   #dirtyBytes = 0;
+  /** The last sync found no file handle. */
+  #isRetrying = false;
   #unflushedRecords = 0;
   #flushing: Promise<void> | null = null;
   #syncedListeners: ((syncedOffset: Offset) => void)[] = [];
@@ -552,7 +554,7 @@ export class Log implements Flushable {
 
   #writeFailed(failure: unknown): AppendRefusal {
     if (!(failure instanceof DiskError)) throw failure;
-    if (!failure.isDiskFull) this.#diskFailed(failure);
+    if (!failure.isPassing) this.#diskFailed(failure);
     else {
       try {
         this.#active.dropUnnoted();
@@ -633,7 +635,7 @@ export class Log implements Flushable {
     try {
       this.roll();
     } catch (failure) {
-      if (!(failure instanceof DiskError) || !failure.isDiskFull) throw failure;
+      if (!(failure instanceof DiskError) || !failure.isPassing) throw failure;
     }
   }
 
@@ -857,6 +859,9 @@ export class Log implements Flushable {
       if (failure instanceof WireError) return this.#corrupt(failure);
       if (!(failure instanceof DiskError)) throw failure;
       if (failure.code === "EBADMSG") return this.#corrupt(failure);
+      if (failure.isOutOfHandles) {
+        return { error: ErrorCode.KAFKA_STORAGE_ERROR, message: failure.message };
+      }
       this.#diskFailed(failure);
       return this.#storageError("read");
     }
@@ -1124,11 +1129,20 @@ export class Log implements Flushable {
     this.#unsynced.clear();
     this.#namesDirty = false;
     this.#unflushedRecords = 0;
-    if (unsynced.length === 1 && !namesDirty) await unsynced[0]!.sync();
-    else {
-      const syncs = unsynced.map((segment) => segment.sync());
-      if (namesDirty) syncs.push(this.#options.disk.syncDirectory(this.#directory));
-      await Promise.all(syncs);
+    try {
+      if (unsynced.length === 1 && !namesDirty) await unsynced[0]!.sync();
+      else {
+        const syncs = unsynced.map((segment) => segment.sync());
+        if (namesDirty) syncs.push(this.#options.disk.syncDirectory(this.#directory));
+        await allSynced(syncs);
+      }
+    } catch (failure) {
+      if (!this.#mayRetry(failure)) throw failure;
+      for (const segment of unsynced) {
+        if (this.#segments.includes(segment)) this.#unsynced.add(segment);
+      }
+      this.#namesDirty ||= namesDirty;
+      return this.#retryFlush();
     }
     if (this.#offlineReason !== null) return;
     if (hadCut) this.#cutUnsynced = false;
@@ -1138,8 +1152,24 @@ export class Log implements Flushable {
     this.#syncedOffset = target;
     for (const listener of this.#syncedListeners) listener(offset(target));
     if (!await this.#settle()) return;
+    this.#isRetrying = false;
     this.#recoveryPoint = target;
     this.#dropDeleted();
+  }
+
+  /** A file that could not be opened was not touched: its sync may be tried again, as no other may. */
+  #mayRetry(failure: unknown): boolean {
+    return failure instanceof DiskError && failure.isOutOfHandles && !this.#isExclusive;
+  }
+
+  #retryFlush(): void {
+    if (!this.#isRetrying) {
+      const partition = this.name;
+      this.#logger.warn("Too many files are open: a sync is tried again", { partition });
+    }
+    this.#isRetrying = true;
+    // Nothing new is dirty: it makes the flusher come back to this log in a while.
+    this.#options.flusher.addDirty(this, 0);
   }
 
   /**
@@ -1151,7 +1181,25 @@ export class Log implements Flushable {
     const snapshots = [...this.#pendingSnapshots];
     if (sealed.length === 0 && snapshots.length === 0 && !this.leaderEpochs.isDirty) return true;
     this.#sealed = [];
-    for (const segment of sealed) await segment.syncIndexes();
+    try {
+      for (const segment of sealed) await segment.syncIndexes();
+      if (!await this.#storeSmallFiles(snapshots)) return false;
+      if (sealed.length > 0 || snapshots.length > 0) {
+        await this.#options.disk.syncDirectory(this.#directory);
+      }
+    } catch (failure) {
+      if (!this.#mayRetry(failure)) throw failure;
+      const left = sealed.filter((segment) => this.#segments.includes(segment));
+      this.#sealed = [...left, ...this.#sealed];
+      this.#retryFlush();
+      return false;
+    }
+    this.#pendingSnapshots = this.#pendingSnapshots.filter((one) => !snapshots.includes(one));
+    return true;
+  }
+
+  /** Returns: false when there is no room; the next sync tries again, and whole batches are synced. */
+  async #storeSmallFiles(snapshots: readonly PendingSnapshot[]): Promise<boolean> {
     try {
       for (const snapshot of snapshots) {
         const path = segmentPath(this.#directory, snapshot.offset, SNAPSHOT_SUFFIX);
@@ -1159,16 +1207,11 @@ export class Log implements Flushable {
         this.#snapshotOffset = snapshot.offset;
       }
       await this.leaderEpochs.store();
+      return true;
     } catch (failure) {
-      if (!(failure instanceof DiskError) || !failure.isDiskFull) throw failure;
-      // Whole batches are synced; the small files are tried again with the next sync.
+      if (!(failure instanceof DiskError) || !failure.isPassing) throw failure;
       return false;
     }
-    if (sealed.length > 0 || snapshots.length > 0) {
-      await this.#options.disk.syncDirectory(this.#directory);
-    }
-    this.#pendingSnapshots = this.#pendingSnapshots.filter((one) => !snapshots.includes(one));
-    return true;
   }
 
   #diskFailed(failure: DiskError): void {
@@ -1249,6 +1292,17 @@ export class Log implements Flushable {
     this.#options.disk.rename(this.#directory, path);
     this.#directory = path;
   }
+}
+
+/** Waits for all of them. Errors: the gravest, since a sync that failed must not be tried again. */
+async function allSynced(syncs: readonly Promise<void>[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const ended of await Promise.allSettled(syncs)) {
+    if (ended.status === "rejected") failures.push(ended.reason);
+  }
+  if (failures.length === 0) return;
+  const isPassing = (failure: unknown) => failure instanceof DiskError && failure.isOutOfHandles;
+  throw failures.find((failure) => !isPassing(failure)) ?? failures[0];
 }
 
 function appendRules(name: string, config: LogConfig): AppendRules {

@@ -453,7 +453,7 @@ export class LogDirectory {
       return true;
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
-      if (!failure.isDiskFull) this.#diskFailed(failure);
+      if (!failure.isPassing) this.#diskFailed(failure);
       return false;
     }
   }

@@ -57,6 +57,16 @@ export class DiskError extends Error {
   get isDiskFull(): boolean {
     return this.code === "ENOSPC" || this.code === "EDQUOT";
   }
+
+  /** True when the process or the machine has too many files open: the file was not even touched. */
+  get isOutOfHandles(): boolean {
+    return this.code === "EMFILE" || this.code === "ENFILE";
+  }
+
+  /** True when nothing is broken and it may work later. */
+  get isPassing(): boolean {
+    return this.isDiskFull || this.isOutOfHandles;
+  }
 }
 
 /** One open file. `read`, `write` and `truncate` work on the page cache and return when done. */

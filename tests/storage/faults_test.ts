@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { offset, type Uuid } from "../../protocol/types.ts";
 import { DEFAULT_LOG_CONFIG } from "../../storage/log.ts";
-import type { Disk, DiskFile } from "../../storage/platform.ts";
+import { type Disk, DiskError, type DiskFile } from "../../storage/platform.ts";
 import { Fixture, ORDERS, ORDERS_PATH } from "./log_fixture.ts";
 
 const OTHER_ID = "AAAAAAAAAAAAAAAAAAAAAg" as Uuid;
@@ -246,4 +246,50 @@ describe("Log: control records on disk that are damaged", () => {
       expect(fixture.directory.offlineReason).toBeNull();
     }
   });
+});
+
+test("Log: a process without file handles for a while loses nothing and takes nothing offline", async () => {
+  const config = { segmentBytes: 300 };
+  const fixture = await Fixture.open(config, { maxOpenFiles: 1 });
+  for (let i = 0; i < 20; i++) fixture.append(1);
+  await fixture.log.whenSynced(fixture.log.endOffset);
+  const { disk } = fixture;
+  const [open, syncDirectory] = [disk.open.bind(disk), disk.syncDirectory.bind(disk)];
+  const none = (): never => {
+    throw new DiskError("Cannot open: too many open files", "EMFILE");
+  };
+  disk.open = none;
+  disk.syncDirectory = async () => {
+    await Promise.resolve();
+    none();
+  };
+  let taken = 20;
+  for (let i = 0; i < 10; i++) {
+    const { error } = fixture.append(1);
+    expect([0, ErrorCode.KAFKA_STORAGE_ERROR] as number[]).toContain(error);
+    if (error === 0) taken++;
+    const read = fixture.log.read(offset(0), { maxBytes: 1000, minOneMessage: true });
+    if ("records" in read) read.release();
+    await fixture.clock.advance(1000);
+  }
+  expect(fixture.directory.offlineReason).toBeNull();
+  disk.open = open;
+  disk.syncDirectory = syncDirectory;
+  await fixture.clock.advance(6000);
+  expect(fixture.append(1)).toMatchObject({ error: 0, baseOffset: taken });
+  await fixture.log.whenSynced(fixture.log.endOffset);
+  disk.crash();
+  await fixture.reopen(config);
+  expect(fixture.log.endOffset).toBe(offset(taken + 1));
+});
+
+test("Log: a sync that failed is never tried again, though another lacked a file handle", async () => {
+  const fixture = await Fixture.open({ segmentBytes: 300 });
+  for (let i = 0; i < 10; i++) fixture.append(1);
+  fixture.disk.faults.sync = (path) => path === fixture.path(0) ? "EIO" : null;
+  fixture.disk.faults.syncDirectory = () => "EMFILE";
+  fixture.log.sync();
+  await fixture.clock.advance(10);
+  expect(fixture.log.offlineReason).toContain("EIO");
+  expect(fixture.log.syncedOffset).toBe(offset(0));
 });
