@@ -410,6 +410,7 @@ export class LogDirectory {
 
   async #checkpointOrFail(): Promise<void> {
     if (await this.checkpoint()) return;
+    if (this.#offlineReason !== null) throw new DiskError(this.#offlineReason, "EIO");
     throw new DiskError(`Cannot write the checkpoints of ${this.path}: the disk is full`, "ENOSPC");
   }
 

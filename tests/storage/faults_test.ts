@@ -70,6 +70,20 @@ describe("LogDirectory.createLog: a partition made again under its old name", ()
     expect([again.logStartOffset, again.endOffset]).toEqual([offset(0), offset(10)]);
   });
 
+  test("is not made while the old offsets cannot be taken out of the files", async () => {
+    const fixture = await Fixture.open();
+    fixture.append(1);
+    await fixture.log.whenSynced(fixture.log.endOffset);
+    await fixture.directory.checkpoint();
+    await fixture.directory.deleteLog(ORDERS);
+    fixture.disk.faults.write = () => "ENOSPC";
+    const made = fixture.directory.createLog(ORDERS, OTHER_ID, DEFAULT_LOG_CONFIG);
+    expect(await made.catch((failure: DiskError) => failure.code)).toBe("ENOSPC");
+    fixture.disk.faults.write = () => "EIO";
+    const again = fixture.directory.createLog(ORDERS, OTHER_ID, DEFAULT_LOG_CONFIG);
+    expect(await again.catch((failure: DiskError) => failure.code)).toBe("EIO");
+  });
+
   test("even when the process ended between the deletion and the next checkpoint", async () => {
     const fixture = await Fixture.open();
     for (let i = 0; i < 100; i++) fixture.append(1);
@@ -100,11 +114,14 @@ describe("LogDirectory.close: the clean-shutdown mark", () => {
     // What a power cut leaves of the last batch.
     const bytes = fixture.disk.bytesOf(fixture.path(0));
     fixture.disk.plant(fixture.path(0), bytes.subarray(0, bytes.length - 20));
-    const unopened = await fixture.openDirectory();
-    await unopened.close();
+    for (let i = 0; i < 3; i++) await (await fixture.openDirectory()).close();
     await fixture.reopen();
+    expect(fixture.directory.hadCleanShutdown).toBe(true);
     expect(fixture.log.offlineReason).toBeNull();
     expect(fixture.log.endOffset).toBe(offset(10));
+    await fixture.directory.close();
+    const mark = fixture.disk.bytesOf("/data/.kafka_cleanshutdown");
+    expect(JSON.parse(new TextDecoder().decode(mark))).toEqual({ version: 0, brokerEpoch: -1 });
   });
 });
 
