@@ -4,6 +4,7 @@
  * A story is played once for every version of its API, with a topic and a group of its own.
  */
 
+import { ErrorCode } from "../../protocol/errors.ts";
 import { ApiKey } from "../../protocol/api_keys.ts";
 import {
   findCoordinatorRequest,
@@ -36,6 +37,7 @@ import {
   type Step,
   step,
   type Story,
+  subscription,
   sync,
   topicOf,
   UNKNOWN_ID,
@@ -52,7 +54,7 @@ function staticMember(): Step[] {
       memberId: more.memberId ?? "",
       groupInstanceId: instance(state),
       protocolType: "consumer",
-      protocols: [{ name: "range", metadata: bytesOf("meta") }],
+      protocols: [{ name: "range", metadata: subscription("first") }],
     }), {
       keep: (state, answer) => {
         state["oldMemberId"] = state["memberId"];
@@ -106,6 +108,66 @@ function staticMember(): Step[] {
   ];
 }
 
+/** A second member comes, both sync with what the first gives them, and the first leaves. */
+function rebalance(): Step[] {
+  const member = (state: State, who: string) => ({
+    groupId: groupOf(state),
+    memberId: (state[who] ?? "") as string,
+    generationId: 2,
+    protocolType: "consumer",
+    protocolName: "range",
+  });
+  const second = (title: string, isBackground: boolean) =>
+    step(title, joinGroupRequest, joinGroupResponse, (state) => ({
+      groupId: groupOf(state),
+      sessionTimeoutMs: 10_000,
+      rebalanceTimeoutMs: 10_000,
+      memberId: (state["second"] ?? "") as string,
+      protocolType: "consumer",
+      protocols: ["sticky", "range"].map((name) => ({ name, metadata: subscription(name) })),
+    }), {
+      isBackground,
+      keep: (state, answer) => state["second"] = answer.memberId,
+      pick: ({ leader, memberId, ...answer }) => ({ ...answer, leads: leader === memberId }),
+    });
+  const beatAs = (title: string, who: string, until?: number) =>
+    step(title, heartbeatRequest, heartbeatResponse, (state) => member(state, who), {
+      ...(until !== undefined && { until: ({ errorCode }) => errorCode === until }),
+    });
+  return [
+    ...coordinatorReady,
+    ...joined,
+    second("the second asks for a member id", false),
+    second("the second joins", true),
+    step("the first hears of it", heartbeatRequest, heartbeatResponse, (state) => (
+      { ...member(state, "memberId"), generationId: 1 }
+    ), { until: ({ errorCode }) => errorCode === ErrorCode.REBALANCE_IN_PROGRESS }),
+    sync("the first syncs too early"),
+    join("the first joins again"),
+    beatAs("the second beats before the sync", "second"),
+    step(
+      "the second syncs",
+      syncGroupRequest,
+      syncGroupResponse,
+      (state) => ({ ...member(state, "second"), assignments: [] }),
+      { isBackground: true },
+    ),
+    step("the first syncs", syncGroupRequest, syncGroupResponse, (state) => ({
+      ...member(state, "memberId"),
+      assignments: ["memberId", "second"].map((who) => (
+        { memberId: state[who] as string, assignment: bytesOf(who) }
+      )),
+    })),
+    beatAs("the first beats", "memberId"),
+    beatAs("the second beats", "second"),
+    step("the first leaves", leaveGroupRequest, leaveGroupResponse, (state) => (
+      { groupId: groupOf(state), members: [{ memberId: state["memberId"] as string }] }
+    ), { isAfterBackground: true, pick: ({ errorCode }) => errorCode }),
+    beatAs("the second hears of it", "second", ErrorCode.REBALANCE_IN_PROGRESS),
+    second("the second joins again", false),
+  ];
+}
+
 /** Stories of groups. */
 export const groupStories: readonly Story[] = [
   ["joins a group and beats", ApiKey.JoinGroup, [
@@ -154,6 +216,8 @@ export const groupStories: readonly Story[] = [
     ),
     beat("after leaving", 1),
   ]],
+  ["rebalances two members", ApiKey.JoinGroup, rebalance(), 4],
+  ["rebalances two members", ApiKey.SyncGroup, rebalance()],
   ["refuses wrong protocols", ApiKey.JoinGroup, [
     ...coordinatorReady,
     join("no protocols", { protocols: [] }),
@@ -163,7 +227,7 @@ export const groupStories: readonly Story[] = [
     ...joined,
     join("again, the same"),
     join("again, with another protocol", {
-      protocols: [{ name: "sticky", metadata: bytesOf("meta") }],
+      protocols: [{ name: "sticky", metadata: subscription("first") }],
     }),
     sync("with the protocol of before", 2),
     beat("generation 1", 1),

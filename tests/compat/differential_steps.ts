@@ -42,12 +42,21 @@ export interface Step {
   readonly compare?: boolean;
   /** Asked again until this holds, where a broker applies what it has acknowledged a moment later. */
   readonly until?: (answer: never) => boolean;
+  /** True for a request that waits for others: it gets a connection of its own, and its answer is taken at the end. */
+  readonly isBackground?: boolean;
+  /** True where the answers of those must be there first. */
+  readonly isAfterBackground?: boolean;
   /** Part of the answer to compare. */
   readonly pick?: (answer: never, state: State) => unknown;
 }
 
-/** A title, the API under test, and the requests; played once for every version of that API. */
-export type Story = readonly [title: string, apiKey: number, steps: readonly Step[]];
+/** A title, the API under test, and the requests; played once for every version of that API that has all of it. */
+export type Story = readonly [
+  title: string,
+  apiKey: number,
+  steps: readonly Step[],
+  lowestVersion?: number,
+];
 
 /** One request of a story, with the types of its API. */
 export function step<Req extends Message, Res extends Message>(
@@ -59,6 +68,8 @@ export function step<Req extends Message, Res extends Message>(
     keep?: (state: State, answer: Decoded<Res>) => void;
     pick?: (answer: Decoded<Res>, state: State) => unknown;
     until?: (answer: Decoded<Res>) => boolean;
+    isBackground?: boolean;
+    isAfterBackground?: boolean;
     compare?: boolean;
   } = {},
 ): Step {
@@ -260,6 +271,14 @@ export function configsOf(
   }));
 }
 
+/** A consumer's subscription to nothing, version 0, with this as its user data. */
+export function subscription(userData: string): Uint8Array {
+  const bytes = new Uint8Array(10 + userData.length);
+  new DataView(bytes.buffer).setInt32(6, userData.length);
+  bytes.set(bytesOf(userData), 10);
+  return bytes;
+}
+
 /** A JoinGroup request; the member id that comes back is kept. */
 export function join(title: string, more: Partial<Encodable<typeof joinGroupRequest>> = {}): Step {
   return step(title, joinGroupRequest, joinGroupResponse, (state) => ({
@@ -268,7 +287,7 @@ export function join(title: string, more: Partial<Encodable<typeof joinGroupRequ
     rebalanceTimeoutMs: 10_000,
     memberId: (state["memberId"] ?? "") as string,
     protocolType: "consumer",
-    protocols: [{ name: "range", metadata: bytesOf("meta") }],
+    protocols: [{ name: "range", metadata: subscription("first") }],
     ...more,
   }), {
     keep: (state, answer) => {
@@ -277,10 +296,11 @@ export function join(title: string, more: Partial<Encodable<typeof joinGroupRequ
     pick: ({ leader, memberId, ...answer }) => ({
       ...answer,
       leads: leader === memberId,
+      // In no order.
       members: answer.members.map(({ metadata, groupInstanceId }) => ({
-        metadata,
+        metadata: Buffer.from(metadata).toString("hex"),
         groupInstanceId,
-      })),
+      })).toSorted((a, b) => a.metadata < b.metadata ? -1 : 1),
     }),
   });
 }

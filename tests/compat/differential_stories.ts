@@ -5,6 +5,7 @@
  */
 
 import { ApiKey, apiName } from "../../protocol/api_keys.ts";
+import { fetchRequest, fetchResponse } from "../../protocol/schemas/fetch.ts";
 import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
 import {
   listConfigResourcesRequest,
@@ -226,6 +227,63 @@ export const topicStories: readonly Story[] = [
     fetchStep("closed", { sessionId: "kept", sessionEpoch: -1 }),
     fetchStep("after the close", { sessionId: "kept", sessionEpoch: 3, withoutTopics: true }),
   ]],
+  ["keeps what a session is told to forget", ApiKey.Fetch, [
+    ...makeTopic({}, 3),
+    ...fill(1),
+    ...([
+      [0, [0, 1], []],
+      [1, [2], [0]],
+      [2, [], []],
+      [3, [0], [1, 2]],
+      [4, [0], []],
+    ] as const).map(([sessionEpoch, wanted, forgotten]) =>
+      step(
+        `epoch ${sessionEpoch}`,
+        fetchRequest,
+        fetchResponse,
+        (state) => ({
+          maxWaitMs: 0,
+          minBytes: 0,
+          maxBytes: 1 << 20,
+          isolationLevel: 0,
+          sessionId: (state["sessionId"] ?? 0) as number,
+          sessionEpoch,
+          topics: wanted.length === 0 ? [] : [{
+            topic: topicOf(state),
+            topicId: idOf(state),
+            partitions: wanted.map((partition) => (
+              { partition, fetchOffset: 0, partitionMaxBytes: 1 << 20 }
+            )),
+          }],
+          forgottenTopicsData: forgotten.length === 0 ? [] : [{
+            topic: topicOf(state),
+            topicId: idOf(state),
+            partitions: [...forgotten],
+          }],
+        }),
+        {
+          keep: (state, { sessionId }) => state["sessionId"] = sessionId,
+        },
+      )
+    ),
+  ], 7],
+  ["waits for enough bytes, but no longer than it may", ApiKey.Fetch, [
+    ...makeTopic(),
+    ...fill(1),
+    ...[[1, 10_000], [1 << 20, 50]].map(([minBytes, maxWaitMs]) =>
+      step(`${minBytes} bytes`, fetchRequest, fetchResponse, (state) => ({
+        maxWaitMs: maxWaitMs!,
+        minBytes: minBytes!,
+        maxBytes: 1 << 20,
+        topics: [{
+          topic: topicOf(state),
+          topicId: idOf(state),
+          partitions: [{ partition: 0, fetchOffset: 0, partitionMaxBytes: 1 << 20 }],
+        }],
+        forgottenTopicsData: [],
+      }))
+    ),
+  ]],
   ["finds offsets by time", ApiKey.ListOffsets, [
     ...makeTopic(),
     listOffsets("latest of an empty log", -1),
@@ -270,6 +328,21 @@ export const topicStories: readonly Story[] = [
   ["answers with the end of an epoch", ApiKey.OffsetForLeaderEpoch, [
     ...makeTopic(),
     ...fill(),
+    ...[-1, 0, 2].map((currentLeaderEpoch) =>
+      step(
+        `as of ${currentLeaderEpoch}`,
+        offsetForLeaderEpochRequest,
+        offsetForLeaderEpochResponse,
+        (state) => ({
+          replicaId: -1,
+          topics: [topicOf(state), "diff-missing"].map((topic) => ({
+            topic,
+            partitions: [{ partition: 0, currentLeaderEpoch, leaderEpoch: 0 }],
+          })),
+        }),
+        { pick: ({ topics }) => topics.toSorted((a, b) => a.topic < b.topic ? -1 : 1) },
+      )
+    ),
     ...[0, 1, -1].map((leaderEpoch) =>
       step(
         `epoch ${leaderEpoch}`,
@@ -366,6 +439,47 @@ export const topicStories: readonly Story[] = [
       until: (answer) => answer.topics[0]!.errorCode !== ErrorCode.NONE,
       pick: (answer) => answer.topics.map(({ errorCode }) => errorCode),
     }),
+  ]],
+  ["deletes topics by name and by id", ApiKey.DeleteTopics, [
+    ...makeTopic(),
+    step(
+      "wrongly",
+      deleteTopicsRequest,
+      deleteTopicsResponse,
+      (state, version) =>
+        version < 6 ? null : {
+          topics: [
+            { name: topicOf(state), topicId: idOf(state) },
+            { name: null, topicId: ZERO_UUID },
+            { name: "bad name", topicId: ZERO_UUID },
+          ],
+          timeoutMs: 10_000,
+        },
+      { pick: (answer) => answer.responses.map(({ errorCode }) => errorCode).toSorted() },
+    ),
+    step("twice", deleteTopicsRequest, deleteTopicsResponse, (state, version) => ({
+      ...(version < 6 ? { topicNames: [topicOf(state), topicOf(state)] } : {
+        topics: [
+          { name: topicOf(state), topicId: ZERO_UUID },
+          { name: topicOf(state), topicId: ZERO_UUID },
+        ],
+      }),
+      timeoutMs: 10_000,
+    }), { pick: (answer) => answer.responses.map(({ errorCode }) => errorCode).toSorted() }),
+    step(
+      "by id",
+      deleteTopicsRequest,
+      deleteTopicsResponse,
+      (state, version) =>
+        version < 6 ? null : { topics: [{ name: null, topicId: idOf(state) }], timeoutMs: 10_000 },
+    ),
+    step(
+      "by id again",
+      deleteTopicsRequest,
+      deleteTopicsResponse,
+      (state, version) =>
+        version < 6 ? null : { topics: [{ name: null, topicId: idOf(state) }], timeoutMs: 10_000 },
+    ),
   ]],
   ["adds partitions", ApiKey.CreatePartitions, [
     ...makeTopic(),
