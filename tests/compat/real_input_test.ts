@@ -6,7 +6,7 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readdirSync, rmSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SimRandom } from "../sim/sim_random.ts";
 import { runCommand, type RunningCommand, sha256Of, startCommand } from "./command_line.ts";
@@ -24,6 +24,8 @@ const INPUT_BYTES = Number(process.env["WEIR_REAL_INPUT_MB"] ?? (isRequired ? 10
 const isExternal = process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined;
 const reason = isExternal ? " (another broker is under test)" : "";
 const TIMEOUT_MS = 120_000;
+/** A stop takes a second at most, also under load. */
+const STOP_MS = 1000;
 /** Segments small enough that the file fills several. */
 const SETTINGS = {
   "group.initial.rebalance.delay.ms": "0",
@@ -88,22 +90,28 @@ describe.skipIf(isExternal)(`weir produce and weir consume${reason}`, () => {
     await runCommand(weir("produce", topic), { input });
   }
 
-  /** Kills the broker, and starts it again on its port and data. */
-  async function crash(): Promise<void> {
+  /** Ends the broker, by kill -9 unless told, and starts it again on its port and data. */
+  async function restart(end: "kill" | "stop" = "kill"): Promise<void> {
     const { dataDirectory, port } = broker;
-    await broker.kill();
+    const startMs = performance.now();
+    await broker[end]();
+    if (end === "stop") expect(performance.now() - startMs).toBeLessThan(STOP_MS);
     broker = await startWeir({ dataDirectory, port, settings: SETTINGS });
   }
 
-  /** Kills the broker once `isTime` answers true, and starts it again. */
-  async function crashWhen(isTime: () => boolean, command: RunningCommand): Promise<void> {
+  /** Restarts the broker once `isTime` answers true, in the middle of what `command` does. */
+  async function restartWhen(
+    isTime: () => boolean,
+    command: RunningCommand,
+    end: "kill" | "stop" = "kill",
+  ): Promise<void> {
     let ended = false;
     void command.exited.then(() => ended = true);
-    await eventually("the moment to kill the broker", () => {
-      if (ended) throw new Error(`the command ended before the crash: ${command.errors()}`);
+    await eventually("the moment to end the broker", () => {
+      if (ended) throw new Error(`the command ended before its middle: ${command.errors()}`);
       return isTime() || undefined;
     });
-    await crash();
+    await restart(end);
   }
 
   /** The files, one after the other, are the input. */
@@ -121,16 +129,37 @@ describe.skipIf(isExternal)(`weir produce and weir consume${reason}`, () => {
     await expectEqual(output);
   }, TIMEOUT_MS);
 
-  test("kill -9 while producing: every line is there, in order, once", async () => {
-    const output = join(folder, "produce-crash");
-    await runCommand(weir("topic", "create", "produce-crash", "--partitions", "1"));
-    const command = startCommand(weir("produce", "produce-crash"), { input });
-    for (const part of [0.2, 0.5, 0.8]) {
-      await crashWhen(() => logBytes(broker, "produce-crash") > part * INPUT_BYTES, command);
-    }
-    expect(`${await command.exited} ${command.errors()}`).toStartWith("0 Produced");
-    await runCommand(weir("consume", "produce-crash"), { output });
-    await expectEqual(output);
+  for (const end of ["kill", "stop"] as const) {
+    test(`${end} while producing: every line is there, in order, once`, async () => {
+      const topic = `produce-${end}`;
+      const output = join(folder, topic);
+      await runCommand(weir("topic", "create", topic, "--partitions", "1"));
+      const command = startCommand(weir("produce", topic), { input });
+      for (const part of [0.2, 0.5, 0.8]) {
+        await restartWhen(() => logBytes(broker, topic) > part * INPUT_BYTES, command, end);
+      }
+      expect(`${await command.exited} ${command.errors()}`).toStartWith("0 Produced");
+      await runCommand(weir("consume", topic), { output });
+      await expectEqual(output);
+    }, TIMEOUT_MS);
+  }
+
+  test("a broker that stays away: produce ends with 1, and says how much arrived", async () => {
+    await runCommand(weir("topic", "create", "away", "--partitions", "1"));
+    const command = startCommand(weir("produce", "away", "--timeout-ms", "1000"), { input });
+    const { dataDirectory, port } = broker;
+    await eventually("some bytes", () => logBytes(broker, "away") > 0 || undefined);
+    await broker.kill();
+    expect(await command.exited).toBe(1);
+    const told = /; ([\d,]+) of [\d,]+ records read were acknowledged/.exec(command.errors());
+    broker = await startWeir({ dataDirectory, port, settings: SETTINGS });
+    const output = join(folder, "away");
+    await runCommand(weir("consume", "away", "--format", "%o"), { output });
+    const offsets = readFileSync(output, "utf8").trimEnd().split("\n");
+    const acknowledged = Number(told?.[1]?.replaceAll(",", ""));
+    // What was not acknowledged may be there all the same, up to what was in flight.
+    expect(offsets.length).toBeGreaterThanOrEqual(acknowledged);
+    expect(offsets.at(-1)).toBe(String(offsets.length - 1));
   }, TIMEOUT_MS);
 
   test("kill -9 while a group consumes: every line comes, in order, once", async () => {
@@ -138,7 +167,7 @@ describe.skipIf(isExternal)(`weir produce and weir consume${reason}`, () => {
     await produced("consume-crash");
     const command = startCommand(weir("consume", "consume-crash", "--group", "crash"), { output });
     const size = () => statSync(output, { throwIfNoEntry: false })?.size ?? 0;
-    for (const part of [0.1, 0.5]) await crashWhen(() => size() > part * INPUT_BYTES, command);
+    for (const part of [0.1, 0.5]) await restartWhen(() => size() > part * INPUT_BYTES, command);
     expect(`${await command.exited} ${command.errors()}`).toBe("0 ");
     await expectEqual(output);
   }, TIMEOUT_MS);
@@ -150,7 +179,7 @@ describe.skipIf(isExternal)(`weir produce and weir consume${reason}`, () => {
     const words = weir("consume", "stops", "--group", "stops");
     const count = String(Math.floor(INPUT_BYTES / 1000));
     await runCommand([...words, "--count", count], { output: counted });
-    await crash();
+    await restart();
     const command = startCommand(words, { output: interrupted });
     await eventually("some output", () => statSync(interrupted).size > 0 || undefined);
     command.kill("SIGINT");

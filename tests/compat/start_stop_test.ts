@@ -94,7 +94,7 @@ async function isReady(broker: RunningBroker): Promise<true | undefined> {
 }
 
 describe.skipIf(isExternal)(`weir serve, stopping${reason}`, () => {
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
     test(
       `${signal}: stops cleanly within a second, with clients and a fetch that waits`,
       async () => {
