@@ -26,7 +26,7 @@ export interface CliIo {
   write(output: Uint8Array | string): Promise<void>;
   /** Writes to standard error. */
   writeError(text: string): void;
-  /** Aborted when the user asks the command to stop (SIGINT, SIGTERM). */
+  /** Aborted when the user asks the command to stop (SIGINT, SIGTERM, SIGHUP). */
   readonly interrupted: AbortSignal;
   readonly clock: Clock;
   readonly random: Random;

@@ -1,5 +1,6 @@
 /** The real surroundings of a command: the process's streams, signals, clock, disk and network. */
 
+import { readFileSync } from "node:fs";
 import { bunClock, bunDisk, bunRandom } from "../../storage/platform_bun.ts";
 import { bunNetwork } from "../network_bun.ts";
 import { type CliIo, ClosedPipeError } from "./io.ts";
@@ -7,7 +8,7 @@ import { type CliIo, ClosedPipeError } from "./io.ts";
 /** Terminals that do not say how wide they are. */
 const DEFAULT_COLUMNS = 80;
 
-/** Surroundings of this process. SIGINT and SIGTERM abort `interrupted`; a second one ends the process. */
+/** Surroundings of this process. SIGINT, SIGTERM and SIGHUP abort `interrupted`; a second one ends the process. */
 export function bunIo(): CliIo {
   const interruption = new AbortController();
   let listening = false;
@@ -40,6 +41,7 @@ export function bunIo(): CliIo {
         listening = true;
         process.on("SIGINT", stop);
         process.on("SIGTERM", stop);
+        if (!ignoresHangup()) process.on("SIGHUP", stop);
       }
       return interruption.signal;
     },
@@ -48,4 +50,18 @@ export function bunIo(): CliIo {
     network: bunNetwork(),
     disk: bunDisk(),
   };
+}
+
+/**
+ * True when whoever started this process asked that the end of its terminal does not end it, as nohup does:
+ * taking the signal over would undo that. True as well where nobody can tell.
+ */
+function ignoresHangup(): boolean {
+  try {
+    const status = readFileSync("/proc/self/status", "utf8");
+    const lastDigit = /^SigIgn:\s*[0-9a-f]*([0-9a-f])$/m.exec(status)?.[1];
+    return lastDigit === undefined || parseInt(lastDigit, 16) % 2 === 1;
+  } catch {
+    return true;
+  }
 }

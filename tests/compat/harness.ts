@@ -28,7 +28,7 @@ export interface RunningBroker {
   readonly dataDirectory: string;
   readonly pid: number;
   /** Ends it with a signal, SIGTERM unless told, and waits. Returns: the exit code. */
-  stop(signal?: "SIGTERM" | "SIGINT"): Promise<number>;
+  stop(signal?: "SIGTERM" | "SIGINT" | "SIGHUP"): Promise<number>;
   /** Ends it as a power cut would, as far as a process can. */
   kill(): Promise<void>;
   /** All that it has printed. */
