@@ -1,7 +1,7 @@
 /** Apache Kafka's own Java tools against the real broker, and on the files that it leaves. */
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   codecNames,
@@ -32,6 +32,13 @@ const produceLines = (topic: string, input: string, ...args: string[]) =>
   runOk(tool("console-producer", "--topic", topic, ...args), { input });
 const lines = (text: string) => text.trimEnd().split("\n");
 const unique = (label: string) => `java-${label}-${Date.now()}`;
+
+/** The most memory that a process has held; 0 where the system does not say. */
+function peakMemoryBytes(pid: number): number {
+  const path = `/proc/${pid}/status`;
+  if (!existsSync(path)) return 0;
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(path, "utf8"))![1]) * 1024;
+}
 
 describe("Apache Kafka's tools", () => {
   testWith(NEEDED, "kafka-topics: create, list, describe, alter and delete", async () => {
@@ -224,6 +231,12 @@ describe("Apache Kafka's tools", () => {
         "acks=all",
       );
       expect(output).toContain(`${count} records sent`);
+      expect(output).not.toMatch(/exception|error/i);
+      const peakBytes = peakMemoryBytes(broker.pid);
+      const rate = /[\d.]+ records\/sec(?!.*records\/sec)/s.exec(output)![0];
+      console.log(`${count} records of 1 KiB: ${rate}, at most ${peakBytes >> 20} MiB of memory`);
+      // Kafka's broker takes more than a GiB for the same; the budget of requests is 64 MiB.
+      expect(peakBytes).toBeLessThan(512 * 1024 * 1024);
       const offsets = lines(await run("get-offsets", "--topic", topic));
       expect(offsets.reduce((sum, line) => sum + Number(line.split(":")[2]), 0)).toBe(
         Number(count),
