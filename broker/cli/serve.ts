@@ -6,7 +6,7 @@
 
 import type { Command } from "commander";
 import { Config } from "../config/config.ts";
-import { type Address, formatAddress } from "../config/listeners.ts";
+import { type Address, formatAddress, isWildcard } from "../config/listeners.ts";
 import { BROKER_SETTINGS } from "../config/broker_settings.ts";
 import type { Setting } from "../config/setting.ts";
 import { ConfigError, type ConfigFile } from "../config/sources.ts";
@@ -62,7 +62,8 @@ async function serve(flags: Flags, { io, version, start }: ServeOptions): Promis
     if (isExpected(failure)) throw new CliError(failure.message, { cause: failure });
     throw failure;
   });
-  const list = (addresses: readonly Address[]) => addresses.map(formatAddress).join(", ");
+  const list = (addresses: readonly Address[], before = "") =>
+    addresses.map((address) => before + placeOf(address)).join(", ");
   const { kafkaAddresses, httpAddresses } = broker;
   let failure: string | undefined;
   try {
@@ -70,7 +71,7 @@ async function serve(flags: Flags, { io, version, start }: ServeOptions): Promis
       io,
       `weir ${version}\n` +
         `  Kafka on ${list(kafkaAddresses)}\n` +
-        (httpAddresses.length > 0 ? `  HTTP on http://${list(httpAddresses)}\n` : "") +
+        (httpAddresses.length > 0 ? `  HTTP on ${list(httpAddresses, "http://")}\n` : "") +
         `  data in ${config.logDirectories().join(", ")}\n` +
         "  Ctrl-C stops it\n",
     );
@@ -80,6 +81,13 @@ async function serve(flags: Flags, { io, version, start }: ServeOptions): Promis
   }
   if (failure !== undefined) throw new CliError(failure);
   await say(io, "weir stopped cleanly\n");
+}
+
+/** An address that can be opened as it stands: a wildcard is reached at this machine's own, among others. */
+function placeOf({ host, port }: Address): string {
+  return isWildcard(host)
+    ? `${formatAddress({ host: "127.0.0.1", port })} and this machine's other addresses`
+    : formatAddress({ host, port });
 }
 
 /** A broker serves on when nobody reads what it says: a pipe that was closed, a terminal that has gone. */

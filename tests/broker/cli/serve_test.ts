@@ -12,8 +12,8 @@ function machineWithBroker(failed: Promise<string> = new Promise(() => {})) {
   machine.serve = () => {
     seen.starts++;
     const served: Served = {
-      kafkaAddresses: [{ host: "127.0.0.1", port: 9092 }],
-      httpAddresses: [{ host: "::1", port: 8080 }],
+      kafkaAddresses: [{ host: "127.0.0.1", port: 9092 }, { host: "0.0.0.0", port: 9094 }],
+      httpAddresses: [{ host: "::1", port: 8080 }, { host: "", port: 8081 }],
       failed,
       stop() {
         seen.stops++;
@@ -43,8 +43,12 @@ describe("serve", () => {
       error: "",
       seen: { starts: 1, stops: 1 },
     });
-    expect(out).toContain("Kafka on 127.0.0.1:9092");
-    expect(out).toContain("HTTP on http://[::1]:8080");
+    expect(out).toContain(
+      "Kafka on 127.0.0.1:9092, 127.0.0.1:9094 and this machine's other addresses",
+    );
+    expect(out).toContain(
+      "HTTP on http://[::1]:8080, http://127.0.0.1:8081 and this machine's other",
+    );
     expect(out).toEndWith("weir stopped cleanly\n");
   });
 
