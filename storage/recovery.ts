@@ -26,6 +26,8 @@ import { WireError } from "../protocol/bytes.ts";
 
 /** Bytes read at a time. */
 const PIECE_BYTES = 1024 * 1024;
+/** How often over the bytes past a tear may be read in search of a whole batch. */
+const CHECKED_TIMES = 8;
 /** The smallest unit that a disk writes whole. */
 const SECTOR_BYTES = 512;
 /** An offset further from its segment's base fits no index. */
@@ -159,13 +161,18 @@ async function judge(
   return { kind: "damaged", nextBatchPosition: next };
 }
 
-/** Position of the first whole batch past `position`, −1 when there is none. */
+/**
+ * Position of the first whole batch past `position`, −1 when there is none. Bytes that announce batches
+ * everywhere, as only a client that means harm sends them, would take hours to check: past a bound the
+ * first that was not checked counts as a batch, so that nothing is cut.
+ */
 async function findBatchAfter(
   window: ScanWindow,
   position: number,
   expectedOffset: number,
   fileBytes: number,
 ): Promise<number> {
+  let bytesLeft = CHECKED_TIMES * (fileBytes - position);
   for (let from = position + 1; from + RECORD_BATCH_OVERHEAD <= fileBytes;) {
     const first = await window.load(from, RECORD_BATCH_OVERHEAD);
     const index = nextCandidate(window, first, expectedOffset, fileBytes);
@@ -175,6 +182,8 @@ async function findBatchAfter(
     }
     const candidate = window.start + index;
     const at = await loadBatch(window, candidate, fileBytes);
+    bytesLeft -= at < 0 ? 0 : batchSizeBytes(window.bytes, at);
+    if (bytesLeft < 0) return candidate;
     if (at >= 0 && wholeBatch(window.bytes, at, expectedOffset, 0) !== null) return candidate;
     from = candidate + 1;
   }

@@ -100,6 +100,21 @@ describe("scanSegment:", () => {
     expect((await scan(epochs)).nextOffset).toBe(18);
   });
 
+  test("a torn batch full of what looks like headers is not searched for hours, nor cut", async () => {
+    const fake = new Uint8Array(61);
+    const view = new DataView(fake.buffer);
+    view.setBigInt64(0, 50n);
+    fake[16] = 2;
+    const torn = new Uint8Array(2 * 1024 * 1024);
+    for (let at = 0; at + 61 <= torn.length; at += 61) {
+      view.setInt32(8, torn.length - at - 12);
+      torn.set(fake, at);
+    }
+    const { validBytes, end } = await scan(new Uint8Array(Buffer.concat([bytes, torn])));
+    expect(validBytes).toBe(bytes.length);
+    expect(end.kind).toBe("damaged");
+  });
+
   test("a batch larger than a piece is read whole", async () => {
     const large = segment(3, 1_500_000);
     expect((await scan(large.bytes)).nextOffset).toBe(16);
