@@ -168,6 +168,25 @@ function rebalance(): Step[] {
   ];
 }
 
+/** A member that subscribes to the story's topic. */
+function joinWithTopic(state: State) {
+  const topic = bytesOf(topicOf(state));
+  const metadata = new Uint8Array(12 + topic.length).fill(0xff); // version 0, one topic, no user data
+  const view = new DataView(metadata.buffer);
+  view.setInt16(0, 0);
+  view.setInt32(2, 1);
+  view.setInt16(6, topic.length);
+  metadata.set(topic, 8);
+  return {
+    groupId: groupOf(state),
+    sessionTimeoutMs: 10_000,
+    rebalanceTimeoutMs: 10_000,
+    memberId: (state["memberId"] ?? "") as string,
+    protocolType: "consumer",
+    protocols: [{ name: "range", metadata }],
+  };
+}
+
 /** Stories of groups. */
 export const groupStories: readonly Story[] = [
   ["joins a group and beats", ApiKey.JoinGroup, [
@@ -416,6 +435,41 @@ export const groupStories: readonly Story[] = [
       })
     ),
     committed("afterwards"),
+  ]],
+  ["keeps offsets of what is subscribed to", ApiKey.OffsetDelete, [
+    ...makeTopic(),
+    ...coordinatorReady,
+    step("of no group", offsetDeleteRequest, offsetDeleteResponse, (state) => (
+      { groupId: groupOf(state), topics: [] }
+    )),
+    step("join", joinGroupRequest, joinGroupResponse, joinWithTopic, {
+      compare: false,
+      keep: (state, { memberId }) => state["memberId"] = memberId,
+    }),
+    step("join again", joinGroupRequest, joinGroupResponse, joinWithTopic, {
+      pick: ({ errorCode }) => errorCode,
+    }),
+    sync("sync"),
+    commit("commit", 1),
+    ...[0, 3].map((partitionIndex) =>
+      step(`of ${partitionIndex}`, offsetDeleteRequest, offsetDeleteResponse, (state) => ({
+        groupId: groupOf(state),
+        topics: [topicOf(state), "diff-missing"].map((name) => (
+          { name, partitions: [{ partitionIndex }] }
+        )),
+      }), { pick: ({ topics }) => topics.toSorted((a, b) => a.name < b.name ? -1 : 1) })
+    ),
+    step("without a group id", offsetDeleteRequest, offsetDeleteResponse, () => (
+      { groupId: "", topics: [] }
+    )),
+    committed("afterwards"),
+  ]],
+  ["refuses to delete what is not there", ApiKey.DeleteGroups, [
+    ...coordinatorReady,
+    step("nothing", deleteGroupsRequest, deleteGroupsResponse, () => ({ groupsNames: [] })),
+    step("a stranger", deleteGroupsRequest, deleteGroupsResponse, () => (
+      { groupsNames: ["diff-missing"] }
+    )),
   ]],
   ["describes groups", ApiKey.DescribeGroups, [
     ...coordinatorReady,

@@ -645,6 +645,27 @@ export const topicStories: readonly Story[] = [
     ),
     configsOf(2, topicOf, ["retention.ms", "segment.ms"]),
   ]],
+  ["validates settings of other things", ApiKey.AlterConfigs, [
+    ...([
+      [4, "1", "log.retention.ms", "1000000"],
+      [4, "1", "node.id", "7"],
+      [4, "", "log.cleaner.threads", "soon"],
+      [4, "77", "log.retention.ms", "1000000"],
+      [2, "diff-missing", "retention.ms", "1"],
+      [2, "bad name", "retention.ms", "1"],
+      [99, "x", "retention.ms", "1"],
+    ] as const).map(([resourceType, resourceName, name, value]) =>
+      step(
+        `${resourceType} ${resourceName} ${name}=${value}`,
+        alterConfigsRequest,
+        alterConfigsResponse,
+        () => ({
+          resources: [{ resourceType, resourceName, configs: [{ name, value }] }],
+          validateOnly: true,
+        }),
+      )
+    ),
+  ]],
   ["changes single settings", ApiKey.IncrementalAlterConfigs, [
     ...makeTopic({ "cleanup.policy": "delete" }),
     ...([
