@@ -93,10 +93,11 @@ class Worker {
       timeoutMs: 10_000,
       topicData: [{ name, partitionData: [{ index: number % 2, records }] }],
     });
-    const { errorCode } = answer.responses[0]!.partitionResponses[0]!;
+    const { errorCode, errorMessage } = answer.responses[0]!.partitionResponses[0]!;
     // A partition that is still being opened after the restart asks to come again.
     if (errorCode === ErrorCode.NOT_LEADER_OR_FOLLOWER) return;
-    expect({ name, errorCode }).toEqual({ name, errorCode: ErrorCode.NONE });
+    expect({ name, errorCode, errorMessage })
+      .toEqual({ name, errorCode: ErrorCode.NONE, errorMessage: null });
     known.acknowledged.push(number);
   }
 
