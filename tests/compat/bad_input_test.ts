@@ -6,7 +6,7 @@
  * its patience are checked after each attack.
  */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ApiKey } from "../../protocol/api_keys.ts";
@@ -182,7 +182,7 @@ function warnings(): number {
 
 const isBare = process.env["WEIR_BAD_INPUT_BARE"] === "1";
 
-beforeAll(async () => {
+async function startBroker(): Promise<void> {
   const bare = [process.execPath, join(import.meta.dir, "bare_server.ts")];
   broker = await startWeir({
     settings: { "weir.memory.budget.bytes": String(BUDGET_BYTES) },
@@ -190,14 +190,20 @@ beforeAll(async () => {
   });
   healthy = new HealthyClient();
   await healthy.start();
+}
+
+async function stopBroker(): Promise<void> {
+  await healthy.stop();
+  expect(await broker.stop()).toBe(0);
+}
+
+beforeAll(async () => {
+  await startBroker();
   await sleep(200);
   startRss = rssBytes();
 });
 
-afterAll(async () => {
-  await healthy.stop();
-  expect(await broker.stop()).toBe(0);
-});
+afterAll(stopBroker);
 
 const ascii = (text: string) => new TextEncoder().encode(text);
 const garbage = Uint8Array.from({ length: 4096 }, (_, i) => (i * 197 + 13) & 0xff);
@@ -220,6 +226,16 @@ describe("bad input", () => {
     ],
     ["bytes after the body", frame(ApiKey.ApiVersions, 0, garbage), "4096 bytes follow its end"],
   ];
+  // Lines of one kind are limited in number, so each of these tests has a broker that has said nothing yet.
+  let shared: [RunningBroker, HealthyClient];
+  beforeEach(async () => {
+    shared = [broker, healthy];
+    await startBroker();
+  });
+  afterEach(async () => {
+    await stopBroker();
+    [broker, healthy] = shared;
+  });
   for (const [title, bytes, found] of cases) {
     test(`bad input: ${title} closes the connection with one line that names it`, async () => {
       const before = warnings();
@@ -321,6 +337,8 @@ describe.skipIf(isBare)("bad input: answers", () => {
     const big = buildBatch({
       records: [{ key: null, value: new Uint8Array(900_000), timestamp: 1_000 }],
     });
+    const topic = "bad-input-large";
+    expect(await createTopic(wire, topic)).toBe(ErrorCode.NONE);
     for (let i = 0; i < 60; i++) {
       expect(await produce(wire, topic, big.slice(), 1)).toBe(ErrorCode.NONE);
     }
