@@ -171,7 +171,7 @@ describe.skipIf(isExternal)("kill -9 under load", () => {
           .toEqual({ round, before, after, back: -1 });
       }
       await Bun.sleep(300);
-      client.stdin.write("\n");
+      await client.stdin.write("\n");
       await client.stdin.end();
       const report: Report = JSON.parse((await output.next()).value ?? "{}");
       const truth = await readAll(broker);
