@@ -31,10 +31,6 @@ function smallDisk(): string | null {
   const isMounted = mount !== null &&
     Bun.spawnSync([mount, "-t", "tmpfs", "-o", options, "tmpfs", path]).exitCode === 0;
   if (isMounted) {
-    process.on("exit", () => {
-      Bun.spawnSync(["umount", "-l", path]);
-      rmSync(path, { recursive: true, force: true });
-    });
     return path;
   }
   rmSync(path, { recursive: true, force: true });
@@ -48,7 +44,12 @@ describe.skipIf(disk === null)(`weir on a full disk${reason}`, () => {
   const folder = scratchDirectory("full-disk");
   const started = startWeirOn(disk ?? "");
 
-  afterAll(async () => void await (await started)?.stop(), 30_000);
+  afterAll(async () => {
+    await (await started)?.stop();
+    if (disk === null) return;
+    Bun.spawnSync(["umount", "-l", disk]);
+    rmSync(disk, { recursive: true, force: true });
+  }, 30_000);
 
   test("Produce is told to come back, the rest goes on, a deletion makes room", async () => {
     let broker = (await started)!;

@@ -9,7 +9,7 @@
 
 import { test } from "bun:test";
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -47,10 +47,25 @@ export interface WeirOptions {
   readonly workingDirectory?: string;
 }
 
+/** Removes the paths on its standard input once that ends, which it does however this process ends. */
+let janitor: ReturnType<typeof Bun.spawn<"pipe", "ignore", "ignore">> | null = null;
+const REMOVE_AT_END = 'while read -r path; do set -- "$@" "$path"; done; sleep 1; rm -rf -- "$@"';
+
 /** A directory that is removed when the process ends. */
 export function scratchDirectory(label: string): string {
   const path = mkdtempSync(join(tmpdir(), `weir-${label}-`));
-  process.on("exit", () => rmSync(path, { recursive: true, force: true }));
+  if (janitor === null) {
+    // `bun test` ends without telling those that listen for the exit of the process.
+    janitor = Bun.spawn(["sh", "-c", REMOVE_AT_END], {
+      stdin: "pipe",
+      stdout: "ignore",
+      stderr: "ignore",
+      detached: true,
+    });
+    janitor.unref();
+  }
+  void janitor.stdin.write(`${path}\n`);
+  void janitor.stdin.flush();
   return path;
 }
 
