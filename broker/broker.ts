@@ -71,7 +71,6 @@ export class Broker {
   /** Where HTTP is served, with the real ports. */
   readonly httpAddresses: readonly Address[];
   readonly #stops: Stops;
-  readonly #subsystems: Subsystems;
 
   /**
    * Errors: LogDirectoryError for data that must not be used, NetworkError for a port in use, ConfigError,
@@ -84,7 +83,7 @@ export class Broker {
       const { metrics, server } = startServer(options, subsystems, stops);
       const kafkaAddresses = listen(options.config, server);
       const httpAddresses = startGateway(options, subsystems, metrics, stops);
-      return new Broker(subsystems, stops, kafkaAddresses, httpAddresses);
+      return new Broker(subsystems.clusterId, stops, kafkaAddresses, httpAddresses);
     } catch (failure) {
       await stopAll(stops);
       throw failure;
@@ -92,21 +91,15 @@ export class Broker {
   }
 
   private constructor(
-    subsystems: Subsystems,
+    clusterId: string,
     stops: Stops,
     kafkaAddresses: readonly Address[],
     httpAddresses: readonly Address[],
   ) {
-    this.#subsystems = subsystems;
     this.#stops = stops;
-    this.clusterId = subsystems.clusterId;
+    this.clusterId = clusterId;
     this.kafkaAddresses = kafkaAddresses;
     this.httpAddresses = httpAddresses;
-  }
-
-  /** Resolves when every partition is open. */
-  ready(): Promise<void> {
-    return this.#subsystems.replicaManager.settled();
   }
 
   /** Answers what is in flight, stops everything, and marks the data as cleanly closed. */

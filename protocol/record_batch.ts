@@ -169,19 +169,9 @@ export function readLastOffset(bytes: Uint8Array, position: number): number {
   return int64At(bytes, position) + int32At(bytes, position + LAST_OFFSET_DELTA_AT);
 }
 
-/** `partitionLeaderEpoch` of the batch at `position`. */
-export function readPartitionLeaderEpoch(bytes: Uint8Array, position: number): number {
-  return int32At(bytes, position + PARTITION_LEADER_EPOCH_AT);
-}
-
 /** `attributes` of the batch at `position`. */
 export function readAttributes(bytes: Uint8Array, position: number): number {
   return int16At(bytes, position + ATTRIBUTES_AT);
-}
-
-/** `baseTimestamp` of the batch at `position`. Units: ms. */
-export function readBaseTimestamp(bytes: Uint8Array, position: number): number {
-  return int64At(bytes, position + BASE_TIMESTAMP_AT);
 }
 
 /** `maxTimestamp` of the batch at `position`. Units: ms. */
@@ -192,21 +182,6 @@ export function readMaxTimestamp(bytes: Uint8Array, position: number): number {
 /** `producerId` of the batch at `position`; −1 without idempotence. */
 export function readProducerId(bytes: Uint8Array, position: number): number {
   return int64At(bytes, position + PRODUCER_ID_AT);
-}
-
-/** `producerEpoch` of the batch at `position`. */
-export function readProducerEpoch(bytes: Uint8Array, position: number): number {
-  return int16At(bytes, position + PRODUCER_EPOCH_AT);
-}
-
-/** `baseSequence` of the batch at `position`; −1 without idempotence. */
-export function readBaseSequence(bytes: Uint8Array, position: number): number {
-  return int32At(bytes, position + BASE_SEQUENCE_AT);
-}
-
-/** `recordCount` of the batch at `position`, as announced. */
-export function readRecordCount(bytes: Uint8Array, position: number): number {
-  return int32At(bytes, position + RECORD_COUNT_AT);
 }
 
 /** Checksum of the batch at `position` as it should be. The whole batch must be there. */

@@ -15,6 +15,14 @@ import { type Disk, DiskError, type DiskFile } from "./platform.ts";
 /** Entries held back in memory. */
 const TAIL_ENTRIES = 256;
 
+/** Where an index of a segment lies. */
+export interface SegmentIndexOptions {
+  readonly directory: string;
+  readonly baseOffset: number;
+  readonly disk: Disk;
+  readonly files: FileCache;
+}
+
 /** A file of entries of `entryBytes` each. */
 export class IndexFile {
   readonly path: string;

@@ -7,9 +7,7 @@
  * last entry at or before the offset, from which the log is read forward. Source: Kafka's OffsetIndex.
  */
 
-import type { FileCache } from "./file_cache.ts";
-import { IndexFile } from "./index_file.ts";
-import type { Disk } from "./platform.ts";
+import { IndexFile, type SegmentIndexOptions } from "./index_file.ts";
 import { OFFSET_INDEX_SUFFIX, segmentPath } from "./segment_name.ts";
 
 /** Bytes of an entry. */
@@ -23,14 +21,7 @@ export class OffsetIndex {
   readonly file: IndexFile;
   readonly #baseOffset: number;
 
-  constructor(
-    options: {
-      readonly directory: string;
-      readonly baseOffset: number;
-      readonly disk: Disk;
-      readonly files: FileCache;
-    },
-  ) {
+  constructor(options: SegmentIndexOptions) {
     this.#baseOffset = options.baseOffset;
     this.file = new IndexFile({
       path: segmentPath(options.directory, options.baseOffset, OFFSET_INDEX_SUFFIX),

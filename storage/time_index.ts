@@ -7,9 +7,7 @@
  * `o` has a timestamp beyond t. Source: Kafka's TimeIndex, KIP-33.
  */
 
-import type { FileCache } from "./file_cache.ts";
-import { IndexFile } from "./index_file.ts";
-import type { Disk } from "./platform.ts";
+import { IndexFile, type SegmentIndexOptions } from "./index_file.ts";
 import { segmentPath, TIME_INDEX_SUFFIX } from "./segment_name.ts";
 
 /** Bytes of an entry. */
@@ -34,14 +32,7 @@ export class TimeIndex {
   readonly #baseOffset: number;
   #last: TimestampOffset | null = null;
 
-  constructor(
-    options: {
-      readonly directory: string;
-      readonly baseOffset: number;
-      readonly disk: Disk;
-      readonly files: FileCache;
-    },
-  ) {
+  constructor(options: SegmentIndexOptions) {
     this.#baseOffset = options.baseOffset;
     this.file = new IndexFile({
       path: segmentPath(options.directory, options.baseOffset, TIME_INDEX_SUFFIX),

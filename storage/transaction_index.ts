@@ -8,9 +8,7 @@
  */
 
 import { Reader } from "../protocol/bytes.ts";
-import type { FileCache } from "./file_cache.ts";
-import { IndexFile } from "./index_file.ts";
-import type { Disk } from "./platform.ts";
+import { IndexFile, type SegmentIndexOptions } from "./index_file.ts";
 import { segmentPath, TRANSACTION_INDEX_SUFFIX } from "./segment_name.ts";
 
 /** Bytes of an entry. */
@@ -32,14 +30,7 @@ export class TransactionIndex {
   /** Kafka makes the file with its first entry; so do we. */
   #used: boolean | undefined;
 
-  constructor(
-    options: {
-      readonly directory: string;
-      readonly baseOffset: number;
-      readonly disk: Disk;
-      readonly files: FileCache;
-    },
-  ) {
+  constructor(options: SegmentIndexOptions) {
     this.#baseOffset = options.baseOffset;
     this.file = new IndexFile({
       path: segmentPath(options.directory, options.baseOffset, TRANSACTION_INDEX_SUFFIX),

@@ -82,7 +82,6 @@ export class Partition {
   #commitWaits: CommitWait[] = [];
   #firstCommitWait = 0;
   readonly #fetchWaiters = new Set<FetchWaiter>();
-  #listeners: readonly ((highWatermark: Offset) => void)[] = [];
   #flushTimer: Timer | null = null;
   readonly #stopListening: readonly (() => void)[];
 
@@ -220,21 +219,12 @@ export class Partition {
     this.#fetchWaiters.delete(waiter);
   }
 
-  /** Calls the listener after each move of the high watermark. Returns: a function that stops it. */
-  onHighWatermark(listener: (highWatermark: Offset) => void): () => void {
-    this.#listeners = [...this.#listeners, listener];
-    return () => {
-      this.#listeners = this.#listeners.filter((known) => known !== listener);
-    };
-  }
-
   /** Ends all waits with `error` and lets go of the log, which stays open. */
   close(error: ErrorCode): void {
     for (const stop of this.#stopListening) stop();
     this.#flushTimer?.cancel();
     this.#flushTimer = null;
     this.#failed(error);
-    this.#listeners = [];
   }
 
   /** Kafka notes the epoch when it begins, not with its first record: consumers ask where it ends. */
@@ -275,7 +265,6 @@ export class Partition {
       this.log.updateHighWatermark(offset(reached));
       this.#countCommitted(reached);
       this.#settleCommits();
-      for (const listener of this.#listeners) listener(offset(reached));
       for (const waiter of this.#fetchWaiters) waiter.partitionMoved();
     }
     assert(this.#highWatermark <= this.log.endOffset);

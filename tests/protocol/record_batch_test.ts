@@ -13,16 +13,11 @@ import {
   patchLogAppendTime,
   readAttributes,
   readBaseOffset,
-  readBaseSequence,
-  readBaseTimestamp,
   readBatchHeader,
   readLastOffset,
   readMagic,
   readMaxTimestamp,
-  readPartitionLeaderEpoch,
-  readProducerEpoch,
   readProducerId,
-  readRecordCount,
   RECORD_BATCH_OVERHEAD,
 } from "../../protocol/record_batch.ts";
 import { buildBatch, readRecords } from "../../protocol/records.ts";
@@ -70,14 +65,14 @@ test("readBatchHeader: gives every field that was built, and the getters agree",
   expect(readBaseOffset(bytes, at)).toBe(header.baseOffset);
   expect(readLastOffset(bytes, at)).toBe(1002);
   expect(readMagic(bytes, at)).toBe(2);
-  expect(readPartitionLeaderEpoch(bytes, at)).toBe(6);
+  expect(readBatchHeader(bytes, at).partitionLeaderEpoch).toBe(6);
   expect(readAttributes(bytes, at)).toBe(0x10);
-  expect(readBaseTimestamp(bytes, at)).toBe(header.baseTimestamp);
+  expect(readBatchHeader(bytes, at).baseTimestamp).toBe(header.baseTimestamp);
   expect(readMaxTimestamp(bytes, at)).toBe(header.maxTimestamp);
   expect(readProducerId(bytes, at)).toBe(header.producerId);
-  expect(readProducerEpoch(bytes, at)).toBe(300);
-  expect(readBaseSequence(bytes, at)).toBe(70_000);
-  expect(readRecordCount(bytes, at)).toBe(3);
+  expect(readBatchHeader(bytes, at).producerEpoch).toBe(300);
+  expect(readBatchHeader(bytes, at).baseSequence).toBe(70_000);
+  expect(readBatchHeader(bytes, at).recordCount).toBe(3);
 });
 
 test("readBatchHeader: fewer than 61 bytes, or a number past 2^53, is a WireError", () => {
@@ -120,7 +115,7 @@ test("patchAsLeader: sets offset and epoch and leaves the CRC valid", () => {
     patchAsLeader(bytes, 0, { baseOffset, partitionLeaderEpoch: 2_147_483_647 });
     expect(isCrcValid(bytes, 0)).toBe(true);
     expect(readBaseOffset(bytes, 0)).toBe(baseOffset);
-    expect(readPartitionLeaderEpoch(bytes, 0)).toBe(2_147_483_647);
+    expect(readBatchHeader(bytes, 0).partitionLeaderEpoch).toBe(2_147_483_647);
     expect(readRecords(bytes, 0, { maxDecompressedBytes: 1000 })[2]!.offset).toBe(baseOffset + 2);
   }
 });

@@ -53,13 +53,17 @@ describe("Partition.highWatermark", () => {
     expect(partition.highWatermark).toBe(4 as never);
   });
 
-  test("tells its listeners of each move, until they stop", async () => {
+  test("tells those who wait of each move, until they stop", async () => {
     const { node, partition } = await started();
     const heard: number[] = [];
-    const stop = partition.onHighWatermark((highWatermark) => heard.push(highWatermark));
+    const waiter = {
+      partitionMoved: () => void heard.push(partition.highWatermark),
+      partitionLost() {},
+    };
+    partition.addFetchWaiter(waiter);
     await node.produced("a", batch(2));
     await node.produced("a", batch(1));
-    stop();
+    partition.removeFetchWaiter(waiter);
     await node.produced("a", batch(1));
     expect(heard).toEqual([2, 3]);
   });
