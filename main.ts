@@ -13,6 +13,7 @@ import { serveHttp } from "./broker/gateway/http_bun.ts";
 import { bunLogOutput } from "./broker/telemetry/log_output_bun.ts";
 import { configureLog, type LogFormat, type LogLevel } from "./broker/telemetry/logger.ts";
 import { bunProcessUsage } from "./broker/telemetry/process_usage_bun.ts";
+import { bunWorkers } from "./storage/workers_bun.ts";
 import packageJson from "./package.json" with { type: "json" };
 
 const { version } = packageJson;
@@ -29,8 +30,13 @@ async function start(config: Config): Promise<Served> {
   });
   for (const warning of config.warnings) logger.warn(warning);
   const { promise: failed, resolve: fail } = Promise.withResolvers<string>();
+  const workers = bunWorkers({
+    logger,
+    entry: new URL("./storage/worker_main_bun.ts", import.meta.url).href,
+  });
   const broker = await Broker.start({
     config,
+    workers,
     disk: io.disk,
     clock: io.clock,
     random: io.random,
@@ -47,6 +53,7 @@ async function start(config: Config): Promise<Served> {
     failed,
     async stop() {
       await broker.stop();
+      await workers.close();
       await output.close();
     },
   };

@@ -16,6 +16,7 @@ import { METADATA_TOPIC_ID } from "../protocol/types.ts";
 import { LogDirectory } from "../storage/log_directory.ts";
 import { DEFAULT_LOG_CONFIG } from "../storage/log_config.ts";
 import type { Clock, Disk, Logger, Random } from "../storage/platform.ts";
+import type { Workers } from "../storage/workers.ts";
 import { apis, type Subsystems } from "./apis/index.ts";
 import type { Config } from "./config/config.ts";
 import { type Address, isWildcard } from "./config/listeners.ts";
@@ -53,6 +54,7 @@ export interface BrokerOptions {
   readonly random: Random;
   readonly network: Network;
   readonly logger: Logger;
+  readonly workers: Workers;
   readonly serveHttp: ServeHttp;
   readonly usage: ProcessUsage;
   readonly version: string;
@@ -214,7 +216,7 @@ function startGateway(
 }
 
 function openLogDirectory(options: BrokerOptions, nodeId: number): Promise<LogDirectory> {
-  const { config, disk, clock, random, logger } = options;
+  const { config, disk, clock, random, logger, workers } = options;
   const [path, ...others] = config.logDirectories();
   if (others.length > 0) {
     throw new ConfigError([
@@ -227,6 +229,7 @@ function openLogDirectory(options: BrokerOptions, nodeId: number): Promise<LogDi
     clock,
     random: random.fork("log directory"),
     logger: logger.child("storage"),
+    workers,
     path: path!,
     ...(clusterId !== null && { clusterId }),
     nodeId,

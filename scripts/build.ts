@@ -128,7 +128,9 @@ export async function build(name: string, platform: Platform): Promise<string> {
     : join(packageFolder(platform.runtime), "bin", "bun");
   const outfile = join(ROOT, platform.outfile);
   const result = await Bun.build({
-    entrypoints: [join(ROOT, "main.ts")],
+    // The first one is run; the other is where a worker thread begins.
+    entrypoints: [join(ROOT, "main.ts"), join(ROOT, "storage/worker_main_bun.ts")],
+    root: ROOT,
     target: "bun",
     format: "esm",
     bytecode: true,

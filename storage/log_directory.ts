@@ -42,6 +42,8 @@ import {
   type Timer,
 } from "./platform.ts";
 import { randomUuid } from "./random_uuid.ts";
+import { removeDirectoryJob } from "./remove_directory.ts";
+import { JobCancelledError, type Workers } from "./workers.ts";
 
 const LOCK_FILE = ".lock";
 const CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown";
@@ -66,6 +68,7 @@ export interface LogDirectoryOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  readonly workers: Workers;
   readonly path: string;
   /** Refuses a directory of another cluster; a new directory gets this one. */
   readonly clusterId?: string;
@@ -118,6 +121,8 @@ export class LogDirectory {
   /** Partitions that the last stop left in an unknown state and that have not been opened since. */
   readonly #unrecovered: Set<string>;
   readonly #timers = new Set<Timer>();
+  readonly #removals = new Set<Promise<void>>();
+  readonly #stopped = new AbortController();
   #checkpointTimer: Timer | null = null;
   /** Logs that are being opened: a second call waits for the first one's log. */
   readonly #openings = new Map<string, Promise<Log>>();
@@ -480,19 +485,24 @@ export class LogDirectory {
   }
 
   #removeLater(directory: string, delayMs: number): void {
-    const { clock, disk, logger } = this.#options;
-    const timer = clock.timer(delayMs, () => {
+    const timer = this.#options.clock.timer(delayMs, () => {
       this.#timers.delete(timer);
-      try {
-        disk.removeDirectory(directory);
-      } catch (failure) {
-        logger.warn("Deleted partition could not be removed", {
-          directory,
-          found: messageOf(failure),
-        });
-      }
+      const removal = this.#remove(directory).finally(() => this.#removals.delete(removal));
+      this.#removals.add(removal);
     });
     this.#timers.add(timer);
+  }
+
+  /** Freeing large files takes time, which is a worker's. What is not removed now goes at the next start. */
+  async #remove(directory: string): Promise<void> {
+    const { workers, logger } = this.#options;
+    try {
+      await workers.run(removeDirectoryJob, { path: directory }, { signal: this.#stopped.signal });
+    } catch (failure) {
+      if (failure instanceof JobCancelledError) return;
+      if (!(failure instanceof DiskError)) throw failure;
+      logger.warn("Deleted partition could not be removed", { directory, found: failure.message });
+    }
   }
 
   /** Partitions whose deletion was under way when the process ended. */
@@ -510,6 +520,8 @@ export class LogDirectory {
     this.#isClosed = true;
     this.#checkpointTimer?.cancel();
     for (const timer of this.#timers) timer.cancel();
+    this.#stopped.abort();
+    await Promise.all(this.#removals);
     const logs = [...this.#logs.values()];
     let isClean = true;
     async function closeNext(): Promise<void> {

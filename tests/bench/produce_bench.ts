@@ -33,6 +33,7 @@ import {
 } from "../broker/controller/harness.ts";
 import { batch, TestContext } from "../broker/partitions/harness.ts";
 import { SimLogger } from "../sim/sim_logger.ts";
+import { SimWorkers } from "../sim/sim_workers.ts";
 
 /** One row: microseconds for a request, and the bytes of its records. */
 export interface DataTimes {
@@ -80,6 +81,7 @@ async function startNode(
     clock,
     random,
     logger,
+    workers: new SimWorkers({ disk, clock, logger }),
     path: `${path}/data`,
     clusterId: CLUSTER_ID,
     nodeId: NODE_ID,

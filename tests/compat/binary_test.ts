@@ -9,7 +9,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { build, isAtHand, PLATFORMS } from "../../scripts/build.ts";
 import packageJson from "../../package.json" with { type: "json" };
-import { scratchDirectory, startWeir } from "./harness.ts";
+import { eventually, scratchDirectory, startWeir } from "./harness.ts";
 
 const HOST = `${process.platform}-${process.arch}`;
 const platform = PLATFORMS[HOST];
@@ -74,7 +74,7 @@ describe.skipIf(reason !== "")(`dist/weir${reason}`, () => {
     const broker = await startWeir({
       command: [binary],
       workingDirectory: home,
-      settings: { "log.dirs": "./data" },
+      settings: { "log.dirs": "./data", "log.segment.delete.delay.ms": "0" },
     });
     const startedMs = performance.now() - startMs;
     try {
@@ -92,6 +92,12 @@ describe.skipIf(reason !== "")(`dist/weir${reason}`, () => {
       const metrics = await (await fetch(`${http}/metrics`)).text();
       expect(metrics).toContain(`weir_build_info{version="${packageJson.version}"} 1`);
       expect(metrics).toContain('weir_requests_total{api="Produce"}');
+      // Removed by a worker thread, whose code is in the file too.
+      await weir(["-b", broker.bootstrap, "topic", "delete", "codec-gzip"]);
+      await eventually("the deleted topic's directory is gone", () => {
+        const left = readdirSync(join(home, "data")).filter((name) => name.includes("codec-gzip"));
+        return left.length === 0 ? true : undefined;
+      });
     } finally {
       const stopMs = performance.now();
       expect(await broker.stop()).toBe(0);

@@ -6,6 +6,7 @@ import { LogDirectory, LogDirectoryError } from "../../storage/log_directory.ts"
 import type { Clock } from "../../storage/platform.ts";
 import { SimDisk } from "../sim/sim_disk.ts";
 import { Fixture, ORDERS } from "./log_fixture.ts";
+import { SimWorkers } from "../sim/sim_workers.ts";
 
 function text(fixture: Fixture, path: string): string {
   return new TextDecoder().decode(fixture.disk.bytesOf(path));
@@ -213,7 +214,8 @@ test("LogDirectory.openLog: many logs are opened without holding the loop", asyn
     return openFile(path, mode);
   };
   async function openAll(): Promise<LogDirectory> {
-    const options = { disk, clock: slowClock, random, logger, path: "/data", nodeId: 1 };
+    const workers = new SimWorkers({ disk, clock: slowClock, logger });
+    const options = { disk, clock: slowClock, random, logger, workers, path: "/data", nodeId: 1 };
     const directory = await LogDirectory.open(options);
     await Promise.all(Array.from({ length: 200 }, (_, partition) => {
       const topicPartition = { topic: "many", partition };

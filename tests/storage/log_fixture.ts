@@ -13,6 +13,7 @@ import { SimClock } from "../sim/sim_clock.ts";
 import { SimDisk } from "../sim/sim_disk.ts";
 import { SimLogger } from "../sim/sim_logger.ts";
 import { SimRandom } from "../sim/sim_random.ts";
+import { SimWorkers } from "../sim/sim_workers.ts";
 
 export const ORDERS = { topic: "orders", partition: 0 };
 export const ORDERS_PATH = "/data/orders-0";
@@ -49,7 +50,16 @@ export class Fixture {
 
   openDirectory(options: Partial<LogDirectoryOptions> = {}): Promise<LogDirectory> {
     const { disk, clock, random, logger } = this;
-    return LogDirectory.open({ disk, clock, random, logger, path: "/data", nodeId: 1, ...options });
+    return LogDirectory.open({
+      disk,
+      clock,
+      random,
+      logger,
+      workers: new SimWorkers({ disk, clock, logger }),
+      path: "/data",
+      nodeId: 1,
+      ...options,
+    });
   }
 
   /** Appends one batch of `count` records as a client. */

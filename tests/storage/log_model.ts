@@ -19,6 +19,7 @@ import { SimClock } from "../sim/sim_clock.ts";
 import { SimDisk } from "../sim/sim_disk.ts";
 import { SimLogger } from "../sim/sim_logger.ts";
 import { SimRandom } from "../sim/sim_random.ts";
+import { SimWorkers } from "../sim/sim_workers.ts";
 
 const TOPIC_PARTITION = { topic: "orders", partition: 0 };
 const PATH = "/data";
@@ -144,6 +145,7 @@ export class LogModelRun {
       clock: this.#clock,
       random: this.#random.fork(`directory${this.counts.steps}`),
       logger: this.#logger,
+      workers: new SimWorkers({ disk: this.#seen, clock: this.#clock, logger: this.#logger }),
       path: PATH,
       nodeId: 1,
       clusterId: "model",

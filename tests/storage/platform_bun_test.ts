@@ -10,6 +10,9 @@ import { LogDirectory } from "../../storage/log_directory.ts";
 import { DiskError } from "../../storage/platform.ts";
 import { bunClock, bunDisk, bunRandom } from "../../storage/platform_bun.ts";
 import { SimLogger } from "../sim/sim_logger.ts";
+import { bunWorkers } from "../../storage/workers_bun.ts";
+
+const WORKER_ENTRY = import.meta.resolve("../../storage/worker_main_bun.ts");
 
 const root = mkdtempSync(`${tmpdir()}/weir-storage-`);
 const disk = bunDisk();
@@ -95,6 +98,7 @@ test("LogDirectory on the real disk: comes back after a stop", async () => {
       clock: bunClock(),
       random: bunRandom(),
       logger: new SimLogger(),
+      workers: bunWorkers({ logger: new SimLogger(), entry: WORKER_ENTRY }),
       path: `${root}/data`,
       nodeId: 1,
     });

@@ -5,18 +5,22 @@ import { Broker } from "../../../broker/broker.ts";
 import { Config } from "../../../broker/config/config.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import { type Outcome, TestMachine } from "./test_io.ts";
+import { SimWorkers } from "../../sim/sim_workers.ts";
 
 let machine: TestMachine;
 let broker: Broker;
 
 async function startBroker(): Promise<void> {
+  const { disk, clock } = machine;
+  const logger = new SimLogger();
   broker = await machine.clock.run(Broker.start({
     config: Config.load({ flags: { "log.dirs": "/data", "http.listeners": "" } }),
-    disk: machine.disk,
-    clock: machine.clock,
+    disk,
+    clock,
     random: machine.random.fork("broker"),
     network: machine.network,
-    logger: new SimLogger(),
+    logger,
+    workers: new SimWorkers({ disk, clock, logger }),
     serveHttp: () => {
       throw new Error("no HTTP here");
     },

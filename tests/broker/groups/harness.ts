@@ -26,6 +26,7 @@ import {
   NODE_ID,
   openMetadataLog,
 } from "../controller/harness.ts";
+import { SimWorkers } from "../../sim/sim_workers.ts";
 
 const METADATA_DIRECTORY = "/metadata";
 
@@ -100,6 +101,7 @@ export class GroupHarness {
       clock,
       random: this.random.fork("directory"),
       logger: this.logger,
+      workers: new SimWorkers({ disk: this.disk, clock, logger: this.logger }),
       path: "/data",
       clusterId: CLUSTER_ID,
       nodeId: NODE_ID,

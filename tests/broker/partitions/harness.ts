@@ -39,6 +39,7 @@ import {
   NODE_ID,
   openMetadataLog,
 } from "../controller/harness.ts";
+import { SimWorkers } from "../../sim/sim_workers.ts";
 
 /** A request's context that the test can look into. */
 export class TestContext implements RequestContext {
@@ -209,6 +210,7 @@ export class DataHarness {
       clock,
       random: random.fork("directory"),
       logger,
+      workers: new SimWorkers({ disk, clock, logger }),
       path: "/data",
       clusterId: CLUSTER_ID,
       nodeId: NODE_ID,
