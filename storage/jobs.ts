@@ -1,10 +1,10 @@
 /** Every job that a worker thread can be asked for. */
 
-import { removeDirectoryJob } from "./remove_directory.ts";
+import { removeJob } from "./removal.ts";
 import type { Job } from "./workers.ts";
 
 /** By name. */
 // deno-lint-ignore no-explicit-any -- each job has input and output of its own
 export const JOBS: ReadonlyMap<string, Job<any, any>> = new Map(
-  [removeDirectoryJob].map((job) => [job.name, job]),
+  [removeJob].map((job) => [job.name, job]),
 );

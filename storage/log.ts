@@ -24,11 +24,9 @@ import {
   patchAsLeader,
   patchLogAppendTime,
   readBatchHeader,
-  readLastOffset,
   RECORD_BATCH_OVERHEAD,
   type RecordBatchHeader,
 } from "../protocol/record_batch.ts";
-import { readRecords } from "../protocol/records.ts";
 import {
   formatTopicPartition,
   type Offset,
@@ -40,20 +38,20 @@ import {
   type AppendRefusal,
   type AppendRules,
   checkClientRecords,
-  MAX_DECOMPRESSED_BYTES,
   patchMaxTimestamp,
   type RecordError,
 } from "./append_check.ts";
-import { BufferPool, type PooledBuffer } from "./buffer_pool.ts";
+import { BufferPool } from "./buffer_pool.ts";
 import { writeFileUnderNewName } from "./checkpoint.ts";
 import type { DiskReserve } from "./disk_reserve.ts";
 import { FileCache } from "./file_cache.ts";
 import type { Flushable, Flusher } from "./flusher.ts";
 import { LeaderEpochs } from "./leader_epochs.ts";
-import { LiveReads, type ReadRecords } from "./live_reads.ts";
+import type { ReadRecords } from "./live_reads.ts";
 import type { LogConfig } from "./log_config.ts";
 import { type LoadedLog, loadLog } from "./log_loader.ts";
-import { type Clock, type Disk, DiskError, type Logger, type Timer } from "./platform.ts";
+import { LogReader, nothingRead, type TimestampedOffset } from "./log_reader.ts";
+import { type Clock, type Disk, DiskError, type Logger } from "./platform.ts";
 import { producerBatchAt } from "./producer_batch.ts";
 import { replayProducers, snapshotOffsets } from "./producer_replay.ts";
 import type {
@@ -63,16 +61,13 @@ import type {
   ProducerState,
 } from "./producer_state.ts";
 import { recompress } from "./recompress.ts";
+import { DelayedRemoval } from "./removal.ts";
 import { MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
 import { DELETED_SUFFIX, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
+import type { Workers } from "./workers.ts";
 
 export { DEFAULT_LOG_CONFIG, type LogConfig } from "./log_config.ts";
-
-/** Positions remembered for readers that go on where they stopped. */
-const HINT_COUNT = 8;
-/** The least that is read at once, so that one read tells the size of a small first batch. */
-const MIN_READ_BYTES = 4096;
 
 /** What a log is opened with. */
 export interface LogOptions {
@@ -91,6 +86,7 @@ export interface LogOptions {
   /** From the replication checkpoint; 0 when it is not known. */
   readonly highWatermark?: Offset;
   readonly flusher: Flusher;
+  readonly workers: Workers;
   /** Shared by the logs of a directory. */
   readonly files?: FileCache;
   readonly buffers?: BufferPool;
@@ -124,7 +120,7 @@ export interface Appended {
 
 /** What an append answers. */
 export type AppendResult = Appended | AppendRefusal;
-export type { AppendRefusal, ReadRecords, RecordError };
+export type { AppendRefusal, ReadRecords, RecordError, TimestampedOffset };
 
 /** How to read. */
 export interface ReadOptions {
@@ -137,20 +133,6 @@ export interface ReadOptions {
 
 /** What a read answers. */
 export type ReadResult = ReadRecords | { readonly error: ErrorCode; readonly message: string };
-
-/** A record found by its timestamp. */
-export interface TimestampedOffset {
-  readonly offset: Offset;
-  readonly timestampMs: number;
-  readonly leaderEpoch: number;
-}
-
-const EMPTY = new Uint8Array(0);
-
-/** A read that found nothing. */
-function nothingRead(at: number): ReadRecords {
-  return { error: 0, records: EMPTY, nextOffset: offset(at), release() {} };
-}
 
 interface PendingSnapshot {
   readonly offset: number;
@@ -168,7 +150,7 @@ export class Log implements Flushable {
   readonly #logger: Logger;
   readonly #files: FileCache;
   readonly #buffers: BufferPool;
-  readonly #liveReads = new LiveReads();
+  readonly #reader: LogReader;
   readonly #producers: ProducerState;
   #directory: string;
   #config: LogConfig;
@@ -206,11 +188,7 @@ export class Log implements Flushable {
   /** Told when the log is closed before what they wait for is synced. */
   readonly #syncWaits = new Set<() => void>();
 
-  readonly #deletions = new Set<Timer>();
-  #hintOffsets = new Float64Array(HINT_COUNT).fill(-1);
-  #hintPositions = new Float64Array(HINT_COUNT);
-  #hintSegments: (Segment | null)[] = new Array<Segment | null>(HINT_COUNT).fill(null);
-  #nextHint = 0;
+  readonly #removal: DelayedRemoval;
 
   /**
    * Opens the log in `directory`, making it when missing. A log whose bytes cannot be trusted is opened
@@ -246,6 +224,8 @@ export class Log implements Flushable {
     this.#recoveryPoint = loaded.endOffset;
     this.#highWatermark = Math.min(options.highWatermark ?? 0, loaded.endOffset);
     this.#snapshotOffset = loaded.snapshotOffset;
+    this.#reader = new LogReader(this, this.#buffers, this.leaderEpochs);
+    this.#removal = new DelayedRemoval(options);
     // The first segment of a new log has no stable name yet.
     this.#namesDirty = loaded.endOffset === this.#active?.baseOffset;
     if (loaded.damage !== null) {
@@ -284,8 +264,9 @@ export class Log implements Flushable {
   get offlineReason(): string | null {
     return this.#offlineReason;
   }
-  get segmentCount(): number {
-    return this.#segments.length;
+  /** From the oldest to the active one. */
+  get segments(): readonly Segment[] {
+    return this.#segments;
   }
   /** Bytes of all batches. */
   get sizeBytes(): number {
@@ -652,8 +633,8 @@ export class Log implements Flushable {
   /** Takes segments out of the list at `index` and removes their files after `file.delete.delay.ms`. */
   #removeSegments(removed: readonly Segment[], index: number): void {
     this.#segments.splice(index, removed.length);
-    this.#clearHints();
-    const { disk, clock } = this.#options;
+    this.#reader.forget();
+    const { disk } = this.#options;
     const renamed: string[] = [];
     for (const segment of removed) {
       this.#unsynced.delete(segment);
@@ -669,24 +650,7 @@ export class Log implements Flushable {
       }
     }
     this.#namesDirty = true;
-    if (renamed.length === 0) return;
-    const timer = clock.timer(this.#config.fileDeleteDelayMs, () => {
-      this.#deletions.delete(timer);
-      for (const path of renamed) this.#removeQuietly(path);
-    });
-    this.#deletions.add(timer);
-  }
-
-  #removeQuietly(path: string): void {
-    try {
-      if (this.#options.disk.exists(path)) this.#options.disk.remove(path);
-    } catch (failure) {
-      if (!(failure instanceof DiskError)) throw failure;
-      this.#logger.warn("Deleted file could not be removed", {
-        file: path,
-        found: failure.message,
-      });
-    }
+    if (renamed.length > 0) this.#removal.removeLater(renamed, this.#config.fileDeleteDelayMs);
   }
 
   /**
@@ -738,8 +702,9 @@ export class Log implements Flushable {
     if (target < this.#logStartOffset) return await this.truncateFullyAndStartAt(target);
     this.#isExclusive = true;
     await this.#quiesce();
-    const cut = this.#segments[this.#segmentIndexFor(target)]!.findBatch(target)?.baseOffset ??
-      target;
+    const cut =
+      this.#segments[this.#reader.segmentIndexFor(target)]!.findBatch(target)?.baseOffset ??
+        target;
     await this.#truncate(cut, async () => {
       const keptIndex = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= target);
       const dropped = this.#segments.slice(keptIndex + 1);
@@ -796,7 +761,7 @@ export class Log implements Flushable {
   /** Removes the files of segments at once, from the newest to the oldest. */
   async #dropNow(dropped: readonly Segment[], index: number): Promise<void> {
     this.#segments.splice(index, dropped.length);
-    this.#clearHints();
+    this.#reader.forget();
     for (const segment of [...dropped].reverse()) {
       this.#unsynced.delete(segment);
       segment.retire();
@@ -808,7 +773,7 @@ export class Log implements Flushable {
   }
 
   async #afterTruncation(): Promise<void> {
-    this.#clearHints();
+    this.#reader.forget();
     this.#highWatermark = Math.min(this.#highWatermark, this.#endOffset);
     this.leaderEpochs.truncateFromEnd(this.#endOffset);
     this.leaderEpochs.truncateFromStart(this.#logStartOffset);
@@ -853,8 +818,7 @@ export class Log implements Flushable {
       return nothingRead(startOffset);
     }
     try {
-      return this.#liveReads.find(startOffset, { ...options, upToOffset }) ??
-        this.#readFrom(startOffset, options, upToOffset);
+      return this.#reader.read(startOffset, { ...options, upToOffset });
     } catch (failure) {
       if (failure instanceof WireError) return this.#corrupt(failure);
       if (!(failure instanceof DiskError)) throw failure;
@@ -879,171 +843,19 @@ export class Log implements Flushable {
     return { error: ErrorCode.CORRUPT_MESSAGE, message: failure.message };
   }
 
-  #readFrom(startOffset: number, options: ReadOptions, upToOffset: number): ReadRecords {
-    let index = this.#segmentIndexFor(startOffset);
-    let segment = this.#segments[index]!;
-    let position = this.#hintFor(startOffset, segment);
-    while (position < 0 || position === segment.sizeBytes) {
-      position = segment.findBatch(startOffset, position < 0 ? undefined : position)?.position ??
-        -1;
-      if (position >= 0) break;
-      // Nothing at or past the offset in this segment: the cleaner has taken it out.
-      const following = this.#segments[++index];
-      if (following === undefined) return nothingRead(startOffset);
-      segment = following;
-    }
-    return this.#readBatches(segment, position, { ...options, upToOffset }, startOffset);
-  }
-
-  #readBatches(
-    segment: Segment,
-    position: number,
-    { maxBytes, minOneMessage, upToOffset }: {
-      readonly maxBytes: number;
-      readonly minOneMessage: boolean;
-      readonly upToOffset: number;
-    },
-    startOffset: number,
-  ): ReadRecords {
-    const available = segment.sizeBytes - position;
-    const wanted = Math.min(available, Math.max(maxBytes, MIN_READ_BYTES));
-    let buffer = this.#buffers.acquire(wanted);
-    let count = this.#fill(segment, position, buffer, wanted);
-    const firstBytes = count < RECORD_BATCH_OVERHEAD ? 0 : batchSizeBytes(buffer.bytes, 0);
-    if (firstBytes < RECORD_BATCH_OVERHEAD || firstBytes > available) {
-      buffer.release();
-      throw new DiskError(`Cannot read ${segment.path}: no batch at byte ${position}`, "EBADMSG");
-    }
-    if (firstBytes > maxBytes && !minOneMessage) {
-      buffer.release();
-      return nothingRead(startOffset);
-    }
-    if (firstBytes > count) {
-      buffer.release();
-      buffer = this.#buffers.acquire(firstBytes);
-      count = this.#fill(segment, position, buffer, firstBytes);
-    }
-    const limit = Math.min(count, Math.max(maxBytes, firstBytes));
-    const { bytes } = buffer;
-    let end = 0;
-    let nextOffset = startOffset;
-    while (limit - end >= RECORD_BATCH_OVERHEAD) {
-      const sizeBytes = batchSizeBytes(bytes, end);
-      if (sizeBytes < RECORD_BATCH_OVERHEAD || end + sizeBytes > limit) break;
-      const lastOffset = readLastOffset(bytes, end);
-      if (lastOffset >= upToOffset) break;
-      end += sizeBytes;
-      nextOffset = lastOffset + 1;
-    }
-    if (end === 0) {
-      buffer.release();
-      return nothingRead(startOffset);
-    }
-    this.#addHint(nextOffset, segment, position + end);
-    return this.#liveReads.add(startOffset, {
-      records: bytes.subarray(0, end),
-      nextOffset,
-      buffer,
-    });
-  }
-
-  #fill(segment: Segment, position: number, buffer: PooledBuffer, byteCount: number): number {
-    try {
-      return segment.read(position, buffer.bytes.subarray(0, byteCount));
-    } catch (failure) {
-      buffer.release();
-      throw failure;
-    }
-  }
-
-  #segmentIndexFor(at: number): number {
-    const segments = this.#segments;
-    if (at >= this.#active.baseOffset) return segments.length - 1;
-    let low = 0;
-    let high = segments.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (segments[middle]!.baseOffset <= at) low = middle + 1;
-      else high = middle;
-    }
-    return Math.max(0, low - 1);
-  }
-
-  #hintFor(at: number, segment: Segment): number {
-    for (let i = 0; i < HINT_COUNT; i++) {
-      if (this.#hintOffsets[i] === at && this.#hintSegments[i] === segment) {
-        return this.#hintPositions[i]!;
-      }
-    }
-    return -1;
-  }
-
-  #addHint(at: number, segment: Segment, position: number): void {
-    for (let i = 0; i < HINT_COUNT; i++) {
-      if (this.#hintOffsets[i] === at && this.#hintSegments[i] === segment) return;
-    }
-    const i = this.#nextHint;
-    this.#hintOffsets[i] = at;
-    this.#hintSegments[i] = segment;
-    this.#hintPositions[i] = position;
-    this.#nextHint = (i + 1) % HINT_COUNT;
-  }
-
-  #clearHints(): void {
-    this.#hintOffsets.fill(-1);
-    this.#hintSegments.fill(null);
-    this.#liveReads.clear();
-  }
-
   /** Transactions that were aborted and overlap `[fromOffset, upToOffset)`, in the order of markers. */
   abortedTransactions(fromOffset: Offset, upToOffset: Offset): AbortedTransaction[] {
-    const found: AbortedTransaction[] = [];
-    for (let index = this.#segmentIndexFor(fromOffset); index < this.#segments.length; index++) {
-      const { transactionIndex } = this.#segments[index]!;
-      if (transactionIndex.collect(fromOffset, upToOffset, found)) break;
-    }
-    return found;
+    return this.#reader.abortedTransactions(fromOffset, upToOffset);
   }
 
   /** The first record with a timestamp of at least `timestampMs`, or null. Errors: DiskError. */
   offsetForTimestamp(timestampMs: number): TimestampedOffset | null {
-    for (const segment of this.#segments) {
-      if (segment.largest.timestampMs < timestampMs) continue;
-      const found = this.#findRecord(segment, timestampMs);
-      if (found !== null) return found;
-    }
-    return null;
+    return this.#reader.offsetForTimestamp(timestampMs);
   }
 
   /** The first record that carries the largest timestamp of the log, or null when it has none. */
   maxTimestampOffset(): TimestampedOffset | null {
-    let newest: Segment | null = null;
-    for (const segment of this.#segments) {
-      const isNewer = newest === null || segment.largest.timestampMs > newest.largest.timestampMs;
-      if (isNewer) newest = segment;
-    }
-    if (newest === null || newest.largest.timestampMs < 0) return null;
-    return this.#findRecord(newest, newest.largest.timestampMs);
-  }
-
-  #findRecord(segment: Segment, timestampMs: number): TimestampedOffset | null {
-    let from = this.#logStartOffset;
-    for (;;) {
-      const place = segment.findTimestamp(timestampMs, from);
-      if (place === null) return null;
-      const bytes = new Uint8Array(place.sizeBytes);
-      segment.read(place.position, bytes);
-      const records = readRecords(bytes, 0, { maxDecompressedBytes: MAX_DECOMPRESSED_BYTES });
-      for (const record of records) {
-        if (record.timestamp < timestampMs || record.offset < this.#logStartOffset) continue;
-        return {
-          offset: offset(record.offset),
-          timestampMs: record.timestamp,
-          leaderEpoch: this.leaderEpochs.epochForOffset(record.offset),
-        };
-      }
-      from = place.lastOffset + 1;
-    }
+    return this.#reader.maxTimestampOffset();
   }
 
   // ── durability ──────────────────────────────────────────────────────────────────────────────────
@@ -1271,8 +1083,7 @@ export class Log implements Flushable {
   #closeFiles(): void {
     this.#isClosed = true;
     // What they would have removed is removed at the next start.
-    for (const timer of this.#deletions) timer.cancel();
-    this.#deletions.clear();
+    this.#removal.close();
     this.#options.flusher.forget(this);
     for (const segment of this.#segments) {
       segment.retire();

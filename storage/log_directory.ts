@@ -42,8 +42,8 @@ import {
   type Timer,
 } from "./platform.ts";
 import { randomUuid } from "./random_uuid.ts";
-import { removeDirectoryJob } from "./remove_directory.ts";
-import { JobCancelledError, type Workers } from "./workers.ts";
+import { DelayedRemoval } from "./removal.ts";
+import type { Workers } from "./workers.ts";
 
 const LOCK_FILE = ".lock";
 const CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown";
@@ -120,9 +120,7 @@ export class LogDirectory {
   readonly #stale = new Set<string>();
   /** Partitions that the last stop left in an unknown state and that have not been opened since. */
   readonly #unrecovered: Set<string>;
-  readonly #timers = new Set<Timer>();
-  readonly #removals = new Set<Promise<void>>();
-  readonly #stopped = new AbortController();
+  readonly #removal: DelayedRemoval;
   #checkpointTimer: Timer | null = null;
   /** Logs that are being opened: a second call waits for the first one's log. */
   readonly #openings = new Map<string, Promise<Log>>();
@@ -198,6 +196,7 @@ export class LogDirectory {
     this.#files = new FileCache(options.disk, options.maxOpenFiles ?? 512);
     this.#reserve = new DiskReserve({ ...options, reserveBytes: options.reserveBytes ?? 0 });
     this.#unrecovered = unrecovered;
+    this.#removal = new DelayedRemoval(options);
     this.#removeLeftOvers();
     this.#armCheckpoint();
   }
@@ -360,7 +359,7 @@ export class LogDirectory {
     await log.renameForDeletion(doomed);
     this.#forgetOffsets(name);
     await this.#options.disk.syncDirectory(this.path);
-    this.#removeLater(doomed, log.config.fileDeleteDelayMs);
+    this.#removal.removeLater([], log.config.fileDeleteDelayMs, [doomed]);
   }
 
   /**
@@ -395,7 +394,7 @@ export class LogDirectory {
     this.#unrecovered.delete(name);
     this.#forgetOffsets(name);
     await this.#options.disk.syncDirectory(this.path);
-    this.#removeLater(doomed, DEFAULT_LOG_CONFIG.fileDeleteDelayMs);
+    this.#removal.removeLater([], DEFAULT_LOG_CONFIG.fileDeleteDelayMs, [doomed]);
   }
 
   /**
@@ -484,32 +483,11 @@ export class LogDirectory {
     for (const log of this.#logs.values()) log.goOffline(this.#offlineReason);
   }
 
-  #removeLater(directory: string, delayMs: number): void {
-    const timer = this.#options.clock.timer(delayMs, () => {
-      this.#timers.delete(timer);
-      const removal = this.#remove(directory).finally(() => this.#removals.delete(removal));
-      this.#removals.add(removal);
-    });
-    this.#timers.add(timer);
-  }
-
-  /** Freeing large files takes time, which is a worker's. What is not removed now goes at the next start. */
-  async #remove(directory: string): Promise<void> {
-    const { workers, logger } = this.#options;
-    try {
-      await workers.run(removeDirectoryJob, { path: directory }, { signal: this.#stopped.signal });
-    } catch (failure) {
-      if (failure instanceof JobCancelledError) return;
-      if (!(failure instanceof DiskError)) throw failure;
-      logger.warn("Deleted partition could not be removed", { directory, found: failure.message });
-    }
-  }
-
   /** Partitions whose deletion was under way when the process ended. */
   #removeLeftOvers(): void {
     for (const { name, kind } of this.#options.disk.list(this.path)) {
       if (kind === "directory" && name.endsWith(DELETE_SUFFIX) && name.includes(".")) {
-        this.#removeLater(`${this.path}/${name}`, 0);
+        this.#removal.removeLater([], 0, [`${this.path}/${name}`]);
       }
     }
   }
@@ -519,9 +497,7 @@ export class LogDirectory {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#checkpointTimer?.cancel();
-    for (const timer of this.#timers) timer.cancel();
-    this.#stopped.abort();
-    await Promise.all(this.#removals);
+    this.#removal.close();
     const logs = [...this.#logs.values()];
     let isClean = true;
     async function closeNext(): Promise<void> {

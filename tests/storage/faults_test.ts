@@ -36,7 +36,7 @@ describe("Log: the handle of a closed segment", () => {
     for (let i = 0; i < 300; i++) fixture.append(1);
     await fixture.log.whenSynced(fixture.log.endOffset);
     await fixture.clock.advance(10);
-    expect(fixture.log.segmentCount).toBe(100);
+    expect(fixture.log.segments.length).toBe(100);
     expect(handles.open - before).toBeLessThan(10);
   });
 
@@ -46,7 +46,7 @@ describe("Log: the handle of a closed segment", () => {
     fixture.disk.kill();
     const handles = countHandles(fixture.disk);
     await fixture.reopen({ segmentBytes: 300 }, { maxOpenFiles: 4 });
-    expect(fixture.log.segmentCount).toBe(100);
+    expect(fixture.log.segments.length).toBe(100);
     expect(handles.open).toBeLessThan(10);
   });
 });

@@ -162,7 +162,7 @@ describe("Log rolls its segment", () => {
   test("by size", async () => {
     const fixture = await Fixture.open({ segmentBytes: 300 });
     for (let i = 0; i < 9; i++) fixture.append(1);
-    expect(fixture.log.segmentCount).toBe(3);
+    expect(fixture.log.segments.length).toBe(3);
     expect(offsetsOf(fixture, 0)).toEqual([0, 1, 2]);
   });
 
@@ -171,10 +171,10 @@ describe("Log rolls its segment", () => {
     fixture.append(1);
     await fixture.clock.advance(1000);
     fixture.append(1);
-    expect(fixture.log.segmentCount).toBe(1);
+    expect(fixture.log.segments.length).toBe(1);
     await fixture.clock.advance(1);
     fixture.append(1);
-    expect(fixture.log.segmentCount).toBe(2);
+    expect(fixture.log.segments.length).toBe(2);
   });
 
   test("when an index is full", async () => {
@@ -183,7 +183,7 @@ describe("Log rolls its segment", () => {
       fixture.append(1);
       await fixture.clock.advance(1);
     }
-    expect(fixture.log.segmentCount).toBeGreaterThan(3);
+    expect(fixture.log.segments.length).toBeGreaterThan(3);
   });
 
   test("when an offset is too far from the segment's base", async () => {
@@ -195,10 +195,10 @@ describe("Log rolls its segment", () => {
       partitionLeaderEpoch: 0,
     });
     expect(fixture.log.appendAsFollower(far.slice()).error).toBe(ErrorCode.NONE);
-    expect(fixture.log.segmentCount).toBe(1);
+    expect(fixture.log.segments.length).toBe(1);
     new DataView(far.buffer).setBigInt64(0, 0x8000_0000n);
     expect(fixture.log.appendAsFollower(far).error).toBe(ErrorCode.NONE);
-    expect(fixture.log.segmentCount).toBe(2);
+    expect(fixture.log.segments.length).toBe(2);
     expect(offsetsOf(fixture, 0x8000_0000)).toEqual([0x8000_0000]);
     expect(offsetsOf(fixture, 1)).toEqual([0x7fff_ffff]);
   });
@@ -415,7 +415,7 @@ test("Log.deleteRecordsBefore: drops whole segments after file.delete.delay.ms",
   await fixture.clock.advance(0);
   expect(fixture.log.deleteRecordsBefore(offset(10)).error).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
   expect(fixture.log.deleteRecordsBefore(offset(5)).error).toBe(ErrorCode.NONE);
-  expect([fixture.log.logStartOffset, fixture.log.segmentCount]).toEqual([offset(5), 2]);
+  expect([fixture.log.logStartOffset, fixture.log.segments.length]).toEqual([offset(5), 2]);
   expect(fixture.disk.exists(fixture.path(0, ".log.deleted"))).toBe(true);
   await fixture.clock.advance(501);
   expect(fixture.disk.list(ORDERS_PATH).filter(({ name }) => name.endsWith(".deleted"))).toEqual(

@@ -117,7 +117,7 @@ test("LogDirectory on the real disk: comes back after a stop", async () => {
   expect(second.hadCleanShutdown).toBe(true);
   const [found] = second.found();
   const again = await second.openLog(found!.topicPartition, found!.topicId!, config);
-  expect([again.endOffset, again.segmentCount]).toEqual([offset(100), log.segmentCount]);
+  expect([again.endOffset, again.segments.length]).toEqual([offset(100), log.segments.length]);
   const read = again.read(offset(99), { maxBytes: 1, minOneMessage: true });
   expect("records" in read && read.records.at(-2)).toBe(99);
   await second.close();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WireError } from "../../protocol/bytes.ts";
 import { DiskError } from "../../storage/platform.ts";
-import { removeDirectoryJob } from "../../storage/remove_directory.ts";
+import { removeJob } from "../../storage/removal.ts";
 import { decodeFailure, encodeFailure } from "../../storage/worker_messages.ts";
 import { type Job, JobCancelledError, type Workers } from "../../storage/workers.ts";
 import { bunWorkers } from "../../storage/workers_bun.ts";
@@ -39,7 +39,9 @@ async function withWorkers(use: (workers: Workers) => Promise<void>): Promise<vo
 test("bunWorkers: run jobs on a thread, more of them than there are threads", () =>
   withWorkers(async (workers) => {
     const paths = Array.from({ length: 20 }, (_, i) => fullDirectory(`many-${i}`));
-    await Promise.all(paths.map((path) => workers.run(removeDirectoryJob, { path })));
+    await Promise.all(
+      paths.map((path) => workers.run(removeJob, { files: [], directories: [path] })),
+    );
     expect(paths.filter((path) => existsSync(path))).toEqual([]);
   }));
 
@@ -48,7 +50,7 @@ test("bunWorkers: a job that fails rejects with its error, and the thread goes o
     const unknown: Job<null, null> = { name: "no-such-job", lane: "maintenance", run: () => null };
     await expect(workers.run(unknown, null)).rejects.toThrow("there is no such job");
     const path = fullDirectory("after-failure");
-    await workers.run(removeDirectoryJob, { path });
+    await workers.run(removeJob, { files: [], directories: [path] });
     expect(existsSync(path)).toBe(false);
   }));
 
@@ -58,26 +60,30 @@ test("bunWorkers: who aborts is told at once, whether the job waits or runs", ()
     const jobs = Array.from(
       { length: 3 },
       (_, i) =>
-        workers.run(removeDirectoryJob, { path: join(root, `absent-${i}`) }, {
+        workers.run(removeJob, { files: [join(root, `absent-${i}`)], directories: [] }, {
           signal: aborted.signal,
         }).catch((failure: unknown) => failure),
     );
     aborted.abort();
     for (const found of await Promise.all(jobs)) expect(found).toBeInstanceOf(JobCancelledError);
-    await expect(workers.run(removeDirectoryJob, { path: "x" }, { signal: aborted.signal }))
+    await expect(
+      workers.run(removeJob, { files: [], directories: ["x"] }, { signal: aborted.signal }),
+    )
       .rejects.toThrow(JobCancelledError);
-    await workers.run(removeDirectoryJob, { path: join(root, "absent") });
+    await workers.run(removeJob, { files: [], directories: [join(root, "absent")] });
   }));
 
 test("bunWorkers: close cancels what waits and what runs, and refuses more", async () => {
   const workers = bunWorkers({ logger: new SimLogger(), entry: WORKER_ENTRY });
   const jobs = [0, 1].map((i) =>
-    workers.run(removeDirectoryJob, { path: join(root, `closed-${i}`) })
+    workers.run(removeJob, { files: [], directories: [join(root, `closed-${i}`)] })
       .catch((failure: unknown) => failure)
   );
   await workers.close();
   for (const found of await Promise.all(jobs)) expect(found).toBeInstanceOf(JobCancelledError);
-  await expect(workers.run(removeDirectoryJob, { path: "x" })).rejects.toThrow(JobCancelledError);
+  await expect(workers.run(removeJob, { files: [], directories: ["x"] })).rejects.toThrow(
+    JobCancelledError,
+  );
 });
 
 test("decodeFailure: gives back the class, the code and the text", () => {

@@ -14,6 +14,7 @@ import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
+import { SimWorkers } from "../../sim/sim_workers.ts";
 
 /** This node, its cluster and its log directory. */
 export const NODE_ID = 1;
@@ -115,6 +116,7 @@ export function openMetadataLog(
     recoveryPoint: offset(0),
     logStartOffset: offset(0),
     flusher: new Flusher({ clock }),
+    workers: new SimWorkers({ disk, clock, logger }),
   });
 }
 

@@ -1,0 +1,238 @@
+/**
+ * The read side of a log: from an offset or a timestamp to whole batches.
+ *
+ *     offset ──→ segment (binary search) ──→ index entry ──→ walk to the batch ──→ one read, cut at a batch
+ *                    └── a reader that goes on where it stopped is remembered and skips the search ──┘
+ *
+ * It sees the log's segments through `LogView` and changes nothing. Who changes what the segments hold, or
+ * which there are, calls `forget`: what was remembered of them is true no more. Buffers that are held stay
+ * as they are.
+ */
+
+import { batchSizeBytes, readLastOffset, RECORD_BATCH_OVERHEAD } from "../protocol/record_batch.ts";
+import { readRecords } from "../protocol/records.ts";
+import { type Offset, offset } from "../protocol/types.ts";
+import { MAX_DECOMPRESSED_BYTES } from "./append_check.ts";
+import type { BufferPool, PooledBuffer } from "./buffer_pool.ts";
+import type { LeaderEpochs } from "./leader_epochs.ts";
+import { LiveReads, type ReadBounds, type ReadRecords } from "./live_reads.ts";
+import { DiskError } from "./platform.ts";
+import type { Segment } from "./segment.ts";
+import type { AbortedTransaction } from "./transaction_index.ts";
+
+/** Positions remembered for readers that go on where they stopped. */
+const HINT_COUNT = 8;
+/** The least that is read at once, so that one read tells the size of a small first batch. */
+const MIN_READ_BYTES = 4096;
+
+/** The log as its reader sees it. Shape: `segments` is never empty; the last one is the active one. */
+export interface LogView {
+  readonly segments: readonly Segment[];
+  readonly logStartOffset: number;
+}
+
+/** A record found by its timestamp. */
+export interface TimestampedOffset {
+  readonly offset: Offset;
+  readonly timestampMs: number;
+  readonly leaderEpoch: number;
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** A read that found nothing. */
+export function nothingRead(at: number): ReadRecords {
+  return { error: 0, records: EMPTY, nextOffset: offset(at), release() {} };
+}
+
+/** Reads one log. */
+export class LogReader {
+  readonly #log: LogView;
+  readonly #buffers: BufferPool;
+  readonly #leaderEpochs: LeaderEpochs;
+  readonly #liveReads = new LiveReads();
+  #hintOffsets = new Float64Array(HINT_COUNT).fill(-1);
+  #hintPositions = new Float64Array(HINT_COUNT);
+  #hintSegments: (Segment | null)[] = new Array<Segment | null>(HINT_COUNT).fill(null);
+  #nextHint = 0;
+
+  constructor(log: LogView, buffers: BufferPool, leaderEpochs: LeaderEpochs) {
+    this.#log = log;
+    this.#buffers = buffers;
+    this.#leaderEpochs = leaderEpochs;
+  }
+
+  /** Forgets what it remembers of the segments, which are about to change or have changed. */
+  forget(): void {
+    this.#hintOffsets.fill(-1);
+    this.#hintSegments.fill(null);
+    this.#liveReads.clear();
+  }
+
+  /** Index of the segment in which `at` lies, or would lie. */
+  segmentIndexFor(at: number): number {
+    const { segments } = this.#log;
+    if (at >= segments.at(-1)!.baseOffset) return segments.length - 1;
+    let low = 0;
+    let high = segments.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (segments[middle]!.baseOffset <= at) low = middle + 1;
+      else high = middle;
+    }
+    return Math.max(0, low - 1);
+  }
+
+  /**
+   * Whole batches from the one that holds `startOffset` on, all out of one segment.
+   * Errors: DiskError (EBADMSG where no batch can be read), WireError.
+   */
+  read(startOffset: number, bounds: ReadBounds): ReadRecords {
+    return this.#liveReads.find(startOffset, bounds) ?? this.#readFrom(startOffset, bounds);
+  }
+
+  #readFrom(startOffset: number, bounds: ReadBounds): ReadRecords {
+    const { segments } = this.#log;
+    let index = this.segmentIndexFor(startOffset);
+    let segment = segments[index]!;
+    let position = this.#hintFor(startOffset, segment);
+    while (position < 0 || position === segment.sizeBytes) {
+      position = segment.findBatch(startOffset, position < 0 ? undefined : position)?.position ??
+        -1;
+      if (position >= 0) break;
+      // Nothing at or past the offset in this segment: the cleaner has taken it out.
+      const following = segments[++index];
+      if (following === undefined) return nothingRead(startOffset);
+      segment = following;
+    }
+    return this.#readBatches(segment, position, bounds, startOffset);
+  }
+
+  #readBatches(
+    segment: Segment,
+    position: number,
+    { maxBytes, minOneMessage, upToOffset }: ReadBounds,
+    startOffset: number,
+  ): ReadRecords {
+    const available = segment.sizeBytes - position;
+    const wanted = Math.min(available, Math.max(maxBytes, MIN_READ_BYTES));
+    let buffer = this.#buffers.acquire(wanted);
+    let count = this.#fill(segment, position, buffer, wanted);
+    const firstBytes = count < RECORD_BATCH_OVERHEAD ? 0 : batchSizeBytes(buffer.bytes, 0);
+    if (firstBytes < RECORD_BATCH_OVERHEAD || firstBytes > available) {
+      buffer.release();
+      throw new DiskError(`Cannot read ${segment.path}: no batch at byte ${position}`, "EBADMSG");
+    }
+    if (firstBytes > maxBytes && !minOneMessage) {
+      buffer.release();
+      return nothingRead(startOffset);
+    }
+    if (firstBytes > count) {
+      buffer.release();
+      buffer = this.#buffers.acquire(firstBytes);
+      count = this.#fill(segment, position, buffer, firstBytes);
+    }
+    const limit = Math.min(count, Math.max(maxBytes, firstBytes));
+    const { bytes } = buffer;
+    let end = 0;
+    let nextOffset = startOffset;
+    while (limit - end >= RECORD_BATCH_OVERHEAD) {
+      const sizeBytes = batchSizeBytes(bytes, end);
+      if (sizeBytes < RECORD_BATCH_OVERHEAD || end + sizeBytes > limit) break;
+      const lastOffset = readLastOffset(bytes, end);
+      if (lastOffset >= upToOffset) break;
+      end += sizeBytes;
+      nextOffset = lastOffset + 1;
+    }
+    if (end === 0) {
+      buffer.release();
+      return nothingRead(startOffset);
+    }
+    this.#addHint(nextOffset, segment, position + end);
+    return this.#liveReads.add(startOffset, {
+      records: bytes.subarray(0, end),
+      nextOffset,
+      buffer,
+    });
+  }
+
+  #fill(segment: Segment, position: number, buffer: PooledBuffer, byteCount: number): number {
+    try {
+      return segment.read(position, buffer.bytes.subarray(0, byteCount));
+    } catch (failure) {
+      buffer.release();
+      throw failure;
+    }
+  }
+
+  #hintFor(at: number, segment: Segment): number {
+    for (let i = 0; i < HINT_COUNT; i++) {
+      if (this.#hintOffsets[i] === at && this.#hintSegments[i] === segment) {
+        return this.#hintPositions[i]!;
+      }
+    }
+    return -1;
+  }
+
+  #addHint(at: number, segment: Segment, position: number): void {
+    for (let i = 0; i < HINT_COUNT; i++) {
+      if (this.#hintOffsets[i] === at && this.#hintSegments[i] === segment) return;
+    }
+    const i = this.#nextHint;
+    this.#hintOffsets[i] = at;
+    this.#hintSegments[i] = segment;
+    this.#hintPositions[i] = position;
+    this.#nextHint = (i + 1) % HINT_COUNT;
+  }
+
+  /** Transactions that were aborted and overlap `[fromOffset, upToOffset)`, in the order of markers. */
+  abortedTransactions(fromOffset: Offset, upToOffset: Offset): AbortedTransaction[] {
+    const found: AbortedTransaction[] = [];
+    for (let index = this.segmentIndexFor(fromOffset); index < this.#log.segments.length; index++) {
+      const { transactionIndex } = this.#log.segments[index]!;
+      if (transactionIndex.collect(fromOffset, upToOffset, found)) break;
+    }
+    return found;
+  }
+
+  /** The first record with a timestamp of at least `timestampMs`, or null. Errors: DiskError. */
+  offsetForTimestamp(timestampMs: number): TimestampedOffset | null {
+    for (const segment of this.#log.segments) {
+      if (segment.largest.timestampMs < timestampMs) continue;
+      const found = this.#findRecord(segment, timestampMs);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  /** The first record that carries the largest timestamp of the log, or null when it has none. */
+  maxTimestampOffset(): TimestampedOffset | null {
+    let newest: Segment | null = null;
+    for (const segment of this.#log.segments) {
+      const isNewer = newest === null || segment.largest.timestampMs > newest.largest.timestampMs;
+      if (isNewer) newest = segment;
+    }
+    if (newest === null || newest.largest.timestampMs < 0) return null;
+    return this.#findRecord(newest, newest.largest.timestampMs);
+  }
+
+  #findRecord(segment: Segment, timestampMs: number): TimestampedOffset | null {
+    let from = this.#log.logStartOffset;
+    for (;;) {
+      const place = segment.findTimestamp(timestampMs, from);
+      if (place === null) return null;
+      const bytes = new Uint8Array(place.sizeBytes);
+      segment.read(place.position, bytes);
+      const records = readRecords(bytes, 0, { maxDecompressedBytes: MAX_DECOMPRESSED_BYTES });
+      for (const record of records) {
+        if (record.timestamp < timestampMs || record.offset < this.#log.logStartOffset) continue;
+        return {
+          offset: offset(record.offset),
+          timestampMs: record.timestamp,
+          leaderEpoch: this.#leaderEpochs.epochForOffset(record.offset),
+        };
+      }
+      from = place.lastOffset + 1;
+    }
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Removes files and directories off the event loop, since a file system may take long to free a large one.
+ *
+ * What is to be removed has been renamed before, to a name that a start removes too: whatever is not done
+ * when the process ends is done by the next one.
+ */
+
+import { type Clock, type Disk, DiskError, type Logger, type Timer } from "./platform.ts";
+import { type Job, JobCancelledError, type Workers } from "./workers.ts";
+
+/** Input: files, which may be gone already, and directories with all that is in them. */
+export const removeJob: Job<
+  { readonly files: readonly string[]; readonly directories: readonly string[] },
+  void
+> = {
+  name: "remove",
+  lane: "maintenance",
+  run({ files, directories }, { disk, logger }) {
+    for (const path of files) removeQuietly(disk, logger, path, (file) => disk.remove(file));
+    for (const path of directories) {
+      removeQuietly(disk, logger, path, (directory) => disk.removeDirectory(directory));
+    }
+  },
+};
+
+function removeQuietly(
+  disk: Disk,
+  logger: Logger,
+  path: string,
+  remove: (path: string) => void,
+): void {
+  try {
+    if (disk.exists(path)) remove(path);
+  } catch (failure) {
+    if (!(failure instanceof DiskError)) throw failure;
+    logger.warn("What was deleted could not be removed", { path, found: failure.message });
+  }
+}
+
+/** What removals need. */
+export interface RemovalOptions {
+  readonly clock: Clock;
+  readonly workers: Workers;
+}
+
+/** Removals that wait for their time, or for a worker. */
+export class DelayedRemoval {
+  readonly #options: RemovalOptions;
+  readonly #timers = new Set<Timer>();
+  readonly #stopped = new AbortController();
+
+  constructor(options: RemovalOptions) {
+    this.#options = options;
+  }
+
+  /** Removes the files, and the directories with all that is in them, after `delayMs`. */
+  removeLater(
+    files: readonly string[],
+    delayMs: number,
+    directories: readonly string[] = [],
+  ): void {
+    const timer = this.#options.clock.timer(delayMs, () => {
+      this.#timers.delete(timer);
+      void this.#remove(files, directories);
+    });
+    this.#timers.add(timer);
+  }
+
+  async #remove(files: readonly string[], directories: readonly string[]): Promise<void> {
+    const { signal } = this.#stopped;
+    try {
+      await this.#options.workers.run(removeJob, { files, directories }, { signal });
+    } catch (failure) {
+      if (!(failure instanceof JobCancelledError)) throw failure;
+    }
+  }
+
+  /** Gives up what is left, which the next start removes. */
+  close(): void {
+    for (const timer of this.#timers) timer.cancel();
+    this.#timers.clear();
+    this.#stopped.abort();
+  }
+}
