@@ -33,13 +33,8 @@ import {
   MetadataImage,
 } from "./metadata_image.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
-import {
-  type CommitOutcome,
-  type MetadataBatch,
-  Quorum,
-  type QuorumListener,
-  type QuorumOptions,
-} from "./quorum.ts";
+import type { MetadataBatch } from "./metadata_replay.ts";
+import { type CommitOutcome, Quorum, type QuorumListener, type QuorumOptions } from "./quorum.ts";
 import { randomUuid } from "../../storage/random_uuid.ts";
 import {
   type CreatedTopic,
@@ -148,7 +143,6 @@ export class Controller implements QuorumListener {
     const controller = new Controller(options);
     controller.#quorum = await Quorum.start(options, controller);
     if (controller.#committed.offset === -1) await controller.#bootstrap();
-    controller.#checkFeatures();
     return controller;
   }
 
@@ -161,20 +155,39 @@ export class Controller implements QuorumListener {
     if (outcome.error !== ErrorCode.NONE) throw new DiskError(outcome.message, "EIO");
   }
 
+  handleReplayed(): void {
+    this.#checkFeatures();
+    const { accessControlIds, withoutEffect } = this.#committed;
+    if (accessControlIds.size > 0) {
+      throw new WireError(
+        `Cannot use the metadata log: it holds ${accessControlIds.size} access control entries, and ` +
+          "this version has no authorizer, so that everybody could do everything; remove them with the " +
+          "version that wrote it, or leave the directory to that version",
+      );
+    }
+    if (withoutEffect.size > 0) {
+      this.#logger.warn("The metadata log holds records without effect here; they stay in it", {
+        types: [...withoutEffect],
+      });
+    }
+  }
+
   #checkFeatures(): void {
+    const unknown: Record<string, number> = {};
     for (const [name, level] of this.#committed.features) {
       const supported = SUPPORTED_FEATURES.get(name);
-      if (supported === undefined) {
-        this.#logger.warn("The cluster has a feature that this version does not know", {
-          name,
-          level,
-        });
-      } else if (level < supported.lowest || level > supported.highest) {
+      if (supported === undefined) unknown[name] = level;
+      else if (level < supported.lowest || level > supported.highest) {
         throw new WireError(
           `Cannot use the metadata log: the cluster is at ${name} ${level}, and this version works ` +
             `from ${supported.lowest} to ${supported.highest}; start the version that wrote it`,
         );
       }
+    }
+    if (Object.keys(unknown).length > 0) {
+      this.#logger.warn("The cluster has features that this version does not know", {
+        features: unknown,
+      });
     }
   }
 

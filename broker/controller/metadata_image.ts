@@ -25,7 +25,7 @@ import {
   type Uuid,
   ZERO_UUID,
 } from "../../protocol/types.ts";
-import type { DecodedMetadataRecord } from "./metadata_records.ts";
+import type { DecodedMetadataRecord, MetadataRecordType } from "./metadata_records.ts";
 import { PersistentMap } from "./persistent_map.ts";
 
 /** One partition. `directories[i]` is the log directory of `replicas[i]`. */
@@ -112,6 +112,8 @@ interface ImageParts {
   readonly configs: PersistentMap<ReadonlyMap<string, string>>;
   readonly features: ReadonlyMap<string, number>;
   readonly nextProducerId: ProducerId;
+  readonly accessControlIds: ReadonlySet<Uuid>;
+  readonly withoutEffect: ReadonlySet<MetadataRecordType>;
 }
 
 /** The name with "_" for each ".". */
@@ -154,6 +156,8 @@ export class MetadataImage {
       configs: PersistentMap.empty(),
       features: new Map(),
       nextProducerId: producerId(0),
+      accessControlIds: new Set(),
+      withoutEffect: new Set(),
     });
   }
 
@@ -180,6 +184,14 @@ export class MetadataImage {
   /** The first producer id that no block holds yet. */
   get nextProducerId(): ProducerId {
     return this.#parts.nextProducerId;
+  }
+  /** Access control entries that are in force, by id. */
+  get accessControlIds(): ReadonlySet<Uuid> {
+    return this.#parts.accessControlIds;
+  }
+  /** Kinds of records that are in the log and that nothing here acts on; they stay in the log. */
+  get withoutEffect(): ReadonlySet<MetadataRecordType> {
+    return this.#parts.withoutEffect;
   }
 
   topicByName(name: string): TopicImage | undefined {
@@ -257,10 +269,14 @@ export class MetadataDelta {
   readonly #brokers = new Map<number, BrokerImage | null>();
   readonly #features = new Map<string, number>();
   #nextProducerId: ProducerId;
+  #accessControlIds: ReadonlySet<Uuid>;
+  #withoutEffect: ReadonlySet<MetadataRecordType>;
 
   constructor(base: MetadataImage) {
     this.#base = base;
     this.#nextProducerId = base.nextProducerId;
+    this.#accessControlIds = base.accessControlIds;
+    this.#withoutEffect = base.withoutEffect;
   }
 
   /** Takes one record. Errors: an assertion when it does not fit what came before it (a damaged log). */
@@ -293,7 +309,26 @@ export class MetadataDelta {
       case "ProducerIdsRecord":
         this.#nextProducerId = producerId(record.value.nextProducerId);
         return;
+      case "ClearElrRecord":
+        return this.#clearElr(record.value.topicName);
+      case "AccessControlEntryRecord":
+        this.#accessControlIds = new Set(this.#accessControlIds).add(record.value.id);
+        return;
+      case "RemoveAccessControlEntryRecord": {
+        const removedId = record.value.id;
+        this.#accessControlIds = new Set(this.#accessControlIds.difference(new Set([removedId])));
+        return;
+      }
+      case "ClientQuotaRecord":
+      case "UserScramCredentialRecord":
+      case "RemoveUserScramCredentialRecord":
+      case "DelegationTokenRecord":
+      case "RemoveDelegationTokenRecord":
+        this.#withoutEffect = new Set(this.#withoutEffect).add(record.type);
+        return;
       case "RegisterControllerRecord":
+      case "UnregisterControllerRecord":
+      case "ZkMigrationStateRecord":
       case "NoOpRecord":
         return;
       case "BeginTransactionRecord":
@@ -328,6 +363,8 @@ export class MetadataDelta {
       configs: configs.configs,
       features: this.#features.size === 0 ? base.features : features,
       nextProducerId: this.#nextProducerId,
+      accessControlIds: this.#accessControlIds,
+      withoutEffect: this.#withoutEffect,
     });
     const changes = {
       createdTopics: topics.created,
@@ -470,6 +507,28 @@ export class MetadataDelta {
       leaderEpoch: leaderEpoch(changesLeader ? before.leaderEpoch + 1 : before.leaderEpoch),
       partitionEpoch: before.partitionEpoch + 1,
     };
+  }
+
+  /** Forgets the eligible leader replicas of a topic, of all of them for the name "". */
+  #clearElr(topicName: string): void {
+    const named = topicName === "" ? this.#base.topics() : [this.#base.topicByName(topicName)];
+    const ids = new Set([...named].flatMap((topic) => topic === undefined ? [] : [topic.id]));
+    for (const draft of this.#topics.values()) {
+      if (draft !== null && (topicName === "" || draft.name === topicName)) ids.add(draft.id);
+    }
+    for (const id of ids) {
+      if (this.#topics.get(id) === null) continue;
+      const { partitions } = this.#draft(id);
+      for (const [index, partition] of partitions.entries()) {
+        if (partition.elr.length === 0 && partition.lastKnownElr.length === 0) continue;
+        partitions[index] = {
+          ...partition,
+          elr: [],
+          lastKnownElr: [],
+          partitionEpoch: partition.partitionEpoch + 1,
+        };
+      }
+    }
   }
 
   #setConfig(record: Extract<DecodedMetadataRecord, { type: "ConfigRecord" }>["value"]): void {

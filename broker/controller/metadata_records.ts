@@ -41,6 +41,22 @@ const recordKinds = {
   EndTransactionRecord: { schema: schemas.endTransactionRecord, writtenVersion: 0 },
   AbortTransactionRecord: { schema: schemas.abortTransactionRecord, writtenVersion: 0 },
   RegisterControllerRecord: { schema: schemas.registerControllerRecord, writtenVersion: 0 },
+  UnregisterControllerRecord: { schema: schemas.unregisterControllerRecord, writtenVersion: 0 },
+  ClearElrRecord: { schema: schemas.clearElrRecord, writtenVersion: 0 },
+  ZkMigrationStateRecord: { schema: schemas.zkMigrationStateRecord, writtenVersion: 0 },
+  ClientQuotaRecord: { schema: schemas.clientQuotaRecord, writtenVersion: 0 },
+  UserScramCredentialRecord: { schema: schemas.userScramCredentialRecord, writtenVersion: 0 },
+  RemoveUserScramCredentialRecord: {
+    schema: schemas.removeUserScramCredentialRecord,
+    writtenVersion: 0,
+  },
+  DelegationTokenRecord: { schema: schemas.delegationTokenRecord, writtenVersion: 0 },
+  RemoveDelegationTokenRecord: { schema: schemas.removeDelegationTokenRecord, writtenVersion: 0 },
+  AccessControlEntryRecord: { schema: schemas.accessControlEntryRecord, writtenVersion: 0 },
+  RemoveAccessControlEntryRecord: {
+    schema: schemas.removeAccessControlEntryRecord,
+    writtenVersion: 0,
+  },
 } as const;
 
 type RecordKinds = typeof recordKinds;

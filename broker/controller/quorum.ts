@@ -22,15 +22,12 @@ import assert from "node:assert/strict";
 import { WireError } from "../../protocol/bytes.ts";
 import { buildControlBatch } from "../../protocol/control_records.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { batches, isControl, isCrcValid, readBatchHeader } from "../../protocol/record_batch.ts";
-import { buildBatch, readRecords } from "../../protocol/records.ts";
+import { buildBatch } from "../../protocol/records.ts";
 import {
   type LeaderEpoch,
   leaderEpoch,
   type Offset,
   offset,
-  type TimestampMs,
-  timestampMs,
   ZERO_UUID,
 } from "../../protocol/types.ts";
 import { readSmallText, textBytes, writeFileAtomically } from "../../storage/checkpoint.ts";
@@ -38,19 +35,15 @@ import type { Log } from "../../storage/log.ts";
 import { DEFAULT_LOG_CONFIG, type LogConfig } from "../../storage/log_config.ts";
 import { type Clock, type Disk, DiskError, type Logger } from "../../storage/platform.ts";
 import {
-  type DecodedMetadataRecord,
   decodeMetadataRecord,
   encodeMetadataRecord,
   type MetadataRecord,
 } from "./metadata_records.ts";
+import { MAX_METADATA_BATCH_BYTES, type MetadataBatch, replayMetadata } from "./metadata_replay.ts";
 
 const QUORUM_STATE_FILE = "quorum-state";
 const QUORUM_STATE_VERSION = 1;
 const LEADER_CHANGE_VERSION = 0;
-/** Bytes that one read of the replay asks for; a larger batch is read alone. */
-const REPLAY_READ_BYTES = 512 * 1024;
-/** A batch of metadata is bounded by the controller's bound on records, far below this. */
-const MAX_BATCH_BYTES = 64 * 1024 * 1024;
 const MAX_PENDING_APPENDS = 1000;
 
 /** Name of the metadata log's topic; it has one partition and is in no image. */
@@ -59,24 +52,17 @@ export const METADATA_TOPIC = "__cluster_metadata";
 /** How the metadata log is kept: whole, until snapshots take the place of its start. */
 export const METADATA_LOG_CONFIG: LogConfig = {
   ...DEFAULT_LOG_CONFIG,
-  maxMessageBytes: MAX_BATCH_BYTES,
+  maxMessageBytes: MAX_METADATA_BATCH_BYTES,
   retentionMs: -1,
   retentionBytes: -1,
 };
-
-/** Records that were committed together. */
-export interface MetadataBatch {
-  readonly baseOffset: Offset;
-  readonly lastOffset: Offset;
-  readonly leaderEpoch: LeaderEpoch;
-  readonly timestampMs: TimestampMs;
-  readonly records: readonly DecodedMetadataRecord[];
-}
 
 /** What the quorum tells the one who keeps the image. Calls never overlap. */
 export interface QuorumListener {
   /** A batch is committed: on stable storage of a majority. */
   handleCommit(batch: MetadataBatch): void;
+  /** Everything in the log was handed over and nothing was written yet. Throws what makes it unusable. */
+  handleReplayed(): void;
   /** Everything committed before `leaderEpoch` has been handed over; −1 is "no leader is known". */
   handleLeaderChange(leaderId: number, leaderEpoch: LeaderEpoch): void;
   /** The log cannot be written any more; nothing will be committed until a restart. */
@@ -146,15 +132,27 @@ export class Quorum {
 
   /**
    * Replays the log into `listener`, in bounded memory, and begins a new epoch with this node as its leader.
+   * A log that cannot be used is left as it was found.
    *
    * Returns: when the new epoch, and so all that was replayed, is on stable storage.
-   * Errors: DiskError, also for a damaged batch; WireError when a record of the log cannot be read.
+   * Errors: DiskError, also for a damaged batch; WireError when a record of the log cannot be read, or
+   * others have a vote.
    */
   static async start(options: QuorumOptions, listener: QuorumListener): Promise<Quorum> {
     const quorum = new Quorum(options);
+    const { disk, log, nodeId } = options;
+    const handleCommit = (batch: MetadataBatch) => listener.handleCommit(batch);
+    const voterIds = replayMetadata({ disk, log, handleCommit }) ?? [nodeId];
+    if (voterIds.length !== 1 || voterIds[0] !== nodeId) {
+      throw new WireError(
+        `Cannot use the metadata log: its quorum has the voters ${voterIds.join(", ")}, and this ` +
+          `version runs node ${nodeId} as the only one; remove the others from the quorum with the ` +
+          "version that wrote it, or leave the directory to that version",
+      );
+    }
+    listener.handleReplayed();
     await quorum.#becomeLeader();
     quorum.#listener = listener;
-    quorum.#replay(listener);
     listener.handleLeaderChange(quorum.#nodeId, quorum.#leaderEpoch);
     return quorum;
   }
@@ -310,44 +308,6 @@ export class Quorum {
     return -1;
   }
 
-  #replay(listener: QuorumListener): void {
-    if (this.#log.logStartOffset !== 0) {
-      throw new DiskError(
-        `Cannot replay ${METADATA_TOPIC}: it starts at offset ${this.#log.logStartOffset}, not 0; ` +
-          "restore its first segments from a backup",
-        "EIO",
-      );
-    }
-    const end = this.#log.syncedOffset;
-    let position = this.#log.logStartOffset;
-    while (position < end) {
-      const read = this.#log.read(position, {
-        maxBytes: REPLAY_READ_BYTES,
-        minOneMessage: true,
-        upToOffset: end,
-      });
-      if (!("records" in read)) {
-        throw new DiskError(`Cannot replay ${METADATA_TOPIC}: ${read.message}`, "EIO");
-      }
-      const before = position;
-      for (const at of batches(read.records)) {
-        const header = readBatchHeader(read.records, at);
-        position = offset(header.baseOffset + header.lastOffsetDelta + 1);
-        if (!isCrcValid(read.records, at)) throw damaged(header.baseOffset);
-        if (!isControl(header.attributes)) {
-          listener.handleCommit(decodeBatch(read.records, at));
-        }
-      }
-      read.release();
-      if (position === before) {
-        throw new DiskError(
-          `Cannot replay ${METADATA_TOPIC}: no batch at offset ${position}, before the end ${end}`,
-          "EIO",
-        );
-      }
-    }
-  }
-
   #handleSynced(): void {
     while (this.#pending.length > 0) {
       const { lastOffset, batch, resolve } = this.#pending[0]!;
@@ -369,31 +329,4 @@ export class Quorum {
     this.#failure = { error, message };
     for (const { resolve } of this.#pending.splice(0)) resolve({ error, message });
   }
-}
-
-function damaged(baseOffset: number): DiskError {
-  return new DiskError(
-    `Cannot replay ${METADATA_TOPIC}: the batch at offset ${baseOffset} is damaged, its checksum is ` +
-      "wrong; restore the directory of that log from a backup",
-    "EIO",
-  );
-}
-
-/** The batch at `position`, all of it decoded before the bytes are given back. */
-function decodeBatch(bytes: Uint8Array, position: number): MetadataBatch {
-  const header = readBatchHeader(bytes, position);
-  const records: DecodedMetadataRecord[] = [];
-  for (const record of readRecords(bytes, position, { maxDecompressedBytes: MAX_BATCH_BYTES })) {
-    if (record.value === null) {
-      throw new WireError(`Cannot read metadata record at offset ${record.offset}: it is null`);
-    }
-    records.push(decodeMetadataRecord(record.value));
-  }
-  return {
-    baseOffset: offset(header.baseOffset),
-    lastOffset: offset(header.baseOffset + header.lastOffsetDelta),
-    leaderEpoch: leaderEpoch(header.partitionLeaderEpoch),
-    timestampMs: timestampMs(header.maxTimestamp),
-    records,
-  };
 }

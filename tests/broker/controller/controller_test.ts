@@ -234,7 +234,7 @@ test.each(features)("Controller.start: a log at %s %p", async (name, featureLeve
   // What a later version would have written.
   const quorum = await Quorum.start(
     { ...harness, nodeId: NODE_ID },
-    { handleCommit() {}, handleLeaderChange() {}, handleFailure() {} },
+    { handleCommit() {}, handleReplayed() {}, handleLeaderChange() {}, handleFailure() {} },
   );
   const records: MetadataRecord[] = [{ type: "FeatureLevelRecord", value: { name, featureLevel } }];
   const appended = quorum.append(quorum.prepare(records));
@@ -260,7 +260,7 @@ test("Quorum.start: a flipped bit in a committed record is found by its checksum
   harness.disk.flipBit(path, at);
   const quorum = Quorum.start(
     { ...harness, nodeId: NODE_ID },
-    { handleCommit() {}, handleLeaderChange() {}, handleFailure() {} },
+    { handleCommit() {}, handleReplayed() {}, handleLeaderChange() {}, handleFailure() {} },
   );
   await expect(quorum).rejects.toThrow("is damaged, its checksum is wrong; restore");
 });

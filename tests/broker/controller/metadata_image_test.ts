@@ -215,3 +215,27 @@ test("configResourceType: Kafka's numbers, and null for others", () => {
     null,
   ]);
 });
+
+const clearings: readonly [string, string, number][] = [
+  ["of a topic", "orders", 1],
+  ["of all topics", "", 2],
+];
+test.each(clearings)(
+  "MetadataDelta.replay: ClearElrRecord %s forgets replicas that had left the ISR",
+  (_, topicName, count) => {
+    const left = { isr: [1], eligibleLeaderReplicas: [2], lastKnownElr: [3] };
+    const { image } = replay(base, change(left), change({ ...left, topicId: OTHER_ID }));
+    const cleared = replay(image, { type: "ClearElrRecord", value: { topicName } });
+    expect(cleared.changes.changedPartitions.map(({ after }) => [after.elr, after.lastKnownElr]))
+      .toEqual(Array.from({ length: count }, () => [[], []]));
+    const { before, after } = cleared.changes.changedPartitions[0]!;
+    expect(after).toEqual({
+      ...before!,
+      elr: [],
+      lastKnownElr: [],
+      partitionEpoch: before!.partitionEpoch + 1,
+    });
+    const untouched = cleared.image.topicByName("other")!.partitions[0]!.elr;
+    expect(untouched).toEqual(count === 2 ? [] : [2]);
+  },
+);
