@@ -234,6 +234,7 @@ function openLogDirectory(options: BrokerOptions, nodeId: number): Promise<LogDi
     ...(clusterId !== null && { clusterId }),
     nodeId,
     producerIdExpirationMs: config.number("producer.id.expiration.ms"),
+    retentionCheckMs: config.number("log.retention.check.interval.ms"),
     flusher: { maxDirtyBytes: config.number("weir.flush.max.dirty.bytes") },
     reserveBytes: config.number("weir.disk.reserve.bytes"),
   });

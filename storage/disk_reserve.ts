@@ -22,6 +22,8 @@ export interface DiskReserveOptions {
   readonly path: string;
   /** Free bytes below which clients are refused; 0 keeps none. */
   readonly reserveBytes: number;
+  /** Called at each refusal: whoever can make room should. */
+  readonly onLow?: () => void;
 }
 
 /** Room on one file system. */
@@ -52,6 +54,7 @@ export class DiskReserve {
     }
     this.#takenBytes -= byteCount;
     if (origin === "client") this.#tell(true);
+    this.#options.onLow?.();
     return `the disk of ${path} has ${this.#freeBytes} bytes left, and ${keptBytes} are kept in ` +
       "reserve (weir.disk.reserve.bytes): delete topics, shorten retention, or make room";
   }

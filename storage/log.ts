@@ -51,7 +51,7 @@ import type { ReadRecords } from "./live_reads.ts";
 import type { LogConfig } from "./log_config.ts";
 import { type LoadedLog, loadLog } from "./log_loader.ts";
 import { LogReader, nothingRead, type TimestampedOffset } from "./log_reader.ts";
-import { type Clock, type Disk, DiskError, type Logger } from "./platform.ts";
+import { type Clock, type Disk, DiskError, type Logger, type Random } from "./platform.ts";
 import { producerBatchAt } from "./producer_batch.ts";
 import { replayProducers, snapshotOffsets } from "./producer_replay.ts";
 import type {
@@ -62,6 +62,7 @@ import type {
 } from "./producer_state.ts";
 import { recompress } from "./recompress.ts";
 import { DelayedRemoval } from "./removal.ts";
+import { retentionOffset } from "./retention.ts";
 import { MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
 import { DELETED_SUFFIX, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
@@ -92,6 +93,10 @@ export interface LogOptions {
   readonly buffers?: BufferPool;
   /** Asked for room before each append. */
   readonly reserve?: DiskReserve;
+  /** Spreads the rolls of segments, as `segment.jitter.ms` says. */
+  readonly random: Random;
+  /** Called when other segments may go than before. */
+  readonly onRetentionChange?: () => void;
   /** Called once when the disk fails under this log. */
   readonly onDiskFailure?: (failure: DiskError) => void;
   /** Writes down the recovery points, before a truncation takes effect. */
@@ -189,6 +194,8 @@ export class Log implements Flushable {
   readonly #syncWaits = new Set<() => void>();
 
   readonly #removal: DelayedRemoval;
+  /** How much of `segment.jitter.ms` is taken off the active segment's time. Bounds: [0, 1). */
+  #jitter: number;
 
   /**
    * Opens the log in `directory`, making it when missing. A log whose bytes cannot be trusted is opened
@@ -226,6 +233,7 @@ export class Log implements Flushable {
     this.#snapshotOffset = loaded.snapshotOffset;
     this.#reader = new LogReader(this, this.#buffers, this.leaderEpochs);
     this.#removal = new DelayedRemoval(options);
+    this.#jitter = options.random.uint32() / 2 ** 32;
     // The first segment of a new log has no stable name yet.
     this.#namesDirty = loaded.endOffset === this.#active?.baseOffset;
     if (loaded.damage !== null) {
@@ -277,7 +285,12 @@ export class Log implements Flushable {
 
   /** Takes new settings; they hold from the next append on. */
   updateConfig(config: LogConfig): void {
+    const { retentionMs, retentionBytes, cleanupPolicy } = this.#config;
     this.#config = config;
+    const hasChanged = retentionMs !== config.retentionMs ||
+      retentionBytes !== config.retentionBytes ||
+      cleanupPolicy.includes("delete") !== config.cleanupPolicy.includes("delete");
+    if (hasChanged) this.#options.onRetentionChange?.();
     this.#rules = appendRules(this.name, config);
   }
 
@@ -581,7 +594,8 @@ export class Log implements Flushable {
     const ageMs = firstTimestamp !== null && timestampMs >= 0
       ? timestampMs - firstTimestamp
       : this.#options.clock.wallMs() - segment.createdMs;
-    return ageMs > this.#config.segmentMs;
+    const { segmentMs, segmentJitterMs } = this.#config;
+    return ageMs > segmentMs - this.#jitter * Math.min(segmentJitterMs, segmentMs);
   }
 
   /** Closes the active segment and starts the next one. Errors: DiskError. */
@@ -589,6 +603,7 @@ export class Log implements Flushable {
     const old = this.#active;
     if (old.sizeBytes > 0) old.storeIndexes();
     const next = this.#newSegment(baseOffset);
+    this.#jitter = this.#options.random.uint32() / 2 ** 32;
     next.openForAppend();
     this.#namesDirty = true;
     this.#segments.push(next);
@@ -675,6 +690,38 @@ export class Log implements Flushable {
       return { error: ErrorCode.KAFKA_STORAGE_ERROR };
     }
     return { error: ErrorCode.NONE };
+  }
+
+  /** Removes now what waits for `file.delete.delay.ms`: the disk is full. */
+  hurryRemovals(): void {
+    this.#removal.hurry();
+  }
+
+  /**
+   * Lets the oldest segments go, as `retention.ms` and `retention.bytes` say, up to the high watermark.
+   * Returns: bytes of the segments that went.
+   */
+  enforceRetention(): number {
+    if (!this.#config.cleanupPolicy.includes("delete") || this.offlineReason !== null) return 0;
+    try {
+      const sizeBytes = this.sizeBytes;
+      const start = retentionOffset(this, this.#config, this.#options.clock.wallMs());
+      if (start <= this.#logStartOffset) return 0;
+      const { error } = this.deleteRecordsBefore(start);
+      if (error !== ErrorCode.NONE) return 0;
+      const goneBytes = sizeBytes - this.sizeBytes;
+      this.#logger.info("Old records are deleted, as retention says", {
+        partition: this.name,
+        logStartOffset: start,
+        bytes: goneBytes,
+      });
+      return goneBytes;
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      if (failure.isPassing) return 0;
+      this.#diskFailed(failure);
+      return 0;
+    }
   }
 
   /**

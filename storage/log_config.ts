@@ -4,6 +4,8 @@
 export interface LogConfig {
   readonly segmentBytes: number;
   readonly segmentMs: number;
+  /** Most that is taken off `segmentMs`, by chance, so that not all logs roll at once. */
+  readonly segmentJitterMs: number;
   readonly indexIntervalBytes: number;
   readonly segmentIndexBytes: number;
   readonly maxMessageBytes: number;
@@ -30,6 +32,7 @@ export interface LogConfig {
 export const DEFAULT_LOG_CONFIG: LogConfig = {
   segmentBytes: 1024 * 1024 * 1024,
   segmentMs: 7 * 24 * 60 * 60 * 1000,
+  segmentJitterMs: 0,
   indexIntervalBytes: 4096,
   segmentIndexBytes: 10 * 1024 * 1024,
   maxMessageBytes: 1024 * 1024 + 12,

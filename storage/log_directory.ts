@@ -43,6 +43,7 @@ import {
 } from "./platform.ts";
 import { randomUuid } from "./random_uuid.ts";
 import { DelayedRemoval } from "./removal.ts";
+import { Retention } from "./retention.ts";
 import type { Workers } from "./workers.ts";
 
 const LOCK_FILE = ".lock";
@@ -61,6 +62,7 @@ const CLOSES_AT_ONCE = 16;
 const RECOVERIES_AT_ONCE = 4;
 const OPENINGS_AT_ONCE = 16;
 const YIELD_AFTER_MS = 4;
+const DEFAULT_RETENTION_CHECK_MS = 5 * 60 * 1000;
 
 /** What a directory is opened with. */
 export interface LogDirectoryOptions {
@@ -76,6 +78,8 @@ export interface LogDirectoryOptions {
   readonly producerIdExpirationMs?: number;
   /** How often the checkpoints are written, if something changed. */
   readonly checkpointMs?: number;
+  /** Time between two looks for segments that retention lets go. */
+  readonly retentionCheckMs?: number;
   readonly flusher?: Omit<FlusherOptions, "clock">;
   /** Free bytes of the disk that clients may not take; 0, as when left out, is none. */
   readonly reserveBytes?: number;
@@ -111,6 +115,8 @@ export class LogDirectory {
   readonly #lock: DiskLock;
   readonly #files: FileCache;
   readonly #reserve: DiskReserve;
+  readonly #retention: Retention;
+  readonly #rolls: Random;
   readonly #logs = new Map<string, Log>();
   readonly #recoveryPoints: OffsetCheckpoint;
   readonly #logStartOffsets: OffsetCheckpoint;
@@ -194,7 +200,18 @@ export class LogDirectory {
     this.flusher = new Flusher({ clock: options.clock, ...options.flusher });
     this.buffers = new BufferPool({ capBytes: options.readBufferBytes ?? 32 * 1024 * 1024 });
     this.#files = new FileCache(options.disk, options.maxOpenFiles ?? 512);
-    this.#reserve = new DiskReserve({ ...options, reserveBytes: options.reserveBytes ?? 0 });
+    this.#reserve = new DiskReserve({
+      ...options,
+      reserveBytes: options.reserveBytes ?? 0,
+      onLow: () => this.#makeRoom(),
+    });
+    this.#rolls = options.random.fork("rolls");
+    this.#retention = new Retention({
+      clock: options.clock,
+      intervalMs: options.retentionCheckMs ?? DEFAULT_RETENTION_CHECK_MS,
+      logs: () => this.#logs.values(),
+    });
+    this.#retention.start();
     this.#unrecovered = unrecovered;
     this.#removal = new DelayedRemoval(options);
     this.#removeLeftOvers();
@@ -310,6 +327,8 @@ export class LogDirectory {
       files: this.#files,
       buffers: this.buffers,
       reserve: this.#reserve,
+      random: this.#rolls,
+      onRetentionChange: () => this.#retention.hurry(),
       onDiskFailure: (failure) => this.#diskFailed(failure),
       checkpointRecoveryPoints: () => this.#checkpointOrFail(),
     });
@@ -472,6 +491,14 @@ export class LogDirectory {
     });
   }
 
+  /** Appends are refused for want of room: what may go goes now, not at the next look. */
+  #makeRoom(): void {
+    if (this.#isClosed) return;
+    this.#retention.hurry();
+    this.#removal.hurry();
+    for (const log of this.#logs.values()) log.hurryRemovals();
+  }
+
   #diskFailed(failure: DiskError): void {
     if (this.#offlineReason !== null) return;
     this.#offlineReason =
@@ -497,6 +524,7 @@ export class LogDirectory {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#checkpointTimer?.cancel();
+    await this.#retention.close();
     this.#removal.close();
     const logs = [...this.#logs.values()];
     let isClean = true;

@@ -111,6 +111,8 @@ export interface Disk {
   removeDirectory(path: string): void;
   /** Resolves when names made, renamed or removed in the directory are on stable storage. */
   syncDirectory(path: string): Promise<void>;
+  /** Wall-clock time at which the file's content last changed. Units: ms. */
+  modifiedMs(path: string): number;
   /** Bytes that can still be written to the file system that holds `path`. */
   freeBytes(path: string): number;
   /** Null when another process holds it. */

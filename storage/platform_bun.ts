@@ -282,6 +282,10 @@ class BunDisk implements Disk {
     }
   }
 
+  modifiedMs(path: string): number {
+    return attempt(`read the time of ${path}`, () => fs.statSync(path).mtimeMs);
+  }
+
   freeBytes(path: string): number {
     return attempt(`read free space of ${path}`, () => {
       const { bavail, bsize } = fs.statfsSync(path);

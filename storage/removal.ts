@@ -46,7 +46,8 @@ export interface RemovalOptions {
 /** Removals that wait for their time, or for a worker. */
 export class DelayedRemoval {
   readonly #options: RemovalOptions;
-  readonly #timers = new Set<Timer>();
+  /** What each timer is for. */
+  readonly #waiting = new Map<Timer, () => void>();
   readonly #stopped = new AbortController();
 
   constructor(options: RemovalOptions) {
@@ -59,11 +60,20 @@ export class DelayedRemoval {
     delayMs: number,
     directories: readonly string[] = [],
   ): void {
-    const timer = this.#options.clock.timer(delayMs, () => {
-      this.#timers.delete(timer);
+    const remove = () => {
+      this.#waiting.delete(timer);
       void this.#remove(files, directories);
-    });
-    this.#timers.add(timer);
+    };
+    const timer = this.#options.clock.timer(delayMs, remove);
+    this.#waiting.set(timer, remove);
+  }
+
+  /** Removes now what still waits: the room is needed. */
+  hurry(): void {
+    for (const [timer, remove] of this.#waiting) {
+      timer.cancel();
+      remove();
+    }
   }
 
   async #remove(files: readonly string[], directories: readonly string[]): Promise<void> {
@@ -77,8 +87,8 @@ export class DelayedRemoval {
 
   /** Gives up what is left, which the next start removes. */
   close(): void {
-    for (const timer of this.#timers) timer.cancel();
-    this.#timers.clear();
+    for (const timer of this.#waiting.keys()) timer.cancel();
+    this.#waiting.clear();
     this.#stopped.abort();
   }
 }

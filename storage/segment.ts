@@ -102,6 +102,12 @@ export class Segment {
     return this.#largest;
   }
 
+  /** When its newest record was made; when the file was last changed, where records carry no time. */
+  get newestMs(): number {
+    const { timestampMs } = this.largest;
+    return timestampMs >= 0 ? timestampMs : this.#disk.modifiedMs(this.path);
+  }
+
   /** Opens the file for appending, making it if need be. Errors: DiskError. */
   openForAppend(): DiskFile {
     this.#closeWhenSynced = false;

@@ -15,6 +15,10 @@ import {
 } from "../../protocol/schemas/create_partitions.ts";
 import { createTopicsRequest, createTopicsResponse } from "../../protocol/schemas/create_topics.ts";
 import { deleteGroupsRequest, deleteGroupsResponse } from "../../protocol/schemas/delete_groups.ts";
+import {
+  deleteRecordsRequest,
+  deleteRecordsResponse,
+} from "../../protocol/schemas/delete_records.ts";
 import { deleteTopicsRequest, deleteTopicsResponse } from "../../protocol/schemas/delete_topics.ts";
 import {
   describeClusterRequest,
@@ -87,6 +91,7 @@ export const Calls = {
   ),
   createTopics: call(ApiKey.CreateTopics, createTopicsRequest, createTopicsResponse),
   deleteGroups: call(ApiKey.DeleteGroups, deleteGroupsRequest, deleteGroupsResponse),
+  deleteRecords: call(ApiKey.DeleteRecords, deleteRecordsRequest, deleteRecordsResponse),
   deleteTopics: call(ApiKey.DeleteTopics, deleteTopicsRequest, deleteTopicsResponse, {
     highest: 5,
   }),

@@ -1,4 +1,4 @@
-/** `weir topic create|list|describe|alter|delete`. */
+/** `weir topic create|list|describe|alter|trim|delete`. */
 
 import type { Command } from "commander";
 import { ErrorCode } from "../../protocol/errors.ts";
@@ -16,6 +16,7 @@ import { alterConfigs, describeConfigs, ResourceType } from "./config_client.ts"
 import { CliError, UsageError } from "./io.ts";
 import { listOffsets, SpecialTimestamp } from "./offsets.ts";
 import { columnsOf, plural, printRows } from "./output.ts";
+import { addTrim } from "./topic_trim.ts";
 
 const TIMEOUT_MS = 30_000;
 const MAX_INT32 = 0x7fff_ffff;
@@ -23,12 +24,13 @@ const MAX_INT32 = 0x7fff_ffff;
 /** Adds the command with its subcommands. */
 export function addTopicCommand(program: Command, context: CommandContext): void {
   const topic = program.command("topic").description(
-    "make, list, describe, alter and delete topics",
+    "make, list, describe, alter, trim and delete topics",
   );
   addCreate(topic, context);
   addList(topic, context);
   addDescribe(topic, context);
   addAlter(topic, context);
+  addTrim(topic, context);
   addDelete(topic, context);
 }
 

@@ -214,14 +214,12 @@ const TOPIC_DEFAULTS = {
   "log.retention.bytes": long("-1", { ...topic["retention.bytes"], ...high, ...dynamic }),
   "log.retention.ms": long(null, { ...topic["retention.ms"], ...high, ...dynamic }),
   "log.retention.minutes": int(null, {
-    ...pending,
     ...high,
     unit: "minutes",
     doc:
       "Age beyond which segments are deleted, where log.retention.ms is not set; -1 for no bound.",
   }),
   "log.retention.hours": int("168", {
-    ...pending,
     ...high,
     unit: "hours",
     doc:
@@ -237,7 +235,6 @@ const TOPIC_DEFAULTS = {
   }),
   "log.roll.jitter.ms": long(null, { ...topic["segment.jitter.ms"], ...high, ...dynamic }),
   "log.roll.jitter.hours": int("0", {
-    ...pending,
     ...high,
     min: 0,
     unit: "hours",
@@ -253,7 +250,6 @@ const TOPIC_DEFAULTS = {
 /** What the broker does in the background, and how much of a kind it keeps. */
 const WORK = {
   "log.retention.check.interval.ms": long("300000", {
-    ...pending,
     min: 1,
     unit: "ms",
     doc: "Time between two looks for segments to delete.",

@@ -20,7 +20,6 @@ export interface TopicConfig extends LogConfig {
   readonly isFlushRelaxed: boolean;
   readonly maxDecompressedMessageBytes: number;
   readonly minInsyncReplicas: number;
-  readonly segmentJitterMs: number;
   readonly uncleanLeaderElectionEnable: boolean;
 }
 

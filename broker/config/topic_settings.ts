@@ -182,12 +182,10 @@ export const TOPIC_SETTINGS = {
     doc: "Whether closed segments are copied to tiered storage.",
   }),
   "retention.bytes": long("-1", {
-    ...pending,
     unit: "bytes",
     doc: "Size of a partition beyond which its oldest segments are deleted; -1 for no bound.",
   }),
   "retention.ms": long("604800000", {
-    ...pending,
     min: -1,
     unit: "ms",
     doc: "Age beyond which segments are deleted; -1 for no bound.",
@@ -203,7 +201,6 @@ export const TOPIC_SETTINGS = {
     doc: "Largest size of a segment's index.",
   }),
   "segment.jitter.ms": long("0", {
-    ...pending,
     min: 0,
     unit: "ms",
     doc: "Most that is taken off segment.ms at random, so that segments do not all roll at once.",

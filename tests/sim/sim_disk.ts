@@ -75,6 +75,7 @@ class Content {
 }
 
 class Inode {
+  modifiedMs = 0;
   current = new Content();
   stable = new Content();
   changes: Change[] = [];
@@ -208,6 +209,8 @@ export interface DiskFaults {
 
 /** How a simulated disk behaves. */
 export interface SimDiskOptions {
+  /** What files note as the time of their change; that of `clock` when left out. */
+  readonly wallMs?: () => number;
   readonly random: SimRandom;
   /** With a clock, each sync takes up to `maxSyncMs` of virtual time; else one microtask. */
   readonly clock?: Clock;
@@ -223,6 +226,7 @@ export class SimDisk implements Disk {
   readonly calls = { open: 0, read: 0, write: 0, sync: 0, syncDirectory: 0 };
   readonly #random: SimRandom;
   readonly #clock: Clock | undefined;
+  readonly #wallMs: () => number;
   readonly #maxSyncMs: number;
   #names = new Map<string, Node>([["/", "directory"]]);
   #stableNames = new Map<string, Node>([["/", "directory"]]);
@@ -234,6 +238,7 @@ export class SimDisk implements Disk {
   constructor(options: SimDiskOptions) {
     this.#random = options.random;
     this.#clock = options.clock;
+    this.#wallMs = options.wallMs ?? (() => options.clock?.wallMs() ?? 0);
     this.#maxSyncMs = options.maxSyncMs ?? 3;
     this.capacityBytes = options.capacityBytes ?? Infinity;
   }
@@ -408,6 +413,10 @@ export class SimDisk implements Disk {
     else this.#nameChanges.delete(at);
   }
 
+  modifiedMs(path: string): number {
+    return this.#inode(normalize(path), "read the time of").modifiedMs;
+  }
+
   freeBytes(): number {
     return Math.max(0, this.capacityBytes - this.#usedBytes());
   }
@@ -457,6 +466,7 @@ export class SimDisk implements Disk {
     }
     if (room > 0) {
       const kept = bytes.slice(0, room);
+      inode.modifiedMs = this.#wallMs();
       inode.change({ kind: "write", position, bytes: kept, doomed: false });
     }
     if (room < bytes.length) {

@@ -22,7 +22,10 @@ export const ORDERS_PATH = "/data/orders-0";
 export class Fixture {
   readonly random = new SimRandom(1);
   readonly clock = new SimClock();
-  readonly disk = new SimDisk({ random: this.random.fork("disk") });
+  readonly disk = new SimDisk({
+    random: this.random.fork("disk"),
+    wallMs: () => this.clock.wallMs(),
+  });
   readonly logger = new SimLogger();
   directory!: LogDirectory;
   log!: Log;

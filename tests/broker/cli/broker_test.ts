@@ -77,6 +77,46 @@ test("topic: create, describe, alter, delete against weir", async () => {
   expect(await succeed("topic list --json")).toBe("");
 });
 
+test("topic trim: deletes what is before a place, older than a time, or past retention.ms", async () => {
+  await succeed("topic create trimmed -p 2");
+  const produce = async () => {
+    for (const partition of [0, 1]) {
+      await succeed(`produce trimmed --partition ${partition}`, ["a\nb\nc\n"]);
+    }
+  };
+  const starts = (out: string) => parsed(out).map(({ oldStart, newStart }) => [oldStart, newStart]);
+  await produce();
+  await machine.clock.advance(3_600_000);
+  await produce();
+  const older = "topic trim trimmed --older-than 30m --json";
+  expect(starts(await succeed(`${older} --dry-run`))).toEqual([[0, 3], [0, 3]]);
+  expect(starts(await succeed(older))).toEqual([[0, 3], [0, 3]]);
+  expect(starts(await succeed(older))).toEqual([[3, 3], [3, 3]]);
+  expect(starts(await succeed("topic trim trimmed --before -2 --json"))).toEqual([[3, 4], [3, 4]]);
+  // Nothing is past a week. Then the old records are, and share a segment with young ones.
+  expect((await weir("topic trim trimmed")).error).toContain("Deleted 0 records");
+  await machine.clock.advance(3_600_000);
+  await produce();
+  await succeed("topic alter trimmed --config retention.ms=1800000");
+  expect((await weir("topic trim trimmed")).error).toContain("Deleted 4 records");
+  // Whole segments go by themselves, as soon as the setting says so.
+  await succeed("topic alter trimmed --config retention.ms=1");
+  await machine.clock.advance(1500);
+  expect(await succeed("consume trimmed")).toBe("");
+});
+
+test("topic trim: says why it cannot", async () => {
+  await succeed("topic create kept --config retention.ms=-1 --config cleanup.policy=compact");
+  await succeed("produce kept --format key-value", ["a:b\n"]);
+  expect((await weir("topic trim kept")).error).toContain("keeps its records for ever");
+  expect((await weir("topic trim kept --before end")).error).toContain("cleanup.policy");
+  expect((await weir("topic trim kept --older-than 3")).error).toContain("such as 36h");
+  expect((await weir("topic trim kept --older-than 3h --before end")).error).toContain(
+    "choose one",
+  );
+  expect((await weir("topic trim absent")).exitCode).toBe(1);
+});
+
 test("produce, consume: text comes back through weir, also after it was started anew", async () => {
   const text = Array.from({ length: 2000 }, (_, i) => `line ${i} ${"z".repeat(i % 90)}\n`).join("");
   for (const codec of ["none", "gzip", "snappy", "lz4", "zstd"]) {

@@ -116,6 +116,7 @@ export function openMetadataLog(
     recoveryPoint: offset(0),
     logStartOffset: offset(0),
     flusher: new Flusher({ clock }),
+    random: new SimRandom(1),
     workers: new SimWorkers({ disk, clock, logger }),
   });
 }
