@@ -44,6 +44,7 @@ import {
 import { randomUuid } from "./random_uuid.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { Retention } from "./retention.ts";
+import { SharedSync } from "./shared_sync.ts";
 import type { Workers } from "./workers.ts";
 
 const LOCK_FILE = ".lock";
@@ -127,6 +128,8 @@ export class LogDirectory {
   /** Partitions that the last stop left in an unknown state and that have not been opened since. */
   readonly #unrecovered: Set<string>;
   readonly #removal: DelayedRemoval;
+  /** Makes the partitions' names stable. */
+  readonly #names: SharedSync;
   #checkpointTimer: Timer | null = null;
   /** Logs that are being opened: a second call waits for the first one's log. */
   readonly #openings = new Map<string, Promise<Log>>();
@@ -214,6 +217,7 @@ export class LogDirectory {
     this.#retention.start();
     this.#unrecovered = unrecovered;
     this.#removal = new DelayedRemoval(options);
+    this.#names = new SharedSync(() => options.disk.syncDirectory(options.path));
     this.#removeLeftOvers();
     this.#armCheckpoint();
   }
@@ -360,7 +364,7 @@ export class LogDirectory {
     if (foundId === null) {
       const text = `version: 0\ntopic_id: ${topicId}`;
       await writeFileAtomically(disk, `${directory}/${PARTITION_METADATA}`, textBytes(text));
-      await disk.syncDirectory(this.path);
+      await this.#names.request();
     }
     return await this.openLog(topicPartition, topicId, config);
   }
@@ -377,7 +381,7 @@ export class LogDirectory {
     const doomed = `${this.path}/${movedName(name, this.#options.random, DELETE_SUFFIX)}`;
     await log.renameForDeletion(doomed);
     this.#forgetOffsets(name);
-    await this.#options.disk.syncDirectory(this.path);
+    await this.#names.request();
     this.#removal.removeLater([], log.config.fileDeleteDelayMs, [doomed]);
   }
 
@@ -393,7 +397,7 @@ export class LogDirectory {
     disk.rename(`${this.path}/${name}`, kept);
     this.#unrecovered.delete(name);
     this.#forgetOffsets(name);
-    await disk.syncDirectory(this.path);
+    await this.#names.request();
     logger.warn("Records of another topic of the same name are kept aside", {
       partition: name,
       directory: kept,
@@ -412,7 +416,7 @@ export class LogDirectory {
     this.#options.disk.rename(`${this.path}/${name}`, doomed);
     this.#unrecovered.delete(name);
     this.#forgetOffsets(name);
-    await this.#options.disk.syncDirectory(this.path);
+    await this.#names.request();
     this.#removal.removeLater([], DEFAULT_LOG_CONFIG.fileDeleteDelayMs, [doomed]);
   }
 

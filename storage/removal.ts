@@ -8,6 +8,9 @@
 import { type Clock, type Disk, DiskError, type Logger, type Timer } from "./platform.ts";
 import { type Job, JobCancelledError, type Workers } from "./workers.ts";
 
+/** Files and directories that one job removes: other work waits for the same thread. */
+const MOST_AT_ONCE = 100;
+
 /** Input: files, which may be gone already, and directories with all that is in them. */
 export const removeJob: Job<
   { readonly files: readonly string[]; readonly directories: readonly string[] },
@@ -49,6 +52,10 @@ export class DelayedRemoval {
   /** What each timer is for. */
   readonly #waiting = new Map<Timer, () => void>();
   readonly #stopped = new AbortController();
+  /** What is due, while a job is under way. */
+  #dueFiles: string[] = [];
+  #dueDirectories: string[] = [];
+  #isRunning = false;
 
   constructor(options: RemovalOptions) {
     this.#options = options;
@@ -62,7 +69,9 @@ export class DelayedRemoval {
   ): void {
     const remove = () => {
       this.#waiting.delete(timer);
-      void this.#remove(files, directories);
+      this.#dueFiles.push(...files);
+      this.#dueDirectories.push(...directories);
+      if (!this.#isRunning) void this.#removeDue();
     };
     const timer = this.#options.clock.timer(delayMs, remove);
     this.#waiting.set(timer, remove);
@@ -76,12 +85,20 @@ export class DelayedRemoval {
     }
   }
 
-  async #remove(files: readonly string[], directories: readonly string[]): Promise<void> {
+  /** One job after the other, each with a share of what is due: a topic may have thousands of partitions. */
+  async #removeDue(): Promise<void> {
     const { signal } = this.#stopped;
+    this.#isRunning = true;
     try {
-      await this.#options.workers.run(removeJob, { files, directories }, { signal });
+      while (this.#dueFiles.length + this.#dueDirectories.length > 0) {
+        const files = this.#dueFiles.splice(0, MOST_AT_ONCE);
+        const directories = this.#dueDirectories.splice(0, MOST_AT_ONCE);
+        await this.#options.workers.run(removeJob, { files, directories }, { signal });
+      }
     } catch (failure) {
       if (!(failure instanceof JobCancelledError)) throw failure;
+    } finally {
+      this.#isRunning = false;
     }
   }
 
