@@ -1,7 +1,7 @@
 /**
  * The broker: its subsystems, started in the order in which they need each other, stopped in reverse.
  *
- *     log directory → metadata log, controller → partitions → group coordinator → Kafka port → HTTP port
+ *     log directories → metadata log, controller → partitions → group coordinator → Kafka port → HTTP port
  *
  * The ports open as soon as the metadata is known; partitions come up behind them one by one, and
  * `/readyz` says when all are there. A stop takes no new connections, answers what is in flight, ends what
@@ -12,9 +12,7 @@
 
 import { WireError } from "../protocol/bytes.ts";
 import { ErrorCode } from "../protocol/errors.ts";
-import { METADATA_TOPIC_ID } from "../protocol/types.ts";
-import { LogDirectory } from "../storage/log_directory.ts";
-import { DEFAULT_LOG_CONFIG } from "../storage/log_config.ts";
+import type { LogDirectories } from "../storage/log_directories.ts";
 import type { Clock, Disk, Logger, Random } from "../storage/platform.ts";
 import type { Workers } from "../storage/workers.ts";
 import { apis, type Subsystems } from "./apis/index.ts";
@@ -24,13 +22,14 @@ import { ConfigError } from "./config/sources.ts";
 import { controllerSettings, followBrokerConfigs } from "./controller/config_rules.ts";
 import { Controller, SUPPORTED_FEATURES } from "./controller/controller.ts";
 import { ProducerIdManager } from "./controller/producer_id_manager.ts";
-import { METADATA_LOG_CONFIG, METADATA_TOPIC } from "./controller/quorum.ts";
 import { gatewayApp } from "./gateway/app.ts";
 import type { ServeHttp } from "./gateway/http_server.ts";
 import { GroupCoordinator } from "./groups/coordinator.ts";
 import { groupLogOpener } from "./groups/partition_group_log.ts";
 import { groupCoordinatorSettings } from "./groups/settings.ts";
 import type { Network } from "./network.ts";
+import { openLogDirectories, openMetadataLog } from "./open_directories.ts";
+import { watchDirectories } from "./partitions/directory_watch.ts";
 import { FetchSessions } from "./partitions/fetch_session.ts";
 import { ReplicaManager } from "./partitions/replica_manager.ts";
 import { groupSamples, partitionSamples } from "./telemetry/broker_samples.ts";
@@ -117,10 +116,13 @@ async function stopAll(stops: Stops): Promise<void> {
 async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Subsystems> {
   const { config, clock, random, logger } = options;
   const nodeId = config.number("node.id");
-  const logDirectory = await openLogDirectory(options, nodeId);
-  stops.push(() => logDirectory.close());
-  const controller = await startController(options, logDirectory, nodeId);
+  const logDirectories = await openLogDirectories(options);
+  stops.push(() => logDirectories.close());
+  const controller = await startController(options, logDirectories, nodeId);
   stops.push(() => controller.stop());
+  const { onFailure } = options;
+  stops.push(watchDirectories({ nodeId, logger, logDirectories, controller, onFailure }));
+  await register(controller, config, logDirectories, nodeId);
   stops.push(followBrokerConfigs({ controller, config, nodeId, logger }));
   const producerIds = new ProducerIdManager({ controller, nodeId });
   stops.push(() => producerIds.close());
@@ -130,7 +132,7 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
     logger: logger.child("partitions"),
     config,
     controller,
-    logDirectory,
+    logDirectories,
   });
   replicaManager.start();
   stops.push(() => replicaManager.close());
@@ -152,7 +154,7 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
     evictionMs: FETCH_SESSION_EVICTION_MS,
   });
   return {
-    clusterId: logDirectory.clusterId,
+    clusterId: logDirectories.clusterId,
     nodeId,
     config,
     controller,
@@ -215,55 +217,20 @@ function startGateway(
   return addresses;
 }
 
-function openLogDirectory(options: BrokerOptions, nodeId: number): Promise<LogDirectory> {
-  const { config, disk, clock, random, logger, workers } = options;
-  const [path, ...others] = config.logDirectories();
-  if (others.length > 0) {
-    throw new ConfigError([
-      `Cannot use log.dirs: it names ${others.length + 1} directories, and one is served; name one`,
-    ]);
-  }
-  const clusterId = config.string("weir.cluster.id");
-  return LogDirectory.open({
-    disk,
-    clock,
-    random: random.fork("log directory"),
-    logger: logger.child("storage"),
-    workers,
-    path: path!,
-    ...(clusterId !== null && { clusterId }),
-    nodeId,
-    producerIdExpirationMs: config.number("producer.id.expiration.ms"),
-    retentionCheckMs: config.number("log.retention.check.interval.ms"),
-    flusher: { maxDirtyBytes: config.number("weir.flush.max.dirty.bytes") },
-    reserveBytes: config.number("weir.disk.reserve.bytes"),
-  });
-}
-
 async function startController(
   options: BrokerOptions,
-  logDirectory: LogDirectory,
+  logDirectories: LogDirectories,
   nodeId: number,
 ): Promise<Controller> {
   const { config, disk, clock, random, logger } = options;
-  const log = await logDirectory.createLog(
-    { topic: METADATA_TOPIC, partition: 0 },
-    METADATA_TOPIC_ID,
-    { ...DEFAULT_LOG_CONFIG, ...METADATA_LOG_CONFIG },
-  );
-  if (log.offlineReason !== null) {
-    throw new ConfigError([
-      `Cannot start from ${log.directory}: the metadata log is damaged (${log.offlineReason}); ` +
-      "restore that directory from a backup, or start with an empty log.dirs",
-    ]);
-  }
-  const controller = await Controller.start({
+  const log = await openMetadataLog(logDirectories);
+  return await Controller.start({
     disk,
     clock,
     logger: logger.child("controller"),
     log,
     nodeId,
-    clusterId: logDirectory.clusterId,
+    clusterId: logDirectories.clusterId,
     random: random.fork("controller"),
     settings: controllerSettings(config),
     onFailure: options.onFailure,
@@ -271,14 +238,12 @@ async function startController(
     if (!(cause instanceof WireError)) throw cause;
     throw new ConfigError([`Cannot start from ${log.directory}: ${cause.message}`], { cause });
   });
-  await register(controller, config, logDirectory, nodeId);
-  return controller;
 }
 
 async function register(
   controller: Controller,
   config: Config,
-  { directoryId }: LogDirectory,
+  logDirectories: LogDirectories,
   nodeId: number,
 ): Promise<void> {
   const endpoints = config.listeners().map(({ name, host, port }) => {
@@ -296,7 +261,7 @@ async function register(
     endpoints,
     features: SUPPORTED_FEATURES,
     rack: config.string("broker.rack"),
-    logDirs: [directoryId],
+    logDirs: logDirectories.online().map(({ directoryId }) => directoryId),
   });
   if (registered.error !== ErrorCode.NONE && "message" in registered) {
     throw new ConfigError([`Cannot register this node: ${registered.message}`]);
@@ -339,8 +304,10 @@ function notReadyReasons(
 ): string[] {
   const reasons: string[] = [];
   if (isStopping) reasons.push("the broker is stopping");
-  const { unsettledCount, logDirectory } = replicaManager;
+  const { unsettledCount, logDirectories } = replicaManager;
   if (unsettledCount > 0) reasons.push(`${unsettledCount} partitions are being opened`);
-  if (logDirectory.offlineReason !== null) reasons.push(logDirectory.offlineReason);
+  for (const { offlineReason } of logDirectories.states()) {
+    if (offlineReason !== null) reasons.push(offlineReason);
+  }
   return reasons;
 }

@@ -25,6 +25,16 @@ export const ZERO_UUID = "AAAAAAAAAAAAAAAAAAAAAA" as Uuid;
 /** The reserved id of `__cluster_metadata` (Kafka's `Uuid.METADATA_TOPIC_ID`). */
 export const METADATA_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAQ" as Uuid;
 
+/**
+ * Ids of no log directory that stand where one is expected: a replica that is somewhere and nobody has said
+ * where, one that has not been placed yet, one whose directory is offline. Source: KIP-858.
+ */
+export const DirectoryId = {
+  MIGRATING: ZERO_UUID,
+  UNASSIGNED: "AAAAAAAAAAAAAAAAAAAAAQ" as Uuid,
+  LOST: "AAAAAAAAAAAAAAAAAAAAAg" as Uuid,
+} as const;
+
 /** Brands a number that is already known to be a safe integer (the wire reader checks it). */
 export const offset = (value: number): Offset => value as Offset;
 /** Brands an int32 that came off the wire or out of a checkpoint. */

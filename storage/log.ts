@@ -249,6 +249,10 @@ export class Log implements Flushable {
   get config(): LogConfig {
     return this.#config;
   }
+  /** Who schedules the syncs of this log, and of the others on its disk. */
+  get flusher(): Flusher {
+    return this.#options.flusher;
+  }
   /** First offset that may be read. */
   get logStartOffset(): Offset {
     return offset(this.#logStartOffset);

@@ -64,6 +64,8 @@ const RECOVERIES_AT_ONCE = 4;
 const OPENINGS_AT_ONCE = 16;
 const YIELD_AFTER_MS = 4;
 const DEFAULT_RETENTION_CHECK_MS = 5 * 60 * 1000;
+/** Memory that idle read buffers may take. */
+export const READ_BUFFER_BYTES = 32 * 1024 * 1024;
 
 /** What a directory is opened with. */
 export interface LogDirectoryOptions {
@@ -84,10 +86,12 @@ export interface LogDirectoryOptions {
   readonly flusher?: Omit<FlusherOptions, "clock">;
   /** Free bytes of the disk that clients may not take; 0, as when left out, is none. */
   readonly reserveBytes?: number;
-  /** Memory that idle read buffers may take. */
-  readonly readBufferBytes?: number;
+  /** Read buffers, where several directories share them. */
+  readonly buffers?: BufferPool;
   /** Handles open for reading closed segments. */
   readonly maxOpenFiles?: number;
+  /** Called once when the disk fails, after every log of the directory has gone offline. */
+  readonly onOffline?: (reason: string) => void;
 }
 
 /** A partition's directory that was found at the start. */
@@ -100,6 +104,11 @@ export interface FoundPartition {
 /** A directory that must not be used. The message says what to do. */
 export class LogDirectoryError extends Error {
   override name = "LogDirectoryError";
+
+  /** True when its disk failed; false when what lies there, or who uses it, forbids its use. */
+  get isDiskFailure(): boolean {
+    return this.cause instanceof DiskError;
+  }
 }
 
 /** A log directory. */
@@ -201,7 +210,7 @@ export class LogDirectory {
     this.#lock = lock;
     [this.#recoveryPoints, this.#logStartOffsets, this.#highWatermarks] = checkpoints;
     this.flusher = new Flusher({ clock: options.clock, ...options.flusher });
-    this.buffers = new BufferPool({ capBytes: options.readBufferBytes ?? 32 * 1024 * 1024 });
+    this.buffers = options.buffers ?? new BufferPool({ capBytes: READ_BUFFER_BYTES });
     this.#files = new FileCache(options.disk, options.maxOpenFiles ?? 512);
     this.#reserve = new DiskReserve({
       ...options,
@@ -225,6 +234,11 @@ export class LogDirectory {
   /** The logs that are open. */
   logs(): Iterable<Log> {
     return this.#logs.values();
+  }
+
+  /** How many logs are open. */
+  get logCount(): number {
+    return this.#logs.size;
   }
 
   /** The open log of a partition. */
@@ -386,8 +400,8 @@ export class LogDirectory {
   }
 
   /**
-   * Moves the directory of another topic of the same name out of the way, to `<name>.<unique>-stray`. It is
-   * kept: no record says that this node should delete it. Errors: DiskError.
+   * Moves what lies under a partition's name and is not its own out of the way, to `<name>.<unique>-stray`.
+   * It is kept: no record says that this node should delete it. Errors: DiskError.
    */
   async setAside({ topic, partition }: TopicPartition): Promise<void> {
     const name = formatTopicPartition(topic, partition);
@@ -398,7 +412,7 @@ export class LogDirectory {
     this.#unrecovered.delete(name);
     this.#forgetOffsets(name);
     await this.#names.request();
-    logger.warn("Records of another topic of the same name are kept aside", {
+    logger.warn("Records that are not the partition's own, or not any more, are kept aside", {
       partition: name,
       directory: kept,
     });
@@ -512,6 +526,7 @@ export class LogDirectory {
       found: failure.message,
     });
     for (const log of this.#logs.values()) log.goOffline(this.#offlineReason);
+    this.#options.onOffline?.(this.#offlineReason);
   }
 
   /** Partitions whose deletion was under way when the process ended. */
@@ -629,6 +644,17 @@ function parseProperties(text: string): Map<string, string> {
   return properties;
 }
 
+/** Cluster that a directory says it belongs to; null when it says nothing or cannot be read. */
+export function clusterIdOf(disk: Disk, path: string): string | null {
+  try {
+    const text = readSmallText(disk, `${path}/${META_PROPERTIES}`);
+    return text === null ? null : parseProperties(text).get("cluster.id") ?? null;
+  } catch (failure) {
+    if (!(failure instanceof DiskError)) throw failure;
+    return null;
+  }
+}
+
 async function readOrMakeMeta(options: LogDirectoryOptions): Promise<MetaProperties> {
   const { disk, path, nodeId, random } = options;
   const file = `${path}/${META_PROPERTIES}`;
@@ -710,7 +736,7 @@ function movedName(name: string, random: Random, ending: string): string {
 }
 
 /** `topic-partition`, or null for any other name. */
-function parsePartitionName(name: string): TopicPartition | null {
+export function parsePartitionName(name: string): TopicPartition | null {
   const dash = name.lastIndexOf("-");
   const digits = name.slice(dash + 1);
   if (dash <= 0 || !/^(0|[1-9]\d*)$/.test(digits)) return null;

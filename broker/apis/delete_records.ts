@@ -16,6 +16,7 @@ import {
   deleteRecordsResponse,
 } from "../../protocol/schemas/delete_records.ts";
 import { offset } from "../../protocol/types.ts";
+import type { LogDirectory } from "../../storage/log_directory.ts";
 import { isInternalTopic } from "../controller/internal_topics.ts";
 import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
@@ -47,8 +48,16 @@ export function deleteRecordsApi(
         })),
       }));
       // A start offset that was answered is still there after a crash.
-      const isStable = await replicaManager.logDirectory.checkpoint();
-      if (!isStable) { for (const { partitions } of answers) partitions.forEach(notStable); }
+      for (const directory of directoriesOf(replicaManager, answers)) {
+        if (await directory.checkpoint()) continue;
+        for (const { name, partitions } of answers) {
+          for (const answer of partitions) {
+            const topicPartition = { topic: name, partition: answer.partitionIndex };
+            const lies = replicaManager.logDirectories.directoryOf(topicPartition);
+            if (lies === directory) notStable(answer);
+          }
+        }
+      }
       return { throttleTimeMs: 0, topics: answers };
     },
   });
@@ -67,6 +76,23 @@ function uncommitted(replicaManager: ReplicaManager, topics: DeleteRecordsReques
     }
   }
   return targets;
+}
+
+function directoriesOf(
+  { logDirectories }: ReplicaManager,
+  answers: readonly {
+    readonly name: string;
+    readonly partitions: readonly { readonly partitionIndex: number }[];
+  }[],
+): Set<LogDirectory> {
+  const directories = new Set<LogDirectory>();
+  for (const { name, partitions } of answers) {
+    for (const { partitionIndex } of partitions) {
+      const found = logDirectories.directoryOf({ topic: name, partition: partitionIndex });
+      if (found !== undefined) directories.add(found);
+    }
+  }
+  return directories;
 }
 
 function notStable(answer: { lowWatermark: number; errorCode: ErrorCode }): void {

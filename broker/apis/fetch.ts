@@ -88,7 +88,7 @@ function handle(
     minBytes: request.minBytes,
     maxWaitMs: request.maxWaitMs,
     isReadCommitted: request.isolationLevel === READ_COMMITTED,
-    roomBytes: () => maxLentBytes - replicaManager.logDirectory.buffers.lentBytes,
+    roomBytes: () => maxLentBytes - replicaManager.logDirectories.buffers.lentBytes,
     find: ({ topic, topicId, partition }) => {
       if (isReplica) return NO_REPLICAS;
       return usesTopicIds

@@ -29,6 +29,7 @@ import {
   produceResponse,
 } from "../../protocol/schemas/produce.ts";
 import type { Uuid } from "../../protocol/types.ts";
+import type { Flusher } from "../../storage/flusher.ts";
 import type { AppendRefusal } from "../../storage/log.ts";
 import { isInternalTopic } from "../controller/internal_topics.ts";
 import type { PartitionImage } from "../controller/metadata_image.ts";
@@ -105,6 +106,8 @@ class Production {
   readonly #request: ProduceRequest;
   readonly #context: RequestContext;
   #pending: Pending[] | null = null;
+  /** Of the disks that were appended to, those with too much to sync. */
+  #saturated: Set<Flusher> | null = null;
   /** Of partitions that another node leads. */
   #leaders: PartitionImage[] | null = null;
 
@@ -135,9 +138,9 @@ class Production {
         .then(() => answer);
     }
     const given = acks === 0 ? null : answer;
-    const { flusher } = this.#replicaManager.logDirectory;
-    // More than the disk can take is dirty: the producer waits, and TCP makes it slow down.
-    return flusher.isSaturated ? flusher.drained().then(() => given) : given;
+    if (this.#saturated === null) return given;
+    // More than a disk can take is dirty: the producer waits, and TCP makes it slow down.
+    return Promise.all([...this.#saturated].map((flusher) => flusher.drained())).then(() => given);
   }
 
   #append(name: string, topicId: Uuid, index: number, records: Uint8Array | null): PartitionAnswer {
@@ -162,6 +165,8 @@ class Production {
       if (tellsLogStart(result, records)) answer.logStartOffset = partition.log.logStartOffset;
       return answer;
     }
+    const { flusher } = partition.log;
+    if (flusher.isSaturated) (this.#saturated ??= new Set()).add(flusher);
     const answer = {
       index,
       errorCode: ErrorCode.NONE,

@@ -111,12 +111,23 @@ const NODE = {
   "broker.rack": string(null, { doc: "Place of this node; replicas are spread over places." }),
   "log.dirs": list(null, {
     ...high,
-    doc: "Directories that hold the data; log.dir when not set.",
+    doc:
+      "Directories that hold the data, one for each disk; log.dir when not set. A new partition goes to " +
+      "the disk with the most room.",
   }),
   "log.dir": list("./data", {
     ...high,
     doc:
       "Directory that holds the data where log.dirs is not set. Kafka's default is /tmp/kafka-logs.",
+  }),
+  "metadata.log.dir": string(null, {
+    ...high,
+    doc: "Directory that holds the metadata log; the first of log.dirs when not set.",
+  }),
+  "cordoned.log.dirs": list("", {
+    mode: "per-broker",
+    doc:
+      "Directories of log.dirs that get no new partitions, by the names that log.dirs gives them; * for all.",
   }),
   "auto.create.topics.enable": boolean("true", {
     ...high,

@@ -225,6 +225,12 @@ export class Config {
     return directories.length > 0 ? directories : this.list("log.dir");
   }
 
+  /** True when the directory gets no new partitions. */
+  isCordoned(directory: string): boolean {
+    const cordoned = this.list("cordoned.log.dirs");
+    return cordoned.includes("*") || cordoned.includes(directory);
+  }
+
   /** What is wrong with values that are fine one by one. */
   #contradictions(): string[] {
     const problems: string[] = [];
@@ -254,7 +260,7 @@ export class Config {
         `Cannot use inter.broker.listener.name ${interBroker}: listeners has no such name`,
       );
     }
-    if (this.logDirectories().length === 0) problems.push("Cannot use log.dir: it is empty");
+    problems.push(...this.#directoryProblems());
     const [shortest, longest] = [
       this.number("group.min.session.timeout.ms"),
       this.number("group.max.session.timeout.ms"),
@@ -264,6 +270,21 @@ export class Config {
         `Cannot use group.min.session.timeout.ms ${shortest}: it is above ` +
           `group.max.session.timeout.ms ${longest}`,
       );
+    }
+    return problems;
+  }
+
+  #directoryProblems(): string[] {
+    const problems: string[] = [];
+    const directories = this.logDirectories();
+    if (directories.length === 0) problems.push("Cannot use log.dir: it is empty");
+    for (const [i, directory] of directories.entries()) {
+      if (directories.indexOf(directory) === i) continue;
+      problems.push(`Cannot use log.dirs: it names ${directory} twice`);
+    }
+    for (const directory of this.list("cordoned.log.dirs")) {
+      if (directory === "*" || directories.includes(directory)) continue;
+      problems.push(`Cannot use cordoned.log.dirs: ${directory} is not one of log.dirs`);
     }
     return problems;
   }

@@ -26,6 +26,11 @@ import {
   planConfigReplacements,
 } from "./config_changes.ts";
 import {
+  type DirectoryAssigned,
+  type DirectoryAssignment,
+  planDirectoryAssignments,
+} from "./directory_assignments.ts";
+import {
   type BrokerEndpoint,
   type BrokerImage,
   type MetadataChanges,
@@ -316,6 +321,24 @@ export class Controller implements QuorumListener {
       },
     }]);
     return outcome.error === ErrorCode.NONE ? { error: ErrorCode.NONE, brokerEpoch } : outcome;
+  }
+
+  /** Writes down in which log directories a broker has put replicas; durable before it is answered. */
+  assignReplicasToDirs(
+    brokerId: number,
+    assignments: readonly DirectoryAssignment[],
+  ): Promise<readonly DirectoryAssigned[]> {
+    const plan = planDirectoryAssignments(this.#newest, brokerId, assignments);
+    return this.#answer(plan, false, (result, { error }) => ({ ...result, error }));
+  }
+
+  /** Notes which log directories a registered broker can use; the others are offline. */
+  async updateLogDirs(brokerId: number, logDirs: readonly Uuid[]): Promise<CommitOutcome> {
+    const { epoch: brokerEpoch } = this.#newest.brokers.get(brokerId)!;
+    return await this.#commit([{
+      type: "BrokerRegistrationChangeRecord",
+      value: { brokerId, brokerEpoch, logDirs },
+    }]);
   }
 
   handleCommit(batch: MetadataBatch): void {

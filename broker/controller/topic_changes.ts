@@ -9,7 +9,7 @@
  */
 
 import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
-import { type Uuid, ZERO_UUID } from "../../protocol/types.ts";
+import { DirectoryId, type Uuid, ZERO_UUID } from "../../protocol/types.ts";
 import type { Random } from "../../storage/platform.ts";
 import type { BrokerImage, MetadataImage, TopicImage } from "./metadata_image.ts";
 import { ConfigResourceType } from "./metadata_image.ts";
@@ -396,11 +396,8 @@ function partitionRecord(
       leader: isr[0]!,
       leaderEpoch: INITIAL_LEADER_EPOCH,
       partitionEpoch: INITIAL_PARTITION_EPOCH,
-      // A broker with one log directory has nothing to choose from.
-      directories: replicas.map((id) => {
-        const directories = image.brokers.get(id)!.logDirs;
-        return directories.length === 1 ? directories[0]! : ZERO_UUID;
-      }),
+      // The broker says where it has put them, once they are there.
+      directories: replicas.map(() => DirectoryId.UNASSIGNED),
     },
   };
 }

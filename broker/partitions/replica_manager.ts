@@ -11,9 +11,15 @@
  */
 
 import assert from "node:assert/strict";
-import { ErrorCode } from "../../protocol/errors.ts";
-import { formatTopicPartition, type Uuid } from "../../protocol/types.ts";
-import { type LogDirectory, LogDirectoryError } from "../../storage/log_directory.ts";
+import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
+import { DirectoryId, formatTopicPartition, type Uuid } from "../../protocol/types.ts";
+import type { LogDirectories } from "../../storage/log_directories.ts";
+import {
+  type LogDirectory,
+  LogDirectoryError,
+  parsePartitionName,
+} from "../../storage/log_directory.ts";
+import type { Log } from "../../storage/log.ts";
 import { type Clock, DiskError, type Logger, type Timer } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
 import { effectiveTopicConfig } from "../config/topic_config.ts";
@@ -27,10 +33,18 @@ import type {
 } from "../controller/metadata_image.ts";
 import { METADATA_TOPIC } from "../controller/quorum.ts";
 import { Delayed } from "./delayed.ts";
+import { DirectoryAssigner } from "./directory_assigner.ts";
 import { Partition } from "./partition.ts";
+import { locateReplica, type ReplicaCandidate, type ReplicaLocation } from "./replica_location.ts";
 
 /** What may pass: a disk without room, a process without file handles. */
-const PASSING_CODES: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EMFILE", "ENFILE"]);
+const PASSING_CODES: ReadonlySet<string> = new Set([
+  "ENOSPC",
+  "EDQUOT",
+  "EMFILE",
+  "ENFILE",
+  "EAGAIN",
+]);
 /** How long a partition that could not be opened for such a cause waits until it is tried again. */
 const REOPEN_MS = 1000;
 /** Logs opened at the same time. */
@@ -42,8 +56,8 @@ export interface ReplicaManagerOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly config: Config;
-  readonly controller: Pick<Controller, "image" | "subscribe">;
-  readonly logDirectory: LogDirectory;
+  readonly controller: Pick<Controller, "image" | "subscribe" | "assignReplicasToDirs">;
+  readonly logDirectories: LogDirectories;
 }
 
 /** Why a partition cannot be used here. */
@@ -64,13 +78,17 @@ interface Job {
   readonly run: () => Promise<void>;
 }
 
+/** What is left to do of some work once others may go on. */
+type Rest = (() => Promise<void>) | void;
+
 /** The partitions of this node. */
 export class ReplicaManager {
   /** Produce requests that wait to be committed. */
   readonly delayedAppends: Delayed;
   /** Fetches that wait for more records. */
   readonly delayedFetches: Delayed;
-  readonly logDirectory: LogDirectory;
+  readonly logDirectories: LogDirectories;
+  readonly #assigner: DirectoryAssigner;
   readonly #options: ReplicaManagerOptions;
   readonly #logger: Logger;
   readonly #byName = new Map<string, TopicPartitions>();
@@ -81,8 +99,8 @@ export class ReplicaManager {
   #readyWaiters = new Map<string, ((partition: Partition | PartitionRefusal) => void)[]>();
   #failedOpens = new Set<string>();
   readonly #reopenTimers = new Set<Timer>();
-  /** Topic ids of the directories found at the start that are not open yet, by `topic-partition`. */
-  readonly #foundIds = new Map<string, Uuid>();
+  /** What was found at the start and is not open yet, by `topic-partition`. */
+  readonly #found = new Map<string, ReplicaCandidate<LogDirectory>[]>();
   #unsubscribe: (() => void) | null = null;
   #stopConfig: (() => void) | null = null;
   #isClosed = false;
@@ -90,7 +108,8 @@ export class ReplicaManager {
   constructor(options: ReplicaManagerOptions) {
     this.#options = options;
     this.#logger = options.logger;
-    this.logDirectory = options.logDirectory;
+    this.logDirectories = options.logDirectories;
+    this.#assigner = new DirectoryAssigner(options);
     this.delayedAppends = new Delayed({ clock: options.clock });
     this.delayedFetches = new Delayed({ clock: options.clock });
   }
@@ -98,12 +117,15 @@ export class ReplicaManager {
   /** Follows the metadata from now on: opens what this node holds, in the background. */
   start(): void {
     const { controller, config } = this.#options;
-    for (const { topicPartition: { topic, partition }, topicId } of this.logDirectory.found()) {
-      if (topicId !== null) this.#foundIds.set(formatTopicPartition(topic, partition), topicId);
+    for (const { topicPartition, topicId, directory } of this.logDirectories.found()) {
+      const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
+      const candidates = this.#found.get(name);
+      if (candidates === undefined) this.#found.set(name, [{ directory, topicId }]);
+      else candidates.push({ directory, topicId });
     }
+    this.#reportStrays(controller.image());
     this.#unsubscribe = controller.subscribe((image, changes) => this.#apply(image, changes));
     this.#stopConfig = config.onChange(() => this.#updateAllConfigs());
-    this.#reportStrays(controller.image());
   }
 
   /** Resolves when everything that was asked for until now is open. */
@@ -235,8 +257,9 @@ export class ReplicaManager {
     this.#enqueue(name, () => this.#open(topic, image.partition));
   }
 
-  async #open(topic: TopicImage, index: number): Promise<void> {
-    const { logDirectory, config, controller, nodeId, clock } = this.#options;
+  /** Returns: what follows once the log is open: the metadata is told, and the partition served. */
+  async #open(topic: TopicImage, index: number): Promise<Rest> {
+    const { config, controller } = this.#options;
     const name = formatTopicPartition(topic.name, index);
     // The newest word counts: the topic may be gone or changed since the work was queued.
     const image = controller.image().topicById(topic.id)?.partitions[index];
@@ -250,43 +273,105 @@ export class ReplicaManager {
       open.updateImage(image);
       return;
     }
-    const overrides = controller.image().configs("topic", topic.name);
-    const topicConfig = effectiveTopicConfig(config, overrides);
+    const topicConfig = effectiveTopicConfig(
+      config,
+      controller.image().configs("topic", topic.name),
+    );
     const topicPartition = { topic: topic.name, partition: index };
     try {
-      await this.#setForerunnerAside(topic, index);
-      const log = await logDirectory.createLog(topicPartition, topic.id, topicConfig);
-      this.#failedOpens.delete(name);
-      if (controller.image().topicById(topic.id) === undefined) {
-        // Deleted meanwhile: the work that follows in the queue takes the log away.
-        this.#tellReady(name, refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION));
-        return;
-      }
-      this.#add(
-        topic,
-        new Partition({
-          topic: topic.name,
-          topicId: topic.id,
-          partition: index,
-          nodeId,
-          clock,
-          log,
-          config: topicConfig,
-          image,
-        }),
-      );
+      const directory = this.#choose(topic, image);
+      await this.#setOthersAside(topic, index, directory);
+      const log = await directory.createLog(topicPartition, topic.id, topicConfig);
+      this.#found.delete(name);
+      return () => this.#serve(topic, index, log, directory);
     } catch (failure) {
       if (!(failure instanceof DiskError || failure instanceof LogDirectoryError)) throw failure;
-      if (!this.#failedOpens.has(name)) {
-        const found = failure.message;
-        this.#logger.error("Partition cannot be opened", { partition: name, found });
-      }
-      this.#failedOpens.add(name);
-      if (failure instanceof DiskError && PASSING_CODES.has(failure.code)) {
-        this.#reopenLater(topic, index);
-      }
-      this.#tellReady(name, refusal(ErrorCode.KAFKA_STORAGE_ERROR));
+      this.#openFailed(topic, index, failure);
     }
+  }
+
+  /** Errors: LogDirectoryError when no directory may be used. */
+  #choose(topic: TopicImage, image: PartitionImage): LogDirectory {
+    const name = formatTopicPartition(topic.name, image.partition);
+    const open = this.logDirectories.directoryOf({ topic: topic.name, partition: image.partition });
+    if (open !== undefined) return open;
+    const location = this.#locate(topic, image);
+    if (location.kind === "found") return location.directory;
+    if (location.kind === "refused") {
+      throw new LogDirectoryError(`Cannot open ${name}: ${location.reason}`);
+    }
+    const directory = this.logDirectories.place();
+    if (directory !== null) return directory;
+    throw new LogDirectoryError(
+      `Cannot make ${name}: no log directory takes new partitions; take one out of ` +
+        "cordoned.log.dirs, or bring one that is offline back and start again",
+    );
+  }
+
+  #locate(topic: TopicImage, image: PartitionImage): ReplicaLocation<LogDirectory> {
+    return locateReplica({
+      topicId: topic.id,
+      assigned: this.#assignedDirectory(topic.id, image.partition) ?? DirectoryId.MIGRATING,
+      found: this.#found.get(formatTopicPartition(topic.name, image.partition)) ?? [],
+      byId: (directoryId) => this.logDirectories.byId(directoryId),
+    });
+  }
+
+  /** A replica is served once the metadata says where it lies: then nobody looks for it elsewhere. */
+  async #serve(
+    topic: TopicImage,
+    index: number,
+    log: Log,
+    { directoryId }: LogDirectory,
+  ): Promise<void> {
+    const { config, controller, nodeId, clock } = this.#options;
+    const isAssigned = this.#assignedDirectory(topic.id, index) === directoryId;
+    const error = isAssigned
+      ? ErrorCode.NONE
+      : await this.#assigner.assign({ topicId: topic.id, partition: index, directoryId });
+    const image = controller.image().topicById(topic.id)?.partitions[index];
+    if (image === undefined) {
+      // Deleted meanwhile: the work that follows in the queue takes the log away.
+      this.#tellReady(log.name, refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION));
+      return;
+    }
+    if (error !== ErrorCode.NONE) {
+      const found = `Cannot write down where ${log.name} lies: ${errorMessage(error)}`;
+      return this.#openFailed(topic, index, new DiskError(found, "EAGAIN"));
+    }
+    this.#failedOpens.delete(log.name);
+    this.#add(
+      topic,
+      new Partition({
+        topic: topic.name,
+        topicId: topic.id,
+        partition: index,
+        nodeId,
+        clock,
+        log,
+        config: effectiveTopicConfig(config, controller.image().configs("topic", topic.name)),
+        image,
+      }),
+    );
+  }
+
+  #assignedDirectory(topicId: Uuid, index: number): Uuid | undefined {
+    const { controller, nodeId } = this.#options;
+    const image = controller.image().topicById(topicId)?.partitions[index];
+    return image?.directories[image.replicas.indexOf(nodeId)];
+  }
+
+  #openFailed(topic: TopicImage, index: number, failure: DiskError | LogDirectoryError): void {
+    const name = formatTopicPartition(topic.name, index);
+    if (!this.#failedOpens.has(name)) {
+      const found = failure.message;
+      this.#logger.error("Partition cannot be opened", { partition: name, found });
+    }
+    this.#failedOpens.add(name);
+    if (failure instanceof DiskError && PASSING_CODES.has(failure.code)) {
+      this.#reopenLater(topic, index);
+    }
+    this.#tellReady(name, refusal(ErrorCode.KAFKA_STORAGE_ERROR));
   }
 
   #reopenLater(topic: TopicImage, index: number): void {
@@ -299,16 +384,28 @@ export class ReplicaManager {
   }
 
   /**
-   * A directory of the same name that belongs to a topic of another id: one that was deleted, and the
-   * process ended before its directory was moved away, or one that the metadata has lost. Its records must
-   * neither come back in the new topic nor be deleted on a guess.
+   * What lies under the same name and is not the replica's: that of another topic, one that was deleted and
+   * the process ended before its directory was moved away, or one that the metadata has lost; or a copy of
+   * the same, left behind by a move. Neither must come back in its place nor be deleted on a guess.
    */
-  async #setForerunnerAside(topic: TopicImage, index: number): Promise<void> {
-    const name = formatTopicPartition(topic.name, index);
-    const foundId = this.#foundIds.get(name);
-    this.#foundIds.delete(name);
-    if (foundId === undefined || foundId === topic.id) return;
-    await this.logDirectory.setAside({ topic: topic.name, partition: index });
+  async #setOthersAside(topic: TopicImage, index: number, directory: LogDirectory): Promise<void> {
+    const found = this.#found.get(formatTopicPartition(topic.name, index)) ?? [];
+    for (const other of found) {
+      const isHere = other.directory === directory;
+      const isForerunner = other.topicId !== null && other.topicId !== topic.id;
+      if (isHere ? !isForerunner : isForerunner) continue;
+      try {
+        await other.directory.setAside({ topic: topic.name, partition: index });
+      } catch (failure) {
+        // What another disk cannot do is no reason not to open this one's log.
+        if (isHere || !(failure instanceof DiskError)) throw failure;
+        const found = failure.message;
+        this.#logger.warn("Old copy of a partition stays where it is", {
+          path: other.directory.path,
+          found,
+        });
+      }
+    }
   }
 
   #add(topic: TopicImage, partition: Partition): void {
@@ -343,17 +440,22 @@ export class ReplicaManager {
 
   async #deleteLog(topic: TopicImage, partition: number, name: string): Promise<void> {
     const topicPartition = { topic: topic.name, partition };
-    const log = this.logDirectory.log(topic.name, partition);
-    if (this.#foundIds.get(name) === topic.id) this.#foundIds.delete(name);
-    try {
-      if (log === undefined) await this.logDirectory.deleteUnopened(topicPartition, topic.id);
-      else if (log.topicId === topic.id) await this.logDirectory.deleteLog(topicPartition);
-    } catch (failure) {
-      if (!(failure instanceof DiskError)) throw failure;
-      this.#logger.error("Deleted partition cannot be moved away", {
-        partition: name,
-        found: failure.message,
-      });
+    const left = this.#found.get(name)?.filter(({ topicId }) => topicId !== topic.id) ?? [];
+    if (left.length === 0) this.#found.delete(name);
+    else this.#found.set(name, left);
+    for (const directory of this.logDirectories.online()) {
+      const log = directory.log(topic.name, partition);
+      try {
+        if (log === undefined) await directory.deleteUnopened(topicPartition, topic.id);
+        else if (log.topicId === topic.id) await directory.deleteLog(topicPartition);
+      } catch (failure) {
+        if (!(failure instanceof DiskError)) throw failure;
+        this.#logger.error("Deleted partition cannot be moved away", {
+          partition: name,
+          directory: directory.path,
+          found: failure.message,
+        });
+      }
     }
   }
 
@@ -370,15 +472,16 @@ export class ReplicaManager {
   }
 
   /** Work on one partition runs in order; over partitions, at most `OPENS_AT_ONCE` at a time. */
-  #enqueue(name: string, work: () => Promise<void>): void {
+  #enqueue(name: string, work: () => Promise<Rest>): void {
     const before = this.#chains.get(name) ?? Promise.resolve();
-    const mine: Promise<void> = before.then(() => this.#limited(work)).then(() => {
-      if (this.#chains.get(name) === mine) this.#chains.delete(name);
-    });
+    const mine: Promise<void> = before.then(() => this.#limited(work)).then((rest) => rest?.())
+      .then(() => {
+        if (this.#chains.get(name) === mine) this.#chains.delete(name);
+      });
     this.#chains.set(name, mine);
   }
 
-  #limited(work: () => Promise<void>): Promise<void> {
+  #limited(work: () => Promise<Rest>): Promise<Rest> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ run: () => work().then(resolve, reject) });
       this.#pump();
@@ -403,22 +506,22 @@ export class ReplicaManager {
     for (const tell of waiters ?? []) tell(what);
   }
 
-  /** Directories that no topic owns: kept, and named once. */
+  /** Partitions on disk that no topic owns: kept, and named once. */
   #reportStrays(image: MetadataImage): void {
     const strays: string[] = [];
-    for (const { topicPartition: { topic, partition }, topicId } of this.logDirectory.found()) {
-      if (topic === METADATA_TOPIC) continue;
+    for (const [name, candidates] of this.#found) {
+      const { topic, partition } = parsePartitionName(name)!;
       const owner = image.topicByName(topic);
-      if (
-        owner?.partitions[partition] === undefined || (topicId !== null && owner.id !== topicId)
-      ) {
-        strays.push(formatTopicPartition(topic, partition));
+      for (const { directory, topicId } of candidates) {
+        const isOwned = owner?.partitions[partition] !== undefined &&
+          (topicId === null || owner.id === topicId);
+        if (!isOwned && topic !== METADATA_TOPIC) strays.push(`${directory.path}/${name}`);
       }
     }
     if (strays.length === 0) return;
     this.#logger.warn(
       "Partitions on disk belong to no topic of this cluster; they are kept and not served",
-      { path: this.logDirectory.path, count: strays.length, first: strays.slice(0, 5) },
+      { count: strays.length, first: strays.slice(0, 5) },
     );
   }
 }

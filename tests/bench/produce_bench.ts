@@ -21,7 +21,7 @@ import { Reader, Writer } from "../../protocol/bytes.ts";
 import { codec } from "../../protocol/compile.ts";
 import { fetchRequest } from "../../protocol/schemas/fetch.ts";
 import { produceRequest } from "../../protocol/schemas/produce.ts";
-import { LogDirectory } from "../../storage/log_directory.ts";
+import { LogDirectories } from "../../storage/log_directories.ts";
 import type { Clock, Disk, Random } from "../../storage/platform.ts";
 import { bunClock, bunDisk, bunRandom } from "../../storage/platform_bun.ts";
 import {
@@ -76,17 +76,18 @@ async function startNode(
     settings: controllerSettings(config),
     onFailure: (message) => assert.fail(message),
   });
-  const logDirectory = await LogDirectory.open({
+  const logDirectories = await LogDirectories.open({
     disk,
     clock,
     random,
     logger,
     workers: new SimWorkers({ disk, clock, logger }),
-    path: `${path}/data`,
+    paths: [`${path}/data`],
+    metadataPath: `${path}/data`,
     clusterId: CLUSTER_ID,
     nodeId: NODE_ID,
   });
-  const options = { nodeId: NODE_ID, clock, logger, config, controller, logDirectory };
+  const options = { nodeId: NODE_ID, clock, logger, config, controller, logDirectories };
   const replicaManager = new ReplicaManager(options);
   replicaManager.start();
   await controller.registerBroker({
@@ -105,7 +106,7 @@ async function startNode(
     async stop() {
       await replicaManager.close();
       controller.stop();
-      await logDirectory.close();
+      await logDirectories.close();
     },
   };
 }

@@ -109,7 +109,7 @@ describe("fetchApi", () => {
 
   test("buffers go back exactly once, when the answer has left", async () => {
     const node = await filled();
-    const { buffers } = node.logDirectory;
+    const { buffers } = node.logDirectories;
     const asked = node.fetch({ topics: [{ topic: "a", partitions: [{}] }] });
     expect(buffers.lentBytes).toBeGreaterThan(0);
     await asked.answer;
@@ -125,7 +125,7 @@ describe("fetchApi", () => {
     }
     const topics = [{ topic: "a", partitions: [{}] }];
     const asked = Array.from({ length: 10 }, () => node.fetch({ topics, minBytes: 500_000 }));
-    expect(node.logDirectory.buffers.lentBytes).toBeLessThan(2 * 1024 * 1024 + 10 * 65_536);
+    expect(node.logDirectories.buffers.lentBytes).toBeLessThan(2 * 1024 * 1024 + 10 * 65_536);
     const sizes: number[] = [];
     for (const { answer } of asked) {
       sizes.push((await answer)!.responses[0]!.partitions[0]!.records!.length);
@@ -133,7 +133,7 @@ describe("fetchApi", () => {
     expect(sizes[0]).toBeGreaterThan(900_000);
     expect(sizes.at(-1)).toBeLessThan(60_000);
     expect(Math.min(...sizes)).toBeGreaterThan(50_000);
-    expect(node.logDirectory.buffers.lentBytes).toBe(0);
+    expect(node.logDirectories.buffers.lentBytes).toBe(0);
   });
 
   test("nothing is readable before it is on stable storage", async () => {
@@ -261,7 +261,7 @@ describe("fetchApi waits", () => {
     asked.context.hangUp();
     expect(node.replicaManager.delayedFetches.size).toBe(0);
     await node.produced("a", batch());
-    expect(node.logDirectory.buffers.lentBytes).toBe(0);
+    expect(node.logDirectories.buffers.lentBytes).toBe(0);
     await asked.answer;
   });
 

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { Config } from "../../../broker/config/config.ts";
 import { controllerSettings } from "../../../broker/controller/config_rules.ts";
 import { Controller, SUPPORTED_FEATURES } from "../../../broker/controller/controller.ts";
+import type { CreatedTopic } from "../../../broker/controller/topic_changes.ts";
 import { bunClock, bunDisk, bunRandom } from "../../../storage/platform_bun.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import { CLUSTER_ID, DIRECTORY_ID, newTopic, NODE_ID, openMetadataLog } from "./harness.ts";
@@ -48,7 +49,14 @@ async function writeLog(path: string): Promise<void> {
       logDirs: [DIRECTORY_ID],
     });
     const configs = [{ name: "retention.ms", value: "77" }];
-    await controller.createTopics([newTopic("orders", { partitionCount: 2, configs })]);
+    const [made] = await controller.createTopics([
+      newTopic("orders", { partitionCount: 2, configs }),
+    ]);
+    const { topicId } = made as CreatedTopic;
+    await controller.assignReplicasToDirs(NODE_ID, [
+      { topicId, partition: 0, directoryId: DIRECTORY_ID },
+    ]);
+    await controller.updateLogDirs(NODE_ID, [DIRECTORY_ID]);
     await controller.createPartitions([{ name: "orders", partitionCount: 3, assignments: null }]);
     await controller.allocateProducerIds(NODE_ID);
     await controller.deleteTopics([{ name: "orders" }]);
@@ -82,6 +90,8 @@ test.skipIf(!isThere)(
       "CONFIG_RECORD",
       "PARTITION_RECORD",
       "PARTITION_RECORD",
+      "PARTITION_CHANGE_RECORD",
+      "BROKER_REGISTRATION_CHANGE_RECORD",
       "PARTITION_RECORD",
       "PRODUCER_IDS_RECORD",
       "REMOVE_TOPIC_RECORD",

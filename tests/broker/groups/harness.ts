@@ -13,19 +13,13 @@ import { groupCoordinatorSettings } from "../../../broker/groups/settings.ts";
 import { ReplicaManager } from "../../../broker/partitions/replica_manager.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
-import { LogDirectory } from "../../../storage/log_directory.ts";
+import { LogDirectories } from "../../../storage/log_directories.ts";
 import { ProcessClock } from "../../sim/process_clock.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
-import {
-  CLUSTER_ID,
-  DIRECTORY_ID,
-  newTopic,
-  NODE_ID,
-  openMetadataLog,
-} from "../controller/harness.ts";
+import { CLUSTER_ID, newTopic, NODE_ID, openMetadataLog } from "../controller/harness.ts";
 import { SimWorkers } from "../../sim/sim_workers.ts";
 
 const METADATA_DIRECTORY = "/metadata";
@@ -48,7 +42,7 @@ export class GroupHarness {
   coordinatorClock!: ProcessClock;
   controller!: Controller;
   coordinator!: GroupCoordinator;
-  logDirectory!: LogDirectory;
+  logDirectories!: LogDirectories;
   replicaManager!: ReplicaManager;
 
   private constructor(seed: number, flags: Readonly<Record<string, string>>, maxSyncMs: number) {
@@ -74,7 +68,7 @@ export class GroupHarness {
       endpoints: [{ name: "PLAINTEXT", host: "host1", port: 9092, securityProtocol: 0 }],
       features: new Map(),
       rack: null,
-      logDirs: [DIRECTORY_ID],
+      logDirs: harness.logDirectories.online().map(({ directoryId }) => directoryId),
     }));
     await harness.makeTopic("t", 32);
     return harness;
@@ -96,13 +90,14 @@ export class GroupHarness {
         onFailure: (message) => assert.fail(message),
       });
     })());
-    this.logDirectory = await this.run(LogDirectory.open({
+    this.logDirectories = await this.run(LogDirectories.open({
       disk: this.disk,
       clock,
       random: this.random.fork("directory"),
       logger: this.logger,
       workers: new SimWorkers({ disk: this.disk, clock, logger: this.logger }),
-      path: "/data",
+      paths: ["/data"],
+      metadataPath: "/data",
       clusterId: CLUSTER_ID,
       nodeId: NODE_ID,
     }));
@@ -112,7 +107,7 @@ export class GroupHarness {
       logger: this.logger,
       config: this.config,
       controller: this.controller,
-      logDirectory: this.logDirectory,
+      logDirectories: this.logDirectories,
     });
     this.replicaManager.start();
     this.coordinatorClock = new ProcessClock(clock);

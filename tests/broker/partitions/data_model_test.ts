@@ -204,7 +204,7 @@ test.each(testSeeds(40))(
       ).answer,
     );
     await world.checkPromises();
-    expect(node.logDirectory.buffers.lentBytes).toBe(0);
+    expect(node.logDirectories.buffers.lentBytes).toBe(0);
     expect(node.replicaManager.delayedFetches.size + node.replicaManager.delayedAppends.size).toBe(
       0,
     );

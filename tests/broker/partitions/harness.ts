@@ -26,19 +26,13 @@ import type { Decoded, Encodable, Message } from "../../../protocol/schema.ts";
 import { fetchRequest, fetchResponse } from "../../../protocol/schemas/fetch.ts";
 import { produceRequest, produceResponse } from "../../../protocol/schemas/produce.ts";
 import { type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
-import { LogDirectory } from "../../../storage/log_directory.ts";
+import { LogDirectories } from "../../../storage/log_directories.ts";
 import { ProcessClock } from "../../sim/process_clock.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
-import {
-  CLUSTER_ID,
-  DIRECTORY_ID,
-  newTopic,
-  NODE_ID,
-  openMetadataLog,
-} from "../controller/harness.ts";
+import { CLUSTER_ID, newTopic, NODE_ID, openMetadataLog } from "../controller/harness.ts";
 import { SimWorkers } from "../../sim/sim_workers.ts";
 
 /** A request's context that the test can look into. */
@@ -134,7 +128,7 @@ export class DataHarness {
   /** Of the controller and its log, apart, so that a test sees what timers the data path leaves. */
   controllerClock!: ProcessClock;
   controller!: Controller;
-  logDirectory!: LogDirectory;
+  logDirectories!: LogDirectories;
   replicaManager!: ReplicaManager;
   sessions!: FetchSessions;
   apis!: Record<
@@ -183,7 +177,7 @@ export class DataHarness {
       endpoints: [{ name: "PLAINTEXT", host: "host1", port: 9092, securityProtocol: 0 }],
       features: new Map(),
       rack: null,
-      logDirs: [DIRECTORY_ID],
+      logDirs: this.logDirectories.online().map(({ directoryId }) => directoryId),
     }));
   }
 
@@ -205,13 +199,14 @@ export class DataHarness {
         settings: controllerSettings(this.config),
         onFailure: (message) => assert.fail(message),
       }))());
-    this.logDirectory = await this.run(LogDirectory.open({
+    this.logDirectories = await this.run(LogDirectories.open({
       disk,
       clock,
       random: random.fork("directory"),
       logger,
       workers: new SimWorkers({ disk, clock, logger }),
-      path: "/data",
+      paths: ["/data"],
+      metadataPath: "/data",
       clusterId: CLUSTER_ID,
       nodeId: NODE_ID,
     }));
@@ -221,7 +216,7 @@ export class DataHarness {
       logger,
       config: this.config,
       controller: this.controller,
-      logDirectory: this.logDirectory,
+      logDirectories: this.logDirectories,
     });
     this.sessions = new FetchSessions({
       clock,
@@ -240,7 +235,7 @@ export class DataHarness {
       listOffsets: listOffsetsApi({ replicaManager }),
       deleteRecords: deleteRecordsApi({ replicaManager }),
       offsetForLeaderEpoch: offsetForLeaderEpochApi({ replicaManager }),
-      describeLogDirs: describeLogDirsApi({ replicaManager }),
+      describeLogDirs: describeLogDirsApi({ replicaManager, config: this.config }),
       describeProducers: describeProducersApi({ replicaManager }),
     };
     replicaManager.start();
@@ -256,7 +251,7 @@ export class DataHarness {
   async stop(): Promise<void> {
     await this.run(this.replicaManager.close());
     this.controller.stop();
-    await this.run(this.logDirectory.close());
+    await this.run(this.logDirectories.close());
   }
 
   /** Power is lost; what was not synced is kept, lost or torn. */

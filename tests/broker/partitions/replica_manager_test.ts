@@ -258,9 +258,10 @@ test("ReplicaManager: a partition that changes while it opens is opened once, it
     clock: node.process,
     logger: node.logger,
     config: node.config,
-    logDirectory: node.logDirectory,
+    logDirectories: node.logDirectories,
     controller: {
       image: () => image,
+      assignReplicasToDirs: (...asked) => node.controller.assignReplicasToDirs(...asked),
       subscribe(listener) {
         const [after] = topic.partitions;
         listener(image, { ...quiet, createdTopics: [topic] });

@@ -1,0 +1,93 @@
+/**
+ * From the settings to open log directories, with the metadata log in the one that is meant.
+ *
+ * A metadata log that is not where it should be is worth a refusal: a broker that began a new one would
+ * not know a single topic, and call all records strays.
+ */
+
+import { METADATA_TOPIC_ID } from "../protocol/types.ts";
+import { LogDirectories } from "../storage/log_directories.ts";
+import type { LogDirectory } from "../storage/log_directory.ts";
+import type { Log } from "../storage/log.ts";
+import { DEFAULT_LOG_CONFIG } from "../storage/log_config.ts";
+import type { Clock, Disk, Logger, Random } from "../storage/platform.ts";
+import type { Workers } from "../storage/workers.ts";
+import type { Config } from "./config/config.ts";
+import { ConfigError } from "./config/sources.ts";
+import { METADATA_LOG_CONFIG, METADATA_TOPIC } from "./controller/quorum.ts";
+
+/** What the directories are opened with. */
+export interface OpenDirectoriesOptions {
+  readonly config: Config;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly workers: Workers;
+}
+
+/** Opens the log directories. Errors: LogDirectoryError, ConfigError. */
+export async function openLogDirectories(options: OpenDirectoriesOptions): Promise<LogDirectories> {
+  const { config, random, logger } = options;
+  const paths = config.logDirectories();
+  const clusterId = config.string("weir.cluster.id");
+  const directories = await LogDirectories.open({
+    ...options,
+    random: random.fork("log directory"),
+    logger: logger.child("storage"),
+    paths,
+    metadataPath: config.string("metadata.log.dir") ?? paths[0]!,
+    isCordoned: (path) => config.isCordoned(path),
+    ...(clusterId !== null && { clusterId }),
+    nodeId: config.number("node.id"),
+    producerIdExpirationMs: config.number("producer.id.expiration.ms"),
+    retentionCheckMs: config.number("log.retention.check.interval.ms"),
+    flusher: { maxDirtyBytes: config.number("weir.flush.max.dirty.bytes") },
+    reserveBytes: config.number("weir.disk.reserve.bytes"),
+  });
+  try {
+    refuseLostMetadata(directories);
+  } catch (failure) {
+    await directories.close();
+    throw failure;
+  }
+  return directories;
+}
+
+function refuseLostMetadata(directories: LogDirectories): void {
+  const { metadata } = directories;
+  if (holdsMetadata(metadata)) return;
+  const found = directories.found();
+  const elsewhere = found.find(({ topicPartition }) => topicPartition.topic === METADATA_TOPIC);
+  if (elsewhere !== undefined) {
+    throw new ConfigError([
+      `Cannot start: the metadata log lies in ${elsewhere.directory.path}, and is looked for in ` +
+      `${metadata.path}; set metadata.log.dir=${elsewhere.directory.path}`,
+    ]);
+  }
+  const [first] = found;
+  if (first === undefined) return;
+  throw new ConfigError([
+    `Cannot start: there is no metadata log in ${metadata.path}, and ${first.directory.path} holds ` +
+    `${found.length} partitions; set metadata.log.dir to the directory that holds ` +
+    `${METADATA_TOPIC}-0, or restore it, or start with empty directories`,
+  ]);
+}
+
+function holdsMetadata(directory: LogDirectory): boolean {
+  return directory.found().some(({ topicPartition }) => topicPartition.topic === METADATA_TOPIC);
+}
+
+/** Opens the metadata log, making it when this is the first start. Errors: ConfigError, DiskError. */
+export async function openMetadataLog({ metadata }: LogDirectories): Promise<Log> {
+  const log = await metadata.createLog(
+    { topic: METADATA_TOPIC, partition: 0 },
+    METADATA_TOPIC_ID,
+    { ...DEFAULT_LOG_CONFIG, ...METADATA_LOG_CONFIG },
+  );
+  if (log.offlineReason === null) return log;
+  throw new ConfigError([
+    `Cannot start from ${log.directory}: the metadata log is damaged (${log.offlineReason}); ` +
+    "restore that directory from a backup, or start with an empty log.dirs",
+  ]);
+}
