@@ -4,12 +4,16 @@
  *     free ──────────── reserve ──────── half of it ──────── 0
  *      clients append │ groups may still │ metadata alone    │
  *
+ * Below twice the reserve old segments go without waiting for the next look of retention.
+ *
  * Free space is measured anew after 100 ms or a MiB of appends; between, what was appended is taken off.
  */
 
 import { type Clock, type Disk, DiskError, type Logger } from "./platform.ts";
 import type { AppendOrigin } from "./producer_state.ts";
 
+/** Room is made before it has run out: below this many times the reserve. */
+const EARLY_TIMES = 2;
 const MEASURE_EVERY_MS = 100;
 const MEASURE_EVERY_BYTES = 1024 * 1024;
 
@@ -22,7 +26,7 @@ export interface DiskReserveOptions {
   readonly path: string;
   /** Free bytes below which clients are refused; 0 keeps none. */
   readonly reserveBytes: number;
-  /** Called at each refusal: whoever can make room should. */
+  /** Called at each append while room is short, also before it is refused: whoever can make room should. */
   readonly onLow?: () => void;
 }
 
@@ -48,13 +52,14 @@ export class DiskReserve {
     const keptBytes = origin === "client" ? reserveBytes : reserveBytes / 2;
     this.#takenBytes += byteCount;
     this.#measureIfDue(byteCount);
-    if (this.#freeBytes - this.#takenBytes >= keptBytes) {
+    const leftBytes = this.#freeBytes - this.#takenBytes;
+    if (leftBytes < EARLY_TIMES * reserveBytes) this.#options.onLow?.();
+    if (leftBytes >= keptBytes) {
       if (origin === "client") this.#tell(false);
       return null;
     }
     this.#takenBytes -= byteCount;
     if (origin === "client") this.#tell(true);
-    this.#options.onLow?.();
     return `the disk of ${path} has ${this.#freeBytes} bytes left, and ${keptBytes} are kept in ` +
       "reserve (weir.disk.reserve.bytes): delete topics, shorten retention, or make room";
   }

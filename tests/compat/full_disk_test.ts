@@ -19,7 +19,7 @@ const MEBIBYTE = 1024 * 1024;
 const SETTINGS = {
   "group.initial.rebalance.delay.ms": "0",
   "log.segment.bytes": String(4 * MEBIBYTE),
-  "log.segment.delete.delay.ms": "100",
+  "log.segment.delete.delay.ms": "1000",
 };
 
 /** Mounts a small file system. Returns: its path, or null where that is not allowed. */
@@ -118,6 +118,14 @@ describe.skipIf(disk === null)(`weir on a full disk${reason}`, () => {
       return await produceOnce(wire, "late", 10) === ErrorCode.NONE || undefined;
     });
     wire.close();
+
+    // Twice as much as the disk holds, into a topic that keeps little: what may go goes when room is needed.
+    await runCommand(cli("topic", "create", "rolling", "--config", "retention.ms=500"));
+    const rolling = startCommand(cli("produce", "rolling"), { input: ballast });
+    expect(`${await rolling.exited} ${rolling.errors()}`)
+      .toStartWith("0 Produced 100,000 records");
+    await runCommand(cli("topic", "delete", "rolling"));
+    await eventually("its room", () => freeBytes() > 20 * MEBIBYTE || undefined);
 
     // Both ends of a broker that has seen a full disk leave everything there.
     for (const end of ["stop", "kill"] as const) {
