@@ -57,6 +57,11 @@ export class MountedDisks implements Disk {
     return disk;
   }
 
+  /** The directories that disks are mounted on. */
+  get paths(): string[] {
+    return this.#mounts.map(({ path }) => path);
+  }
+
   /** The disk that is mounted on a directory, for faults and looks at its bytes. */
   at(path: string): SimDisk {
     return this.#mount(path).disk;

@@ -27,6 +27,7 @@ import { fetchRequest, fetchResponse } from "../../../protocol/schemas/fetch.ts"
 import { produceRequest, produceResponse } from "../../../protocol/schemas/produce.ts";
 import { type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
 import { LogDirectories } from "../../../storage/log_directories.ts";
+import { MountedDisks } from "../../sim/mounted_disks.ts";
 import { ProcessClock } from "../../sim/process_clock.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
@@ -117,12 +118,23 @@ export type FetchBody = Partial<Omit<Encodable<typeof fetchRequest>, "topics">> 
 /** Where the metadata log of a harness lies. */
 export const METADATA_DIRECTORY = "/metadata";
 
+/** What a test asks of its node. */
+export interface HarnessOptions {
+  readonly seed?: number;
+  readonly flags?: Readonly<Record<string, string>>;
+  readonly maxSyncMs?: number;
+  /** A log directory on a disk of its own for each, with its capacity in bytes; one, `/data`, without. */
+  readonly mounts?: Readonly<Record<string, number>>;
+}
+
 /** One node that serves the data APIs. */
 export class DataHarness {
   readonly clock = new SimClock();
   readonly logger = new SimLogger();
   readonly random: SimRandom;
   readonly disk: SimDisk;
+  /** The disks that log directories lie on, where there are several. */
+  readonly disks: MountedDisks | null;
   readonly config: Config;
   process!: ProcessClock;
   /** Of the controller and its log, apart, so that a test sees what timers the data path leaves. */
@@ -143,26 +155,24 @@ export class DataHarness {
   >;
   #starts = 0;
 
-  private constructor(seed: number, flags: Readonly<Record<string, string>>, maxSyncMs: number) {
+  private constructor({ seed = 1, flags = {}, maxSyncMs = 3, mounts }: HarnessOptions) {
     this.random = new SimRandom(seed);
-    this.disk = new SimDisk({
+    const { clock } = this;
+    const root = this.disk = new SimDisk({
       random: this.random.fork("disk"),
-      clock: this.clock,
+      clock,
       maxSyncMs,
       capacityBytes: 1e9,
     });
+    this.disks = mounts === undefined
+      ? null
+      : new MountedDisks({ random: this.random, clock, maxSyncMs, root, mounts });
     this.config = Config.load({ flags });
   }
 
   /** Starts on an empty disk. */
-  static async start(
-    { seed = 1, flags = {}, maxSyncMs = 3 }: {
-      readonly seed?: number;
-      readonly flags?: Readonly<Record<string, string>>;
-      readonly maxSyncMs?: number;
-    } = {},
-  ): Promise<DataHarness> {
-    const harness = new DataHarness(seed, flags, maxSyncMs);
+  static async start(options: HarnessOptions = {}): Promise<DataHarness> {
+    const harness = new DataHarness(options);
     harness.disk.makeDirectory(METADATA_DIRECTORY);
     await harness.run(harness.disk.syncDirectory("/"));
     await harness.open();
@@ -186,7 +196,9 @@ export class DataHarness {
     const clock = this.process = new ProcessClock(this.clock);
     const controllerClock = this.controllerClock = new ProcessClock(this.clock);
     const random = this.random.fork(`start ${this.#starts++}`);
-    const { disk, logger } = this;
+    const { logger } = this;
+    const disk = this.disks ?? this.disk;
+    const paths = this.disks?.paths ?? ["/data"];
     this.controller = await this.run((async () =>
       Controller.start({
         disk,
@@ -205,8 +217,9 @@ export class DataHarness {
       random: random.fork("directory"),
       logger,
       workers: new SimWorkers({ disk, clock, logger }),
-      paths: ["/data"],
-      metadataPath: "/data",
+      paths,
+      metadataPath: paths[0]!,
+      isCordoned: (path) => this.config.isCordoned(path),
       clusterId: CLUSTER_ID,
       nodeId: NODE_ID,
     }));
@@ -259,7 +272,7 @@ export class DataHarness {
     this.controller.stop();
     this.process.die();
     this.controllerClock.die();
-    this.disk.crash();
+    (this.disks ?? this.disk).crash();
   }
 
   /** The process is killed; the page cache stays. */
@@ -267,7 +280,7 @@ export class DataHarness {
     this.controller.stop();
     this.process.die();
     this.controllerClock.die();
-    this.disk.kill();
+    (this.disks ?? this.disk).kill();
   }
 
   /** Runs virtual time until `promise` settles. */
