@@ -3,6 +3,7 @@
  * standard streams) is made here and handed down.
  */
 
+import { availableParallelism } from "node:os";
 import process from "node:process";
 import { Broker } from "./broker/broker.ts";
 import { runCli } from "./broker/cli/cli.ts";
@@ -33,6 +34,8 @@ async function start(config: Config): Promise<Served> {
   const workers = bunWorkers({
     logger,
     entry: new URL("./storage/worker_main_bun.ts", import.meta.url).href,
+    // The event loop has a processor of its own; more than two threads would cost memory that few need.
+    threads: { batches: Math.min(Math.max(availableParallelism() - 1, 1), 2) },
   });
   const broker = await Broker.start({
     config,

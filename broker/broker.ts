@@ -133,6 +133,7 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
     config,
     controller,
     logDirectories,
+    workers: options.workers,
   });
   replicaManager.start();
   stops.push(() => replicaManager.close());

@@ -15,7 +15,12 @@ import { type Uuid, ZERO_UUID } from "./types.ts";
  * log.
  */
 export class WireError extends Error {
-  override name = "WireError";
+  override name: string = "WireError";
+}
+
+/** Compressed bytes that would grow past the caller's cap. Nothing else was found wrong with them. */
+export class TooLargeError extends WireError {
+  override name = "TooLargeError";
 }
 
 /**

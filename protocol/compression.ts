@@ -1,15 +1,15 @@
 /**
  * The five codecs of a record batch, synchronous and bounded.
  *
- * Decompression never gives more than the caller's cap: a bomb ends in a `WireError` before the memory
+ * Decompression never gives more than the caller's cap: a bomb ends in a `TooLargeError` before the memory
  * for it exists. gzip is the runtime's own; snappy, lz4 and zstd have their framing in
  * their files.
  */
 
 import { gunzipSync, gzipSync } from "node:zlib";
-import { WireError } from "./bytes.ts";
-import { compressLz4, decompressLz4 } from "./lz4.ts";
-import { compressSnappy, decompressSnappy } from "./snappy.ts";
+import { TooLargeError, WireError } from "./bytes.ts";
+import { compressLz4, countLz4Blocks, decompressLz4 } from "./lz4.ts";
+import { compressSnappy, countSnappyBlocks, decompressSnappy } from "./snappy.ts";
 import { compressZstd, decompressZstd } from "./zstd.ts";
 
 /** Codecs by the number that the batch attributes carry. */
@@ -28,7 +28,8 @@ export function compressionName(codec: CompressionCodec): CompressionName {
 /**
  * Compresses `bytes` with the framing that Kafka's Java client writes.
  *
- * Shape: `level` counts for gzip (1–9) and zstd (1–22); the codec's own default otherwise.
+ * Shape: `level` counts for gzip (1–9, −1 for the library's own) and zstd (−131072–22); the others have
+ * one level here.
  */
 export function compress(codec: CompressionCodec, bytes: Uint8Array, level?: number): Uint8Array {
   switch (codec) {
@@ -49,7 +50,7 @@ export function compress(codec: CompressionCodec, bytes: Uint8Array, level?: num
  * Decompresses what any Kafka client wrote.
  *
  * Shape: the result is `bytes` itself for `none`, else fresh memory of at most `maxBytes`.
- * Errors: WireError when the bytes are damaged or would grow past `maxBytes`.
+ * Errors: TooLargeError when the bytes would grow past `maxBytes`, another WireError when they are damaged.
  */
 export function decompress(
   codec: CompressionCodec,
@@ -73,10 +74,19 @@ export function decompress(
     }
   } catch (cause) {
     if (cause instanceof WireError) throw cause;
-    throw new WireError(
-      `Cannot decompress ${compressionName(codec)} records of ${bytes.length} bytes: ` +
-        `damaged, or larger than ${maxBytes} bytes`,
-      { cause },
-    );
+    const doing = `Cannot decompress ${compressionName(codec)} records of ${bytes.length} bytes`;
+    if ((cause as { readonly code?: unknown }).code === "ERR_BUFFER_TOO_LARGE") {
+      throw new TooLargeError(`${doing}: they grow past ${maxBytes} bytes`, { cause });
+    }
+    throw new WireError(`${doing}: they are damaged`, { cause });
   }
+}
+
+/**
+ * Blocks that have to be decompressed one by one, each at the price of a call, however little is in them.
+ * Shape: from 1 to `maxCount`, at which the count stops. Never throws: damage is for `decompress` to find.
+ */
+export function countBlocks(codec: CompressionCodec, bytes: Uint8Array, maxCount: number): number {
+  if (codec === CompressionCodec.lz4) return countLz4Blocks(bytes, maxCount);
+  return codec === CompressionCodec.snappy ? countSnappyBlocks(bytes, maxCount) : 1;
 }

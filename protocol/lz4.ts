@@ -16,7 +16,7 @@
  */
 
 import { compressFrameSync, uncompressSync } from "lz4-napi";
-import { WireError } from "./bytes.ts";
+import { TooLargeError, WireError } from "./bytes.ts";
 
 const FRAME_MAGIC = 0x184d2204;
 const INDEPENDENT_BIT = 0x20;
@@ -44,7 +44,8 @@ interface FrameHeader {
 
 /**
  * Decompresses one frame.
- * Errors: WireError when damaged (each checksum that is there is compared) or larger than `maxBytes`.
+ * Errors: TooLargeError past `maxBytes` (known once the block that passes it is there, of at most 4 MiB),
+ * another WireError when damaged (each checksum that is there is compared).
  */
 export function decompressLz4(bytes: Uint8Array, maxBytes: number): Uint8Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -68,10 +69,12 @@ export function decompressLz4(bytes: Uint8Array, maxBytes: number): Uint8Array {
       at += 4;
     }
     const leftBytes = maxBytes - totalBytes;
-    const block = word >= STORED_BIT
-      ? data
-      : uncompressBlock(data, Math.min(header.maxBlockBytes, leftBytes), history);
-    if (block.length > leftBytes) throw damaged(bytes, `it grows past ${maxBytes} bytes`);
+    const block = word >= STORED_BIT ? data : uncompressBlock(data, header.maxBlockBytes, history);
+    if (block.length > leftBytes) {
+      throw new TooLargeError(
+        `Cannot decompress lz4 frame of ${bytes.length} bytes: it grows past ${maxBytes} bytes`,
+      );
+    }
     totalBytes += block.length;
     blocks.push(block);
     if ((header.flags & INDEPENDENT_BIT) === 0) history = lastWindow(history, block);
@@ -83,6 +86,22 @@ export function decompressLz4(bytes: Uint8Array, maxBytes: number): Uint8Array {
     }
   }
   return whole;
+}
+
+/** Blocks of a frame, as far as their lengths lead; stops at `maxCount`. */
+export function countLz4Blocks(bytes: Uint8Array, maxCount: number): number {
+  if (bytes.length < 7) return 1;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const flags = bytes[4]!;
+  const checksumBytes = (flags & BLOCK_CHECKSUM_BIT) !== 0 ? 4 : 0;
+  let at = (flags & CONTENT_SIZE_BIT) !== 0 ? 15 : 7;
+  let count = 1;
+  for (; count < maxCount && at + 4 <= bytes.length; count++) {
+    const word = view.getUint32(at, true);
+    if (word === 0) break;
+    at += 4 + word % STORED_BIT + checksumBytes;
+  }
+  return count;
 }
 
 function readFrameHeader(bytes: Uint8Array, view: DataView): FrameHeader {
@@ -111,7 +130,8 @@ function uncompressBlock(data: Uint8Array, capBytes: number, history: Uint8Array
     return history.length === 0 ? uncompressSync(prefixed) : uncompressSync(prefixed, history);
   } catch (cause) {
     throw new WireError(
-      `Cannot decompress lz4 block of ${data.length} bytes: damaged, or larger than ${capBytes} bytes`,
+      `Cannot decompress lz4 block of ${data.length} bytes: it is damaged, or larger than the ` +
+        `${capBytes} bytes of its frame's blocks`,
       { cause },
     );
   }

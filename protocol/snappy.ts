@@ -11,7 +11,7 @@
  */
 
 import { compressSync, uncompressSync } from "snappy";
-import { Reader, WireError, Writer } from "./bytes.ts";
+import { Reader, TooLargeError, WireError, Writer } from "./bytes.ts";
 
 const XERIAL_MAGIC = Uint8Array.of(0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00);
 const XERIAL_VERSION = 1;
@@ -52,7 +52,7 @@ export function compressSnappyRaw(bytes: Uint8Array): Uint8Array {
 
 /**
  * Decompresses either framing.
- * Errors: WireError when damaged or larger than `maxBytes`, before memory is taken for it.
+ * Errors: TooLargeError past `maxBytes`, another WireError when damaged, before memory is taken for it.
  */
 export function decompressSnappy(bytes: Uint8Array, maxBytes: number): Uint8Array {
   if (!hasXerialHeader(bytes, 0)) {
@@ -83,15 +83,27 @@ export function decompressSnappy(bytes: Uint8Array, maxBytes: number): Uint8Arra
   return whole;
 }
 
+/** Blocks of either framing, as far as their lengths lead; stops at `maxCount`. */
+export function countSnappyBlocks(bytes: Uint8Array, maxCount: number): number {
+  if (!hasXerialHeader(bytes, 0)) return 1;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = XERIAL_HEADER_BYTES;
+  let count = 1;
+  for (; count < maxCount && at + 4 <= bytes.length; count++) {
+    // The start of another stream's header reads as a length below zero.
+    const length = view.getInt32(at);
+    at += length < 0 ? XERIAL_HEADER_BYTES : 4 + length;
+  }
+  return count;
+}
+
 /** The length that a raw block announces, checked against the cap and against what can be true. */
 function announcedBytes(block: Uint8Array, maxBytes: number): number {
   const announced = new Reader(block).unsignedVarint();
-  if (announced > maxBytes || announced > block.length * MAX_EXPANSION) {
-    throw new WireError(
-      `Cannot decompress snappy block of ${block.length} bytes: it announces ${announced} bytes, ` +
-        `${maxBytes} are allowed`,
-    );
-  }
+  const found = `Cannot decompress snappy block of ${block.length} bytes: ` +
+    `it announces ${announced} bytes`;
+  if (announced > block.length * MAX_EXPANSION) throw new WireError(found);
+  if (announced > maxBytes) throw new TooLargeError(`${found}, ${maxBytes} are allowed`);
   return announced;
 }
 

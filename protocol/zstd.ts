@@ -23,7 +23,7 @@ const CONTENT_SIZE_BYTES = [0, 2, 4, 8];
 const BLOCK_RLE = 1;
 const BLOCK_RESERVED = 3;
 
-/** Compresses into one frame. Shape: `level` 1–22, the library's default when left out. */
+/** Compresses into one frame. Shape: `level` −131072–22, the library's default when left out. */
 export function compressZstd(bytes: Uint8Array, level?: number): Uint8Array {
   if (level === undefined) return zstdCompressSync(bytes);
   return zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: level } });

@@ -1,7 +1,7 @@
 /**
  * What a leader checks before it appends, in Kafka's order and with Kafka's error codes.
  *
- *     shape of the set → size → CRC → header → each record: its bytes, key, timestamp
+ *     shape of the set → size → CRC → header → each record: its bytes, size, key, timestamp
  *
  * A produce request brings one batch of version 2. Compressed batches are decompressed to be checked, as
  * Kafka does: a batch whose records cannot be read would stop every consumer of the partition.
@@ -10,12 +10,11 @@
  */
 
 import { WireError } from "../protocol/bytes.ts";
-import { CompressionCodec, decompress } from "../protocol/compression.ts";
+import { CompressionCodec } from "../protocol/compression.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import {
   ATTRIBUTES_AT,
   batchSizeBytes,
-  compressionOf,
   hasLogAppendTime,
   isControl,
   isCrcValid,
@@ -24,7 +23,6 @@ import {
   MAGIC_AT,
   MAGIC_V2,
   MAX_TIMESTAMP_AT,
-  readBatchHeader,
   readMagic,
   RECORD_BATCH_OVERHEAD,
   type RecordBatchHeader,
@@ -35,8 +33,6 @@ import {
 const MIN_BATCH_BYTES = LOG_OVERHEAD + 14;
 /** Kafka lists the errors of a batch; one list in an answer is bounded. */
 const MAX_RECORD_ERRORS = 100;
-/** A batch that grows beyond this when decompressed is refused. */
-export const MAX_DECOMPRESSED_BYTES = 128 * 1024 * 1024;
 const FIRST_ZSTD_VERSION = 7;
 
 /** A record that is refused. */
@@ -60,44 +56,19 @@ export interface AppendRules {
   readonly messageTimestampType: "CreateTime" | "LogAppendTime";
   readonly messageTimestampBeforeMaxMs: number;
   readonly messageTimestampAfterMaxMs: number;
+  /** Bound of one record of a compressed batch, as Kafka counts it. */
+  readonly maxDecompressedMessageBytes: number;
+  /** Bound of all records of a batch together. */
+  readonly maxDecompressedBatchBytes: number;
 }
 
-/** A batch that may be appended. */
-export interface CheckedBatch {
-  readonly error: 0;
-  readonly header: RecordBatchHeader;
-  readonly sizeBytes: number;
-  /** Largest timestamp of the records, which the header may have got wrong. */
-  readonly maxTimestamp: number;
-}
-
-function refuse(error: ErrorCode, rules: AppendRules, found: string): AppendRefusal {
+/** A refusal in the words of the log. */
+export function refuse(error: ErrorCode, rules: AppendRules, found: string): AppendRefusal {
   return { error, message: `Cannot append to ${rules.name}: ${found}` };
 }
 
-/**
- * Checks the records of a client's produce request. `requestVersion` is that of Produce.
- * Errors: INVALID_RECORD, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE,
- * INVALID_TIMESTAMP.
- */
-export function checkClientRecords(
-  bytes: Uint8Array,
-  rules: AppendRules,
-  { nowMs, requestVersion }: { readonly nowMs: number; readonly requestVersion: number },
-): CheckedBatch | AppendRefusal {
-  const shape = checkShape(bytes, rules);
-  if (shape !== null) return shape;
-  try {
-    const header = readBatchHeader(bytes, 0);
-    return checkHeader(bytes, header, rules, requestVersion) ??
-      checkRecords(bytes, header, rules, nowMs);
-  } catch (failure) {
-    if (!(failure instanceof WireError)) throw failure;
-    return refuse(ErrorCode.INVALID_RECORD, rules, failure.message);
-  }
-}
-
-function checkShape(bytes: Uint8Array, rules: AppendRules): AppendRefusal | null {
+/** Whether the request brings one whole batch of version 2. Errors: INVALID_RECORD, CORRUPT_MESSAGE. */
+export function checkShape(bytes: Uint8Array, rules: AppendRules): AppendRefusal | null {
   if (bytes.length < LOG_OVERHEAD) {
     return refuse(ErrorCode.INVALID_RECORD, rules, "the request has no record batch");
   }
@@ -131,7 +102,11 @@ function hasSecondBatch(bytes: Uint8Array, position: number): boolean {
   return left >= LOG_OVERHEAD && batchSizeBytes(bytes, position) <= left;
 }
 
-function checkHeader(
+/**
+ * Checks the header of the batch and its checksum.
+ * Errors: INVALID_RECORD, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE.
+ */
+export function checkHeader(
   bytes: Uint8Array,
   header: RecordBatchHeader,
   rules: AppendRules,
@@ -193,19 +168,20 @@ function checkHeader(
   return null;
 }
 
-function checkRecords(
-  bytes: Uint8Array,
+/**
+ * Checks the records, which lie in `plain` without compression.
+ * Returns: the largest of their timestamps, which the header may have got wrong.
+ * Errors: INVALID_RECORD, INVALID_TIMESTAMP; WireError when damaged.
+ */
+export function checkPlainRecords(
+  plain: Uint8Array,
   header: RecordBatchHeader,
   rules: AppendRules,
   nowMs: number,
-): CheckedBatch | AppendRefusal {
-  const sizeBytes = LOG_OVERHEAD + header.batchLength;
-  const codec = compressionOf(header.attributes);
-  const stored = bytes.subarray(RECORD_BATCH_OVERHEAD, sizeBytes);
-  const plain = decompress(codec, stored, MAX_DECOMPRESSED_BYTES);
+): number | AppendRefusal {
   const maxTimestamp = walkRecords(plain, header, rules, nowMs);
-  if (walked.errors !== null) return refuseRecords(walked.errors, walked.hasTimestampError, rules);
-  return { error: ErrorCode.NONE, header, sizeBytes, maxTimestamp };
+  if (walked.errors === null) return maxTimestamp;
+  return refuseRecords(walked.errors, walked.hasTimestampError, rules);
 }
 
 function refuseRecords(
@@ -273,6 +249,10 @@ function walkRecords(
   nowMs: number,
 ): number {
   const isCreateTime = rules.messageTimestampType === "CreateTime";
+  const isCompressed = (header.attributes & 7) !== CompressionCodec.none;
+  const maxRecordBytes = isCompressed ? rules.maxDecompressedMessageBytes : Infinity;
+  const isStamped = hasLogAppendTime(header.attributes) &&
+    (!isCreateTime || header.maxTimestamp === -1);
   const earliest = nowMs - rules.messageTimestampBeforeMaxMs;
   const latest = nowMs + rules.messageTimestampAfterMaxMs;
   let maxTimestamp = -1;
@@ -282,6 +262,11 @@ function walkRecords(
   for (let index = 0; index < header.recordCount; index++) {
     const length = varint(plain, plain.length);
     const end = walked.at + length;
+    if (length > maxRecordBytes) {
+      throw new WireError(
+        `record ${index} has ${length} bytes, max.decompressed.message.bytes is ${maxRecordBytes}`,
+      );
+    }
     if (length < 0 || end > plain.length) {
       throw new WireError(`record ${index} announces ${length} bytes, which are not there`);
     }
@@ -309,6 +294,9 @@ function walkRecords(
       const found =
         `Timestamp ${timestamp} is not within [${earliest}, ${latest}] in topic partition`;
       addError(index, found, rules);
+    } else if (isStamped) {
+      walked.hasTimestampError = true;
+      addError(index, "Producer should not set timestamp type to LogAppendTime in", rules);
     }
   }
   if (walked.at !== plain.length) {

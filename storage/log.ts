@@ -34,13 +34,7 @@ import {
   type TopicPartition,
   type Uuid,
 } from "../protocol/types.ts";
-import {
-  type AppendRefusal,
-  type AppendRules,
-  checkClientRecords,
-  patchMaxTimestamp,
-  type RecordError,
-} from "./append_check.ts";
+import type { AppendRefusal, AppendRules, RecordError } from "./append_check.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { writeFileUnderNewName } from "./checkpoint.ts";
 import type { DiskReserve } from "./disk_reserve.ts";
@@ -52,6 +46,12 @@ import type { LogConfig } from "./log_config.ts";
 import { type LoadedLog, loadLog } from "./log_loader.ts";
 import { LogReader, nothingRead, type TimestampedOffset } from "./log_reader.ts";
 import { type Clock, type Disk, DiskError, type Logger, type Random } from "./platform.ts";
+import {
+  prepareBatch,
+  type PreparedBatch,
+  type PrepareRules,
+  prepareRules,
+} from "./prepare_batch.ts";
 import { producerBatchAt } from "./producer_batch.ts";
 import { replayProducers, snapshotOffsets } from "./producer_replay.ts";
 import type {
@@ -60,7 +60,6 @@ import type {
   ProducerEntry,
   ProducerState,
 } from "./producer_state.ts";
-import { recompress } from "./recompress.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { retentionOffset } from "./retention.ts";
 import { MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
@@ -159,7 +158,7 @@ export class Log implements Flushable {
   readonly #producers: ProducerState;
   #directory: string;
   #config: LogConfig;
-  #rules: AppendRules;
+  #rules: PrepareRules;
   #segments: Segment[];
   #active: Segment;
   #logStartOffset: number;
@@ -220,7 +219,7 @@ export class Log implements Flushable {
     this.name = name;
     this.#directory = options.directory;
     this.#config = options.config;
-    this.#rules = appendRules(name, options.config);
+    this.#rules = prepareRules(name, options.config);
     this.leaderEpochs = loaded.leaderEpochs;
     this.#producers = loaded.producers;
     this.#segments = loaded.segments;
@@ -248,6 +247,10 @@ export class Log implements Flushable {
   }
   get config(): LogConfig {
     return this.#config;
+  }
+  /** What the settings ask of a client's batch. */
+  get rules(): PrepareRules {
+    return this.#rules;
   }
   /** Who schedules the syncs of this log, and of the others on its disk. */
   get flusher(): Flusher {
@@ -295,7 +298,7 @@ export class Log implements Flushable {
       retentionBytes !== config.retentionBytes ||
       cleanupPolicy.includes("delete") !== config.cleanupPolicy.includes("delete");
     if (hasChanged) this.#options.onRetentionChange?.();
-    this.#rules = appendRules(this.name, config);
+    this.#rules = prepareRules(this.name, config);
   }
 
   /** Notes how far the log is committed, for the checkpoint and the last stable offset. */
@@ -331,48 +334,44 @@ export class Log implements Flushable {
 
   /**
    * Appends batches as the partition's leader: gives them their offsets in place and writes them into
-   * the page cache. `records` belongs to the log from now on.
+   * the page cache. `records` belongs to the log from now on. A client's batch is prepared here and now,
+   * however long that takes: what serves clients prepares it by `PrepareQueue` and calls `appendPrepared`.
    *
    * Returns: the offsets; durable once `syncedOffset` has passed them, which takes a `sync()`.
-   * Errors: those of `checkClientRecords` for clients, INVALID_PRODUCER_EPOCH,
-   * OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_TXN_STATE, TRANSACTION_COORDINATOR_FENCED,
-   * RECORD_LIST_TOO_LARGE, KAFKA_STORAGE_ERROR.
+   * Errors: those of `prepareBatch` for clients, and of `appendPrepared`.
    */
   appendAsLeader(records: Uint8Array, options: AppendOptions): AppendResult {
     if (this.#refusesAppends) return this.#storageError("append");
-    const nowMs = this.#options.clock.wallMs();
-    if (options.origin !== "client") return this.#appendPatched(records, options, nowMs);
-    const prepared = this.#prepare(records, options, nowMs);
-    return prepared instanceof Uint8Array
-      ? this.#appendPatched(prepared, options, nowMs)
-      : prepared;
-  }
-
-  /** A client's batch, checked, with the timestamps and the compression that the topic wants. */
-  #prepare(
-    records: Uint8Array,
-    options: AppendOptions,
-    nowMs: number,
-  ): Uint8Array | AppendRefusal {
-    const requestVersion = options.requestVersion ?? Infinity;
-    const checked = checkClientRecords(records, this.#rules, { nowMs, requestVersion });
-    if (!("header" in checked)) return checked;
-    const { sizeBytes, maxTimestamp, header } = checked;
-    const bytes = sizeBytes === records.length ? records : records.subarray(0, sizeBytes);
-    if (this.#rules.messageTimestampType === "CreateTime") {
-      patchMaxTimestamp(bytes, header, maxTimestamp);
+    if (options.origin !== "client") {
+      return this.#appendPatched(records, options, this.#rules.messageTimestampType);
     }
-    if (this.#config.compressionType === "producer") return bytes;
-    const recompressed = recompress(bytes, header, this.#config.compressionType);
-    if (recompressed.length <= this.#rules.maxMessageBytes) return recompressed;
-    const message =
-      `Cannot append to ${this.name}: the batch has ${recompressed.length} bytes as ` +
-      `${this.#config.compressionType}, max.message.bytes is ${this.#rules.maxMessageBytes}`;
-    return { error: ErrorCode.MESSAGE_TOO_LARGE, message };
+    const requestVersion = options.requestVersion ?? Infinity;
+    const nowMs = this.#options.clock.wallMs();
+    const prepared = prepareBatch(records, this.#rules, { nowMs, requestVersion });
+    return "bytes" in prepared ? this.appendPrepared(prepared, options) : prepared;
   }
 
-  #appendPatched(bytes: Uint8Array, options: AppendOptions, nowMs: number): AppendResult {
-    const isLogAppendTime = this.#rules.messageTimestampType === "LogAppendTime";
+  /**
+   * Appends a client's batch that was prepared by this log's `rules`.
+   *
+   * Returns: as `appendAsLeader`. Errors: INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER,
+   * INVALID_TXN_STATE, TRANSACTION_COORDINATOR_FENCED, RECORD_LIST_TOO_LARGE, KAFKA_STORAGE_ERROR.
+   */
+  appendPrepared(
+    { bytes, timestampType }: PreparedBatch,
+    options: Pick<AppendOptions, "leaderEpoch" | "origin">,
+  ): AppendResult {
+    if (this.#refusesAppends) return this.#storageError("append");
+    return this.#appendPatched(bytes, options, timestampType);
+  }
+
+  #appendPatched(
+    bytes: Uint8Array,
+    options: Pick<AppendOptions, "leaderEpoch" | "origin">,
+    timestampType: AppendRules["messageTimestampType"],
+  ): AppendResult {
+    const nowMs = this.#options.clock.wallMs();
+    const isLogAppendTime = timestampType === "LogAppendTime";
     const baseOffset = this.#endOffset;
     let nextOffset = baseOffset;
     const headers: RecordBatchHeader[] = [];
@@ -1165,15 +1164,4 @@ async function allSynced(syncs: readonly Promise<void>[]): Promise<void> {
   if (failures.length === 0) return;
   const isPassing = (failure: unknown) => failure instanceof DiskError && failure.isOutOfHandles;
   throw failures.find((failure) => !isPassing(failure)) ?? failures[0];
-}
-
-function appendRules(name: string, config: LogConfig): AppendRules {
-  return {
-    name,
-    maxMessageBytes: config.maxMessageBytes,
-    isCompacted: config.cleanupPolicy.includes("compact"),
-    messageTimestampType: config.messageTimestampType,
-    messageTimestampBeforeMaxMs: config.messageTimestampBeforeMaxMs,
-    messageTimestampAfterMaxMs: config.messageTimestampAfterMaxMs,
-  };
 }

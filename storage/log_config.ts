@@ -18,6 +18,12 @@ export interface LogConfig {
   readonly messageTimestampBeforeMaxMs: number;
   readonly messageTimestampAfterMaxMs: number;
   readonly compressionType: "producer" | "uncompressed" | "gzip" | "snappy" | "lz4" | "zstd";
+  readonly compressionGzipLevel: number;
+  readonly compressionZstdLevel: number;
+  /** The largest record of a compressed batch. */
+  readonly maxDecompressedMessageBytes: number;
+  /** The most that a batch may take when decompressed: memory that is held while it is looked at. */
+  readonly maxDecompressedBatchBytes: number;
   readonly flushMessages: number;
   readonly flushMs: number;
   readonly fileDeleteDelayMs: number;
@@ -28,7 +34,7 @@ export interface LogConfig {
   readonly preallocate?: boolean;
 }
 
-/** Kafka's own defaults. */
+/** Kafka's own defaults; the bound of a decompressed batch is ours. */
 export const DEFAULT_LOG_CONFIG: LogConfig = {
   segmentBytes: 1024 * 1024 * 1024,
   segmentMs: 7 * 24 * 60 * 60 * 1000,
@@ -43,6 +49,10 @@ export const DEFAULT_LOG_CONFIG: LogConfig = {
   messageTimestampBeforeMaxMs: Number.MAX_SAFE_INTEGER,
   messageTimestampAfterMaxMs: 60 * 60 * 1000,
   compressionType: "producer",
+  compressionGzipLevel: -1,
+  compressionZstdLevel: 3,
+  maxDecompressedMessageBytes: 2_147_483_639,
+  maxDecompressedBatchBytes: 64 * 1024 * 1024,
   flushMessages: Number.MAX_SAFE_INTEGER,
   flushMs: Number.MAX_SAFE_INTEGER,
   fileDeleteDelayMs: 60_000,

@@ -12,10 +12,10 @@
 import { batchSizeBytes, readLastOffset, RECORD_BATCH_OVERHEAD } from "../protocol/record_batch.ts";
 import { readRecords } from "../protocol/records.ts";
 import { type Offset, offset } from "../protocol/types.ts";
-import { MAX_DECOMPRESSED_BYTES } from "./append_check.ts";
 import type { BufferPool, PooledBuffer } from "./buffer_pool.ts";
 import type { LeaderEpochs } from "./leader_epochs.ts";
 import { LiveReads, type ReadBounds, type ReadRecords } from "./live_reads.ts";
+import type { LogConfig } from "./log_config.ts";
 import { DiskError } from "./platform.ts";
 import type { Segment } from "./segment.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
@@ -29,6 +29,7 @@ const MIN_READ_BYTES = 4096;
 export interface LogView {
   readonly segments: readonly Segment[];
   readonly logStartOffset: number;
+  readonly config: LogConfig;
 }
 
 /** A record found by its timestamp. */
@@ -223,7 +224,9 @@ export class LogReader {
       if (place === null) return null;
       const bytes = new Uint8Array(place.sizeBytes);
       segment.read(place.position, bytes);
-      const records = readRecords(bytes, 0, { maxDecompressedBytes: MAX_DECOMPRESSED_BYTES });
+      const records = readRecords(bytes, 0, {
+        maxDecompressedBytes: this.#log.config.maxDecompressedBatchBytes,
+      });
       for (const record of records) {
         if (record.timestamp < timestampMs || record.offset < this.#log.logStartOffset) continue;
         return {

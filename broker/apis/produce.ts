@@ -30,7 +30,7 @@ import {
 } from "../../protocol/schemas/produce.ts";
 import type { Uuid } from "../../protocol/types.ts";
 import type { Flusher } from "../../storage/flusher.ts";
-import type { AppendRefusal } from "../../storage/log.ts";
+import type { AppendRefusal, AppendResult } from "../../storage/log.ts";
 import { isInternalTopic } from "../controller/internal_topics.ts";
 import type { PartitionImage } from "../controller/metadata_image.ts";
 import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
@@ -100,7 +100,7 @@ export function produceApi({ replicaManager }: { readonly replicaManager: Replic
   });
 }
 
-/** One request: appends everything at once, then waits if it has to. */
+/** One request: appends everything, at once where that is short work, then waits if it has to. */
 class Production {
   readonly #replicaManager: ReplicaManager;
   readonly #request: ProduceRequest;
@@ -108,6 +108,8 @@ class Production {
   #pending: Pending[] | null = null;
   /** Of the disks that were appended to, those with too much to sync. */
   #saturated: Set<Flusher> | null = null;
+  /** Appends whose batches are being prepared, or wait for those before them. */
+  #appends: Promise<void>[] | null = null;
   /** Of partitions that another node leads. */
   #leaders: PartitionImage[] | null = null;
 
@@ -118,7 +120,7 @@ class Production {
   }
 
   run(): Answer | null | Promise<Answer | null> {
-    const { acks, topicData, timeoutMs } = this.#request;
+    const { topicData } = this.#request;
     const responses: TopicAnswer[] = [];
     for (const { name, topicId, partitionData } of topicData) {
       const partitionResponses: PartitionAnswer[] = [];
@@ -127,6 +129,13 @@ class Production {
       }
       responses.push({ name, topicId, partitionResponses });
     }
+    if (this.#appends === null) return this.#finish(responses);
+    return Promise.all(this.#appends).then(() => this.#finish(responses));
+  }
+
+  /** Everything is appended or refused. */
+  #finish(responses: readonly TopicAnswer[]): Answer | null | Promise<Answer | null> {
+    const { acks, timeoutMs } = this.#request;
     const answer = this.#leaders === null ? { responses } : {
       responses,
       nodeEndpoints: this.#replicaManager.leaderEndpoints(this.#leaders, this.#context.connection),
@@ -155,31 +164,49 @@ class Production {
     if (isRefusal(partition)) return this.#refusedPartition(index, partition);
     const error = refusal(partition, records, transactionalId, clientId);
     if (error !== ErrorCode.NONE) return refused(index, error);
-    const result = partition.append(records ?? NO_RECORDS, {
-      origin: "client",
+    const batch = {
+      records: records ?? NO_RECORDS,
       requiredAcks: acks,
       requestVersion: apiVersion,
-    });
+    };
+    const result = partition.appendFromClient(batch);
+    const answer: PartitionAnswer = {
+      index,
+      errorCode: ErrorCode.NONE,
+      baseOffset: -1,
+      logAppendTimeMs: -1,
+      logStartOffset: -1,
+    };
+    if (result instanceof Promise) {
+      (this.#appends ??= []).push(
+        result.then((late) => this.#appended(answer, partition, late, records)),
+      );
+    } else this.#appended(answer, partition, result, records);
+    return answer;
+  }
+
+  #appended(
+    answer: PartitionAnswer,
+    partition: Partition,
+    result: AppendResult,
+    records: Uint8Array | null,
+  ): void {
     if (!("baseOffset" in result)) {
-      const answer = refusedAppend(index, result);
+      Object.assign(answer, refusedAppend(answer.index, result));
       if (tellsLogStart(result, records)) answer.logStartOffset = partition.log.logStartOffset;
-      return answer;
+      return;
     }
     const { flusher } = partition.log;
     if (flusher.isSaturated) (this.#saturated ??= new Set()).add(flusher);
-    const answer = {
-      index,
-      errorCode: ErrorCode.NONE,
-      baseOffset: result.baseOffset,
-      logAppendTimeMs: result.logAppendTimeMs,
-      logStartOffset: result.logStartOffset,
-    };
+    answer.baseOffset = result.baseOffset;
+    answer.logAppendTimeMs = result.logAppendTimeMs;
+    answer.logStartOffset = result.logStartOffset;
+    const { acks } = this.#request;
     const waits = acks === ALL_REPLICAS || (acks === 1 && partition.isSyncedByAppend);
     const endOffset = result.lastOffset + 1;
     if (waits && endOffset > partition.highWatermark) {
       (this.#pending ??= []).push({ answer, partition, endOffset });
     }
-    return answer;
   }
 
   #refusedPartition(index: number, { error, image }: PartitionRefusal): PartitionAnswer {

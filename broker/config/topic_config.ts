@@ -13,12 +13,8 @@ import { TOPIC_SETTINGS, TOPIC_SYNONYMS, type TopicSettingName } from "./topic_s
 
 /** All that is set for one topic, in force. */
 export interface TopicConfig extends LogConfig {
-  readonly compressionGzipLevel: number;
-  readonly compressionLz4Level: number;
-  readonly compressionZstdLevel: number;
   /** True when the operator gave `flush.messages` or `flush.ms`: answers may then precede the sync. */
   readonly isFlushRelaxed: boolean;
-  readonly maxDecompressedMessageBytes: number;
   readonly minInsyncReplicas: number;
   readonly uncleanLeaderElectionEnable: boolean;
 }
@@ -41,7 +37,6 @@ export function effectiveTopicConfig(
     cleanupPolicy: parseList(text("cleanup.policy")) as TopicConfig["cleanupPolicy"],
     compressionType: text("compression.type").trim() as TopicConfig["compressionType"],
     compressionGzipLevel: number("compression.gzip.level"),
-    compressionLz4Level: number("compression.lz4.level"),
     compressionZstdLevel: number("compression.zstd.level"),
     deleteRetentionMs: number("delete.retention.ms"),
     fileDeleteDelayMs: number("file.delete.delay.ms"),
@@ -50,6 +45,7 @@ export function effectiveTopicConfig(
     isFlushRelaxed: flushMessages < Number.MAX_SAFE_INTEGER || flushMs < Number.MAX_SAFE_INTEGER,
     indexIntervalBytes: number("index.interval.bytes"),
     maxCompactionLagMs: number("max.compaction.lag.ms"),
+    maxDecompressedBatchBytes: config.number("weir.memory.budget.bytes"),
     maxDecompressedMessageBytes: number("max.decompressed.message.bytes"),
     maxMessageBytes: number("max.message.bytes"),
     messageTimestampAfterMaxMs: number("message.timestamp.after.max.ms"),

@@ -12,7 +12,7 @@ import { boolean, double, int, list, long, LONG_MAX, type Setting, string } from
 const pending = { pending: true } as const;
 const CODECS = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"] as const;
 
-/** Most bytes that a batch may have once decompressed: the largest array of a Java machine. */
+/** Kafka's default: the largest array of a Java machine. */
 const MAX_DECOMPRESSED_BYTES = 2_147_483_639;
 
 /** `*`, nothing, or `partition:broker` pairs. Source: KIP-73. */
@@ -32,7 +32,6 @@ export const TOPIC_SETTINGS = {
     doc: "Whether old segments are deleted, compacted to the newest record of each key, or both.",
   }),
   "compression.gzip.level": int("-1", {
-    ...pending,
     min: 1,
     max: 9,
     alsoAllowed: -1,
@@ -42,15 +41,13 @@ export const TOPIC_SETTINGS = {
     ...pending,
     min: 1,
     max: 17,
-    doc: "Effort of lz4 where the broker compresses.",
+    doc: "Effort of lz4 where the broker compresses; its library here has one.",
   }),
   "compression.type": string("producer", {
-    ...pending,
     allowed: CODECS,
     doc: "Codec in which batches are stored; producer keeps them as they came.",
   }),
   "compression.zstd.level": int("3", {
-    ...pending,
     min: -131_072,
     max: 22,
     doc: "Effort of zstd where the broker compresses.",
@@ -113,11 +110,11 @@ export const TOPIC_SETTINGS = {
     doc: "Longest time that a record may stay out of reach of compaction.",
   }),
   "max.decompressed.message.bytes": int(String(MAX_DECOMPRESSED_BYTES) as "2147483639", {
-    ...pending,
     min: 1,
     max: MAX_DECOMPRESSED_BYTES,
     unit: "bytes",
-    doc: "Most bytes that a batch may have once decompressed.",
+    doc: "Largest record of a compressed batch; all records of a batch together are bounded by " +
+      "weir.memory.budget.bytes.",
   }),
   "max.message.bytes": int("1048588", {
     min: 0,

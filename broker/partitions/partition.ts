@@ -18,11 +18,15 @@
 import assert from "node:assert/strict";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { type LeaderEpoch, type Offset, offset, type Uuid } from "../../protocol/types.ts";
+import type { AppendRefusal } from "../../storage/append_check.ts";
+import type { BatchPreparer } from "../../storage/batch_preparer.ts";
 import type { AppendResult, Log } from "../../storage/log.ts";
 import type { Clock, Timer } from "../../storage/platform.ts";
+import type { PreparedBatch } from "../../storage/prepare_batch.ts";
 import type { AppendOrigin } from "../../storage/producer_state.ts";
 import type { TopicConfig } from "../config/topic_config.ts";
 import type { PartitionImage } from "../controller/metadata_image.ts";
+import { AppendQueue, type ClientBatch } from "./append_queue.ts";
 
 /** What a partition is made of. */
 export interface PartitionOptions {
@@ -32,6 +36,7 @@ export interface PartitionOptions {
   readonly nodeId: number;
   readonly clock: Clock;
   readonly log: Log;
+  readonly preparer: BatchPreparer;
   readonly config: TopicConfig;
   readonly image: PartitionImage;
 }
@@ -71,6 +76,8 @@ export class Partition {
   readonly log: Log;
   readonly #nodeId: number;
   readonly #clock: Clock;
+  readonly #preparer: BatchPreparer;
+  readonly #queue: AppendQueue;
   #config: TopicConfig;
   #image: PartitionImage;
   #highWatermark: number;
@@ -92,6 +99,13 @@ export class Partition {
     this.log = options.log;
     this.#nodeId = options.nodeId;
     this.#clock = options.clock;
+    this.#preparer = options.preparer;
+    this.#queue = new AppendQueue({
+      log: options.log,
+      preparer: options.preparer,
+      clock: options.clock,
+      append: (prepared, batch) => this.#appendPrepared(prepared, batch),
+    });
     this.#config = options.config;
     this.#image = options.image;
     this.#highWatermark = isRelaxed(options.config) ? this.log.endOffset : this.log.syncedOffset;
@@ -151,40 +165,71 @@ export class Partition {
   }
 
   /**
+   * Appends a client's batch as the leader, behind all that came before it; `records` belongs to the log from
+   * now on. What takes long is prepared elsewhere: the answer is a promise then, which never rejects.
+   *
+   * Returns and errors as `append`; those too with which the partition is closed or lost meanwhile.
+   */
+  appendFromClient(batch: ClientBatch): AppendResult | Promise<AppendResult> {
+    if (!this.#queue.isEmpty) return this.#queue.add(batch);
+    const refusal = this.#refusalBelowMinIsr(batch.requiredAcks);
+    if (refusal !== null) return refusal;
+    const { records, requestVersion } = batch;
+    const prepared = this.#preparer.prepareNow(records, this.log.rules, requestVersion);
+    if (prepared === null) return this.#queue.add(batch);
+    return "bytes" in prepared ? this.#appendPrepared(prepared, batch) : prepared;
+  }
+
+  #appendPrepared(prepared: PreparedBatch, { requiredAcks }: ClientBatch): AppendResult {
+    // The in-sync replicas may have changed while it waited.
+    const refusal = this.#refusalBelowMinIsr(requiredAcks);
+    if (refusal !== null) return refusal;
+    const { leaderEpoch } = this.#image;
+    const result = this.log.appendPrepared(prepared, { leaderEpoch, origin: "client" });
+    return this.#appended(result, prepared.bytes.length, requiredAcks);
+  }
+
+  /**
    * Appends batches as the leader; `records` belongs to the log from now on.
    *
    * Returns: the offsets. Written when it returns; committed when `onCommitted` of the end offset says so.
    * Errors: NOT_ENOUGH_REPLICAS, and those of `Log.appendAsLeader`.
    */
   append(records: Uint8Array, options: PartitionAppendOptions): AppendResult {
-    // As in Kafka, a topic with fewer replicas than the minimum asks for all that it has.
-    const minInsyncReplicas = Math.min(
-      this.#config.minInsyncReplicas,
-      this.#image.replicas.length,
-    );
-    if (options.requiredAcks === -1 && this.#image.isr.length < minInsyncReplicas) {
-      return {
-        error: ErrorCode.NOT_ENOUGH_REPLICAS,
-        message:
-          `The size of the current ISR ${this.#image.isr.length} is insufficient to satisfy ` +
-          `the min.isr requirement of ${minInsyncReplicas} for partition ${this.log.name}`,
-      };
-    }
+    const refusal = this.#refusalBelowMinIsr(options.requiredAcks);
+    if (refusal !== null) return refusal;
     const { origin, requestVersion } = options;
     const result = this.log.appendAsLeader(records, {
       leaderEpoch: this.#image.leaderEpoch,
       origin,
       ...(requestVersion !== undefined && { requestVersion }),
     });
+    return this.#appended(result, records.length, options.requiredAcks);
+  }
+
+  #appended(result: AppendResult, byteCount: number, requiredAcks: number): AppendResult {
     if (!("duplicate" in result)) return result;
-    if (!result.duplicate) this.#mark(records.length);
+    if (!result.duplicate) this.#mark(byteCount);
     if (isRelaxed(this.#config)) {
       this.#advance();
       this.#armFlush();
-    } else if (options.requiredAcks === -1 || this.#isAwaited) {
+    } else if (requiredAcks === -1 || this.#isAwaited) {
       this.log.sync();
     }
     return result;
+  }
+
+  /** As in Kafka, a topic with fewer replicas than the minimum asks for all that it has. */
+  #refusalBelowMinIsr(requiredAcks: number): AppendRefusal | null {
+    if (requiredAcks !== -1) return null;
+    const { isr, replicas } = this.#image;
+    const minInsyncReplicas = Math.min(this.#config.minInsyncReplicas, replicas.length);
+    if (isr.length >= minInsyncReplicas) return null;
+    return {
+      error: ErrorCode.NOT_ENOUGH_REPLICAS,
+      message: `The size of the current ISR ${isr.length} is insufficient to satisfy ` +
+        `the min.isr requirement of ${minInsyncReplicas} for partition ${this.log.name}`,
+    };
   }
 
   /** Calls `settled` once records before `endOffset` are committed (NONE), or will not be. May call at once. */
@@ -290,6 +335,7 @@ export class Partition {
   }
 
   #failed(error: ErrorCode): void {
+    this.#queue.refuseAll({ error, message: `Cannot append to ${this.log.name}: it is gone` });
     const waits = this.#commitWaits.slice(this.#firstCommitWait);
     this.#commitWaits = [];
     this.#firstCommitWait = 0;

@@ -13,6 +13,7 @@
 import assert from "node:assert/strict";
 import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
 import { DirectoryId, formatTopicPartition, type Uuid } from "../../protocol/types.ts";
+import { BatchPreparer } from "../../storage/batch_preparer.ts";
 import type { LogDirectories } from "../../storage/log_directories.ts";
 import {
   type LogDirectory,
@@ -21,6 +22,7 @@ import {
 } from "../../storage/log_directory.ts";
 import type { Log } from "../../storage/log.ts";
 import { type Clock, DiskError, type Logger, type Timer } from "../../storage/platform.ts";
+import type { Workers } from "../../storage/workers.ts";
 import type { Config } from "../config/config.ts";
 import { effectiveTopicConfig } from "../config/topic_config.ts";
 import { reachableBrokers, type Viewer } from "../controller/cluster_view.ts";
@@ -58,6 +60,8 @@ export interface ReplicaManagerOptions {
   readonly config: Config;
   readonly controller: Pick<Controller, "image" | "subscribe" | "assignReplicasToDirs">;
   readonly logDirectories: LogDirectories;
+  /** Prepare the large batches of clients. */
+  readonly workers: Workers;
 }
 
 /** Why a partition cannot be used here. */
@@ -91,6 +95,7 @@ export class ReplicaManager {
   readonly #assigner: DirectoryAssigner;
   readonly #options: ReplicaManagerOptions;
   readonly #logger: Logger;
+  readonly #preparer: BatchPreparer;
   readonly #byName = new Map<string, TopicPartitions>();
   readonly #byId = new Map<Uuid, TopicPartitions>();
   readonly #chains = new Map<string, Promise<void>>();
@@ -110,6 +115,7 @@ export class ReplicaManager {
     this.#logger = options.logger;
     this.logDirectories = options.logDirectories;
     this.#assigner = new DirectoryAssigner(options);
+    this.#preparer = new BatchPreparer(options);
     this.delayedAppends = new Delayed({ clock: options.clock });
     this.delayedFetches = new Delayed({ clock: options.clock });
   }
@@ -215,6 +221,7 @@ export class ReplicaManager {
     this.delayedAppends.close();
     await this.settled();
     for (const partition of this.partitions()) partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    this.#preparer.close();
     for (const name of [...this.#readyWaiters.keys()]) {
       this.#tellReady(name, refusal(ErrorCode.NOT_LEADER_OR_FOLLOWER));
     }
@@ -349,6 +356,7 @@ export class ReplicaManager {
         nodeId,
         clock,
         log,
+        preparer: this.#preparer,
         config: effectiveTopicConfig(config, controller.image().configs("topic", topic.name)),
         image,
       }),

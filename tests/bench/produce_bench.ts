@@ -76,18 +76,19 @@ async function startNode(
     settings: controllerSettings(config),
     onFailure: (message) => assert.fail(message),
   });
+  const workers = new SimWorkers({ disk, clock, logger });
   const logDirectories = await LogDirectories.open({
     disk,
     clock,
     random,
     logger,
-    workers: new SimWorkers({ disk, clock, logger }),
+    workers,
     paths: [`${path}/data`],
     metadataPath: `${path}/data`,
     clusterId: CLUSTER_ID,
     nodeId: NODE_ID,
   });
-  const options = { nodeId: NODE_ID, clock, logger, config, controller, logDirectories };
+  const options = { nodeId: NODE_ID, clock, logger, config, controller, logDirectories, workers };
   const replicaManager = new ReplicaManager(options);
   replicaManager.start();
   await controller.registerBroker({

@@ -3,22 +3,19 @@ import { CompressionCodec } from "../../protocol/compression.ts";
 import { ErrorCode, errorName } from "../../protocol/errors.ts";
 import { readBatchHeader, sealCrc } from "../../protocol/record_batch.ts";
 import { buildBatch, type NewBatch } from "../../protocol/records.ts";
-import {
-  type AppendRules,
-  checkClientRecords,
-  patchMaxTimestamp,
-} from "../../storage/append_check.ts";
+import { DEFAULT_LOG_CONFIG } from "../../storage/log_config.ts";
+import { prepareBatch, type PrepareRules, prepareRules } from "../../storage/prepare_batch.ts";
 import { SimRandom } from "../sim/sim_random.ts";
 
 const NOW = 1_000_000;
-const RULES: AppendRules = {
-  name: "orders-0",
+const RULES: PrepareRules = prepareRules("orders-0", {
+  ...DEFAULT_LOG_CONFIG,
   maxMessageBytes: 2000,
-  isCompacted: false,
-  messageTimestampType: "CreateTime",
   messageTimestampBeforeMaxMs: 5000,
   messageTimestampAfterMaxMs: 1000,
-};
+});
+
+const LOG_APPEND_TIME = { messageTimestampType: "LogAppendTime" } as const;
 
 function record(over: { key?: Uint8Array | null; value?: Uint8Array; timestamp?: number } = {}) {
   return { key: new Uint8Array([1]), value: new Uint8Array(20), timestamp: NOW, ...over };
@@ -35,7 +32,7 @@ function patched(change: (view: DataView, bytes: Uint8Array) => void, from = bui
   return from;
 }
 
-const CASES: [string, Uint8Array, keyof typeof ErrorCode, Partial<AppendRules>?, number?][] = [
+const CASES: [string, Uint8Array, keyof typeof ErrorCode, Partial<PrepareRules>?, number?][] = [
   ["a good batch", build(), "NONE"],
   ["every codec: gzip", build({ compression: CompressionCodec.gzip }), "NONE"],
   ["every codec: snappy", build({ compression: CompressionCodec.snappy }), "NONE"],
@@ -135,10 +132,10 @@ function flipped(bytes: Uint8Array, at: number): Uint8Array {
   return bytes;
 }
 
-describe("checkClientRecords: gives Kafka's error for", () => {
+describe("prepareBatch: gives Kafka's error for", () => {
   for (const [name, bytes, expected, rules, requestVersion] of CASES) {
     test(name, () => {
-      const result = checkClientRecords(bytes, { ...RULES, ...rules }, {
+      const result = prepareBatch(bytes, { ...RULES, ...rules }, {
         nowMs: NOW,
         requestVersion: requestVersion ?? 13,
       });
@@ -147,7 +144,7 @@ describe("checkClientRecords: gives Kafka's error for", () => {
   }
 });
 
-test("checkClientRecords: names each refused record", () => {
+test("prepareBatch: names each refused record", () => {
   const records = [
     record(),
     record({ key: null }),
@@ -155,14 +152,14 @@ test("checkClientRecords: names each refused record", () => {
     record({ key: null }),
   ];
   const rules = { ...RULES, isCompacted: true };
-  const result = checkClientRecords(buildBatch({ records }), rules, {
+  const result = prepareBatch(buildBatch({ records }), rules, {
     nowMs: NOW,
     requestVersion: 13,
   });
   expect(errorName(result.error)).toBe("INVALID_TIMESTAMP");
   expect("recordErrors" in result && result.recordErrors?.map(({ batchIndex }) => batchIndex))
     .toEqual([1, 2, 3]);
-  const onlyKeys = checkClientRecords(
+  const onlyKeys = prepareBatch(
     buildBatch({ records: records.filter(({ timestamp }) => timestamp === NOW) }),
     rules,
     { nowMs: NOW, requestVersion: 13 },
@@ -170,21 +167,21 @@ test("checkClientRecords: names each refused record", () => {
   expect(errorName(onlyKeys.error)).toBe("INVALID_RECORD");
 });
 
-test("checkClientRecords: finds the largest timestamp, and patchMaxTimestamp writes it down", () => {
+test("prepareBatch: corrects the largest timestamp, and takes no one's word for the broker's time", () => {
   const bytes = patched((view) => {
     view.setBigInt64(35, 5n);
     view.setInt16(21, 8);
   }, build({ records: [record({ timestamp: NOW + 7 }), record()] }));
-  const result = checkClientRecords(bytes, RULES, { nowMs: NOW, requestVersion: 13 });
-  if (!("header" in result)) throw new Error(result.message);
-  expect(result.maxTimestamp).toBe(NOW + 7);
-  patchMaxTimestamp(bytes, result.header, result.maxTimestamp);
+  const options = { nowMs: NOW, requestVersion: 13 };
+  expect(errorName(prepareBatch(bytes.slice(), { ...RULES, ...LOG_APPEND_TIME }, options).error))
+    .toBe("INVALID_TIMESTAMP");
+  expect(prepareBatch(bytes, RULES, options)).toMatchObject({ error: 0, bytes });
   const header = readBatchHeader(bytes, 0);
   expect([header.maxTimestamp, header.attributes]).toEqual([NOW + 7, 0]);
-  expect(checkClientRecords(bytes, RULES, { nowMs: NOW, requestVersion: 13 }).error).toBe(0);
+  expect(prepareBatch(bytes, RULES, options).error).toBe(0);
 });
 
-test("checkClientRecords: survives any bytes under any checksum", () => {
+test("prepareBatch: survives any bytes under any checksum", () => {
   const random = new SimRandom(7);
   const whole = [
     build(),
@@ -203,7 +200,7 @@ test("checkClientRecords: survives any bytes under any checksum", () => {
       } catch { /* its length reaches too far to be sealed */ }
     }
     const cut = random.chance(0.2) ? bytes.subarray(0, random.below(bytes.length)) : bytes;
-    if (checkClientRecords(cut, RULES, { nowMs: NOW, requestVersion: 13 }).error !== 0) refused++;
+    if (prepareBatch(cut, RULES, { nowMs: NOW, requestVersion: 13 }).error !== 0) refused++;
   }
   expect(refused).toBeGreaterThan(1500);
 });

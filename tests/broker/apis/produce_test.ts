@@ -28,6 +28,11 @@ function keyless(): Uint8Array {
   return buildBatch({ records: [{ key: null, value: new Uint8Array(1), timestamp }] });
 }
 
+function keylessLarge(): Uint8Array {
+  const record = { key: null, value: new Uint8Array(800_000), timestamp: Date.UTC(2026, 0, 1) };
+  return buildBatch({ records: [record], compression: CompressionCodec.zstd });
+}
+
 async function started(): Promise<DataHarness> {
   const node = await DataHarness.start();
   await node.makeTopic("a", { configs: { "max.message.bytes": "2000" } });
@@ -185,6 +190,31 @@ describe("produceApi", () => {
     }
     expect(answered).toBe(true);
     expect(log.syncedOffset).toBe(2 as never);
+  });
+
+  test("a batch that a worker thread prepares is answered as any other, when its time comes", async () => {
+    const node = await started();
+    const bomb = () =>
+      batch(1, { compression: CompressionCodec.zstd, valueBytes: 800_000, ...PRODUCER });
+    for (const acks of [0, 1, -1]) {
+      const asked = node.produce("a", bomb(), { acks });
+      expect(asked.isSynchronous).toBe(false);
+      const answer = await node.run(asked.answer);
+      const answered = answer?.responses[0]?.partitionResponses[0];
+      if (acks === 0) expect(answered).toBeUndefined();
+      else expect(answered).toMatchObject({ errorCode: 0, baseOffset: 0, errorMessage: null });
+      if (acks === -1) expect(node.partition("a").log.syncedOffset).toBe(1 as never);
+    }
+    const refused = node.produced("compacted", keylessLarge());
+    expect(await refused).toMatchObject({
+      errorCode: ErrorCode.INVALID_RECORD,
+      baseOffset: -1,
+      logStartOffset: 0,
+      recordErrors: [{ batchIndex: 0 }],
+    });
+    node.disk.faults.sync = (path) => path.includes("/a-0/") ? "EIO" : null;
+    const lost = await node.produced("a", batch(1, { compression: 4, valueBytes: 800_000 }));
+    expect(lost).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR, baseOffset: -1 });
   });
 
   test("one sync answers all appends that waited for it", async () => {

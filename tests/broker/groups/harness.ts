@@ -108,6 +108,7 @@ export class GroupHarness {
       config: this.config,
       controller: this.controller,
       logDirectories: this.logDirectories,
+      workers: new SimWorkers({ disk: this.disk, clock, logger: this.logger }),
     });
     this.replicaManager.start();
     this.coordinatorClock = new ProcessClock(clock);

@@ -230,6 +230,7 @@ export class DataHarness {
       config: this.config,
       controller: this.controller,
       logDirectories: this.logDirectories,
+      workers: new SimWorkers({ disk, clock, logger }),
     });
     this.sessions = new FetchSessions({
       clock,

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { Partition } from "../../../broker/partitions/partition.ts";
 import { isRefusal, ReplicaManager } from "../../../broker/partitions/replica_manager.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
+import { SimWorkers } from "../../sim/sim_workers.ts";
 import { newTopic, NODE_ID } from "../controller/harness.ts";
 import { batch, DataHarness, METADATA_DIRECTORY, UNKNOWN_TOPIC_ID } from "./harness.ts";
 
@@ -259,6 +260,7 @@ test("ReplicaManager: a partition that changes while it opens is opened once, it
     logger: node.logger,
     config: node.config,
     logDirectories: node.logDirectories,
+    workers: new SimWorkers({ disk: node.disk, clock: node.process, logger: node.logger }),
     controller: {
       image: () => image,
       assignReplicasToDirs: (...asked) => node.controller.assignReplicasToDirs(...asked),
