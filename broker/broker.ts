@@ -14,6 +14,8 @@ import { WireError } from "../protocol/bytes.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import type { LogDirectories } from "../storage/log_directories.ts";
 import type { Clock, Disk, Logger, Random } from "../storage/platform.ts";
+import { ProducerExpiry } from "../storage/producer_expiry.ts";
+import { ProducerTable } from "../storage/producer_table.ts";
 import type { Workers } from "../storage/workers.ts";
 import { apis, type Subsystems } from "./apis/index.ts";
 import type { Config } from "./config/config.ts";
@@ -116,8 +118,14 @@ async function stopAll(stops: Stops): Promise<void> {
 async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Subsystems> {
   const { config, clock, random, logger } = options;
   const nodeId = config.number("node.id");
-  const logDirectories = await openLogDirectories(options);
+  const producerTable = new ProducerTable({
+    capBytes: config.number("weir.producer.state.bytes"),
+    seed: random.fork("producers").uint32(),
+    logger: logger.child("storage"),
+  });
+  const logDirectories = await openLogDirectories({ ...options, producerTable });
   stops.push(() => logDirectories.close());
+  stops.push(expireProducers(options, producerTable));
   const controller = await startController(options, logDirectories, nodeId);
   stops.push(() => controller.stop());
   const { onFailure } = options;
@@ -161,10 +169,21 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
     controller,
     groupCoordinator,
     producerIds,
+    producerTable,
     replicaManager,
     fetchSessions,
     topicsReady: (names) => topicsReady(controller, replicaManager, names),
   };
+}
+
+function expireProducers({ config, clock }: BrokerOptions, table: ProducerTable): Stops[number] {
+  const expiry = new ProducerExpiry({
+    clock,
+    table,
+    expirationMs: config.number("producer.id.expiration.ms"),
+    checkIntervalMs: config.number("producer.id.expiration.check.interval.ms"),
+  });
+  return () => expiry.stop();
 }
 
 function startServer(options: BrokerOptions, subsystems: Subsystems, stops: Stops) {
@@ -191,6 +210,7 @@ function startServer(options: BrokerOptions, subsystems: Subsystems, stops: Stop
   stops.push(() => loopDelay.stop());
   metrics.watchLoop(loopDelay);
   metrics.watchBudget(server.budget);
+  metrics.watchProducers(subsystems.producerTable);
   metrics.watchPartitions(() => partitionSamples(replicaManager));
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
   return { metrics, server };

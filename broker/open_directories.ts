@@ -11,6 +11,7 @@ import type { LogDirectory } from "../storage/log_directory.ts";
 import type { Log } from "../storage/log.ts";
 import { DEFAULT_LOG_CONFIG } from "../storage/log_config.ts";
 import type { Clock, Disk, Logger, Random } from "../storage/platform.ts";
+import type { ProducerTable } from "../storage/producer_table.ts";
 import type { Workers } from "../storage/workers.ts";
 import type { Config } from "./config/config.ts";
 import { ConfigError } from "./config/sources.ts";
@@ -24,6 +25,7 @@ export interface OpenDirectoriesOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly workers: Workers;
+  readonly producerTable: ProducerTable;
 }
 
 /** Opens the log directories. Errors: LogDirectoryError, ConfigError. */

@@ -52,18 +52,14 @@ import {
   type PrepareRules,
   prepareRules,
 } from "./prepare_batch.ts";
-import { producerBatchAt } from "./producer_batch.ts";
 import { replayProducers, snapshotOffsets } from "./producer_replay.ts";
-import type {
-  AppendOrigin,
-  ProducerBatch,
-  ProducerEntry,
-  ProducerState,
-} from "./producer_state.ts";
+import type { AppendOrigin, ProducerEntry, ProducerState } from "./producer_state.ts";
+import type { ProducerTable } from "./producer_table.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { retentionOffset } from "./retention.ts";
 import { MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
 import { DELETED_SUFFIX, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+import { transactionMarkerAt } from "./transaction_marker.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
 import type { Workers } from "./workers.ts";
 
@@ -90,6 +86,8 @@ export interface LogOptions {
   /** Shared by the logs of a directory. */
   readonly files?: FileCache;
   readonly buffers?: BufferPool;
+  /** Where all logs keep what they know of their producers; the log's own when left out. */
+  readonly producerTable?: ProducerTable;
   /** Asked for room before each append. */
   readonly reserve?: DiskReserve;
   /** Spreads the rolls of segments, as `segment.jitter.ms` says. */
@@ -108,6 +106,8 @@ export interface AppendOptions {
   readonly origin: AppendOrigin;
   /** Version of the Produce request; the newest when left out. */
   readonly requestVersion?: number;
+  /** Version of the transaction protocol that a marker ends; 0 when left out. */
+  readonly transactionVersion?: number;
 }
 
 /** An append that was written; not synced yet. */
@@ -171,6 +171,8 @@ export class Log implements Flushable {
   #reportedDamage: string | null = null;
   /** A truncation or the close is under way, which syncs by itself. */
   #isExclusive = false;
+  /** Producers and open transactions are being read again. */
+  #isReloading = false;
 
   /** Segments written since their last sync. */
   #unsynced = new Set<Segment>();
@@ -310,19 +312,16 @@ export class Log implements Flushable {
 
   /** The first offset that a read_committed consumer must not pass: at most the high watermark. */
   lastStableOffset(highWatermark: Offset): Offset {
+    if (this.#isReloading) return this.logStartOffset;
     const unstable = this.#producers.firstUnstableOffset(highWatermark);
-    return unstable >= 0 && unstable < highWatermark ? offset(unstable) : highWatermark;
+    if (unstable < 0 || unstable >= highWatermark) return highWatermark;
+    // The first records of an open transaction may have been deleted.
+    return offset(Math.max(unstable, this.#logStartOffset));
   }
 
   /** Active idempotent producers. */
   producers(): Iterable<ProducerEntry> {
     return this.#producers.entries();
-  }
-
-  /** Forgets producers that were silent for too long. */
-  removeExpiredProducers(): void {
-    const { clock, producerIdExpirationMs } = this.#options;
-    this.#producers.removeExpired(clock.wallMs(), producerIdExpirationMs);
   }
 
   /** The largest epoch up to `epoch` and the offset after its last record; (−1, −1) when unknown. */
@@ -387,7 +386,7 @@ export class Log implements Flushable {
       nextOffset += header.lastOffsetDelta + 1;
     }
     assert(headers.length > 0);
-    const found = this.#checkProducers(bytes, headers, options.origin);
+    const found = this.#checkProducers(bytes, headers, options);
     if (found !== null) return found;
     const refusal = this.#refuseWithoutRoom(bytes.length, options.origin) ??
       this.#write(bytes, headers, nextOffset);
@@ -413,30 +412,38 @@ export class Log implements Flushable {
   #checkProducers(
     bytes: Uint8Array,
     headers: readonly RecordBatchHeader[],
-    origin: AppendOrigin,
+    options: AppendOptions,
   ): AppendResult | null {
     let at = 0;
     for (const header of headers) {
-      const batch = producerBatchAt(header, bytes, at);
+      const found = header.producerId < 0 ? null : this.#checkProducer(header, bytes, at, options);
+      if (found !== null) return found;
       at += LOG_OVERHEAD + header.batchLength;
-      if (batch === null) continue;
-      const duplicate = origin === "client" ? this.#producers.findDuplicate(batch) : null;
-      if (duplicate !== null) {
-        return {
-          error: ErrorCode.NONE,
-          baseOffset: offset(duplicate.lastOffset - duplicate.offsetDelta),
-          lastOffset: offset(duplicate.lastOffset),
-          logAppendTimeMs: this.#rules.messageTimestampType === "LogAppendTime"
-            ? duplicate.timestamp
-            : -1,
-          logStartOffset: offset(this.#logStartOffset),
-          duplicate: true,
-        };
-      }
-      const refusal = this.#producers.check(batch, origin);
-      if (refusal !== null) return refusal;
     }
     return null;
+  }
+
+  #checkProducer(
+    header: RecordBatchHeader,
+    bytes: Uint8Array,
+    at: number,
+    options: AppendOptions,
+  ): AppendResult | null {
+    const duplicate = options.origin === "client" ? this.#producers.findDuplicate(header) : null;
+    if (duplicate === null) {
+      const marker = transactionMarkerAt(header.attributes, bytes, at);
+      return this.#producers.check(header, marker, options);
+    }
+    return {
+      error: ErrorCode.NONE,
+      baseOffset: offset(duplicate.lastOffset - duplicate.offsetDelta),
+      lastOffset: offset(duplicate.lastOffset),
+      logAppendTimeMs: this.#rules.messageTimestampType === "LogAppendTime"
+        ? duplicate.timestamp
+        : -1,
+      logStartOffset: offset(this.#logStartOffset),
+      duplicate: true,
+    };
   }
 
   /**
@@ -536,14 +543,19 @@ export class Log implements Flushable {
       const lastOffset = header.baseOffset + header.lastOffsetDelta;
       segment.note(sizeBytes, lastOffset, header.maxTimestamp, indexIntervalBytes);
       this.leaderEpochs.assign(header.partitionLeaderEpoch, header.baseOffset);
-      if (header.producerId >= 0) this.#noteProducer(segment, producerBatchAt(header, bytes, at));
+      if (header.producerId >= 0) this.#noteProducer(segment, header, bytes, at);
       at += sizeBytes;
     }
   }
 
-  #noteProducer(segment: Segment, batch: ProducerBatch | null): void {
-    if (batch === null) return;
-    const completed = this.#producers.update(batch);
+  #noteProducer(
+    segment: Segment,
+    header: RecordBatchHeader,
+    bytes: Uint8Array,
+    at: number,
+  ): void {
+    const marker = transactionMarkerAt(header.attributes, bytes, at);
+    const completed = this.#producers.update(header, marker);
     if (completed === null || !completed.isAborted) return;
     const lastStableOffset = this.#producers.lastStableOffsetAfter(completed);
     segment.transactionIndex.append({ ...completed, lastStableOffset });
@@ -771,6 +783,8 @@ export class Log implements Flushable {
     this.#isExclusive = true;
     await this.#quiesce();
     await this.#truncate(start, async () => {
+      // First: they must not be taken for what the producers of the new records have done.
+      this.#removeSnapshots(() => true);
       const dropped = this.#segments;
       this.#segments = [];
       await this.#dropNow(dropped, 0);
@@ -834,20 +848,29 @@ export class Log implements Flushable {
   }
 
   async #reloadProducers(): Promise<void> {
+    this.#removeSnapshots((at) => at > this.#endOffset);
+    this.#isReloading = true;
+    try {
+      this.#snapshotOffset = await replayProducers(
+        { ...this.#options, directory: this.#directory },
+        {
+          segments: this.#segments,
+          endOffset: this.#endOffset,
+          producers: this.#producers,
+          upTo: this.#endOffset,
+        },
+      );
+    } finally {
+      this.#isReloading = false;
+    }
+  }
+
+  #removeSnapshots(isWanted: (at: number) => boolean): void {
     const { disk } = this.#options;
     for (const at of snapshotOffsets(disk, this.#directory)) {
-      if (at > this.#endOffset) disk.remove(segmentPath(this.#directory, at, SNAPSHOT_SUFFIX));
+      if (isWanted(at)) disk.remove(segmentPath(this.#directory, at, SNAPSHOT_SUFFIX));
     }
     this.#namesDirty = true;
-    this.#snapshotOffset = await replayProducers(
-      { ...this.#options, directory: this.#directory },
-      {
-        segments: this.#segments,
-        endOffset: this.#endOffset,
-        producers: this.#producers,
-        upTo: this.#endOffset,
-      },
-    );
   }
 
   // ── read ────────────────────────────────────────────────────────────────────────────────────────
@@ -1132,6 +1155,7 @@ export class Log implements Flushable {
 
   #closeFiles(): void {
     this.#isClosed = true;
+    this.#producers.clear();
     // What they would have removed is removed at the next start.
     this.#removal.close();
     this.#options.flusher.forget(this);

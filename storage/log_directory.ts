@@ -41,6 +41,7 @@ import {
   type Random,
   type Timer,
 } from "./platform.ts";
+import { ProducerTable } from "./producer_table.ts";
 import { randomUuid } from "./random_uuid.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { Retention } from "./retention.ts";
@@ -79,6 +80,8 @@ export interface LogDirectoryOptions {
   readonly clusterId?: string;
   readonly nodeId: number;
   readonly producerIdExpirationMs?: number;
+  /** Shared by all directories of a node; one of its own when left out. */
+  readonly producerTable?: ProducerTable;
   /** How often the checkpoints are written, if something changed. */
   readonly checkpointMs?: number;
   /** Time between two looks for segments that retention lets go. */
@@ -124,6 +127,7 @@ export class LogDirectory {
   readonly #options: LogDirectoryOptions;
   readonly #lock: DiskLock;
   readonly #files: FileCache;
+  readonly #producerTable: ProducerTable;
   readonly #reserve: DiskReserve;
   readonly #retention: Retention;
   readonly #rolls: Random;
@@ -211,6 +215,7 @@ export class LogDirectory {
     [this.#recoveryPoints, this.#logStartOffsets, this.#highWatermarks] = checkpoints;
     this.flusher = new Flusher({ clock: options.clock, ...options.flusher });
     this.buffers = options.buffers ?? new BufferPool({ capBytes: READ_BUFFER_BYTES });
+    this.#producerTable = options.producerTable ?? new ProducerTable();
     this.#files = new FileCache(options.disk, options.maxOpenFiles ?? 512);
     this.#reserve = new DiskReserve({
       ...options,
@@ -341,6 +346,7 @@ export class LogDirectory {
       recoveryPoint: offset(this.#recoveryPoints.get(name) ?? 0),
       logStartOffset: offset(this.#logStartOffsets.get(name) ?? 0),
       highWatermark: offset(this.#highWatermarks.get(name) ?? 0),
+      producerTable: this.#producerTable,
       flusher: this.flusher,
       files: this.#files,
       buffers: this.buffers,
@@ -502,7 +508,6 @@ export class LogDirectory {
 
   #armCheckpoint(): void {
     this.#checkpointTimer = this.#options.clock.timer(this.#options.checkpointMs ?? 5000, () => {
-      for (const log of this.#logs.values()) log.removeExpiredProducers();
       void this.checkpoint().then(() => {
         if (!this.#isClosed) this.#armCheckpoint();
       });

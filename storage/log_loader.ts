@@ -16,9 +16,9 @@ import type { FileCache } from "./file_cache.ts";
 import { LeaderEpochs } from "./leader_epochs.ts";
 import type { LogConfig } from "./log_config.ts";
 import { type Clock, type Disk, DiskError, type Logger } from "./platform.ts";
-import { producerBatchAt } from "./producer_batch.ts";
 import { replayProducers } from "./producer_replay.ts";
 import { ProducerState } from "./producer_state.ts";
+import type { ProducerTable } from "./producer_table.ts";
 import { scanSegment } from "./recovery.ts";
 import { Segment } from "./segment.ts";
 import {
@@ -33,6 +33,7 @@ import {
   TIME_INDEX_SUFFIX,
   TRANSACTION_INDEX_SUFFIX,
 } from "./segment_name.ts";
+import { transactionMarkerAt } from "./transaction_marker.ts";
 
 /** What is needed to load a log. */
 export interface LoadOptions {
@@ -45,6 +46,7 @@ export interface LoadOptions {
   readonly name: string;
   readonly config: LogConfig;
   readonly producerIdExpirationMs: number;
+  readonly producerTable?: ProducerTable;
   readonly hadCleanShutdown: boolean;
   /** Everything before it was on stable storage when it was written down. */
   readonly recoveryPoint: number;
@@ -80,13 +82,14 @@ class LogLoader {
   constructor(options: LoadOptions) {
     this.#options = options;
     this.#epochs = new LeaderEpochs(options);
-    this.#producers = new ProducerState(options.name);
+    this.#producers = new ProducerState(options.name, options.producerTable);
   }
 
   async load(): Promise<LoadedLog> {
     try {
       return await this.#load();
     } catch (failure) {
+      this.#producers.clear();
       if (!(failure instanceof WireError)) throw failure;
       this.#damage = `Cannot open ${this.#options.name}: ${failure.message}; restore ` +
         `${this.#options.directory} from a replica or a backup, or delete the topic`;
@@ -105,7 +108,10 @@ class LogLoader {
       if (endOffset < 0 && this.#damage === null) endOffset = await this.#recover();
       else if (this.#damage === null) await this.#replayProducers(endOffset, this.#segments.length);
     }
-    if (this.#damage !== null) return this.#result(Math.max(endOffset, 0));
+    if (this.#damage !== null) {
+      this.#producers.clear();
+      return this.#result(Math.max(endOffset, 0));
+    }
     if (epochsDamaged || this.#epochsStartLate()) await this.#rebuildEpochs();
     endOffset = this.#ensureActive(endOffset);
     this.#removeSnapshotsPast(endOffset);
@@ -346,9 +352,8 @@ class LogLoader {
   #feed(header: RecordBatchHeader, bytes: Uint8Array, at: number, segment: Segment): void {
     this.#epochs.assign(header.partitionLeaderEpoch, header.baseOffset);
     if (header.producerId < 0 || header.baseOffset < this.#snapshotOffset) return;
-    const batch = producerBatchAt(header, bytes, at);
-    if (batch === null) return;
-    const completed = this.#producers.update(batch);
+    const marker = transactionMarkerAt(header.attributes, bytes, at);
+    const completed = this.#producers.update(header, marker);
     if (completed === null || !completed.isAborted) return;
     segment.transactionIndex.append({
       ...completed,

@@ -5,11 +5,11 @@
 import { WireError } from "../protocol/bytes.ts";
 import { readSmallFile } from "./checkpoint.ts";
 import type { Clock, Disk, Logger } from "./platform.ts";
-import { producerBatchAt } from "./producer_batch.ts";
 import type { ProducerState } from "./producer_state.ts";
 import { scanSegment } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
 import { parseSegmentName, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+import { transactionMarkerAt } from "./transaction_marker.ts";
 
 /** What a replay needs of the log's surroundings. */
 export interface ReplayOptions {
@@ -31,7 +31,7 @@ export function snapshotOffsets(disk: Disk, directory: string): number[] {
 }
 
 /**
- * Loads the newest good snapshot up to `upTo`, and replays what follows it in `segments`, the last of
+ * Loads the newest good snapshot from the first segment on and up to `upTo`, and replays what follows it in `segments`, the last of
  * which ends at `endOffset`.
  * Returns: the offset of the snapshot that was used, −1 for none. Errors: DiskError.
  */
@@ -44,7 +44,8 @@ export async function replayProducers(
     readonly upTo: number;
   },
 ): Promise<number> {
-  const snapshotOffset = loadNewestSnapshot(options, producers, upTo);
+  const from = segments[0]?.baseOffset ?? endOffset;
+  const snapshotOffset = await loadNewestSnapshot(options, producers, { from, upTo });
   if (snapshotOffset >= endOffset) return snapshotOffset;
   const first = segments.findLastIndex(({ baseOffset }) => baseOffset <= snapshotOffset);
   for (const segment of segments.slice(Math.max(0, first))) {
@@ -53,26 +54,30 @@ export async function replayProducers(
       verifyFrom: Infinity,
       onBatch: (header, bytes, at) => {
         if (header.producerId < 0 || header.baseOffset < snapshotOffset) return;
-        const batch = producerBatchAt(header, bytes, at);
-        if (batch !== null) producers.update(batch);
+        producers.update(header, transactionMarkerAt(header.attributes, bytes, at));
       },
     });
   }
   return snapshotOffset;
 }
 
-function loadNewestSnapshot(
+async function loadNewestSnapshot(
   options: ReplayOptions,
   producers: ProducerState,
-  upTo: number,
-): number {
+  { from, upTo }: { readonly from: number; readonly upTo: number },
+): Promise<number> {
   const { disk, directory, clock, producerIdExpirationMs, logger } = options;
   producers.clear();
   for (const at of snapshotOffsets(disk, directory)) {
-    if (at > upTo) continue;
+    // What followed an older one may be deleted: a transaction that ended there would stay open for ever.
+    if (at > upTo || at < from) continue;
     const path = segmentPath(directory, at, SNAPSHOT_SUFFIX);
     try {
-      producers.loadSnapshot(readSmallFile(disk, path)!, clock.wallMs(), producerIdExpirationMs);
+      const loading = producers.loadSnapshot(readSmallFile(disk, path)!, {
+        nowMs: clock.wallMs(),
+        expirationMs: producerIdExpirationMs,
+      });
+      while (!loading.next().done) await clock.sleep(0);
       return at;
     } catch (failure) {
       if (!(failure instanceof WireError)) throw failure;

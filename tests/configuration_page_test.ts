@@ -21,6 +21,7 @@ test("docs/metrics.md: names every metric, and none that is not there", async ()
   const metrics = new Metrics({ clock, version: "1", usage });
   metrics.watchLoop(new LoopDelay(clock));
   metrics.watchBudget({ limitBytes: 1, usedBytes: 1, waitingCount: 1 });
+  metrics.watchProducers({ count: 1, forgottenCount: 1 });
   const rendering = metrics.render();
   await clock.advance(1000);
   const served = [...(await rendering).matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]);

@@ -61,7 +61,7 @@ function describe(entry: ProducerEntry) {
   return {
     producerId: entry.producerId,
     producerEpoch: entry.producerEpoch,
-    lastSequence: entry.batches.at(-1)?.lastSequence ?? -1,
+    lastSequence: entry.lastSequence,
     lastTimestamp: entry.lastTimestamp,
     coordinatorEpoch: entry.coordinatorEpoch,
     currentTxnStartOffset: entry.currentTxnFirstOffset,

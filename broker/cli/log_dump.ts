@@ -21,7 +21,7 @@ import { type KafkaRecord, readRecords } from "../../protocol/records.ts";
 import { abortedTxn } from "../../protocol/schemas/records/transaction.ts";
 import { OFFSET_INDEX_ENTRY_BYTES } from "../../storage/offset_index.ts";
 import type { DiskFile } from "../../storage/platform.ts";
-import { decodeSnapshot } from "../../storage/producer_state.ts";
+import { snapshotEntries } from "../../storage/producer_snapshot.ts";
 import { TIME_INDEX_ENTRY_BYTES } from "../../storage/time_index.ts";
 import { TRANSACTION_INDEX_ENTRY_BYTES } from "../../storage/transaction_index.ts";
 import { attempt, type CommandContext, globalOptions, oneOf } from "./command.ts";
@@ -301,10 +301,10 @@ function transactionIndexRows(file: DiskFile): Rows {
 }
 
 function snapshotRows(file: DiskFile): Rows {
-  const rows = decodeSnapshot(wholeFile(file)).map(({ batches, ...producer }) => ({
-    ...producer,
-    lastSequence: batches.at(-1)?.lastSequence ?? null,
-    lastOffset: batches.at(-1)?.lastOffset ?? null,
+  const rows = [...snapshotEntries(wholeFile(file))].map((entry) => ({
+    ...entry,
+    lastSequence: entry.lastOffset < 0 ? null : entry.lastSequence,
+    lastOffset: entry.lastOffset < 0 ? null : entry.lastOffset,
   }));
   const fields = [
     "producerId",

@@ -305,6 +305,12 @@ const WORK = {
     unit: "ms",
     doc: "How long an idempotent producer that is silent is remembered.",
   }),
+  "producer.id.expiration.check.interval.ms": int("600000", {
+    ...low,
+    min: 1,
+    unit: "ms",
+    doc: "Time between two looks for producers that have been silent for too long.",
+  }),
   "transaction.max.timeout.ms": int("900000", {
     ...high,
     min: 1,
@@ -406,6 +412,13 @@ const WEIR = {
     min: 65_536,
     unit: "bytes",
     doc: "Bytes written and not yet on stable storage beyond which a sync is begun unasked.",
+  }),
+  "weir.producer.state.bytes": long("33554432", {
+    min: 65_536,
+    unit: "bytes",
+    doc:
+      "Memory for what is known of idempotent producers, 128 bytes for each in each partition; past it " +
+      "those that were silent longest are forgotten early.",
   }),
   "weir.disk.reserve.bytes": long("16777216", {
     min: 0,

@@ -30,6 +30,12 @@ export interface BudgetUsage {
   readonly waitingCount: number;
 }
 
+/** What is known of producers, as far as it is shown. */
+export interface ProducerUsage {
+  readonly count: number;
+  readonly forgottenCount: number;
+}
+
 /** One partition that this broker holds. */
 export interface PartitionSample {
   readonly topic: string;
@@ -171,6 +177,24 @@ export class Metrics {
       "Connections that are not read because the budget is used up.",
       () => budget.waitingCount,
     );
+  }
+
+  /** Shows how many producers are known. */
+  watchProducers(producers: ProducerUsage): void {
+    this.gauge(
+      "weir_producers",
+      "Idempotent producers that are known, once for each partition that they write to.",
+      () => producers.count,
+    );
+    new Counter({
+      name: "weir_producers_forgotten_total",
+      help: "Producers forgotten before their time because weir.producer.state.bytes was used up.",
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        this.inc(producers.forgottenCount);
+      },
+    });
   }
 
   /** Shows how long the event loop was held. */
