@@ -77,6 +77,8 @@ export interface LogOptions {
   readonly config: LogConfig;
   readonly producerIdExpirationMs: number;
   readonly hadCleanShutdown: boolean;
+  /** The last run met a disk failure: what is recovered is written once more before it is synced. */
+  readonly hadDiskFailure?: boolean;
   readonly recoveryPoint: Offset;
   readonly logStartOffset: Offset;
   /** From the replication checkpoint; 0 when it is not known. */
@@ -310,12 +312,14 @@ export class Log implements Flushable {
     }
   }
 
-  /** The first offset that a read_committed consumer must not pass: at most the high watermark. */
+  /**
+   * The first offset that a read_committed consumer must not pass: at most the high watermark. A transaction
+   * that is open may have begun with records that are deleted.
+   */
   lastStableOffset(highWatermark: Offset): Offset {
     if (this.#isReloading) return this.logStartOffset;
     const unstable = this.#producers.firstUnstableOffset(highWatermark);
     if (unstable < 0 || unstable >= highWatermark) return highWatermark;
-    // The first records of an open transaction may have been deleted.
     return offset(Math.max(unstable, this.#logStartOffset));
   }
 
@@ -600,7 +604,12 @@ export class Log implements Flushable {
     if (
       active.sizeBytes + byteCount > segmentBytes || this.#isOld(active, first.maxTimestamp) ||
       active.isIndexFull(segmentIndexBytes) || lastOffset - active.baseOffset > MAX_RELATIVE_OFFSET
-    ) this.#roll(first.baseOffset);
+    ) {
+      // A gap that a leader's cleaner has left lies within a segment: between two, it would be what a
+      // crash leaves of a segment whose end was lost.
+      const isFar = lastOffset - this.#endOffset > MAX_RELATIVE_OFFSET;
+      this.#roll(isFar ? first.baseOffset : this.#endOffset);
+    }
   }
 
   /** Age counts by the records' own time, from the first batch; by the clock where they have none. */
@@ -717,7 +726,8 @@ export class Log implements Flushable {
    * Returns: bytes of the segments that went.
    */
   enforceRetention(): number {
-    if (!this.#config.cleanupPolicy.includes("delete") || this.offlineReason !== null) return 0;
+    if (!this.#config.cleanupPolicy.includes("delete")) return 0;
+    if (this.#offlineReason !== null || this.#isExclusive) return 0;
     try {
       const sizeBytes = this.sizeBytes;
       const start = retentionOffset(this, this.#config, this.#options.clock.wallMs());
@@ -762,59 +772,80 @@ export class Log implements Flushable {
   async truncateTo(target: Offset): Promise<void> {
     if (target >= this.#endOffset) return;
     if (target < this.#logStartOffset) return await this.truncateFullyAndStartAt(target);
-    this.#isExclusive = true;
-    await this.#quiesce();
-    const cut =
-      this.#segments[this.#reader.segmentIndexFor(target)]!.findBatch(target)?.baseOffset ??
-        target;
-    await this.#truncate(cut, async () => {
-      const keptIndex = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= target);
-      const dropped = this.#segments.slice(keptIndex + 1);
-      this.#active = this.#segments[keptIndex]!;
-      await this.#dropNow(dropped, keptIndex + 1);
-      this.#active.openForAppend();
-      this.#endOffset = this.#active.truncateTo(target);
-      this.#unsynced.add(this.#active);
+    await this.#exclusively(async () => {
+      const kept = this.#segments[this.#reader.segmentIndexFor(target)]!;
+      const cut = kept.endBefore(target);
+      // The log start may lie in the middle of the batch that is cut.
+      await this.#truncate(cut, Math.min(this.#logStartOffset, cut), async () => {
+        const keptCount = this.#segments.indexOf(kept) + 1;
+        const dropped = this.#segments.slice(keptCount);
+        this.#active = kept;
+        await this.#dropNow(dropped, keptCount);
+        kept.openForAppend();
+        this.#endOffset = kept.truncateTo(target);
+        this.#unsynced.add(kept);
+      });
     });
   }
 
   /** Drops every record; the next one gets the offset `start`. Returns and errors as `truncateTo`. */
   async truncateFullyAndStartAt(start: Offset): Promise<void> {
-    this.#isExclusive = true;
-    await this.#quiesce();
-    await this.#truncate(start, async () => {
-      // First: they must not be taken for what the producers of the new records have done.
-      this.#removeSnapshots(() => true);
-      const dropped = this.#segments;
-      this.#segments = [];
-      await this.#dropNow(dropped, 0);
-      this.#active = this.#newSegment(start);
-      this.#active.openForAppend();
-      this.#segments = [this.#active];
-      this.#logStartOffset = start;
-      this.#endOffset = start;
-      this.#namesDirty = true;
+    await this.#exclusively(async () => {
+      const cut = Math.min(start, this.#segments[0]!.baseOffset);
+      await this.#truncate(cut, Math.min(this.#logStartOffset, start), async () => {
+        const dropped = this.#segments;
+        this.#segments = [];
+        // First: nothing of the records that are gone may speak of those that get their offsets.
+        this.#removeSnapshots(() => true);
+        this.#pendingSnapshots = [];
+        this.leaderEpochs.clear();
+        await this.#dropNow(dropped, 0);
+        this.#active = this.#newSegment(start);
+        this.#active.openForAppend();
+        this.#segments = [this.#active];
+        this.#logStartOffset = start;
+        this.#endOffset = start;
+        this.#namesDirty = true;
+      });
     });
   }
 
-  /** The order of a truncation: checkpoint, files, what is derived from them, sync. */
-  async #truncate(cut: number, dropFiles: () => Promise<void>): Promise<void> {
+  async #exclusively(change: () => Promise<void>): Promise<void> {
+    this.#isExclusive = true;
     try {
-      // Written down first: an end before the recovery point would be taken for a loss.
-      this.#recoveryPoint = Math.min(this.#recoveryPoint, cut);
-      this.#syncedOffset = Math.min(this.#syncedOffset, cut);
-      // It may lie in the middle of the batch that is cut.
-      this.#logStartOffset = Math.min(this.#logStartOffset, cut);
-      await this.#options.checkpointRecoveryPoints?.();
-      try {
-        await dropFiles();
-        await this.#afterTruncation();
-      } catch (failure) {
-        if (failure instanceof DiskError) this.#diskFailed(failure);
-        throw failure;
-      }
+      await this.#quiesce();
+      await change();
     } finally {
       this.#isExclusive = false;
+    }
+  }
+
+  /**
+   * The order of a truncation: checkpoint, files, what is derived from them, sync. All records past `cut`
+   * go; a crash meanwhile leaves some of them.
+   */
+  async #truncate(
+    cut: number,
+    logStartOffset: number,
+    dropFiles: () => Promise<void>,
+  ): Promise<void> {
+    const logStartBefore = this.#logStartOffset;
+    // Written down first: an end before the recovery point would be taken for a loss.
+    this.#recoveryPoint = Math.min(this.#recoveryPoint, cut);
+    this.#syncedOffset = Math.min(this.#syncedOffset, cut);
+    this.#logStartOffset = logStartOffset;
+    try {
+      await this.#options.checkpointRecoveryPoints?.();
+    } catch (failure) {
+      this.#logStartOffset = logStartBefore;
+      throw failure;
+    }
+    try {
+      await dropFiles();
+      await this.#afterTruncation();
+    } catch (failure) {
+      if (failure instanceof DiskError && this.#offlineReason === null) this.#diskFailed(failure);
+      throw failure;
     }
   }
 
@@ -880,7 +911,8 @@ export class Log implements Flushable {
    * Errors: OFFSET_OUT_OF_RANGE, KAFKA_STORAGE_ERROR, CORRUPT_MESSAGE where no batch can be read.
    */
   read(startOffset: Offset, options: ReadOptions): ReadResult {
-    if (this.#offlineReason !== null || this.#isClosed) return this.#storageError("read");
+    const isNothingThere = this.#isClosed || this.#segments.length === 0;
+    if (this.#offlineReason !== null || isNothingThere) return this.#storageError("read");
     if (startOffset < this.#logStartOffset || startOffset > this.#endOffset) {
       const message = `Cannot read ${this.name} from offset ${startOffset}: it has ` +
         `[${this.#logStartOffset}, ${this.#endOffset})`;
@@ -1036,7 +1068,8 @@ export class Log implements Flushable {
     assert(target >= this.#syncedOffset && target <= this.#endOffset);
     this.#syncedOffset = target;
     for (const listener of this.#syncedListeners) listener(offset(target));
-    if (!await this.#settle()) return;
+    // What goes on while the log goes offline beside it must not change which files there are.
+    if (!await this.#settle() || this.#offlineReason !== null) return;
     this.#isRetrying = false;
     this.#recoveryPoint = target;
     this.#dropDeleted();
@@ -1101,8 +1134,8 @@ export class Log implements Flushable {
 
   #diskFailed(failure: DiskError): void {
     this.goOffline(failure.message);
-    // Damaged bytes are this log's alone.
-    if (failure.code !== "EBADMSG") this.#options.onDiskFailure?.(failure);
+    // Damaged bytes are this log's alone, and the disk is not to blame for what may pass.
+    if (failure.code !== "EBADMSG" && !failure.isPassing) this.#options.onDiskFailure?.(failure);
   }
 
   /** Takes the log out of service, for good: what the disk holds is not known any more. */

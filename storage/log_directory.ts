@@ -4,6 +4,7 @@
  *     data/
  *       .lock                                one process at a time
  *       .kafka_cleanshutdown                 there when the last stop was clean
+ *       .weir-disk-failed                    there when the last run met a disk failure
  *       meta.properties                      cluster, node and directory id
  *       recovery-point-offset-checkpoint     durable up to here, by partition
  *       log-start-offset-checkpoint          deleted up to here
@@ -50,6 +51,8 @@ import type { Workers } from "./workers.ts";
 
 const LOCK_FILE = ".lock";
 const CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown";
+/** There since a disk failure: what the kernel shows of unsynced files need not be on the disk. */
+const DISK_FAILED_FILE = ".weir-disk-failed";
 const META_PROPERTIES = "meta.properties";
 const PARTITION_METADATA = "partition.metadata";
 const RECOVERY_POINTS = "recovery-point-offset-checkpoint";
@@ -64,6 +67,8 @@ const CLOSES_AT_ONCE = 16;
 const RECOVERIES_AT_ONCE = 4;
 const OPENINGS_AT_ONCE = 16;
 const YIELD_AFTER_MS = 4;
+/** What the sync of a directory of somebody else's may answer. */
+const FOREIGN_CODES: readonly string[] = ["EACCES", "EPERM", "EINVAL", "EROFS"];
 const DEFAULT_RETENTION_CHECK_MS = 5 * 60 * 1000;
 /** Memory that idle read buffers may take. */
 export const READ_BUFFER_BYTES = 32 * 1024 * 1024;
@@ -140,6 +145,8 @@ export class LogDirectory {
   readonly #stale = new Set<string>();
   /** Partitions that the last stop left in an unknown state and that have not been opened since. */
   readonly #unrecovered: Set<string>;
+  /** Partitions made since the start whose names are not stable, since a sync had failed. */
+  readonly #unsyncedNames = new Set<string>();
   readonly #removal: DelayedRemoval;
   /** Makes the partitions' names stable. */
   readonly #names: SharedSync;
@@ -293,6 +300,10 @@ export class LogDirectory {
     let opening = this.#openings.get(name);
     if (opening === undefined) {
       opening = this.#inTurn(() => this.#open(name, topicPartition, topicId, config))
+        .catch((failure: unknown) => {
+          if (failure instanceof DiskError && !failure.isPassing) this.#noteDiskFailure();
+          throw failure;
+        })
         .finally(() => this.#openings.delete(name));
       this.#openings.set(name, opening);
     }
@@ -343,6 +354,7 @@ export class LogDirectory {
       config,
       producerIdExpirationMs: this.#options.producerIdExpirationMs ?? 24 * 60 * 60 * 1000,
       hadCleanShutdown: this.hadCleanShutdown && !this.#unrecovered.has(name),
+      hadDiskFailure: this.#options.disk.exists(`${this.path}/${DISK_FAILED_FILE}`),
       recoveryPoint: offset(this.#recoveryPoints.get(name) ?? 0),
       logStartOffset: offset(this.#logStartOffsets.get(name) ?? 0),
       highWatermark: offset(this.#highWatermarks.get(name) ?? 0),
@@ -372,6 +384,7 @@ export class LogDirectory {
       this.#forgetOffsets(name);
       await this.#dropStaleOffsets(name);
       disk.makeDirectory(directory);
+      this.#unsyncedNames.add(name);
     }
     const foundId = readTopicId(disk, directory);
     if (foundId !== null && foundId !== topicId) {
@@ -384,7 +397,10 @@ export class LogDirectory {
     if (foundId === null) {
       const text = `version: 0\ntopic_id: ${topicId}`;
       await writeFileAtomically(disk, `${directory}/${PARTITION_METADATA}`, textBytes(text));
+    }
+    if (this.#unsyncedNames.has(name)) {
       await this.#names.request();
+      this.#unsyncedNames.delete(name);
     }
     return await this.openLog(topicPartition, topicId, config);
   }
@@ -532,6 +548,22 @@ export class LogDirectory {
     });
     for (const log of this.#logs.values()) log.goOffline(this.#offlineReason);
     this.#options.onOffline?.(this.#offlineReason);
+    this.#noteDiskFailure();
+  }
+
+  /**
+   * Leaves word for the next start. A sync that failed has dropped pages that the kernel goes on to show, and
+   * the next sync would say that they are stable. No sync here: a power cut takes both away.
+   */
+  #noteDiskFailure(): void {
+    try {
+      this.#options.disk.open(`${this.path}/${DISK_FAILED_FILE}`, "write").close();
+    } catch (failure) {
+      this.#options.logger.error("Disk failure could not be noted for the next start", {
+        path: this.path,
+        found: messageOf(failure),
+      });
+    }
   }
 
   /** Partitions whose deletion was under way when the process ended. */
@@ -565,11 +597,18 @@ export class LogDirectory {
     this.#lock.release();
   }
 
+  /** Every log has been recovered since, and synced. */
+  #forgetDiskFailure(): void {
+    const note = `${this.path}/${DISK_FAILED_FILE}`;
+    if (this.#options.disk.exists(note)) this.#options.disk.remove(note);
+  }
+
   async #markClean(): Promise<void> {
     // What nobody opened is as the crash before this run left it: the mark does not speak for it.
     const unrecovered = this.#unrecovered.size === 0 ? undefined : [...this.#unrecovered];
     const mark = textBytes(JSON.stringify({ version: 0, brokerEpoch: -1, unrecovered }));
     try {
+      if (unrecovered === undefined) this.#forgetDiskFailure();
       await writeFileAtomically(this.#options.disk, `${this.path}/${CLEAN_SHUTDOWN_FILE}`, mark);
     } catch (failure) {
       this.#options.logger.warn("Clean shutdown could not be marked: the next start recovers", {
@@ -580,12 +619,24 @@ export class LogDirectory {
   }
 }
 
-/** Makes a directory whose name, and whose parents' names, survive a crash. Errors: DiskError. */
+/**
+ * Makes a directory whose name, and whose parents' names, survive a crash. What is there already may have
+ * been made by a start that ended before its syncs. Errors: DiskError.
+ */
 async function makeStableDirectory(disk: Disk, path: string): Promise<void> {
-  const made: string[] = [];
-  for (let up = path; up !== "" && !disk.exists(up); up = parentOf(up)) made.push(up);
+  // Written once this had been done.
+  if (disk.exists(`${path}/${META_PROPERTIES}`)) return;
+  const made = new Set<string>();
+  for (let up = path; up !== "" && !disk.exists(up); up = parentOf(up)) made.add(up);
   disk.makeDirectory(path);
-  for (const one of made) await disk.syncDirectory(parentOf(one));
+  for (let up = path; parentOf(up) !== up; up = parentOf(up)) {
+    try {
+      await disk.syncDirectory(parentOf(up));
+    } catch (failure) {
+      const isForeign = failure instanceof DiskError && FOREIGN_CODES.includes(failure.code);
+      if (made.has(up) || !isForeign) throw failure;
+    }
+  }
 }
 
 function parentOf(path: string): string {

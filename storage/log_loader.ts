@@ -48,6 +48,7 @@ export interface LoadOptions {
   readonly producerIdExpirationMs: number;
   readonly producerTable?: ProducerTable;
   readonly hadCleanShutdown: boolean;
+  readonly hadDiskFailure?: boolean;
   /** Everything before it was on stable storage when it was written down. */
   readonly recoveryPoint: number;
   readonly logStartOffset: number;
@@ -90,7 +91,10 @@ class LogLoader {
       return await this.#load();
     } catch (failure) {
       this.#producers.clear();
-      if (!(failure instanceof WireError)) throw failure;
+      if (!(failure instanceof WireError)) {
+        for (const segment of this.#segments) segment.close();
+        throw failure;
+      }
       this.#damage = `Cannot open ${this.#options.name}: ${failure.message}; restore ` +
         `${this.#options.directory} from a replica or a backup, or delete the topic`;
       return this.#result(0);
@@ -242,6 +246,7 @@ class LogLoader {
       if (index > from) await this.#storeSnapshot(segment.baseOffset);
       nextOffset = await this.#scan(segment, recoveryPoint, true);
       if (this.#damage !== null) return -1;
+      if (this.#options.hadDiskFailure) await this.#rewrite(segment);
       if (index < segments.length - 1) segment.retire();
       await segment.sync();
       // The aborted transactions of the active segment too: a snapshot further on relies on them.
@@ -252,6 +257,12 @@ class LogLoader {
     this.#namesChanged = true;
     if (nextOffset < recoveryPoint) this.#lostSynced(nextOffset);
     return nextOffset;
+  }
+
+  /** What a failed sync has dropped is dirty again, for the sync that follows to take along. */
+  async #rewrite(segment: Segment): Promise<void> {
+    const first = segment.findBatch(this.#options.recoveryPoint);
+    if (first !== null) await segment.rewrite(first.position);
   }
 
   /** The cleaner leaves gaps before the recovery point. Past it, a gap is what a crash has lost. */

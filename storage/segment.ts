@@ -35,6 +35,9 @@ export const MAX_RELATIVE_OFFSET = 0x7fff_ffff;
 const WINDOW_BYTES = 16 * 1024;
 const window = new Uint8Array(WINDOW_BYTES);
 
+/** Bytes that are read and written back at a time. */
+const REWRITE_BYTES = 1024 * 1024;
+
 /** Where a batch lies in its segment. */
 export interface BatchPlace {
   readonly position: number;
@@ -179,6 +182,24 @@ export class Segment {
       : this.#find(position, isWanted);
   }
 
+  /**
+   * Offset after the last batch that ends before `offset`, the base offset when there is none.
+   * Errors: DiskError (EBADMSG) at bytes that are no batch.
+   */
+  endBefore(offset: number): number {
+    const endFrom = (position: number): number | null => {
+      let end: number | null = null;
+      this.walk(position, (place) => {
+        if (place.lastOffset >= offset) return false;
+        end = place.lastOffset + 1;
+        return true;
+      });
+      return end;
+    };
+    const position = this.offsetIndex.positionFor(offset - 1);
+    return this.#believing(position, () => endFrom(position)) ?? endFrom(0) ?? this.baseOffset;
+  }
+
   /** The first batch that has a timestamp of at least `timestampMs` and ends at or past `offset`. */
   findTimestamp(timestampMs: number, offset: number): BatchPlace | null {
     const from = Math.max(this.timeIndex.lookup(timestampMs).offset, offset);
@@ -195,15 +216,20 @@ export class Segment {
   #findByIndex(offset: number, isWanted: (place: BatchPlace) => boolean): BatchPlace | null {
     const position = this.offsetIndex.positionFor(offset);
     if (position === 0) return this.#find(0, isWanted);
+    const pointedAt = this.#believing(position, () => this.#find(position, () => true));
+    const isTrue = pointedAt !== null && pointedAt.lastOffset <= offset;
+    return this.#find(isTrue ? position : 0, isWanted);
+  }
+
+  /** Null where the index pointed to bytes that are no batch. */
+  #believing<T>(position: number, read: () => T | null): T | null {
+    if (position === 0) return null;
     try {
-      const pointedAt = this.#find(position, () => true);
-      if (pointedAt !== null && pointedAt.lastOffset <= offset) {
-        return this.#find(position, isWanted);
-      }
+      return read();
     } catch (failure) {
       if (!(failure instanceof DiskError) || failure.code !== "EBADMSG") throw failure;
+      return null;
     }
-    return this.#find(0, isWanted);
   }
 
   #find(position: number, isWanted: (place: BatchPlace) => boolean): BatchPlace | null {
@@ -371,6 +397,19 @@ export class Segment {
     } finally {
       this.#syncsInFlight--;
       if (this.#closeWhenSynced) this.close();
+    }
+  }
+
+  /** Writes the bytes from `position` on once more, as they are. Errors: DiskError. */
+  async rewrite(position: number): Promise<void> {
+    const file = this.openForAppend();
+    const piece = new Uint8Array(Math.min(REWRITE_BYTES, this.#sizeBytes - position));
+    for (let at = position; at < this.#sizeBytes;) {
+      const wanted = Math.min(piece.length, this.#sizeBytes - at);
+      const count = await this.readCold(at, piece.subarray(0, wanted));
+      if (count === 0) throw new DiskError(`Cannot read ${this.path}: it ends early`, "EIO");
+      file.write(at, piece.subarray(0, count));
+      at += count;
     }
   }
 

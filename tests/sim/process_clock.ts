@@ -21,8 +21,15 @@ export class ProcessClock implements Clock {
   wallMs() {
     return this.#clock.wallMs();
   }
-  sleep(delayMs: number): Promise<void> {
-    return new Promise((resolve) => void this.timer(delayMs, resolve));
+  sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = this.timer(delayMs, resolve);
+      signal?.addEventListener("abort", () => {
+        timer.cancel();
+        resolve();
+      }, { once: true });
+    });
   }
   timer(delayMs: number, callback: () => void): Timer {
     if (this.#isDead) return { cancel() {} };

@@ -1,18 +1,16 @@
 /**
  * A disk in memory that knows what was synced.
  *
- * Each file keeps three things apart: what the process sees (the page cache), what is on stable storage,
- * and the list of changes in between. `crash()` ends the process that used the disk and decides by seed,
- * file by file, what had reached stable storage: all changes, none, or for each 512-byte sector (and for
- * the size) those up to some moment of their own.
- * Names work the same way: those made, renamed or removed since the directory's last sync survive up to
- * a random one of them, in order, as in a journal.
+ * Of each file and directory it keeps what the process sees and what is stable (`sim_inode.ts`). `crash()`
+ * cuts the power: what was not synced is kept, lost or torn by seed. `kill()` ends the process alone: the
+ * page cache stays. Handles and syncs of a process that is gone never answer again.
  *
  *     page cache ──sync──→ stable storage         names ──syncDirectory──→ stable names
  *         └── changes since: kept, lost or torn at crash
  *
- * A sync that failed drops its changes from the page cache's dirty list, as Linux does: a later sync
- * that succeeds does not make them stable. Handles and syncs of a crashed process never answer again.
+ * Syncs take time and end in any order. A full disk takes the part of a write that still fits, and makes
+ * no new names. `faults` says what fails; a sync that failed drops its changes from the page cache's list of
+ * dirty pages, as Linux does: a later sync that succeeds does not make them stable.
  */
 
 import {
@@ -23,188 +21,24 @@ import {
   type DiskFile,
   type DiskLock,
 } from "../../storage/platform.ts";
+import { DirectoryNode, FileNode, type Node } from "./sim_inode.ts";
 import type { SimRandom } from "./sim_random.ts";
 
-/** What a torn write is torn into. */
-export const SECTOR_BYTES = 512;
-
-type Change =
-  | {
-    readonly kind: "write";
-    readonly position: number;
-    readonly bytes: Uint8Array;
-    doomed: boolean;
-  }
-  | { readonly kind: "truncate"; readonly sizeBytes: number; doomed: boolean };
-
-/** Bytes that grow. */
-class Content {
-  bytes = new Uint8Array(0);
-  sizeBytes = 0;
-
-  write(position: number, bytes: Uint8Array): void {
-    const end = position + bytes.length;
-    if (end > this.bytes.length) {
-      const grown = new Uint8Array(Math.max(end, 2 * this.bytes.length));
-      grown.set(this.bytes.subarray(0, this.sizeBytes));
-      this.bytes = grown;
-    }
-    this.bytes.set(bytes, position);
-    this.sizeBytes = Math.max(this.sizeBytes, end);
-  }
-
-  truncate(sizeBytes: number): void {
-    if (sizeBytes > this.sizeBytes) {
-      return this.write(sizeBytes, new Uint8Array(0));
-    }
-    this.bytes.fill(0, sizeBytes, this.sizeBytes);
-    this.sizeBytes = sizeBytes;
-  }
-
-  apply(change: Change): void {
-    if (change.kind === "write") this.write(change.position, change.bytes);
-    else this.truncate(change.sizeBytes);
-  }
-
-  copy(): Content {
-    const copy = new Content();
-    copy.bytes = this.bytes.slice(0, this.sizeBytes);
-    copy.sizeBytes = this.sizeBytes;
-    return copy;
-  }
-}
-
-class Inode {
-  modifiedMs = 0;
-  current = new Content();
-  stable = new Content();
-  changes: Change[] = [];
-
-  change(change: Change): void {
-    this.current.apply(change);
-    this.changes.push(change);
-  }
-
-  /** The first `count` changes have reached stable storage, but for those whose sync had failed. */
-  settle(settled: readonly Change[], random: SimRandom): void {
-    for (const change of settled) {
-      if (change.doomed) applyByChance(this.stable, change, random);
-      else this.stable.apply(change);
-    }
-    this.changes = this.changes.slice(settled.length);
-  }
-
-  /** Each sector ends up as it was after some of the changes, and so does the size. */
-  crash(random: SimRandom): void {
-    const { changes } = this;
-    const fate = random.below(3);
-    if (fate === 1) { for (const change of changes) this.stable.apply(change); }
-    if (fate === 2) this.#tear(random);
-    this.changes = [];
-    this.current = this.stable.copy();
-  }
-
-  #tear(random: SimRandom): void {
-    const { changes, stable } = this;
-    const sizes = [stable.sizeBytes];
-    for (const change of changes) {
-      const end = change.kind === "write"
-        ? change.position + change.bytes.length
-        : change.sizeBytes;
-      sizes.push(change.kind === "write" ? Math.max(sizes.at(-1)!, end) : end);
-    }
-    const reached = new Map<number, number>();
-    function reachedBy(sector: number): number {
-      const known = reached.get(sector);
-      if (known !== undefined) return known;
-      const count = random.pick([0, changes.length, random.between(0, changes.length)]);
-      reached.set(sector, count);
-      return count;
-    }
-    for (const [index, change] of changes.entries()) {
-      const isWrite = change.kind === "write";
-      const from = isWrite ? change.position : change.sizeBytes;
-      const to = isWrite ? change.position + change.bytes.length : stable.sizeBytes;
-      for (let at = from; at < to;) {
-        const end = Math.min(to, (Math.floor(at / SECTOR_BYTES) + 1) * SECTOR_BYTES);
-        if (reachedBy(Math.floor(at / SECTOR_BYTES)) > index) {
-          const bytes = isWrite
-            ? change.bytes.subarray(at - from, end - from)
-            : new Uint8Array(end - at);
-          stable.write(at, bytes);
-        }
-        at = end;
-      }
-    }
-    const sizeBytes = sizes[random.below(sizes.length)]!;
-    if (sizeBytes > stable.sizeBytes) stable.write(sizeBytes - 1, new Uint8Array(1));
-    else stable.truncate(sizeBytes);
-  }
-}
-
-function applyByChance(
-  content: Content,
-  change: Change,
-  random: SimRandom,
-): void {
-  const fate = random.below(3);
-  if (fate === 0) return;
-  if (fate === 1 || change.kind === "truncate") return content.apply(change);
-  const { position, bytes } = change;
-  for (let at = 0; at < bytes.length;) {
-    const sectorEnd = (Math.floor((position + at) / SECTOR_BYTES) + 1) * SECTOR_BYTES -
-      position;
-    const end = Math.min(sectorEnd, bytes.length);
-    if (random.chance(0.5)) {
-      content.write(position + at, bytes.subarray(at, end));
-    }
-    at = end;
-  }
-}
-
-type Node = Inode | "directory";
-type NameChange =
-  | { readonly kind: "make"; readonly path: string; readonly node: Node }
-  | { readonly kind: "rename"; readonly from: string; readonly to: string }
-  | { readonly kind: "remove"; readonly path: string };
-
-function parentOf(path: string): string {
-  const slash = path.lastIndexOf("/");
-  return slash <= 0 ? "/" : path.slice(0, slash);
-}
-
-function normalize(path: string): string {
-  const parts = path.split("/").filter((part) => part !== "" && part !== ".");
-  return `/${parts.join("/")}`;
-}
-
-function applyName(names: Map<string, Node>, change: NameChange): void {
-  if (change.kind === "make") {
-    names.set(change.path, change.node);
-    return;
-  }
-  const source = change.kind === "rename" ? change.from : change.path;
-  if (!names.has(source)) return;
-  const moved: [string, Node][] = [];
-  for (const [path, node] of names) {
-    if (path === source || path.startsWith(`${source}/`)) {
-      moved.push([path, node]);
-    }
-  }
-  for (const [path] of moved) names.delete(path);
-  if (change.kind === "rename") {
-    for (const [path, node] of moved) {
-      names.set(change.to + path.slice(source.length), node);
-    }
-  }
-}
+export { SECTOR_BYTES } from "./sim_inode.ts";
 
 /** Faults that a test switches on. Each returns an errno name, or null for no fault. */
 export interface DiskFaults {
+  open?: (path: string, mode: "read" | "write") => string | null;
+  /** A write that fails may have written a part all the same. */
   write?: (path: string, byteCount: number) => string | null;
+  truncate?: (path: string) => string | null;
   read?: (path: string, position: number) => string | null;
+  rename?: (from: string, to: string) => string | null;
+  remove?: (path: string) => string | null;
   sync?: (path: string) => string | null;
   syncDirectory?: (path: string) => string | null;
+  /** Milliseconds that a sync takes on top. */
+  syncDelayMs?: (path: string) => number;
 }
 
 /** How a simulated disk behaves. */
@@ -218,6 +52,12 @@ export interface SimDiskOptions {
   readonly capacityBytes?: number;
 }
 
+const MAX_KNOWN_PATHS = 10_000;
+
+function never(): Promise<never> {
+  return new Promise<never>(() => {});
+}
+
 /** The simulated disk. */
 export class SimDisk implements Disk {
   faults: DiskFaults = {};
@@ -228,10 +68,8 @@ export class SimDisk implements Disk {
   readonly #clock: Clock | undefined;
   readonly #wallMs: () => number;
   readonly #maxSyncMs: number;
-  #names = new Map<string, Node>([["/", "directory"]]);
-  #stableNames = new Map<string, Node>([["/", "directory"]]);
-  /** Changes of names since the last sync of their directory, by directory. */
-  #nameChanges = new Map<string, NameChange[]>();
+  readonly #root = new DirectoryNode();
+  readonly #knownParts = new Map<string, readonly string[]>();
   #locks = new Set<string>();
   #incarnation = 0;
 
@@ -245,25 +83,8 @@ export class SimDisk implements Disk {
 
   /** Power is lost: what was not synced is kept, lost or torn. Every open handle is dead. */
   crash(): void {
-    this.#incarnation++;
-    this.#locks.clear();
-    for (const changes of this.#nameChanges.values()) {
-      const kept = this.#random.below(changes.length + 1);
-      for (const change of changes.slice(0, kept)) {
-        applyName(this.#stableNames, change);
-      }
-    }
-    this.#nameChanges.clear();
-    for (const path of [...this.#stableNames.keys()]) {
-      if (!this.#stableNames.has(parentOf(path))) {
-        this.#stableNames.delete(path);
-      }
-    }
-    const inodes = new Set(this.#stableNames.values());
-    for (const node of inodes) {
-      if (node !== "directory") node.crash(this.#random);
-    }
-    this.#names = new Map(this.#stableNames);
+    this.kill();
+    this.#root.crash(this.#random);
   }
 
   /** The process is killed; the machine lives on, so the page cache and all names stay. */
@@ -274,156 +95,167 @@ export class SimDisk implements Disk {
 
   /** Turns one bit over, in the page cache and on stable storage. */
   flipBit(path: string, position: number, bit = 0): void {
-    const inode = this.#inode(normalize(path), "flip a bit of");
-    for (const content of [inode.current, inode.stable]) {
+    const file = this.#file(path, "flip a bit of");
+    for (const content of [file.current, file.stable]) {
       if (position < content.sizeBytes) content.bytes[position]! ^= 1 << bit;
     }
   }
 
   /** What the process sees of a whole file. */
   bytesOf(path: string): Uint8Array {
-    const { current } = this.#inode(normalize(path), "read");
+    const { current } = this.#file(path, "read");
     return current.bytes.slice(0, current.sizeBytes);
+  }
+
+  /** Bytes of a file as the process sees it. */
+  sizeOf(path: string): number {
+    return this.#file(path, "read").current.sizeBytes;
   }
 
   /** Replaces a file's content, as stable as can be; makes the file and its directories. */
   plant(path: string, bytes: Uint8Array): void {
-    const at = normalize(path);
-    this.makeDirectory(parentOf(at));
-    const inode = new Inode();
-    inode.stable.write(0, bytes);
-    inode.current = inode.stable.copy();
-    for (let up = parentOf(at); up !== "/"; up = parentOf(up)) {
-      this.#stableNames.set(up, "directory");
+    const parts = this.#parts(path);
+    let directory = this.#root;
+    for (const part of parts.slice(0, -1)) {
+      const known = directory.current.get(part);
+      const next = known instanceof DirectoryNode ? known : new DirectoryNode();
+      directory.current.set(part, next);
+      directory.stable.set(part, next);
+      directory = next;
     }
-    this.#names.set(at, inode);
-    this.#stableNames.set(at, inode);
+    const file = new FileNode();
+    file.stable.write(0, bytes);
+    file.current = file.stable.copy();
+    directory.current.set(parts.at(-1)!, file);
+    directory.stable.set(parts.at(-1)!, file);
   }
 
   /** Paths of all files, sorted. */
   files(): string[] {
-    return [...this.#names].filter(([, node]) => node !== "directory").map((
-      [path],
-    ) => path).sort();
+    const paths: string[] = [];
+    const visit = (directory: DirectoryNode, path: string): void => {
+      for (const [name, node] of directory.current) {
+        if (node instanceof FileNode) paths.push(`${path}/${name}`);
+        else visit(node, `${path}/${name}`);
+      }
+    };
+    visit(this.#root, "");
+    return paths.sort();
   }
 
   open(path: string, mode: "read" | "write"): DiskFile {
     this.calls.open++;
-    const at = normalize(path);
-    let node = this.#names.get(at);
-    if (node === "directory") {
+    this.#fault(this.faults.open?.(path, mode), `open ${path}`);
+    let node = this.#node(path);
+    if (node instanceof DirectoryNode) {
       throw new DiskError(`Cannot open ${path}: is a directory`, "EISDIR");
     }
     if (node === undefined) {
-      if (mode === "read") {
-        throw new DiskError(`Cannot open ${path}: no such file`, "ENOENT");
-      }
-      if (this.#names.get(parentOf(at)) !== "directory") {
-        throw new DiskError(`Cannot open ${path}: no such directory`, "ENOENT");
-      }
-      node = new Inode();
-      this.#changeName(parentOf(at), { kind: "make", path: at, node });
+      if (mode === "read") throw new DiskError(`Cannot open ${path}: no such file`, "ENOENT");
+      const { directory, name } = this.#place(path, "open");
+      this.#needRoom(`open ${path}`);
+      node = new FileNode();
+      directory.change({ kind: "put", name, node });
     }
     return new SimDiskFile(this, path, node, mode);
   }
 
   exists(path: string): boolean {
-    return this.#names.has(normalize(path));
+    return this.#node(path) !== undefined;
   }
 
   list(path: string): DirectoryEntry[] {
-    const at = normalize(path);
-    if (this.#names.get(at) !== "directory") {
+    const node = this.#node(path);
+    if (!(node instanceof DirectoryNode)) {
       throw new DiskError(`Cannot list ${path}: no such directory`, "ENOENT");
     }
-    const entries: DirectoryEntry[] = [];
-    for (const [name, node] of this.#names) {
-      if (name !== "/" && parentOf(name) === at) {
-        entries.push({
-          name: name.slice(at === "/" ? 1 : at.length + 1),
-          kind: node === "directory" ? "directory" : "file",
-        });
-      }
-    }
-    return entries;
+    return [...node.current].map(([name, { kind }]) => ({ name, kind }));
   }
 
   makeDirectory(path: string): void {
-    const at = normalize(path);
-    const node = this.#names.get(at);
-    if (node === "directory") return;
-    if (node !== undefined) {
-      throw new DiskError(`Cannot make directory ${path}: is a file`, "EEXIST");
+    let directory = this.#root;
+    for (const name of this.#parts(path)) {
+      let node = directory.current.get(name);
+      if (node instanceof FileNode) {
+        throw new DiskError(`Cannot make directory ${path}: is a file`, "EEXIST");
+      }
+      if (node === undefined) {
+        this.#needRoom(`make directory ${path}`);
+        node = new DirectoryNode();
+        directory.change({ kind: "put", name, node });
+      }
+      directory = node;
     }
-    this.makeDirectory(parentOf(at));
-    this.#changeName(parentOf(at), {
-      kind: "make",
-      path: at,
-      node: "directory",
-    });
   }
 
   rename(from: string, to: string): void {
-    const [source, target] = [normalize(from), normalize(to)];
-    if (!this.#names.has(source)) {
-      throw new DiskError(
-        `Cannot rename ${from} to ${to}: no such file`,
-        "ENOENT",
-      );
+    this.#fault(this.faults.rename?.(from, to), `rename ${from} to ${to}`);
+    const source = this.#place(from, "rename");
+    const target = this.#place(to, "rename");
+    if (!source.directory.current.has(source.name)) {
+      throw new DiskError(`Cannot rename ${from} to ${to}: no such file`, "ENOENT");
     }
-    if (parentOf(source) !== parentOf(target)) {
+    if (source.directory !== target.directory) {
       throw new DiskError(
         `Cannot rename ${from} to ${to}: another directory is not simulated`,
         "EXDEV",
       );
     }
-    this.#changeName(parentOf(source), {
-      kind: "rename",
-      from: source,
-      to: target,
-    });
+    source.directory.change({ kind: "rename", from: source.name, to: target.name });
   }
 
   remove(path: string): void {
-    const at = normalize(path);
-    this.#inode(at, "remove");
-    this.#changeName(parentOf(at), { kind: "remove", path: at });
+    this.#fault(this.faults.remove?.(path), `remove ${path}`);
+    this.#file(path, "remove");
+    const { directory, name } = this.#place(path, "remove");
+    directory.change({ kind: "remove", name });
   }
 
+  /** Name by name, so that a crash may leave a part of it. */
   removeDirectory(path: string): void {
-    const at = normalize(path);
-    if (this.#names.has(at)) {
-      this.#changeName(parentOf(at), { kind: "remove", path: at });
+    this.#fault(this.faults.remove?.(path), `remove ${path}`);
+    const node = this.#node(path);
+    if (node instanceof DirectoryNode) this.#removeTree(node);
+    if (node === undefined) return;
+    const { directory, name } = this.#place(path, "remove");
+    directory.change({ kind: "remove", name });
+  }
+
+  #removeTree(directory: DirectoryNode): void {
+    for (const [name, node] of [...directory.current]) {
+      if (node instanceof DirectoryNode) this.#removeTree(node);
+      directory.change({ kind: "remove", name });
     }
   }
 
   async syncDirectory(path: string): Promise<void> {
     this.calls.syncDirectory++;
-    const at = normalize(path);
-    const settled = [...this.#nameChanges.get(at) ?? []];
-    await this.latency();
-    this.#fault(this.faults.syncDirectory?.(path), `sync directory ${path}`);
-    // A sync of the same directory that overlapped may have settled some of them already.
-    const pending = this.#nameChanges.get(at) ?? [];
-    for (const change of pending) {
-      if (settled.includes(change)) applyName(this.#stableNames, change);
+    const node = this.#node(path);
+    if (!(node instanceof DirectoryNode)) {
+      throw new DiskError(`Cannot sync directory ${path}: no such directory`, "ENOENT");
     }
-    const rest = pending.filter((change) => !settled.includes(change));
-    if (rest.length > 0) this.#nameChanges.set(at, rest);
-    else this.#nameChanges.delete(at);
+    const { mark } = node.pending;
+    await this.latency(path);
+    this.#fault(this.faults.syncDirectory?.(path), `sync directory ${path}`);
+    node.settle(mark);
   }
 
   modifiedMs(path: string): number {
-    return this.#inode(normalize(path), "read the time of").modifiedMs;
+    return this.#file(path, "read the time of").modifiedMs;
   }
 
   freeBytes(): number {
-    return Math.max(0, this.capacityBytes - this.#usedBytes());
+    return Math.max(0, this.capacityBytes - usedBytes(this.#root));
+  }
+
+  /** Bytes of all files. */
+  get usedBytes(): number {
+    return usedBytes(this.#root);
   }
 
   lock(path: string): DiskLock | null {
-    const at = normalize(path);
-    this.open(at, "write").close();
+    this.open(path, "write").close();
+    const at = this.#parts(path).join("/");
     if (this.#locks.has(at)) return null;
     this.#locks.add(at);
     const incarnation = this.#incarnation;
@@ -440,139 +272,143 @@ export class SimDisk implements Disk {
   }
 
   /** For the files of this disk: lets a sync's time pass; never returns for a process that has crashed. */
-  async latency(): Promise<void> {
+  async latency(path = ""): Promise<void> {
     const incarnation = this.#incarnation;
+    const delayMs = this.faults.syncDelayMs?.(path) ?? 0;
     if (this.#clock === undefined) await Promise.resolve();
-    else {await this.#clock.sleep(
-        this.#random.below(this.#maxSyncMs * 1000) / 1000,
-      );}
-    if (incarnation !== this.#incarnation) await new Promise<never>(() => {});
+    else await this.#clock.sleep(delayMs + this.#random.below(this.#maxSyncMs * 1000) / 1000);
+    if (incarnation !== this.#incarnation) await never();
   }
 
   /** For the files of this disk. */
-  write(inode: Inode, path: string, position: number, bytes: Uint8Array): void {
+  write(file: FileNode, path: string, position: number, bytes: Uint8Array): void {
     this.calls.write++;
-    this.#fault(
-      this.faults.write?.(path, bytes.length),
-      `write ${bytes.length} bytes of ${path}`,
-    );
+    const doing = `write ${bytes.length} bytes of ${path}`;
+    const fault = this.faults.write?.(path, bytes.length) ?? null;
     let room = bytes.length;
-    if (this.capacityBytes !== Infinity) {
-      const growth = Math.max(
-        0,
-        position + bytes.length - inode.current.sizeBytes,
-      );
+    if (fault !== null) room = this.#random.pick([0, this.#random.below(bytes.length + 1)]);
+    else if (this.capacityBytes !== Infinity) {
+      const growth = Math.max(0, position + bytes.length - file.current.sizeBytes);
       room = bytes.length - Math.max(0, growth - this.freeBytes());
     }
     if (room > 0) {
       const kept = bytes.slice(0, room);
-      inode.modifiedMs = this.#wallMs();
-      inode.change({ kind: "write", position, bytes: kept, doomed: false });
+      file.modifiedMs = this.#wallMs();
+      file.change({ kind: "write", position, bytes: kept, doomed: false });
     }
-    if (room < bytes.length) {
-      throw new DiskError(
-        `Cannot write ${bytes.length} bytes of ${path}: disk full`,
-        "ENOSPC",
-      );
-    }
+    this.#fault(fault, doing);
+    if (room < bytes.length) throw new DiskError(`Cannot ${doing}: disk full`, "ENOSPC");
   }
 
   /** For the files of this disk. */
-  async sync(inode: Inode, path: string): Promise<void> {
+  truncate(file: FileNode, path: string, sizeBytes: number): void {
+    this.#fault(this.faults.truncate?.(path), `truncate ${path}`);
+    file.change({ kind: "truncate", sizeBytes, doomed: false });
+  }
+
+  /** For the files of this disk. */
+  async sync(file: FileNode, path: string): Promise<void> {
     this.calls.sync++;
-    const settled = [...inode.changes];
-    await this.latency();
+    const { mark } = file.pending;
+    await this.latency(path);
     const fault = this.faults.sync?.(path) ?? null;
-    if (fault !== null) {
-      for (const change of settled) change.doomed = true;
-      this.#fault(fault, `sync ${path}`);
-    }
-    // A sync of the same file that overlapped may have settled some of them already.
-    const open = settled.filter((change) => inode.changes.includes(change));
-    inode.settle(open, this.#random);
+    if (fault !== null) file.doom(mark);
+    this.#fault(fault, `sync ${path}`);
+    file.settle(mark, this.#random);
   }
 
   /** For the files of this disk. */
   readFault(path: string, position: number): void {
     this.calls.read++;
-    this.#fault(
-      this.faults.read?.(path, position),
-      `read ${path} at ${position}`,
-    );
+    this.#fault(this.faults.read?.(path, position), `read ${path} at ${position}`);
   }
 
   #fault(code: string | null | undefined, doing: string): void {
     if (code) throw new DiskError(`Cannot ${doing}: ${code}`, code);
   }
 
-  #usedBytes(): number {
-    let sum = 0;
-    for (const node of this.#names.values()) {
-      if (node !== "directory") sum += node.current.sizeBytes;
-    }
-    return sum;
+  #needRoom(doing: string): void {
+    if (this.capacityBytes === Infinity || this.freeBytes() > 0) return;
+    throw new DiskError(`Cannot ${doing}: disk full`, "ENOSPC");
   }
 
-  #inode(at: string, doing: string): Inode {
-    const node = this.#names.get(at);
-    if (node === undefined || node === "directory") {
-      throw new DiskError(`Cannot ${doing} ${at}: no such file`, "ENOENT");
+  #parts(path: string): readonly string[] {
+    const known = this.#knownParts.get(path);
+    if (known !== undefined) return known;
+    const parts = path.split("/").filter((part) => part !== "" && part !== ".");
+    if (this.#knownParts.size >= MAX_KNOWN_PATHS) this.#knownParts.clear();
+    this.#knownParts.set(path, parts);
+    return parts;
+  }
+
+  #node(path: string): Node | undefined {
+    let node: Node | undefined = this.#root;
+    for (const part of this.#parts(path)) {
+      if (!(node instanceof DirectoryNode)) return undefined;
+      node = node.current.get(part);
     }
     return node;
   }
 
-  #changeName(directory: string, change: NameChange): void {
-    applyName(this.#names, change);
-    const changes = this.#nameChanges.get(directory);
-    if (changes === undefined) this.#nameChanges.set(directory, [change]);
-    else changes.push(change);
+  #file(path: string, doing: string): FileNode {
+    const node = this.#node(path);
+    if (node instanceof FileNode) return node;
+    throw new DiskError(`Cannot ${doing} ${path}: no such file`, "ENOENT");
   }
+
+  /** Where a name is, or would be. */
+  #place(path: string, doing: string): { directory: DirectoryNode; name: string } {
+    const parts = this.#parts(path);
+    let directory: Node | undefined = this.#root;
+    for (const part of parts.slice(0, -1)) {
+      directory = directory instanceof DirectoryNode ? directory.current.get(part) : undefined;
+    }
+    if (directory instanceof DirectoryNode && parts.length > 0) {
+      return { directory, name: parts.at(-1)! };
+    }
+    throw new DiskError(`Cannot ${doing} ${path}: no such directory`, "ENOENT");
+  }
+}
+
+function usedBytes(directory: DirectoryNode): number {
+  let sum = 0;
+  for (const node of directory.current.values()) {
+    sum += node instanceof FileNode ? node.current.sizeBytes : usedBytes(node);
+  }
+  return sum;
 }
 
 class SimDiskFile implements DiskFile {
   readonly path: string;
   #disk: SimDisk;
-  #inode: Inode;
+  #file: FileNode;
   #mode: "read" | "write";
   #incarnation: number;
   #open = true;
 
-  constructor(
-    disk: SimDisk,
-    path: string,
-    inode: Inode,
-    mode: "read" | "write",
-  ) {
+  constructor(disk: SimDisk, path: string, file: FileNode, mode: "read" | "write") {
     this.path = path;
     this.#disk = disk;
-    this.#inode = inode;
+    this.#file = file;
     this.#mode = mode;
     this.#incarnation = disk.incarnation;
   }
 
   get sizeBytes(): number {
-    return this.#inode.current.sizeBytes;
+    return this.#file.current.sizeBytes;
   }
 
   #alive(doing: string): void {
     if (this.#incarnation !== this.#disk.incarnation) {
-      throw new DiskError(
-        `Cannot ${doing} ${this.path}: its process has crashed`,
-        "EOWNERDEAD",
-      );
+      throw new DiskError(`Cannot ${doing} ${this.path}: its process has crashed`, "EOWNERDEAD");
     }
-    if (!this.#open) {
-      throw new DiskError(
-        `Cannot ${doing} ${this.path}: it is closed`,
-        "EBADF",
-      );
-    }
+    if (!this.#open) throw new DiskError(`Cannot ${doing} ${this.path}: it is closed`, "EBADF");
   }
 
   read(position: number, into: Uint8Array): number {
     this.#alive("read");
     this.#disk.readFault(this.path, position);
-    const { bytes, sizeBytes } = this.#inode.current;
+    const { bytes, sizeBytes } = this.#file.current;
     const count = Math.max(0, Math.min(into.length, sizeBytes - position));
     into.set(bytes.subarray(position, position + count));
     return count;
@@ -580,6 +416,7 @@ class SimDiskFile implements DiskFile {
 
   async readCold(position: number, into: Uint8Array): Promise<number> {
     await Promise.resolve();
+    if (this.#incarnation !== this.#disk.incarnation) await never();
     return this.read(position, into);
   }
 
@@ -592,17 +429,17 @@ class SimDiskFile implements DiskFile {
 
   write(position: number, bytes: Uint8Array): void {
     this.#writable("write");
-    this.#disk.write(this.#inode, this.path, position, bytes);
+    this.#disk.write(this.#file, this.path, position, bytes);
   }
 
   truncate(sizeBytes: number): void {
     this.#writable("truncate");
-    this.#inode.change({ kind: "truncate", sizeBytes, doomed: false });
+    this.#disk.truncate(this.#file, this.path, sizeBytes);
   }
 
   async sync(): Promise<void> {
     this.#alive("sync");
-    await this.#disk.sync(this.#inode, this.path);
+    await this.#disk.sync(this.#file, this.path);
   }
 
   close(): void {

@@ -1,4 +1,4 @@
-/** Loggers for tests: one that keeps its lines to be looked at, one that is silent. */
+/** Loggers for tests: one that keeps its lines to be looked at, one that hands them on as text. */
 
 import type { Logger } from "../../storage/platform.ts";
 
@@ -57,5 +57,28 @@ export class SimLogger implements Logger {
       this.#component === "" ? component : `${this.#component}.${component}`,
       this.lines,
     );
+  }
+}
+
+/** Hands each line on as text and keeps none. */
+export class TracedLogger implements Logger {
+  readonly #trace: (line: string) => void;
+
+  constructor(trace: (line: string) => void) {
+    this.#trace = trace;
+  }
+
+  debug(): void {}
+  info(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.#trace(`  ${message} ${JSON.stringify(fields)}`);
+  }
+  warn(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.info(message, fields);
+  }
+  error(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.info(message, fields);
+  }
+  child(): Logger {
+    return this;
   }
 }

@@ -40,7 +40,7 @@ export class SimWorkers implements Workers {
     });
     signal?.addEventListener("abort", () => controller.abort(), { once: true });
     const finish = async () => {
-      await clock.sleep(delayMs ?? 1);
+      await clock.sleep(delayMs ?? 1, controller.signal);
       if (controller.signal.aborted) throw cancelled(job);
       const output = await job.run(copied, {
         disk,

@@ -20,21 +20,27 @@ export const ORDERS_PATH = "/data/orders-0";
 
 /** Disk, clock, logger and a directory on them. Syncs take a microtask. */
 export class Fixture {
-  readonly random = new SimRandom(1);
+  readonly random: SimRandom;
   readonly clock = new SimClock();
-  readonly disk = new SimDisk({
-    random: this.random.fork("disk"),
-    wallMs: () => this.clock.wallMs(),
-  });
+  readonly disk: SimDisk;
   readonly logger = new SimLogger();
   directory!: LogDirectory;
   log!: Log;
 
+  constructor(seed = 1) {
+    this.random = new SimRandom(seed);
+    this.disk = new SimDisk({
+      random: this.random.fork("disk"),
+      wallMs: () => this.clock.wallMs(),
+    });
+  }
+
   static async open(
     config: Partial<LogConfig> = {},
     options: Partial<LogDirectoryOptions> = {},
+    seed = 1,
   ): Promise<Fixture> {
-    const fixture = new Fixture();
+    const fixture = new Fixture(seed);
     await fixture.reopen(config, options);
     return fixture;
   }

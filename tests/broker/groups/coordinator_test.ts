@@ -253,7 +253,7 @@ function holdDisk({ disk }: GroupHarness): () => void {
   let release = () => {};
   const held = new Promise<void>((resolve) => release = resolve);
   const latency = disk.latency.bind(disk);
-  disk.latency = () => held.then(latency);
+  disk.latency = () => held.then(() => latency());
   return release;
 }
 

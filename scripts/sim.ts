@@ -1,0 +1,127 @@
+/**
+ * Simulated lives, any number of them: real code on a simulated disk, on virtual time, from one seed each.
+ *
+ *     bun scripts/sim.ts storage                     500 fresh seeds
+ *     bun scripts/sim.ts storage --seeds 10000       as many
+ *     bun scripts/sim.ts storage --minutes 30        for so long
+ *     bun scripts/sim.ts storage --seed 123          this one again, with a trace of its end when it fails
+ *     bun scripts/sim.ts storage --steps 1000        longer lives
+ *
+ * Each seed that fails is one line with the command that repeats it on the same commit. Exit code: 0 when
+ * none did.
+ */
+
+import { parseArgs } from "node:util";
+import { freshSeeds, runSeed } from "../tests/sim/seeds.ts";
+import { StorageWorld } from "../tests/sim/storage_world.ts";
+
+const DEFAULT_SEEDS = 500;
+const SEEDS_AT_ONCE = 100;
+const REPORT_EVERY_MS = 5_000;
+const TRACED_LINES = 200;
+
+/** One kind of life. */
+interface Simulation {
+  /** How long a life is when nobody says. */
+  readonly steps: number;
+  run(
+    options: { seed: number; steps: number; trace?: (line: string) => void },
+  ): Promise<object>;
+}
+
+const SIMULATIONS: Readonly<Record<string, Simulation>> = {
+  storage: { steps: 120, run: (options) => StorageWorld.run(options) },
+};
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(2);
+}
+
+function commit(): string {
+  const { stdout, success } = Bun.spawnSync(["git", "rev-parse", "--short", "HEAD"], {
+    cwd: import.meta.dir,
+    stderr: "ignore",
+  });
+  return success ? stdout.toString().trim() : "unknown";
+}
+
+/** Reads the command line. */
+function readOptions() {
+  const { positionals, values } = parseArgs({
+    args: process.argv.slice(2),
+    allowPositionals: true,
+    options: {
+      seeds: { type: "string" },
+      seed: { type: "string" },
+      minutes: { type: "string" },
+      steps: { type: "string" },
+    },
+  });
+  const [name = ""] = positionals;
+  const simulation = SIMULATIONS[name];
+  if (simulation === undefined) {
+    fail(`Cannot simulate "${name}": there is ${Object.keys(SIMULATIONS).join(", ")}`);
+  }
+  const number = (text: string | undefined, otherwise: number): number => {
+    const value = text === undefined ? otherwise : Number(text);
+    return Number.isFinite(value) && value >= 0 ? value : fail(`"${text}" is not a number`);
+  };
+  const hasEnd = values.seeds !== undefined || values.minutes === undefined;
+  return {
+    name,
+    simulation,
+    seed: values.seed === undefined ? null : number(values.seed, 0),
+    steps: number(values.steps, simulation.steps),
+    seedCount: hasEnd ? number(values.seeds, DEFAULT_SEEDS) : Infinity,
+    untilMs: performance.now() + number(values.minutes, Infinity) * 60_000,
+  };
+}
+
+/** One seed again, with what led to its end. */
+async function repeat(simulation: Simulation, seed: number, steps: number): Promise<number> {
+  const lines: string[] = [];
+  const found = await runSeed(seed, async () => {
+    const counts = await simulation.run({ seed, steps, trace: (line) => lines.push(line) });
+    console.log(`Seed ${seed} holds: ${JSON.stringify(counts)}`);
+  });
+  if (found === null) return 0;
+  console.log(lines.slice(-TRACED_LINES).join("\n"));
+  console.log(found.failure.stack);
+  return 1;
+}
+
+async function main(): Promise<number> {
+  const { name, simulation, seed: only, steps, seedCount, untilMs } = readOptions();
+  if (only !== null) return await repeat(simulation, only, steps);
+  const at = commit();
+  const sum = new Map<string, number>();
+  let [done, failed] = [0, 0];
+  let reportedMs = performance.now();
+  while (done < seedCount && performance.now() < untilMs) {
+    for (const seed of freshSeeds(Math.min(SEEDS_AT_ONCE, seedCount - done))) {
+      const found = await runSeed(seed, async () => {
+        for (const [key, count] of Object.entries(await simulation.run({ seed, steps }))) {
+          sum.set(key, (sum.get(key) ?? 0) + Number(count));
+        }
+      });
+      done++;
+      if (found !== null) {
+        failed++;
+        const [what] = found.failure.message.split("\n");
+        const again = `bun scripts/sim.ts ${name} --seed ${seed} --steps ${steps}`;
+        console.log(`FAILED ${again}   # commit ${at}: ${what}`);
+      }
+      if (performance.now() - reportedMs > REPORT_EVERY_MS) {
+        reportedMs = performance.now();
+        console.log(`${done} seeds, ${failed} failed`);
+      }
+      if (performance.now() >= untilMs) break;
+    }
+  }
+  console.log(JSON.stringify(Object.fromEntries(sum)));
+  console.log(`${done} seeds of ${steps} steps, ${failed} failed, commit ${at}`);
+  return failed === 0 ? 0 : 1;
+}
+
+process.exit(await main());

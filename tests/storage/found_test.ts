@@ -1,0 +1,265 @@
+/** What the simulated lives of the store have found, each as a story of its own. */
+
+import { describe, expect, test } from "bun:test";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { patchAsLeader } from "../../protocol/record_batch.ts";
+import { buildBatch, type NewBatch } from "../../protocol/records.ts";
+import { offset } from "../../protocol/types.ts";
+import type { DiskError } from "../../storage/platform.ts";
+import { Fixture, ORDERS, ORDERS_PATH } from "./log_fixture.ts";
+
+/** A batch as a leader sends it. */
+function batchAt(baseOffset: number, over: Partial<NewBatch> = {}): Uint8Array {
+  const records = [{ key: new Uint8Array([1]), value: new Uint8Array(40), timestamp: 5 }];
+  const bytes = buildBatch({ records, ...over });
+  patchAsLeader(bytes, 0, { baseOffset, partitionLeaderEpoch: 0 });
+  return bytes;
+}
+
+async function synced(fixture: Fixture): Promise<void> {
+  await fixture.log.whenSynced(fixture.log.endOffset);
+  await fixture.clock.advance(10);
+}
+
+describe("Log.truncateFullyAndStartAt:", () => {
+  test("nothing of the old records speaks of the new ones", async () => {
+    const fixture = await Fixture.open({ segmentBytes: 300 });
+    for (let i = 0; i < 10; i++) {
+      fixture.append(1, {
+        producerId: 7,
+        producerEpoch: 0,
+        baseSequence: i,
+        transactional: true,
+        leaderEpoch: 3,
+      });
+    }
+    await synced(fixture);
+    const { log } = fixture;
+    await log.truncateFullyAndStartAt(offset(100));
+    for (const found of [log, await restart(fixture)]) {
+      expect(found.lastStableOffset(offset(100))).toBe(offset(100));
+      expect([...found.producers()]).toEqual([]);
+      expect(found.leaderEpochs.latestEpoch).toBe(-1);
+    }
+  });
+
+  async function restart(fixture: Fixture) {
+    fixture.disk.crash();
+    return await fixture.reopen({ segmentBytes: 300 });
+  }
+
+  test("a crash in the midst of it leaves a log that opens", async () => {
+    for (let calls = 0; calls < 30; calls++) {
+      const fixture = await Fixture.open({ segmentBytes: 300 });
+      for (let i = 0; i < 10; i++) fixture.append(1);
+      await synced(fixture);
+      await fixture.directory.checkpoint();
+      const { disk } = fixture;
+      const remove = disk.remove.bind(disk);
+      let left = calls;
+      disk.remove = (path) => {
+        if (left-- > 0) remove(path);
+        else disk.kill();
+      };
+      void fixture.log.truncateFullyAndStartAt(offset(10)).catch(() => {});
+      await fixture.clock.advance(100);
+      disk.remove = remove;
+      disk.kill();
+      const log = await fixture.reopen({ segmentBytes: 300 });
+      expect([calls, log.offlineReason]).toEqual([calls, null]);
+    }
+  });
+
+  test("readers and retention that come meanwhile find nothing, and nothing breaks", async () => {
+    const fixture = await Fixture.open({ segmentBytes: 300, retentionMs: 0 });
+    for (let i = 0; i < 10; i++) fixture.append(1);
+    await synced(fixture);
+    const { log } = fixture;
+    let isDone = false;
+    const truncation = log.truncateFullyAndStartAt(offset(50)).then(() => isDone = true);
+    while (!isDone) {
+      const read = log.read(offset(0), { maxBytes: 1000, minOneMessage: true });
+      if ("records" in read) read.release();
+      expect(log.enforceRetention()).toBe(0);
+      await Promise.resolve();
+    }
+    await truncation;
+    expect(log.logStartOffset).toBe(offset(50));
+  });
+});
+
+describe("Log.truncateTo:", () => {
+  test("in a gap that the leader's cleaner has left, ends where the batch before it ends", async () => {
+    const fixture = await Fixture.open({ cleanupPolicy: ["compact"], segmentBytes: 400 });
+    const { log } = fixture;
+    for (const at of [0, 1, 40, 41, 90]) log.appendAsFollower(batchAt(at));
+    await synced(fixture);
+    await log.truncateTo(offset(60));
+    expect([log.endOffset, log.syncedOffset]).toEqual([offset(42), offset(42)]);
+    await log.truncateTo(offset(20));
+    expect([log.endOffset, log.syncedOffset]).toEqual([offset(2), offset(2)]);
+    fixture.disk.crash();
+    const again = await fixture.reopen({ cleanupPolicy: ["compact"], segmentBytes: 400 });
+    expect([again.offlineReason, again.endOffset]).toEqual([null, offset(2)]);
+  });
+
+  test("that cannot find its place leaves a log that goes on", async () => {
+    const fixture = await Fixture.open({ segmentBytes: 300 }, { maxOpenFiles: 1 });
+    for (let i = 0; i < 10; i++) fixture.append(1);
+    await synced(fixture);
+    fixture.disk.faults.open = () => "EMFILE";
+    const failed = await fixture.log.truncateTo(offset(4)).catch((failure: DiskError) =>
+      failure.code
+    );
+    expect(failed).toBe("EMFILE");
+    fixture.disk.faults = {};
+    expect(fixture.append(1)).toMatchObject({ error: ErrorCode.NONE, baseOffset: 10 });
+  });
+
+  test("that runs out of file handles takes its log offline, and no other", async () => {
+    const fixture = await Fixture.open({ segmentBytes: 300 });
+    for (let i = 0; i < 10; i++) fixture.append(1);
+    await synced(fixture);
+    fixture.disk.faults.syncDirectory = (path) => path === ORDERS_PATH ? "EMFILE" : null;
+    const failed = await fixture.log.truncateTo(offset(4)).catch((failure: DiskError) =>
+      failure.code
+    );
+    expect(failed).toBe("EMFILE");
+    expect(fixture.log.offlineReason).toContain("EMFILE");
+    expect(fixture.directory.offlineReason).toBeNull();
+  });
+});
+
+test("Log: a follower's gap where a segment ends is not taken for a loss after a crash", async () => {
+  const fixture = await Fixture.open({ cleanupPolicy: ["compact"], segmentBytes: 300 });
+  for (const at of [0, 1, 40, 41, 90, 91, 200]) fixture.log.appendAsFollower(batchAt(at));
+  await synced(fixture);
+  fixture.disk.crash();
+  const log = await fixture.reopen({ cleanupPolicy: ["compact"], segmentBytes: 300 });
+  expect([log.offlineReason, log.endOffset]).toEqual([null, offset(201)]);
+});
+
+test("Log: an opening that fails leaves no handle open", async () => {
+  const fixture = await Fixture.open();
+  fixture.append(1);
+  fixture.disk.kill();
+  const directory = await fixture.openDirectory();
+  const { disk } = fixture;
+  const open = disk.open.bind(disk);
+  let handles = 0;
+  disk.open = (path, mode) => {
+    const file = open(path, mode);
+    const close = file.close.bind(file);
+    handles++;
+    file.close = () => {
+      handles--;
+      close();
+    };
+    return file;
+  };
+  disk.faults.syncDirectory = () => "EIO";
+  const made = directory.createLog({ topic: "new", partition: 0 }, fixture.log.topicId, {
+    ...fixture.log.config,
+  });
+  expect(await made.catch((failure: DiskError) => failure.code)).toBe("EIO");
+  const opened = directory.createLog(ORDERS, fixture.log.topicId, fixture.log.config);
+  expect(await opened.catch((failure: DiskError) => failure.code)).toBe("EIO");
+  disk.faults = {};
+  await directory.close();
+  expect(handles).toBe(0);
+});
+
+describe("Log: a sync that failed", () => {
+  test("is not made good by a restart: what it dropped is written again", async () => {
+    for (let seed = 0; seed < 20; seed++) {
+      const fixture = await Fixture.open({}, {}, seed);
+      for (let i = 0; i < 5; i++) fixture.append(1, { valueBytes: 1000 });
+      await synced(fixture);
+      await fixture.directory.checkpoint();
+      for (let i = 0; i < 5; i++) fixture.append(1, { valueBytes: 1000 });
+      fixture.disk.faults.sync = () => "EIO";
+      fixture.log.sync();
+      await fixture.clock.advance(100);
+      expect(fixture.directory.offlineReason).not.toBeNull();
+      fixture.disk.faults = {};
+      fixture.disk.kill();
+      const log = await fixture.reopen();
+      expect(log.syncedOffset).toBe(offset(10));
+      fixture.disk.crash();
+      expect((await fixture.reopen()).endOffset).toBe(offset(10));
+    }
+  });
+
+  test("is remembered until a clean stop", async () => {
+    const note = "/data/.weir-disk-failed";
+    const fixture = await Fixture.open();
+    fixture.append(1);
+    fixture.disk.faults.sync = () => "EIO";
+    fixture.log.sync();
+    await fixture.clock.advance(100);
+    fixture.disk.faults = {};
+    await fixture.directory.close();
+    expect(fixture.disk.exists(note)).toBe(true);
+    await fixture.reopen();
+    fixture.disk.kill();
+    await fixture.reopen();
+    expect(fixture.disk.exists(note)).toBe(true);
+    await fixture.directory.close();
+    expect(fixture.disk.exists(note)).toBe(false);
+  });
+});
+
+test("Log: one that goes offline during a sync deletes nothing more", async () => {
+  for (let turns = 0; turns < 12; turns++) {
+    const fixture = await Fixture.open({ segmentBytes: 300 });
+    for (let i = 0; i < 12; i++) fixture.append(1);
+    await synced(fixture);
+    for (let i = 0; i < 12; i++) fixture.append(1);
+    const { disk, log } = fixture;
+    disk.faults.rename = (from) => from === fixture.path(3) ? "EIO" : null;
+    log.sync();
+    for (let i = 0; i < turns; i++) await Promise.resolve();
+    log.deleteRecordsBefore(offset(20));
+    await fixture.clock.advance(100);
+    disk.faults = {};
+    disk.kill();
+    expect((await fixture.reopen({ segmentBytes: 300 })).endOffset).toBe(offset(24));
+  }
+});
+
+test("LogDirectory.open: a directory made by a start that was cut short survives a power cut", async () => {
+  for (let seed = 0; seed < 10; seed++) {
+    const fixture = new Fixture(seed);
+    fixture.disk.makeDirectory("/data");
+    await fixture.reopen();
+    fixture.append(1);
+    await synced(fixture);
+    fixture.disk.crash();
+    expect((await fixture.reopen()).endOffset).toBe(offset(1));
+  }
+});
+
+test("LogDirectory.createLog: a name whose sync failed is synced when it is tried again", async () => {
+  for (let seed = 0; seed < 10; seed++) {
+    const fixture = await Fixture.open({}, {}, seed);
+    const { disk, directory, log } = fixture;
+    const topicPartition = { topic: "new", partition: 0 };
+    disk.faults.syncDirectory = (path) => path === "/data" ? "EMFILE" : null;
+    const made = directory.createLog(topicPartition, log.topicId, log.config);
+    expect(await made.catch((failure: DiskError) => failure.code)).toBe("EMFILE");
+    disk.faults = {};
+    await directory.createLog(topicPartition, log.topicId, log.config);
+    disk.crash();
+    expect(disk.exists("/data/new-0/partition.metadata")).toBe(true);
+  }
+});
+
+test("Log.lastStableOffset: is never before the log start, though a transaction began there", async () => {
+  const fixture = await Fixture.open({ segmentBytes: 300 });
+  for (let i = 0; i < 10; i++) {
+    fixture.append(1, { producerId: 7, producerEpoch: 0, baseSequence: i, transactional: true });
+  }
+  await synced(fixture);
+  fixture.log.deleteRecordsBefore(offset(6));
+  expect(fixture.log.lastStableOffset(offset(10))).toBe(offset(6));
+});
