@@ -105,6 +105,25 @@ export class IndexFile {
     this.#files.get(this.path).read(index * this.#entryBytes, into.subarray(0, this.#entryBytes));
   }
 
+  /**
+   * Reads entries from `index` on into the front of `into`, as many as lie side by side and fit.
+   * Returns: how many; 0 past the last.
+   */
+  readMany(index: number, into: Uint8Array): number {
+    const stored = this.#stored();
+    const end = index < stored ? stored : this.count;
+    const count = Math.min(end - index, Math.floor(into.length / this.#entryBytes));
+    if (count <= 0) return 0;
+    const byteCount = count * this.#entryBytes;
+    if (index < stored) {
+      this.#files.get(this.path).read(index * this.#entryBytes, into.subarray(0, byteCount));
+    } else {
+      const at = (index - stored) * this.#entryBytes;
+      into.set(this.#tail!.subarray(at, at + byteCount));
+    }
+    return count;
+  }
+
   /** Writes the tail into the page cache. Errors: DiskError. */
   store(): void {
     if (this.#tailCount === 0 && this.exists()) return;

@@ -33,6 +33,7 @@ import {
   TIME_INDEX_SUFFIX,
   TRANSACTION_INDEX_SUFFIX,
 } from "./segment_name.ts";
+import { rebuildTransactionIndexes, withLostTransactions } from "./transaction_index_repair.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
 
 /** What is needed to load a log. */
@@ -52,6 +53,8 @@ export interface LoadOptions {
   /** Everything before it was on stable storage when it was written down. */
   readonly recoveryPoint: number;
   readonly logStartOffset: number;
+  /** Base offsets of the segments that had a transaction index when it was last written down. */
+  readonly transactionIndexBases?: readonly number[];
 }
 
 /** A log as it was found. */
@@ -80,6 +83,8 @@ class LogLoader {
   #damage: string | null = null;
   #namesChanged = false;
   #snapshotOffset = -1;
+  /** Segments from this offset on were scanned, with all that follows from their batches. */
+  #recoveredFrom = Infinity;
   constructor(options: LoadOptions) {
     this.#options = options;
     this.#epochs = new LeaderEpochs(options);
@@ -105,6 +110,8 @@ class LogLoader {
     const { disk, directory, hadCleanShutdown } = this.#options;
     disk.makeDirectory(directory);
     this.#listSegments();
+    const listed = new Set(this.#options.transactionIndexBases);
+    const lostTransactions = withLostTransactions(this.#segments, listed);
     const epochsDamaged = this.#loadEpochs();
     let endOffset = this.#segments.length === 0 ? this.#options.logStartOffset : -1;
     if (this.#segments.length > 0) {
@@ -116,6 +123,7 @@ class LogLoader {
       this.#producers.clear();
       return this.#result(Math.max(endOffset, 0));
     }
+    await this.#rebuildTransactionIndexes(lostTransactions);
     if (epochsDamaged || this.#epochsStartLate()) await this.#rebuildEpochs();
     endOffset = this.#ensureActive(endOffset);
     this.#removeSnapshotsPast(endOffset);
@@ -233,8 +241,9 @@ class LogLoader {
     );
     for (let index = 0; index < from; index++) await this.#repairIndex(segments[index]!);
     if (this.#damage !== null) return -1;
-    await this.#replayProducers(Math.max(recoveryPoint, segments[from]!.baseOffset), from);
     let nextOffset = segments[from]!.baseOffset;
+    this.#recoveredFrom = nextOffset;
+    await this.#replayProducers(nextOffset, from);
     this.#epochs.truncateFromEnd(nextOffset);
     for (let index = from; index < segments.length; index++) {
       const segment = segments[index]!;
@@ -320,7 +329,7 @@ class LogLoader {
       sizeBytes: fileBytes,
       readCold: (position: number, into: Uint8Array) => segment.readCold(position, into),
     };
-    // Aborted transactions are found again only as far back as the producers' state is known.
+    // Without the producers' state no aborted transaction can be found again.
     segment.resetIndexes({ keepsTransactionsBefore: feedsState ? this.#snapshotOffset : Infinity });
     const { validBytes, nextOffset, end } = await scanSegment(source, {
       baseOffset: segment.baseOffset,
@@ -418,6 +427,14 @@ class LogLoader {
       const at = parseSegmentName(name, SNAPSHOT_SUFFIX);
       if (at !== null && at > endOffset) this.#remove(`${directory}/${name}`);
     }
+  }
+
+  async #rebuildTransactionIndexes(lost: readonly Segment[]): Promise<void> {
+    // What was recovered has found its transactions already.
+    const left = new Set(lost.filter(({ baseOffset }) => baseOffset < this.#recoveredFrom));
+    if (left.size === 0) return;
+    await rebuildTransactionIndexes(this.#options, this.#segments, left);
+    this.#namesChanged = true;
   }
 
   async #rebuildEpochs(): Promise<void> {

@@ -14,6 +14,13 @@ import { segmentPath, TRANSACTION_INDEX_SUFFIX } from "./segment_name.ts";
 /** Bytes of an entry. */
 export const TRANSACTION_INDEX_ENTRY_BYTES = 34;
 const VERSION = 0;
+const FIRST_OFFSET_AT = 10;
+const LAST_OFFSET_AT = 18;
+/** Entries read in one go. */
+const ENTRIES_AT_ONCE = 240;
+
+const scratch = new Uint8Array(TRANSACTION_INDEX_ENTRY_BYTES);
+const scratchView = new DataView(scratch.buffer);
 
 /** A transaction whose records consumers with read_committed must skip. */
 export interface AbortedTransaction {
@@ -51,8 +58,8 @@ export class TransactionIndex {
     const view = new DataView(entry.buffer, entry.byteOffset, entry.byteLength);
     view.setInt16(0, VERSION);
     view.setBigInt64(2, BigInt(transaction.producerId));
-    view.setBigInt64(10, BigInt(transaction.firstOffset));
-    view.setBigInt64(18, BigInt(transaction.lastOffset));
+    view.setBigInt64(FIRST_OFFSET_AT, BigInt(transaction.firstOffset));
+    view.setBigInt64(LAST_OFFSET_AT, BigInt(transaction.lastOffset));
     view.setBigInt64(26, BigInt(transaction.lastStableOffset));
     this.#used = true;
   }
@@ -62,19 +69,23 @@ export class TransactionIndex {
     if (this.isUsed) this.file.store();
   }
 
-  /** Every entry, in file order. Errors: WireError when one is not an aborted transaction. */
-  *entries(): Generator<AbortedTransaction, void, void> {
+  /** The entries from `fromIndex` on, in file order. Errors: WireError when one holds no offset. */
+  *entries(fromIndex = 0): Generator<AbortedTransaction, void, void> {
     if (!this.isUsed) return;
-    const bytes = new Uint8Array(TRANSACTION_INDEX_ENTRY_BYTES);
-    for (let index = 0; index < this.file.count; index++) {
-      this.file.read(index, bytes);
-      const reader = new Reader(bytes, 2);
-      yield {
-        producerId: reader.int64(),
-        firstOffset: reader.int64(),
-        lastOffset: reader.int64(),
-        lastStableOffset: reader.int64(),
-      };
+    const bytes = new Uint8Array(ENTRIES_AT_ONCE * TRANSACTION_INDEX_ENTRY_BYTES);
+    for (let index = fromIndex;;) {
+      const count = this.file.readMany(index, bytes);
+      if (count === 0) return;
+      for (let i = 0; i < count; i++) {
+        const reader = new Reader(bytes, i * TRANSACTION_INDEX_ENTRY_BYTES + 2);
+        yield {
+          producerId: reader.int64(),
+          firstOffset: reader.int64(),
+          lastOffset: reader.int64(),
+          lastStableOffset: reader.int64(),
+        };
+      }
+      index += count;
     }
   }
 
@@ -83,45 +94,70 @@ export class TransactionIndex {
    * Returns: true when no later segment can hold another one.
    */
   collect(fromOffset: number, upToOffset: number, found: AbortedTransaction[]): boolean {
-    for (const transaction of this.entries()) {
-      if (transaction.lastOffset >= fromOffset && transaction.firstOffset < upToOffset) {
-        found.push(transaction);
-      }
+    if (!this.isUsed) return false;
+    for (const transaction of this.entries(this.#firstEndingAt(fromOffset))) {
+      if (transaction.firstOffset < upToOffset) found.push(transaction);
       if (transaction.lastStableOffset >= upToOffset) return true;
     }
     return false;
   }
 
+  /** Index of the first entry whose marker lies at or past `offset`. */
+  #firstEndingAt(offset: number): number {
+    let low = 0;
+    let high = this.file.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      this.file.read(middle, scratch);
+      if (scratchView.getBigInt64(LAST_OFFSET_AT) < offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
   /** Drops the transactions whose marker is at or past `offset`, and what cannot be an entry. */
   truncateTo(offset: number): void {
     if (this.file.count === 0 && !this.file.exists()) return;
-    let kept = 0;
-    let before = this.#baseOffset - 1;
-    for (const lastOffset of this.#markerOffsets()) {
-      if (lastOffset >= offset || lastOffset <= before) break;
-      before = lastOffset;
-      kept++;
-    }
+    const kept = Math.min(this.#soundCount(), this.#firstEndingAt(offset));
     this.file.truncate(kept);
     this.#used = kept > 0;
   }
 
-  *#markerOffsets(): Generator<number, void, void> {
-    const bytes = new Uint8Array(TRANSACTION_INDEX_ENTRY_BYTES);
+  /** Puts other entries in the place of all. Errors: DiskError. */
+  replace(transactions: readonly AbortedTransaction[]): void {
+    this.file.truncate(0);
+    this.#used = false;
+    for (const transaction of transactions) this.append(transaction);
+    this.store();
+  }
+
+  /** How many entries from the first on can be what they are taken for. */
+  #soundCount(): number {
+    const bytes = new Uint8Array(ENTRIES_AT_ONCE * TRANSACTION_INDEX_ENTRY_BYTES);
     const view = new DataView(bytes.buffer);
-    for (let index = 0; index < this.file.count; index++) {
-      this.file.read(index, bytes);
-      const lastOffset = view.getBigInt64(18);
-      // A marker follows its first record: an entry of zeros is one that never reached the disk.
-      if (view.getBigInt64(10) >= lastOffset) return;
-      yield Number(lastOffset);
+    let before = BigInt(this.#baseOffset) - 1n;
+    for (let index = 0;;) {
+      const count = this.file.readMany(index, bytes);
+      if (count === 0) return index;
+      for (let i = 0; i < count; i++, index++) {
+        const at = i * TRANSACTION_INDEX_ENTRY_BYTES;
+        const firstOffset = view.getBigInt64(at + FIRST_OFFSET_AT);
+        const lastOffset = view.getBigInt64(at + LAST_OFFSET_AT);
+        // A marker follows its first record: an entry of zeros is one that never reached the disk.
+        const isSound = view.getInt16(at) === VERSION && firstOffset >= 0n &&
+          firstOffset < lastOffset && lastOffset > before;
+        if (!isSound) return index;
+        before = lastOffset;
+      }
     }
   }
 
-  /** What is impossible about the index, or null. */
+  /** What is impossible about the index, or null. Looks at every entry. */
   problem(): string | null {
     if (!this.file.exists()) return null;
     if (this.file.isMisshapen()) return "it is not a whole number of entries";
-    return null;
+    const soundCount = this.#soundCount();
+    if (soundCount === this.file.count) return null;
+    return `its entry ${soundCount} is no aborted transaction`;
   }
 }
