@@ -61,6 +61,7 @@ import { MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
 import { DELETED_SUFFIX, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
+import { storeTransactionIndexList } from "./transaction_index_repair.ts";
 import type { Workers } from "./workers.ts";
 
 export { DEFAULT_LOG_CONFIG, type LogConfig } from "./log_config.ts";
@@ -1123,6 +1124,9 @@ export class Log implements Flushable {
         const path = segmentPath(this.#directory, snapshot.offset, SNAPSHOT_SUFFIX);
         await writeFileUnderNewName(this.#options.disk, path, snapshot.bytes);
         this.#snapshotOffset = snapshot.offset;
+      }
+      if (snapshots.length > 0) {
+        await storeTransactionIndexList(this.#options.disk, this.#directory, this.#segments);
       }
       await this.leaderEpochs.store();
       return true;

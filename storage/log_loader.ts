@@ -53,8 +53,6 @@ export interface LoadOptions {
   /** Everything before it was on stable storage when it was written down. */
   readonly recoveryPoint: number;
   readonly logStartOffset: number;
-  /** Base offsets of the segments that had a transaction index when it was last written down. */
-  readonly transactionIndexBases?: readonly number[];
 }
 
 /** A log as it was found. */
@@ -110,8 +108,7 @@ class LogLoader {
     const { disk, directory, hadCleanShutdown } = this.#options;
     disk.makeDirectory(directory);
     this.#listSegments();
-    const listed = new Set(this.#options.transactionIndexBases);
-    const lostTransactions = withLostTransactions(this.#segments, listed);
+    const lostTransactions = withLostTransactions(this.#options, this.#segments);
     const epochsDamaged = this.#loadEpochs();
     let endOffset = this.#segments.length === 0 ? this.#options.logStartOffset : -1;
     if (this.#segments.length > 0) {

@@ -4,7 +4,9 @@
  *
  * Most segments have no such file because nothing was aborted in them, so a file that is missing says little
  * by itself. It counts as lost when another index of its segment is missing too (people delete them all to
- * have them made anew), or when the log directory's checkpoint says that there was one.
+ * have them made anew), or when `transaction-index-checkpoint` in the partition's directory, a file that Kafka
+ * does not know, lists the segment's base offset among those that have one. The list is written before the
+ * recovery point passes a segment; what it names in excess costs a look at the records.
  *
  *     snapshot at or before the first of the segments, or the start of the log
  *        └──→ every batch from there on tells a scratch state; aborted ones are noted where they end
@@ -12,6 +14,15 @@
  * A transaction that begins before the start of the log is found too: from its first record that is left.
  */
 
+import {
+  checkpointNumber,
+  formatCheckpoint,
+  parseCheckpoint,
+  readSmallText,
+  textBytes,
+  writeFileUnderNewName,
+} from "./checkpoint.ts";
+import { type Disk, DiskError } from "./platform.ts";
 import { type ReplayOptions, replayProducers } from "./producer_replay.ts";
 import { ProducerState } from "./producer_state.ts";
 import { scanSegment } from "./recovery.ts";
@@ -19,11 +30,42 @@ import type { Segment } from "./segment.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
 
-/** The segments whose aborted transactions must be found again. `listed` holds base offsets. */
-export function withLostTransactions(
+const LIST = "transaction-index-checkpoint";
+
+/** Notes which segments have a transaction index, if that has changed. The directory needs a sync after it. */
+export async function storeTransactionIndexList(
+  disk: Disk,
+  directory: string,
   segments: readonly Segment[],
-  listed: ReadonlySet<number>,
+): Promise<void> {
+  const path = `${directory}/${LIST}`;
+  const bases = segments.filter(({ transactionIndex }) => transactionIndex.isUsed)
+    .map(({ baseOffset }) => String(baseOffset));
+  const before = readSmallText(disk, path);
+  const text = formatCheckpoint(bases);
+  if (text === before || (bases.length === 0 && before === null)) return;
+  await writeFileUnderNewName(disk, path, textBytes(text));
+}
+
+function listedBases({ disk, directory, logger }: ReplayOptions): Set<number> {
+  const path = `${directory}/${LIST}`;
+  try {
+    const text = readSmallText(disk, path);
+    const lines = text === null ? [] : parseCheckpoint(text, path, 1);
+    return new Set(lines.map(([base]) => checkpointNumber(base!, path)));
+  } catch (failure) {
+    if (!(failure instanceof DiskError) || failure.code !== "EBADMSG") throw failure;
+    logger.warn("List of transaction indexes is damaged and is not used", { file: path });
+    return new Set();
+  }
+}
+
+/** The segments whose aborted transactions must be found again. Errors: DiskError. */
+export function withLostTransactions(
+  options: ReplayOptions,
+  segments: readonly Segment[],
 ): Segment[] {
+  const listed = listedBases(options);
   return segments.filter((segment) => {
     const { transactionIndex, offsetIndex, timeIndex, baseOffset, sizeBytes } = segment;
     if (sizeBytes === 0) return false;

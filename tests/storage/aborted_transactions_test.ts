@@ -167,10 +167,11 @@ class TransactionRun {
     const { disk } = this.#fixture;
     const paths = disk.files().filter((path) => path.endsWith(".txnindex"));
     for (const path of paths) {
-      const choice = this.#random.below(4);
+      const choice = this.#random.below(5);
       if (choice === 0) continue;
       this.#count("indexes harmed");
-      if (choice === 1) {
+      if (choice === 4) disk.remove(path);
+      else if (choice === 1) {
         for (const suffix of [".index", ".timeindex", ".txnindex"]) {
           const sibling = path.replace(/\.txnindex$/, suffix);
           if (disk.exists(sibling)) disk.remove(sibling);
