@@ -25,6 +25,7 @@ import {
   planConfigChanges,
   planConfigReplacements,
 } from "./config_changes.ts";
+import { electionsOf } from "./leader_election.ts";
 import {
   type DirectoryAssigned,
   type DirectoryAssignment,
@@ -295,7 +296,7 @@ export class Controller implements QuorumListener {
   }
 
   /**
-   * Registers a broker, unfenced: it takes part from now on.
+   * Registers a broker, unfenced: it takes part from now on, and leads what has no leader and may be led by it.
    *
    * Returns: its broker epoch, the offset of the registration.
    */
@@ -319,7 +320,7 @@ export class Controller implements QuorumListener {
         inControlledShutdown: false,
         logDirs: registration.logDirs,
       },
-    }]);
+    }, ...electionsOf(this.#newest, registration.brokerId)]);
     return outcome.error === ErrorCode.NONE ? { error: ErrorCode.NONE, brokerEpoch } : outcome;
   }
 

@@ -24,6 +24,7 @@ import {
   startWeir,
   testWith,
 } from "./harness.ts";
+import { linesOf } from "./lines_of.ts";
 import { Wire } from "./wire.ts";
 
 const ROUNDS = Number(process.env["WEIR_CRASH_ROUNDS"] ?? 5);
@@ -193,14 +194,3 @@ describe.skipIf(isExternal)("kill -9 under load", () => {
     30_000 + 5_000 * ROUNDS,
   );
 });
-
-/** Lines of a stream, one at a time. */
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void, void> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop()!;
-    yield* lines;
-  }
-}
