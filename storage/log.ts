@@ -59,6 +59,7 @@ import { DelayedRemoval } from "./removal.ts";
 import { retentionOffset } from "./retention.ts";
 import { MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
 import { DELETED_SUFFIX, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+import type { SnapshotInProgress } from "./snapshot_in_progress.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
 import { storeTransactionIndexList } from "./transaction_index_repair.ts";
@@ -143,7 +144,7 @@ export type ReadResult = ReadRecords | { readonly error: ErrorCode; readonly mes
 
 interface PendingSnapshot {
   readonly offset: number;
-  readonly bytes: Uint8Array;
+  readonly producers: SnapshotInProgress;
 }
 
 /** A partition's log. */
@@ -642,7 +643,7 @@ export class Log implements Flushable {
     this.#sealed.push(old);
     this.#pendingSnapshots.push({
       offset: this.#endOffset,
-      bytes: this.#producers.encodeSnapshot(),
+      producers: this.#producers.beginSnapshot(),
     });
   }
 
@@ -1121,8 +1122,9 @@ export class Log implements Flushable {
   async #storeSmallFiles(snapshots: readonly PendingSnapshot[]): Promise<boolean> {
     try {
       for (const snapshot of snapshots) {
+        while (!snapshot.producers.writeSlice()) await this.#options.clock.sleep(0);
         const path = segmentPath(this.#directory, snapshot.offset, SNAPSHOT_SUFFIX);
-        await writeFileUnderNewName(this.#options.disk, path, snapshot.bytes);
+        await writeFileUnderNewName(this.#options.disk, path, snapshot.producers.finish());
         this.#snapshotOffset = snapshot.offset;
       }
       if (snapshots.length > 0) {
@@ -1181,7 +1183,7 @@ export class Log implements Flushable {
     if (this.#snapshotOffset !== this.#endOffset && !isEmpty) {
       this.#pendingSnapshots.push({
         offset: this.#endOffset,
-        bytes: this.#producers.encodeSnapshot(),
+        producers: this.#producers.beginSnapshot(),
       });
     }
     if (!await this.#settle()) {

@@ -37,7 +37,6 @@ export interface SnapshotEntry {
 export class SnapshotWriter {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  #at = ENTRIES_AT;
 
   constructor(count: number) {
     this.#bytes = new Uint8Array(ENTRIES_AT + count * ENTRY_BYTES);
@@ -46,9 +45,10 @@ export class SnapshotWriter {
     this.#view.setInt32(COUNT_AT, count);
   }
 
-  add(entry: SnapshotEntry): void {
+  /** Writes the entry at `index` among them; the order of calls is free. */
+  put(index: number, entry: SnapshotEntry): void {
     const view = this.#view;
-    const at = this.#at;
+    const at = ENTRIES_AT + index * ENTRY_BYTES;
     putInt64(view, at, entry.producerId);
     view.setInt16(at + 8, entry.producerEpoch);
     view.setInt32(at + 10, entry.lastSequence);
@@ -57,7 +57,6 @@ export class SnapshotWriter {
     putInt64(view, at + 26, entry.lastTimestamp);
     view.setInt32(at + 34, entry.coordinatorEpoch);
     putInt64(view, at + 38, entry.currentTxnFirstOffset);
-    this.#at = at + ENTRY_BYTES;
   }
 
   /** The snapshot, once all its entries are there. */

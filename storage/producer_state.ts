@@ -25,7 +25,7 @@ import { WireError } from "../protocol/bytes.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { isControl, isTransactional } from "../protocol/record_batch.ts";
 import { ProducerIndex } from "./producer_index.ts";
-import { type SnapshotEntry, SnapshotReader, SnapshotWriter } from "./producer_snapshot.ts";
+import { type SnapshotEntry, SnapshotReader } from "./producer_snapshot.ts";
 import {
   AGE,
   COORDINATOR_EPOCH,
@@ -42,6 +42,7 @@ import {
   type RowOwner,
   TXN_FIRST_OFFSET,
 } from "./producer_table.ts";
+import { SnapshotInProgress } from "./snapshot_in_progress.ts";
 import { UnreplicatedTransactions } from "./unreplicated_transactions.ts";
 
 /** Batches remembered per producer; the same number as a client may have in flight. */
@@ -50,8 +51,8 @@ const MAX_SEQUENCE = 0x7fff_ffff;
 const MAX_INT32 = 0x7fff_ffff;
 const MAX_OFFSET_GAP = 0xffff_ffff;
 const NO_ROWS = new Int32Array(0);
-/** Entries of a snapshot loaded in one go: some two milliseconds. */
-const ENTRIES_PER_SLICE = 4096;
+/** Entries of a snapshot loaded in one go: a millisecond. */
+const ENTRIES_PER_SLICE = 2048;
 const COUNT_MASK = 7;
 const COUNT_BITS = 3;
 /** The transaction protocol in which the coordinator raises the epoch before it writes a marker (KIP-890). */
@@ -144,6 +145,8 @@ export class ProducerState implements RowOwner {
   /** Null, as the two below, while there is nothing to hold. */
   #index: ProducerIndex | null = null;
   #ownerNumber = -1;
+  /** The newest one, while rows must not change unseen. */
+  #snapshot: SnapshotInProgress | null = null;
   /** An append asks for the same producer three times. */
   #recentRow = -1;
   /** Producers with an open transaction, in the order of its start. */
@@ -365,6 +368,7 @@ export class ProducerState implements RowOwner {
     let row = this.#find(batch.producerId);
     const isNew = row < 0;
     if (isNew) row = this.#take(batch.producerId);
+    else this.#beforeChange(row);
     const wasOpen = this.#openSince(row) >= 0;
     let completed: CompletedTransaction | null = null;
     if (marker === null) this.#noteBatch(row, batch);
@@ -493,6 +497,7 @@ export class ProducerState implements RowOwner {
   }
 
   forgetRow(row: number): void {
+    this.#beforeChange(row);
     this.#recentRow = -1;
     const list = this.#openSince(row) >= 0 ? this.#open! : this.#table.idle;
     list.remove(row);
@@ -511,6 +516,8 @@ export class ProducerState implements RowOwner {
 
   /** Forgets everything. */
   clear(): void {
+    this.#snapshot?.finish();
+    this.#snapshot = null;
     this.#unreplicated = null;
     if (this.#index === null) return;
     const rows = this.#rows();
@@ -522,29 +529,41 @@ export class ProducerState implements RowOwner {
     this.#leave();
   }
 
+  /** Begins a snapshot of this moment, which stays of this moment whatever follows. */
+  beginSnapshot(): SnapshotInProgress {
+    this.#snapshot?.finish();
+    const snapshot = new SnapshotInProgress(this.#rows(), (row) => this.#snapshotEntry(row));
+    this.#snapshot = snapshot.isWhole ? null : snapshot;
+    return snapshot;
+  }
+
   /** The bytes of a snapshot. */
   encodeSnapshot(): Uint8Array {
+    return this.beginSnapshot().finish();
+  }
+
+  #snapshotEntry(row: number): SnapshotEntry {
     const table = this.#table;
-    const rows = this.#rows();
-    const writer = new SnapshotWriter(rows.length);
-    for (let index = 0; index < rows.length; index++) {
-      const row = rows[index]!;
-      const floats = table.floats(row);
-      const ints = table.ints(row);
-      const floatsAt = table.floatsAt(row);
-      const intsAt = table.intsAt(row);
-      writer.add({
-        producerId: floats[floatsAt + PRODUCER_ID]!,
-        producerEpoch: ints[intsAt + EPOCH_AND_COUNT]! >> COUNT_BITS,
-        lastSequence: ints[intsAt + LAST_SEQUENCE]!,
-        lastOffset: floats[floatsAt + LAST_OFFSET]!,
-        offsetDelta: ints[intsAt + OFFSET_DELTA]!,
-        lastTimestamp: floats[floatsAt + LAST_TIMESTAMP]!,
-        coordinatorEpoch: ints[intsAt + COORDINATOR_EPOCH]!,
-        currentTxnFirstOffset: floats[floatsAt + TXN_FIRST_OFFSET]!,
-      });
-    }
-    return writer.finish();
+    const floats = table.floats(row);
+    const ints = table.ints(row);
+    const floatsAt = table.floatsAt(row);
+    const intsAt = table.intsAt(row);
+    return {
+      producerId: floats[floatsAt + PRODUCER_ID]!,
+      producerEpoch: ints[intsAt + EPOCH_AND_COUNT]! >> COUNT_BITS,
+      lastSequence: ints[intsAt + LAST_SEQUENCE]!,
+      lastOffset: floats[floatsAt + LAST_OFFSET]!,
+      offsetDelta: ints[intsAt + OFFSET_DELTA]!,
+      lastTimestamp: floats[floatsAt + LAST_TIMESTAMP]!,
+      coordinatorEpoch: ints[intsAt + COORDINATOR_EPOCH]!,
+      currentTxnFirstOffset: floats[floatsAt + TXN_FIRST_OFFSET]!,
+    };
+  }
+
+  #beforeChange(row: number): void {
+    if (this.#snapshot === null) return;
+    if (this.#snapshot.isWhole) this.#snapshot = null;
+    else this.#snapshot.beforeChange(row);
   }
 
   /**

@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { buildBatch } from "../../protocol/records.ts";
 import { offset } from "../../protocol/types.ts";
+import { snapshotEntries } from "../../storage/producer_snapshot.ts";
 import { ProducerExpiry } from "../../storage/producer_expiry.ts";
 import { ProducerTable } from "../../storage/producer_table.ts";
 import { Fixture } from "./log_fixture.ts";
@@ -51,6 +52,19 @@ describe("Log.truncateFullyAndStartAt", () => {
     await fixture.reopen();
     expect(known(fixture)).toEqual([]);
   });
+});
+
+test("Log.roll: the snapshot of many producers is of its offset, although appends go on", async () => {
+  const fixture = await Fixture.open();
+  for (let id = 0; id < 5000; id++) data(fixture, id, 0);
+  fixture.log.roll();
+  for (let id = 0; id < 5000; id += 3) data(fixture, id, 1);
+  await fixture.clock.run(fixture.log.whenSynced(fixture.log.endOffset));
+  await fixture.clock.advance(1);
+  const bytes = fixture.disk.bytesOf(fixture.path(5000, ".snapshot"));
+  const entries = [...snapshotEntries(bytes)];
+  expect(entries).toHaveLength(5000);
+  expect(entries.every(({ lastSequence }) => lastSequence === 0)).toBe(true);
 });
 
 test("Log.lastStableOffset: not before the first record, if an open transaction is deleted", async () => {

@@ -12,6 +12,7 @@ import {
 } from "../../storage/producer_state.ts";
 import { ProducerTable } from "../../storage/producer_table.ts";
 import { SimLogger } from "../sim/sim_logger.ts";
+import { SimRandom, testSeeds } from "../sim/sim_random.ts";
 import { loadWhole } from "./producer_model.ts";
 
 const MAX = 0x7fff_ffff;
@@ -259,10 +260,43 @@ describe("ProducerState snapshots", () => {
     expect(bytes.length).toBe(10 + 46 * 20_000);
     const again = new ProducerState("orders-0");
     const slices = [...again.loadSnapshot(bytes, { nowMs: 100, expirationMs: 1000 })];
-    expect(slices).toHaveLength(4);
+    expect(slices).toHaveLength(9);
     expect(again.count).toBe(20_000);
     expect(Buffer.compare(again.encodeSnapshot(), bytes)).toBe(0);
   });
+});
+
+test("ProducerState.beginSnapshot: stays of its moment, whatever changes before it is whole", () => {
+  for (const seed of testSeeds(10)) {
+    const random = new SimRandom(seed);
+    const table = new ProducerTable({ capBytes: 9500 * 128 });
+    const state = new ProducerState("orders-0", table);
+    const other = new ProducerState("returns-0", table);
+    const twin = new ProducerState("orders-0");
+    for (let id = 0; id < 9000; id++) {
+      const first = batch({ producerId: id, baseOffset: id, transactional: random.chance(0.1) });
+      give(state, first);
+      give(twin, first);
+    }
+    const snapshot = state.beginSnapshot();
+    expect(snapshot.isWhole).toBe(false);
+    for (let step = 0; step < 3000; step++) {
+      const next = batch({
+        producerId: random.below(20_000),
+        baseSequence: 1,
+        baseOffset: 10_000 + step,
+        transactional: random.chance(0.1),
+      });
+      give(random.chance(0.7) ? state : other, next);
+      if (random.chance(0.001)) snapshot.writeSlice();
+    }
+    if (random.chance(0.5)) {
+      state.clear();
+      for (let id = 0; id < 2000; id++) give(other, batch({ producerId: 50_000 + id }));
+    }
+    expect(table.forgottenCount).toBeGreaterThan(0);
+    expect(Buffer.compare(snapshot.finish(), twin.encodeSnapshot())).toBe(0);
+  }
 });
 
 describe("ProducerTable", () => {
