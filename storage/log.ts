@@ -67,6 +67,9 @@ import type { Workers } from "./workers.ts";
 
 export { DEFAULT_LOG_CONFIG, type LogConfig } from "./log_config.ts";
 
+/** Damaged places of one log that are reported, each once. */
+const MAX_DAMAGE_REPORTS = 100;
+
 /** What a log is opened with. */
 export interface LogOptions {
   readonly disk: Disk;
@@ -172,7 +175,8 @@ export class Log implements Flushable {
   #highWatermark: number;
   #offlineReason: string | null = null;
   #isClosed = false;
-  #reportedDamage: string | null = null;
+  /** Damaged places that were reported. */
+  readonly #damage = new Set<string>();
   /** A truncation or the close is under way, which syncs by itself. */
   #isExclusive = false;
   /** Producers and open transactions are being read again. */
@@ -927,9 +931,9 @@ export class Log implements Flushable {
     try {
       return this.#reader.read(startOffset, { ...options, upToOffset });
     } catch (failure) {
-      if (failure instanceof WireError) return this.#corrupt(failure);
+      if (failure instanceof WireError) return this.#corrupt(startOffset, failure);
       if (!(failure instanceof DiskError)) throw failure;
-      if (failure.code === "EBADMSG") return this.#corrupt(failure);
+      if (failure.code === "EBADMSG") return this.#corrupt(startOffset, failure);
       if (failure.isOutOfHandles) {
         return { error: ErrorCode.KAFKA_STORAGE_ERROR, message: failure.message };
       }
@@ -938,12 +942,13 @@ export class Log implements Flushable {
     }
   }
 
-  #corrupt(failure: Error): ReadResult {
+  #corrupt(startOffset: Offset, failure: Error): ReadResult {
     // Readers try again and again: one line for each place is enough.
-    if (this.#reportedDamage !== failure.message) {
-      this.#reportedDamage = failure.message;
+    if (!this.#damage.has(failure.message) && this.#damage.size < MAX_DAMAGE_REPORTS) {
+      this.#damage.add(failure.message);
       this.#logger.error("Damaged bytes are not served", {
         partition: this.name,
+        offset: startOffset,
         found: failure.message,
       });
     }

@@ -9,15 +9,22 @@
  * as they are.
  */
 
-import { batchSizeBytes, readLastOffset, RECORD_BATCH_OVERHEAD } from "../protocol/record_batch.ts";
+import { WireError } from "../protocol/bytes.ts";
+import {
+  batchSizeBytes,
+  readBaseOffset,
+  readLastOffset,
+  RECORD_BATCH_OVERHEAD,
+} from "../protocol/record_batch.ts";
 import { readRecords } from "../protocol/records.ts";
 import { type Offset, offset } from "../protocol/types.ts";
 import type { BufferPool, PooledBuffer } from "./buffer_pool.ts";
 import type { LeaderEpochs } from "./leader_epochs.ts";
+import { checkBatches, checkLarge, type SoughtBatch, soundBatches } from "./batch_check.ts";
 import { LiveReads, type ReadBounds, type ReadRecords } from "./live_reads.ts";
 import type { LogConfig } from "./log_config.ts";
 import { DiskError } from "./platform.ts";
-import type { Segment } from "./segment.ts";
+import type { BatchPlace, Segment } from "./segment.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
 
 /** Positions remembered for readers that go on where they stopped. */
@@ -25,10 +32,17 @@ const HINT_COUNT = 8;
 /** The least that is read at once, so that one read tells the size of a small first batch. */
 const MIN_READ_BYTES = 4096;
 
+const BASE_OFFSET_BYTES = 8;
+/** A length that nobody has checked yet must not take more memory than this. */
+const MAX_UNCHECKED_BYTES = 1024 * 1024;
+/** Damaged places that are remembered, so that readers who ask again and again cost nothing. */
+const MAX_DAMAGED = 100;
+
 /** The log as its reader sees it. Shape: `segments` is never empty; the last one is the active one. */
 export interface LogView {
   readonly segments: readonly Segment[];
   readonly logStartOffset: number;
+  readonly endOffset: number;
   readonly config: LogConfig;
 }
 
@@ -52,6 +66,8 @@ export class LogReader {
   readonly #buffers: BufferPool;
   readonly #leaderEpochs: LeaderEpochs;
   readonly #liveReads = new LiveReads();
+  /** What was found where a read began. */
+  readonly #damaged = new Map<number, DiskError>();
   #hintOffsets = new Float64Array(HINT_COUNT).fill(-1);
   #hintPositions = new Float64Array(HINT_COUNT);
   #hintSegments: (Segment | null)[] = new Array<Segment | null>(HINT_COUNT).fill(null);
@@ -68,6 +84,7 @@ export class LogReader {
     this.#hintOffsets.fill(-1);
     this.#hintSegments.fill(null);
     this.#liveReads.clear();
+    this.#damaged.clear();
   }
 
   /** Index of the segment in which `at` lies, or would lie. */
@@ -89,7 +106,17 @@ export class LogReader {
    * Errors: DiskError (EBADMSG where no batch can be read), WireError.
    */
   read(startOffset: number, bounds: ReadBounds): ReadRecords {
-    return this.#liveReads.find(startOffset, bounds) ?? this.#readFrom(startOffset, bounds);
+    const live = this.#liveReads.find(startOffset, bounds);
+    if (live !== null) return live;
+    const damage = this.#damaged.size === 0 ? undefined : this.#damaged.get(startOffset);
+    if (damage !== undefined) throw damage;
+    try {
+      return this.#readFrom(startOffset, bounds);
+    } catch (failure) {
+      const isDamage = failure instanceof DiskError && failure.code === "EBADMSG";
+      if (isDamage && this.#damaged.size < MAX_DAMAGED) this.#damaged.set(startOffset, failure);
+      throw failure;
+    }
   }
 
   #readFrom(startOffset: number, bounds: ReadBounds): ReadRecords {
@@ -97,24 +124,26 @@ export class LogReader {
     let index = this.segmentIndexFor(startOffset);
     let segment = segments[index]!;
     let position = this.#hintFor(startOffset, segment);
+    let found: BatchPlace | null = null;
     while (position < 0 || position === segment.sizeBytes) {
-      position = segment.findBatch(startOffset, position < 0 ? undefined : position)?.position ??
-        -1;
+      found = segment.findBatch(startOffset, position < 0 ? undefined : position);
+      position = found?.position ?? -1;
       if (position >= 0) break;
       // Nothing at or past the offset in this segment: the cleaner has taken it out.
       const following = segments[++index];
       if (following === undefined) return nothingRead(startOffset);
       segment = following;
     }
-    return this.#readBatches(segment, position, bounds, startOffset);
+    return this.#readBatches(segment, position, bounds, { startOffset, found });
   }
 
   #readBatches(
     segment: Segment,
     position: number,
     { maxBytes, minOneMessage, upToOffset }: ReadBounds,
-    startOffset: number,
+    sought: SoughtBatch,
   ): ReadRecords {
+    const { startOffset } = sought;
     const available = segment.sizeBytes - position;
     const wanted = Math.min(available, Math.max(maxBytes, MIN_READ_BYTES));
     let buffer = this.#buffers.acquire(wanted);
@@ -122,7 +151,7 @@ export class LogReader {
     const firstBytes = count < RECORD_BATCH_OVERHEAD ? 0 : batchSizeBytes(buffer.bytes, 0);
     if (firstBytes < RECORD_BATCH_OVERHEAD || firstBytes > available) {
       buffer.release();
-      throw new DiskError(`Cannot read ${segment.path}: no batch at byte ${position}`, "EBADMSG");
+      throw segment.damagedAt(position, "there is no batch");
     }
     if (firstBytes > maxBytes && !minOneMessage) {
       buffer.release();
@@ -130,11 +159,16 @@ export class LogReader {
     }
     if (firstBytes > count) {
       buffer.release();
+      const isChecked = segment.isChecked(position, position + firstBytes);
+      if (!isChecked && firstBytes > MAX_UNCHECKED_BYTES) checkLarge(segment, position, firstBytes);
       buffer = this.#buffers.acquire(firstBytes);
       count = this.#fill(segment, position, buffer, firstBytes);
     }
-    const limit = Math.min(count, Math.max(maxBytes, firstBytes));
+    let limit = Math.min(count, Math.max(maxBytes, firstBytes));
     const { bytes } = buffer;
+    if (!segment.isChecked(position, position + limit)) {
+      limit = this.#checkedBytes(segment, position, buffer, limit, sought);
+    }
     let end = 0;
     let nextOffset = startOffset;
     while (limit - end >= RECORD_BATCH_OVERHEAD) {
@@ -155,6 +189,64 @@ export class LogReader {
       nextOffset,
       buffer,
     });
+  }
+
+  /**
+   * Compares what was not compared since the start.
+   * Returns: how many bytes from the front are whole batches that may be believed.
+   * Errors: DiskError (EBADMSG) when the first one may not; the buffer is released then.
+   */
+  #checkedBytes(
+    segment: Segment,
+    position: number,
+    buffer: PooledBuffer,
+    limit: number,
+    sought: SoughtBatch,
+  ): number {
+    const bytes = buffer.bytes.subarray(0, limit);
+    const { soundBytes, found } = soundBatches(bytes, {
+      ...sought,
+      baseOffsetAfter: (at) => this.#baseOffsetAt(segment, position + at),
+    });
+    if (soundBytes === 0 && found !== null) {
+      buffer.release();
+      throw segment.damagedAt(position, found);
+    }
+    segment.noteChecked(position, position + soundBytes);
+    return soundBytes;
+  }
+
+  /** One batch, which may be believed. Errors: DiskError (EBADMSG). */
+  #readChecked(segment: Segment, place: BatchPlace): Uint8Array {
+    const { position, sizeBytes, lastOffset, follows } = place;
+    const end = position + sizeBytes;
+    const isChecked = segment.isChecked(position, end);
+    if (!isChecked && sizeBytes > MAX_UNCHECKED_BYTES) checkLarge(segment, position, sizeBytes);
+    const bytes = new Uint8Array(sizeBytes);
+    segment.read(position, bytes);
+    if (isChecked) return bytes;
+    if (!follows && this.#baseOffsetAt(segment, end) <= lastOffset) {
+      throw segment.damagedAt(position, `its last offset ${lastOffset} lies past what follows it`);
+    }
+    checkBatches(segment, position, end);
+    return bytes;
+  }
+
+  /** Base offset of the batch at a position, of the following segment at the end of one. */
+  #baseOffsetAt(segment: Segment, position: number): number {
+    const { segments, endOffset } = this.#log;
+    if (position + BASE_OFFSET_BYTES > segment.sizeBytes) {
+      return segments[segments.indexOf(segment) + 1]?.baseOffset ?? endOffset;
+    }
+    const bytes = new Uint8Array(BASE_OFFSET_BYTES);
+    segment.read(position, bytes);
+    try {
+      return readBaseOffset(bytes, 0);
+    } catch (failure) {
+      if (!(failure instanceof WireError)) throw failure;
+      // What follows is damaged itself, which is found when its turn comes.
+      return Infinity;
+    }
   }
 
   #fill(segment: Segment, position: number, buffer: PooledBuffer, byteCount: number): number {
@@ -222,8 +314,7 @@ export class LogReader {
     for (;;) {
       const place = segment.findTimestamp(timestampMs, from);
       if (place === null) return null;
-      const bytes = new Uint8Array(place.sizeBytes);
-      segment.read(place.position, bytes);
+      const bytes = this.#readChecked(segment, place);
       const records = readRecords(bytes, 0, {
         maxDecompressedBytes: this.#log.config.maxDecompressedBatchBytes,
       });

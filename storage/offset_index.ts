@@ -55,15 +55,8 @@ export class OffsetIndex {
     return { offset: this.#baseOffset + view.getInt32(0), position: view.getInt32(4) };
   }
 
-  /** Position from which to read on to find `offset`: 0 when no entry lies at or before it. */
-  positionFor(offset: number): number {
-    const index = this.#lastAtMost(offset);
-    if (index < 0) return 0;
-    this.file.read(index, scratch);
-    return view.getInt32(4);
-  }
-
-  #lastAtMost(offset: number): number {
+  /** Index of the last entry at or before `offset`, from which to read on to find it; −1 for none. */
+  indexFor(offset: number): number {
     let low = 0;
     let high = this.file.count;
     while (low < high) {
@@ -77,7 +70,7 @@ export class OffsetIndex {
 
   /** Drops the entries at and past `offset`. */
   truncateTo(offset: number): void {
-    this.file.truncate(this.#lastAtMost(offset - 1) + 1);
+    this.file.truncate(this.indexFor(offset - 1) + 1);
   }
 
   /** What is impossible about the index of a log of `logBytes` bytes, or null. Looks at the ends alone. */

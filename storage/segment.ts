@@ -21,6 +21,8 @@ import {
   readMaxTimestamp,
   RECORD_BATCH_OVERHEAD,
 } from "../protocol/record_batch.ts";
+import { checkBatches } from "./batch_check.ts";
+import { CheckedRanges } from "./checked_ranges.ts";
 import type { FileCache } from "./file_cache.ts";
 import { OFFSET_INDEX_ENTRY_BYTES, OffsetIndex } from "./offset_index.ts";
 import { type Disk, DiskError, type DiskFile } from "./platform.ts";
@@ -38,6 +40,9 @@ const window = new Uint8Array(WINDOW_BYTES);
 /** Bytes that are read and written back at a time. */
 const REWRITE_BYTES = 1024 * 1024;
 
+/** Passed-over bytes whose checksums one look-up compares. */
+const MAX_CHECKED_BYTES = 256 * 1024;
+
 /** Where a batch lies in its segment. */
 export interface BatchPlace {
   readonly position: number;
@@ -45,6 +50,8 @@ export interface BatchPlace {
   readonly baseOffset: number;
   readonly lastOffset: number;
   readonly maxTimestamp: number;
+  /** True when it begins with the offset that those before it lead to, so that none can be wrong. */
+  readonly follows: boolean;
 }
 
 /** What a segment is opened with. */
@@ -69,6 +76,7 @@ export class Segment {
   readonly #files: FileCache;
   #file: DiskFile | null = null;
   #sizeBytes: number;
+  readonly #checked: CheckedRanges;
   #syncsInFlight = 0;
   #closeWhenSynced = false;
   #bytesSinceIndexEntry = 0;
@@ -86,6 +94,7 @@ export class Segment {
     this.timeIndex = new TimeIndex(options);
     this.transactionIndex = new TransactionIndex(options);
     this.#sizeBytes = options.disk.exists(this.path) ? options.files.get(this.path).sizeBytes : 0;
+    this.#checked = new CheckedRanges(this.#sizeBytes);
   }
 
   /** Bytes of the `.log` file. */
@@ -109,6 +118,16 @@ export class Segment {
   get newestMs(): number {
     const { timestampMs } = this.largest;
     return timestampMs >= 0 ? timestampMs : this.#disk.modifiedMs(this.path);
+  }
+
+  /** True when the checksums of the batches in `[start, end)` need no comparison any more. */
+  isChecked(start: number, end: number): boolean {
+    return this.#checked.covers(start, end);
+  }
+
+  /** Notes that the whole batches in `[start, end)` have the checksums that they announce. */
+  noteChecked(start: number, end: number): void {
+    this.#checked.add(start, end);
   }
 
   /** Opens the file for appending, making it if need be. Errors: DiskError. */
@@ -196,8 +215,8 @@ export class Segment {
       });
       return end;
     };
-    const position = this.offsetIndex.positionFor(offset - 1);
-    return this.#believing(position, () => endFrom(position)) ?? endFrom(0) ?? this.baseOffset;
+    const position = this.#startFor(offset - 1);
+    return (position > 0 ? endFrom(position) : null) ?? endFrom(0) ?? this.baseOffset;
   }
 
   /** The first batch that has a timestamp of at least `timestampMs` and ends at or past `offset`. */
@@ -210,25 +229,45 @@ export class Segment {
   }
 
   /**
-   * The first wanted batch from the index entry for `offset` on. The index is not believed: the batch
-   * that it points to must be one, and must not lie past the offset; else the whole segment is walked.
+   * The first wanted batch from the index entry for `offset` on. Those that are passed over on the way must
+   * be what their headers say, or the wanted one might be among them. Errors: DiskError (EBADMSG).
    */
   #findByIndex(offset: number, isWanted: (place: BatchPlace) => boolean): BatchPlace | null {
-    const position = this.offsetIndex.positionFor(offset);
-    if (position === 0) return this.#find(0, isWanted);
-    const pointedAt = this.#believing(position, () => this.#find(position, () => true));
-    const isTrue = pointedAt !== null && pointedAt.lastOffset <= offset;
-    return this.#find(isTrue ? position : 0, isWanted);
+    const start = this.#startFor(offset);
+    const found = this.#find(start, isWanted);
+    const end = found?.position ?? this.#sizeBytes;
+    // Without an index it may be all of the segment: too much for one look-up.
+    if (end - start <= MAX_CHECKED_BYTES) checkBatches(this, start, end);
+    return found;
   }
 
-  /** Null where the index pointed to bytes that are no batch. */
-  #believing<T>(position: number, read: () => T | null): T | null {
-    if (position === 0) return null;
+  /**
+   * Where to begin to look for `offset`. The index is not believed, nor a batch that it points to alone:
+   * they must agree. Where they do not, the walk begins one entry earlier, so that it comes upon the batch
+   * with the offsets before it known; where that one is wrong as well, at the front.
+   */
+  #startFor(offset: number): number {
+    const { offsetIndex } = this;
+    const index = offsetIndex.indexFor(offset);
+    for (let i = index; i >= 0 && i > index - 2; i--) {
+      const entry = offsetIndex.entry(i);
+      const lastOffset = this.#lastOffsetAt(entry.position);
+      // Older Kafkas wrote the last offset of several batches.
+      const isTrue = i === index
+        ? lastOffset === entry.offset
+        : lastOffset <= Math.min(entry.offset, offset);
+      if (isTrue) return entry.position;
+    }
+    return 0;
+  }
+
+  /** Last offset of the batch at a position; infinite where there is none. */
+  #lastOffsetAt(position: number): number {
     try {
-      return read();
+      return this.#find(position, () => true)?.lastOffset ?? Infinity;
     } catch (failure) {
       if (!(failure instanceof DiskError) || failure.code !== "EBADMSG") throw failure;
-      return null;
+      return Infinity;
     }
   }
 
@@ -244,44 +283,61 @@ export class Segment {
 
   /**
    * Visits batches from `position` on, by their headers, until the visitor answers false. The visitor
-   * must not walk itself. Errors: DiskError (EBADMSG) at bytes that are no batch.
+   * must not walk itself. Errors: DiskError (EBADMSG) at bytes that are no batch, and at a batch whose
+   * offsets do not follow those before it, since no checksum covers the base offset.
    */
   walk(position: number, visit: (place: BatchPlace) => boolean): void {
     let windowStart = 0;
     let windowEnd = 0;
+    let nextOffset = position === 0 ? this.baseOffset : -1;
     for (let at = position; at < this.#sizeBytes;) {
       if (at < windowStart || at + RECORD_BATCH_OVERHEAD > windowEnd) {
         const wanted = Math.min(WINDOW_BYTES, this.#sizeBytes - at);
         windowStart = at;
         windowEnd = at + this.read(at, window.subarray(0, wanted));
       }
-      const place = this.#placeAt(at, at - windowStart, windowEnd - windowStart);
+      const place = this.#placeAt(at, at - windowStart, windowEnd - windowStart, nextOffset);
+      if (place.baseOffset < nextOffset || place.lastOffset < place.baseOffset) {
+        throw this.damagedAt(
+          at,
+          `the batch has the offsets ${place.baseOffset} to ${place.lastOffset}, and ` +
+            `${nextOffset} or more should come`,
+        );
+      }
+      nextOffset = place.lastOffset + 1;
       if (!visit(place)) return;
       at += place.sizeBytes;
     }
   }
 
-  #placeAt(position: number, at: number, windowBytes: number): BatchPlace {
+  #placeAt(position: number, at: number, windowBytes: number, nextOffset: number): BatchPlace {
     const sizeBytes = windowBytes - at < RECORD_BATCH_OVERHEAD ? -1 : batchSizeBytes(window, at);
     if (
       sizeBytes < RECORD_BATCH_OVERHEAD || position + sizeBytes > this.#sizeBytes ||
       readMagic(window, at) !== MAGIC_V2
     ) {
-      throw new DiskError(`Cannot read ${this.path}: no batch at byte ${position}`, "EBADMSG");
+      throw this.damagedAt(position, "there is no batch");
     }
     try {
+      const baseOffset = readBaseOffset(window, at);
       return {
         position,
         sizeBytes,
-        baseOffset: readBaseOffset(window, at),
+        baseOffset,
         lastOffset: readLastOffset(window, at),
         maxTimestamp: readMaxTimestamp(window, at),
+        follows: nextOffset < 0 || baseOffset === nextOffset,
       };
     } catch (cause) {
       if (!(cause instanceof WireError)) throw cause;
-      const found = `no batch at byte ${position}`;
-      throw new DiskError(`Cannot read ${this.path}: ${found}`, "EBADMSG", { cause });
+      throw this.damagedAt(position, "there is no batch", cause);
     }
+  }
+
+  /** The error for bytes that must not be believed. */
+  damagedAt(position: number, found: string, cause?: unknown): DiskError {
+    const message = `${this.path} is damaged at byte ${position}: ${found}`;
+    return new DiskError(message, "EBADMSG", { cause });
   }
 
   /**
@@ -336,6 +392,7 @@ export class Segment {
   truncateBytes(position: number, nextOffset: number): number {
     this.openForAppend().truncate(position);
     this.#sizeBytes = position;
+    this.#checked.truncate(position);
     this.offsetIndex.truncateTo(nextOffset);
     this.timeIndex.truncateTo(nextOffset);
     this.transactionIndex.truncateTo(nextOffset);

@@ -1,0 +1,209 @@
+/** Bits that flip on the disk while the broker does not run, and every reader that might believe them. */
+
+import { describe, expect, test } from "bun:test";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { batchSizeBytes } from "../../protocol/record_batch.ts";
+import { offset } from "../../protocol/types.ts";
+import { CheckedRanges } from "../../storage/checked_ranges.ts";
+import { DiskError } from "../../storage/platform.ts";
+import { SimRandom, testSeeds } from "../sim/sim_random.ts";
+import { Fixture, ORDERS_PATH } from "./log_fixture.ts";
+
+/** Bytes of a batch header that nothing covers and nothing contradicts: the partition leader epoch. */
+const EPOCH = { from: 12, to: 16 };
+const CONFIG = { indexIntervalBytes: 150, messageTimestampAfterMaxMs: Number.MAX_SAFE_INTEGER };
+
+interface Written {
+  readonly baseOffset: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Two closed segments and an active one, 1 to 3 records a batch, stopped cleanly. */
+async function stoppedLog(): Promise<{ fixture: Fixture; written: Written[] }> {
+  const fixture = await Fixture.open(CONFIG);
+  const written: Written[] = [];
+  for (let i = 0; i < 18; i++) {
+    const result = fixture.append(1 + i % 3, { valueBytes: 5 + 7 * (i % 4) });
+    if (!("baseOffset" in result)) throw new Error(result.message);
+    const read = fixture.log.read(result.baseOffset, { maxBytes: 1, minOneMessage: true });
+    if (!("records" in read)) throw new Error(read.message);
+    written.push({ baseOffset: result.baseOffset, bytes: read.records.slice() });
+    read.release();
+    if (i === 6 || i === 12) fixture.log.roll();
+    await fixture.clock.advance(10);
+  }
+  await fixture.clock.run(fixture.directory.close());
+  return { fixture, written };
+}
+
+/** Same bytes, but for the epoch. */
+function isSame(served: Uint8Array, bytes: Uint8Array): boolean {
+  const [a, b] = [served.slice(), bytes.slice()];
+  a.fill(0, EPOCH.from, EPOCH.to);
+  b.fill(0, EPOCH.from, EPOCH.to);
+  return Buffer.compare(a, b) === 0;
+}
+
+/** Reads from an offset. Returns: base offsets of what was served; null where it was refused. */
+function serve({ log }: Fixture, written: readonly Written[], from: number, maxBytes: number) {
+  const read = log.read(offset(from), { maxBytes, minOneMessage: true });
+  if (!("records" in read)) {
+    expect([ErrorCode.CORRUPT_MESSAGE, ErrorCode.KAFKA_STORAGE_ERROR] as number[])
+      .toContain(read.error);
+    return null;
+  }
+  let index = written.findLastIndex(({ baseOffset }) => baseOffset <= from);
+  const served: number[] = [];
+  for (let at = 0; at < read.records.length;) {
+    const { bytes, baseOffset } = written[index++]!;
+    const sizeBytes = batchSizeBytes(read.records, at);
+    if (!isSame(read.records.subarray(at, at + sizeBytes), bytes)) {
+      throw new Error(`other bytes are served for offset ${baseOffset} of a read from ${from}`);
+    }
+    served.push(baseOffset);
+    at += sizeBytes;
+  }
+  read.release();
+  return served;
+}
+
+describe("Log.read", () => {
+  test("a flip of any bit: its batch is never served, all others are", async () => {
+    const { fixture, written } = await stoppedLog();
+    const random = new SimRandom(testSeeds(1)[0]!);
+    let refusedCount = 0;
+    for (const path of [0, 13].map((baseOffset) => fixture.path(baseOffset))) {
+      const original = fixture.disk.bytesOf(path);
+      for (let at = 0; at < original.length; at++) {
+        const flipped = original.slice();
+        flipped[at]! ^= 1 << random.below(8);
+        fixture.disk.plant(path, flipped);
+        await fixture.clock.run(fixture.reopen(CONFIG));
+        const maxBytes = random.pick([1, 200, 10_000]);
+        const served = new Set<number>();
+        for (let from = 0; from < fixture.log.endOffset; from++) {
+          for (const one of serve(fixture, written, from, maxBytes) ?? []) served.add(one);
+        }
+        if (served.size < written.length) refusedCount++;
+        expect(written.length - served.size).toBeLessThanOrEqual(2);
+        await fixture.clock.run(fixture.directory.close());
+      }
+      fixture.disk.plant(path, original);
+    }
+    expect(refusedCount).toBeGreaterThan(1000);
+  }, 60_000);
+
+  test("the report: names the place, once, however often it is asked for", async () => {
+    const { fixture } = await stoppedLog();
+    fixture.disk.flipBit(fixture.path(0), 70, 3);
+    await fixture.clock.run(fixture.reopen(CONFIG));
+    fixture.logger.lines.length = 0;
+    for (let i = 0; i < 10; i++) {
+      const read = fixture.log.read(offset(0), { maxBytes: 100, minOneMessage: true });
+      expect(read.error).toBe(ErrorCode.CORRUPT_MESSAGE);
+    }
+    const errors = fixture.logger.lines.filter(({ level }) => level === "error");
+    expect(errors.map(({ fields }) => fields)).toEqual([{
+      partition: "orders-0",
+      offset: 0,
+      found: expect.stringContaining(`${fixture.path(0)} is damaged at byte`),
+    }]);
+  });
+
+  test("records before a damaged place can be deleted, and so can the damaged ones", async () => {
+    const { fixture, written } = await stoppedLog();
+    fixture.disk.flipBit(fixture.path(0), 70, 3);
+    await fixture.clock.run(fixture.reopen(CONFIG));
+    fixture.log.updateHighWatermark(fixture.log.endOffset);
+    expect(serve(fixture, written, 0, 100)).toBeNull();
+    expect(fixture.log.deleteRecordsBefore(offset(13)).error).toBe(ErrorCode.NONE);
+    expect(serve(fixture, written, 13, 100)).not.toBeNull();
+    expect(fixture.append(1).error).toBe(ErrorCode.NONE);
+  });
+
+  test("what is checked is not read twice for it, and what was appended is not checked", async () => {
+    const { fixture, written } = await stoppedLog();
+    await fixture.clock.run(fixture.reopen(CONFIG));
+    const [first] = fixture.log.segments;
+    const sizeBytes = first!.sizeBytes;
+    expect(first!.isChecked(0, sizeBytes)).toBe(false);
+    serve(fixture, written, 0, 10_000);
+    expect(first!.isChecked(0, sizeBytes)).toBe(true);
+    const active = fixture.log.segments.at(-1)!;
+    const before = active.sizeBytes;
+    fixture.append(2);
+    expect(active.isChecked(before, active.sizeBytes)).toBe(true);
+    expect(active.isChecked(0, active.sizeBytes)).toBe(false);
+  });
+});
+
+describe("Log.offsetForTimestamp", () => {
+  test("a flip of any bit: the right offset or an error", async () => {
+    const { fixture } = await stoppedLog();
+    const path = fixture.path(0);
+    const original = fixture.disk.bytesOf(path);
+    await fixture.clock.run(fixture.reopen(CONFIG));
+    const times = Array.from({ length: 14 }, (_, i) => fixture.clock.wallMs() - 200 + 10 * i);
+    const right = times.map((time) => fixture.log.offsetForTimestamp(time)?.offset);
+    await fixture.clock.run(fixture.directory.close());
+    let errorCount = 0;
+    for (let at = 0; at < original.length; at += 3) {
+      const flipped = original.slice();
+      flipped[at]! ^= 1 << (at % 8);
+      fixture.disk.plant(path, flipped);
+      await fixture.clock.run(fixture.reopen(CONFIG));
+      for (const [index, time] of times.entries()) {
+        try {
+          expect({ at, time, offset: fixture.log.offsetForTimestamp(time)?.offset })
+            .toEqual({ at, time, offset: right[index] });
+        } catch (failure) {
+          if (!(failure instanceof DiskError)) throw failure;
+          errorCount++;
+        }
+      }
+      await fixture.clock.run(fixture.directory.close());
+    }
+    expect(errorCount).toBeGreaterThan(100);
+  }, 60_000);
+});
+
+test("CheckedRanges: says of no byte that it is checked when it is not", () => {
+  for (const seed of testSeeds(300)) {
+    const random = new SimRandom(seed);
+    let opened = random.below(200);
+    const ranges = new CheckedRanges(opened);
+    const isChecked = new Uint8Array(300).fill(1, opened);
+    for (let step = 0; step < 60; step++) {
+      const start = random.below(250);
+      const end = start + 1 + random.below(40);
+      if (random.chance(0.05)) {
+        const position = random.below(250);
+        ranges.truncate(position);
+        isChecked.fill(1, Math.min(position, opened));
+        opened = Math.min(opened, position);
+      } else if (random.chance(0.5)) {
+        ranges.add(start, end);
+        isChecked.fill(1, start, end);
+      }
+      const isAll = isChecked.subarray(start, end).every((one) => one === 1);
+      if (ranges.covers(start, end)) {
+        expect({ seed, step, isAll }).toEqual({ seed, step, isAll: true });
+      }
+    }
+    ranges.add(0, 300);
+    expect(ranges.covers(0, 300)).toBe(true);
+  }
+});
+
+test("a directory that was only read is not changed", async () => {
+  const { fixture } = await stoppedLog();
+  const logs = fixture.disk.files().filter((path) => path.startsWith(ORDERS_PATH));
+  const before = logs.map((
+    path,
+  ) => [path, Buffer.from(fixture.disk.bytesOf(path)).toString("hex")]);
+  await fixture.clock.run(fixture.reopen(CONFIG));
+  fixture.log.read(offset(0), { maxBytes: 10_000, minOneMessage: true });
+  await fixture.clock.run(fixture.directory.close());
+  const after = logs.map((path) => [path, Buffer.from(fixture.disk.bytesOf(path)).toString("hex")]);
+  expect(after).toEqual(before);
+});
