@@ -1,9 +1,10 @@
 """Load on a broker that is killed again and again; what was seen is printed as one JSON object at the end.
 
-    crash_client.py BOOTSTRAP TOPIC PARTITIONS GROUP
+    crash_client.py BOOTSTRAP PARTITIONS GROUP TOPIC OTHER_TOPIC...
 
-An idempotent producer with acks=all sends numbers, to each partition its own row of them. A reader without a
-group follows the ends. A group's member commits what it has read, and asks for its commits now and then.
+An idempotent producer with acks=all sends numbers, to each partition of each topic its own row of them; a
+record's key is its number modulo KEYS. Readers without a group follow the ends. A group's member commits what it
+has read of the first topic, and asks for its commits now and then.
 A line on standard input ends the load: the producer is flushed, and the readers go on to the ends.
 Prints `ready` once everything has begun to work, and a line for each step of the end.
 """
@@ -14,7 +15,9 @@ import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-bootstrap, topic, partition_count, group = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+bootstrap, partition_count, group, topics = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+topic = topics[0]
+KEYS = 50
 MAX_OUTSTANDING = 2000
 stopping = threading.Event()
 produced = threading.Event()
@@ -26,11 +29,11 @@ common = {
     "log_level": 0,
 }
 report = {
-    "acknowledged": [],  # [partition, number, offset] in the order of acknowledgement
-    "sent": [0] * partition_count,
+    "acknowledged": {name: [] for name in topics},  # [partition, offset, number] in the order of acknowledgement
+    "sent": {name: [0] * partition_count for name in topics},
     "failed": [],
     "fatal": [],
-    "seen": [],  # [partition, offset, number] as the reader saw them
+    "seen": {name: [] for name in topics},  # [partition, offset, number] as a reader saw them
     "group": [],  # the same for the group's member
     "commits": [],  # ["commit" | "committed", partition, offset] in the order of the answers
 }
@@ -60,17 +63,18 @@ def produce():
         outstanding -= 1
         number = int(message.value().split(b" ")[0])
         if error is not None:
-            report["failed"].append([message.partition(), number, str(error)])
+            report["failed"].append([message.topic(), message.partition(), number, str(error)])
         else:
-            report["acknowledged"].append([message.partition(), number, message.offset()])
+            report["acknowledged"][message.topic()].append([message.partition(), message.offset(), number])
 
     while not stopping.is_set():
-        for partition in range(partition_count):
-            number = report["sent"][partition]
-            report["sent"][partition] += 1
-            outstanding += 1
-            producer.produce(topic, b"%d %s" % (number, b"." * (number * 7 % 300)), partition=partition,
-                             on_delivery=delivered)
+        for name in topics:
+            for partition in range(partition_count):
+                number = report["sent"][name][partition]
+                report["sent"][name][partition] += 1
+                outstanding += 1
+                producer.produce(name, b"%d %s" % (number, b"." * (number * 7 % 300)), key=b"%d" % (number % KEYS),
+                                 partition=partition, on_delivery=delivered)
         producer.poll(0)
         while outstanding >= MAX_OUTSTANDING:
             producer.poll(0.05)
@@ -87,28 +91,30 @@ def note(rows, messages):
             report["fatal"].append(f"reader: {error}")
 
 
-def is_done(rows):
+def is_done(name, rows):
     """True once the producer has ended and the last number of each partition was read."""
     if not produced.is_set():
         return False
     last = {}
     for partition, _, number in rows[-20_000:]:
         last[partition] = number
-    return all(last.get(p) == report["sent"][p] - 1 for p in range(partition_count))
+    return all(last.get(p) == report["sent"][name][p] - 1 for p in range(partition_count))
 
 
-def follow(deadline):
+def follow(name, deadline):
     consumer = Consumer({
         **common,
         "group.id": f"{group}-nobody",
         "enable.auto.commit": False,
-        "auto.offset.reset": "error",
+        # Only what is deleted may be gone.
+        "auto.offset.reset": "error" if name == topic else "earliest",
         "fetch.wait.max.ms": 100,
         "error_cb": on_error("reader"),
     })
-    consumer.assign([TopicPartition(topic, p, 0) for p in range(partition_count)])
-    while not is_done(report["seen"]) and not deadline.is_set():
-        note(report["seen"], consumer.consume(500, 0.1))
+    consumer.assign([TopicPartition(name, p, 0) for p in range(partition_count)])
+    rows = report["seen"][name]
+    while not is_done(name, rows) and not deadline.is_set():
+        note(rows, consumer.consume(500, 0.1))
     consumer.close()
 
 
@@ -126,7 +132,7 @@ def commit(deadline):
     consumer.subscribe([topic])
     everything = [TopicPartition(topic, p) for p in range(partition_count)]
     while not deadline.is_set():
-        done = is_done(report["group"])
+        done = is_done(topic, report["group"])
         note(report["group"], consumer.consume(200, 0.05))
         # Either may fail while the broker is away; only what was answered counts.
         try:
@@ -147,17 +153,17 @@ def commit(deadline):
 
 
 deadline = threading.Event()
-threads = [threading.Thread(target=produce, daemon=True)]
-threads += [threading.Thread(target=work, args=(deadline,), daemon=True) for work in (follow, commit)]
+threads = [threading.Thread(target=produce, daemon=True), threading.Thread(target=commit, args=(deadline,), daemon=True)]
+threads += [threading.Thread(target=follow, args=(name, deadline), daemon=True) for name in topics]
 for thread in threads:
     thread.start()
-while not (report["acknowledged"] and report["seen"] and report["commits"]):
+while not (report["acknowledged"][topic] and report["seen"][topic] and report["commits"]):
     time.sleep(0.02)
 print("ready", flush=True)
 sys.stdin.readline()
 stopping.set()
 threads[0].join(90)
-until = time.monotonic() + 30
+until = time.monotonic() + 60
 for thread in threads[1:]:
     thread.join(max(0, until - time.monotonic()))
 deadline.set()

@@ -69,20 +69,27 @@ export function scratchDirectory(label: string): string {
   return path;
 }
 
+/** The command line that serves with these options. */
+export function serveCommand(
+  options: WeirOptions & { readonly dataDirectory: string },
+): string[] {
+  const settings = {
+    listeners: `PLAINTEXT://127.0.0.1:${options.port ?? 0}`,
+    "http.listeners": `127.0.0.1:${options.httpPort ?? 0}`,
+    "log.dirs": options.dataDirectory,
+    ...options.settings,
+  };
+  const flags = Object.entries(settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);
+  const command = options.command ?? [process.execPath, join(repositoryRoot, "main.ts")];
+  return [...command, "serve", ...flags];
+}
+
 /** Starts weir and waits until it says where it listens. Errors: rejects with its output when it ends before. */
 export async function startWeir(options: WeirOptions = {}): Promise<RunningBroker> {
   const external = process.env["WEIR_COMPAT_BOOTSTRAP"];
   if (external !== undefined) return externalBroker(external);
   const dataDirectory = options.dataDirectory ?? scratchDirectory("data");
-  const settings = {
-    listeners: `PLAINTEXT://127.0.0.1:${options.port ?? 0}`,
-    "http.listeners": `127.0.0.1:${options.httpPort ?? 0}`,
-    "log.dirs": dataDirectory,
-    ...options.settings,
-  };
-  const flags = Object.entries(settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);
-  const command = options.command ?? [process.execPath, join(repositoryRoot, "main.ts")];
-  const child = Bun.spawn([...command, "serve", ...flags], {
+  const child = Bun.spawn(serveCommand({ ...options, dataDirectory }), {
     cwd: options.workingDirectory ?? repositoryRoot,
     stdout: "pipe",
     stderr: "pipe",
