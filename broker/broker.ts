@@ -29,6 +29,7 @@ import type { ServeHttp } from "./gateway/http_server.ts";
 import { GroupCoordinator } from "./groups/coordinator.ts";
 import { groupLogOpener } from "./groups/partition_group_log.ts";
 import { groupCoordinatorSettings } from "./groups/settings.ts";
+import { startCleaner } from "./log_cleaner.ts";
 import type { Network } from "./network.ts";
 import { openLogDirectories, openMetadataLog } from "./open_directories.ts";
 import { watchDirectories } from "./partitions/directory_watch.ts";
@@ -145,6 +146,8 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
   });
   replicaManager.start();
   stops.push(() => replicaManager.close());
+  const cleaner = startCleaner({ ...options, logDirectories });
+  stops.push(() => cleaner.stop());
   const groupCoordinator = new GroupCoordinator({
     nodeId,
     clock,
@@ -170,6 +173,7 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
     groupCoordinator,
     producerIds,
     producerTable,
+    cleaner,
     replicaManager,
     fetchSessions,
     topicsReady: (names) => topicsReady(controller, replicaManager, names),
@@ -211,6 +215,7 @@ function startServer(options: BrokerOptions, subsystems: Subsystems, stops: Stop
   metrics.watchLoop(loopDelay);
   metrics.watchBudget(server.budget);
   metrics.watchProducers(subsystems.producerTable);
+  metrics.watchCleaner(() => subsystems.cleaner.stats());
   metrics.watchPartitions(() => partitionSamples(replicaManager));
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
   return { metrics, server };

@@ -179,6 +179,11 @@ export function readMaxTimestamp(bytes: Uint8Array, position: number): number {
   return int64At(bytes, position + MAX_TIMESTAMP_AT);
 }
 
+/** `recordCount` of the batch at `position`; 0 where the cleaner has left a header and nothing else. */
+export function readRecordCount(bytes: Uint8Array, position: number): number {
+  return int32At(bytes, position + RECORD_COUNT_AT);
+}
+
 /** `producerId` of the batch at `position`; −1 without idempotence. */
 export function readProducerId(bytes: Uint8Array, position: number): number {
   return int64At(bytes, position + PRODUCER_ID_AT);
@@ -219,6 +224,32 @@ export function patchAsLeader(
 export function patchLogAppendTime(bytes: Uint8Array, position: number, timestampMs: number): void {
   bytes[position + ATTRIBUTES_AT + 1]! |= LOG_APPEND_TIME_BIT;
   setInt64At(bytes, position + MAX_TIMESTAMP_AT, timestampMs);
+  sealCrc(bytes, position);
+}
+
+/** What the cleaner changes of a batch that loses records. */
+export interface CleanedHeader {
+  /** Of the whole batch, its first 12 bytes included. */
+  readonly sizeBytes: number;
+  readonly attributes: number;
+  /** ms; the delete horizon where the attributes say so. */
+  readonly baseTimestamp: number;
+  /** ms. */
+  readonly maxTimestamp: number;
+  readonly recordCount: number;
+}
+
+/**
+ * Rewrites the header of a batch whose records are fewer now, in place, and computes the CRC anew. Offsets,
+ * epochs, producer and sequence stay as they were.
+ */
+export function patchAsCleaned(bytes: Uint8Array, position: number, header: CleanedHeader): void {
+  setInt32At(bytes, position + BATCH_LENGTH_AT, header.sizeBytes - LOG_OVERHEAD);
+  bytes[position + ATTRIBUTES_AT] = header.attributes >> 8;
+  bytes[position + ATTRIBUTES_AT + 1] = header.attributes;
+  setInt64At(bytes, position + BASE_TIMESTAMP_AT, header.baseTimestamp);
+  setInt64At(bytes, position + MAX_TIMESTAMP_AT, header.maxTimestamp);
+  setInt32At(bytes, position + RECORD_COUNT_AT, header.recordCount);
   sealCrc(bytes, position);
 }
 

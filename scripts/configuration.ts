@@ -37,11 +37,11 @@ names it. One that would only seem to protect something (\`authorizer.class.name
 refused. \`advertised.listeners\` is never a wildcard; when it is left out, each client is told the address that it
 reached.
 
-_Without effect yet_ marks what is kept and shown, and nothing acts on so far: above all retention and compaction.
+_Without effect yet_ marks what is kept and shown, and nothing acts on so far.
 
 Defaults that are not Kafka's, since a fresh weir is one node on one machine: \`listeners\`,
-\`listener.security.protocol.map\`, \`log.dir\`, \`node.id\`, \`offsets.topic.replication.factor\`. All timeouts, sizes
-and limits are Kafka's.
+\`listener.security.protocol.map\`, \`log.dir\`, \`node.id\`, \`offsets.topic.replication.factor\`; and, since it
+is a small machine, \`log.cleaner.dedupe.buffer.size\`. All other timeouts, sizes and limits are Kafka's.
 `;
 
 const TITLES: Readonly<Record<Scope, string>> = {

@@ -117,7 +117,7 @@ function damaged(path: string, found: string): DiskError {
   return new DiskError(`Cannot read checkpoint ${path}: ${found}`, "EBADMSG");
 }
 
-/** Offsets by `topic-partition`, as the three checkpoints of a log directory hold them. */
+/** Offsets by `topic-partition`, as the checkpoints of a log directory hold them. */
 export type OffsetCheckpoint = Map<string, number>;
 
 /** Reads an offset checkpoint; empty when there is none. Keys are `topic-partition`. */

@@ -21,6 +21,8 @@ export interface SegmentIndexOptions {
   readonly baseOffset: number;
   readonly disk: Disk;
   readonly files: FileCache;
+  /** After the file's name, for a segment that is not part of the log yet. */
+  readonly suffix?: string;
 }
 
 /** A file of entries of `entryBytes` each. */

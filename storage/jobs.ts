@@ -1,5 +1,6 @@
 /** Every job that a worker thread can be asked for. */
 
+import { cleanSegmentsJob, mapKeysJob } from "./compaction.ts";
 import { prepareBatchJob } from "./prepare_batch.ts";
 import { removeJob } from "./removal.ts";
 import type { Job } from "./workers.ts";
@@ -9,5 +10,5 @@ type AnyJob = Job<any, any>;
 
 /** By name. */
 export const JOBS: ReadonlyMap<string, AnyJob> = new Map(
-  [prepareBatchJob, removeJob].map((job: AnyJob) => [job.name, job]),
+  [prepareBatchJob, removeJob, mapKeysJob, cleanSegmentsJob].map((job: AnyJob) => [job.name, job]),
 );

@@ -53,12 +53,13 @@ import {
   prepareRules,
 } from "./prepare_batch.ts";
 import { replayProducers, snapshotOffsets } from "./producer_replay.ts";
-import type { AppendOrigin, ProducerEntry, ProducerState } from "./producer_state.ts";
+import type { AppendOrigin, LastBatches, ProducerEntry, ProducerState } from "./producer_state.ts";
 import type { ProducerTable } from "./producer_table.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { retentionOffset } from "./retention.ts";
 import { MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
-import { DELETED_SUFFIX, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+import { segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+import { renameCleaned, Renames, renameSwapped } from "./segment_swap.ts";
 import type { SnapshotInProgress } from "./snapshot_in_progress.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
@@ -88,6 +89,8 @@ export interface LogOptions {
   readonly logStartOffset: Offset;
   /** From the replication checkpoint; 0 when it is not known. */
   readonly highWatermark?: Offset;
+  /** From the cleaner's checkpoint; left out when it was never cleaned. */
+  readonly cleanedOffset?: Offset;
   readonly flusher: Flusher;
   readonly workers: Workers;
   /** Shared by the logs of a directory. */
@@ -203,6 +206,12 @@ export class Log implements Flushable {
   readonly #syncWaits = new Set<() => void>();
 
   readonly #removal: DelayedRemoval;
+  /** Set while the log is being cleaned; aborted where that has lost its point. */
+  #cleaning: AbortController | null = null;
+  #swapping: Promise<void> | null = null;
+  #cleanedOffset: number;
+  /** Segments were replaced since the list of those with aborted transactions was written. */
+  #isIndexListOld = false;
   /** How much of `segment.jitter.ms` is taken off the active segment's time. Bounds: [0, 1). */
   #jitter: number;
 
@@ -240,6 +249,7 @@ export class Log implements Flushable {
     this.#recoveryPoint = loaded.endOffset;
     this.#highWatermark = Math.min(options.highWatermark ?? 0, loaded.endOffset);
     this.#snapshotOffset = loaded.snapshotOffset;
+    this.#cleanedOffset = options.cleanedOffset ?? -1;
     this.#reader = new LogReader(this, this.#buffers, this.leaderEpochs);
     this.#removal = new DelayedRemoval(options);
     this.#jitter = options.random.uint32() / 2 ** 32;
@@ -285,6 +295,14 @@ export class Log implements Flushable {
   get highWatermark(): Offset {
     return offset(this.#highWatermark);
   }
+  /** Up to where the cleaner has compacted it; −1 for never. */
+  get cleanedOffset(): Offset {
+    return offset(this.#cleanedOffset);
+  }
+  /** Records before it will not change any more: synced, committed, and of no open transaction. */
+  get stableOffset(): Offset {
+    return this.lastStableOffset(offset(Math.min(this.#highWatermark, this.#syncedOffset)));
+  }
   /** Why the log is offline, or null. */
   get offlineReason(): string | null {
     return this.#offlineReason;
@@ -309,6 +327,7 @@ export class Log implements Flushable {
       cleanupPolicy.includes("delete") !== config.cleanupPolicy.includes("delete");
     if (hasChanged) this.#options.onRetentionChange?.();
     this.#rules = prepareRules(this.name, config);
+    if (!config.cleanupPolicy.includes("compact")) this.#cleaning?.abort();
   }
 
   /** Notes how far the log is committed, for the checkpoint and the last stable offset. */
@@ -332,6 +351,11 @@ export class Log implements Flushable {
   /** Active idempotent producers. */
   producers(): Iterable<ProducerEntry> {
     return this.#producers.entries();
+  }
+
+  /** Where each producer's newest batch ends. */
+  lastBatches(): LastBatches {
+    return this.#producers.lastBatches();
   }
 
   /** The largest epoch up to `epoch` and the offset after its last record; (−1, −1) when unknown. */
@@ -624,7 +648,10 @@ export class Log implements Flushable {
     const ageMs = firstTimestamp !== null && timestampMs >= 0
       ? timestampMs - firstTimestamp
       : this.#options.clock.wallMs() - segment.createdMs;
-    const { segmentMs, segmentJitterMs } = this.#config;
+    const { segmentJitterMs, cleanupPolicy, maxCompactionLagMs } = this.#config;
+    let { segmentMs } = this.#config;
+    // What is in the active segment is not compacted.
+    if (cleanupPolicy.includes("compact")) segmentMs = Math.min(segmentMs, maxCompactionLagMs);
     return ageMs > segmentMs - this.#jitter * Math.min(segmentJitterMs, segmentMs);
   }
 
@@ -680,22 +707,26 @@ export class Log implements Flushable {
     this.#segments.splice(index, removed.length);
     this.#reader.forget();
     const { disk } = this.#options;
+    const renames = new Renames(disk);
     const renamed: string[] = [];
     for (const segment of removed) {
-      this.#unsynced.delete(segment);
-      this.#sealed = this.#sealed.filter((sealed) => sealed !== segment);
-      segment.retire();
-      segment.close();
+      this.#letGo(segment);
       const snapshot = segmentPath(this.#directory, segment.baseOffset, SNAPSHOT_SUFFIX);
       const isStart = segment.baseOffset >= this.#segments[0]!.baseOffset;
       for (const path of [...segment.paths(), ...(isStart ? [] : [snapshot])]) {
-        if (!disk.exists(path)) continue;
-        disk.rename(path, path + DELETED_SUFFIX);
-        renamed.push(path + DELETED_SUFFIX);
+        if (disk.exists(path)) renamed.push(renames.markDeleted(path));
       }
     }
     this.#namesDirty = true;
     if (renamed.length > 0) this.#removal.removeLater(renamed, this.#config.fileDeleteDelayMs);
+  }
+
+  /** A segment that is not of the log any more: nothing of it is synced or read. */
+  #letGo(segment: Segment): void {
+    this.#unsynced.delete(segment);
+    this.#sealed = this.#sealed.filter((sealed) => sealed !== segment);
+    segment.retire();
+    segment.close();
   }
 
   /**
@@ -722,8 +753,9 @@ export class Log implements Flushable {
     return { error: ErrorCode.NONE };
   }
 
-  /** Removes now what waits for `file.delete.delay.ms`: the disk is full. */
+  /** Removes now what waits for `file.delete.delay.ms`, or for a cleaning: the disk is full. */
   hurryRemovals(): void {
+    this.#cleaning?.abort();
     this.#removal.hurry();
   }
 
@@ -761,6 +793,8 @@ export class Log implements Flushable {
    */
   #dropDeleted(): void {
     const segments = this.#segments;
+    // What is being cleaned stays until that has ended.
+    if (this.#cleaning !== null) return;
     if (segments.length === 1 || segments[1]!.baseOffset > this.#logStartOffset) return;
     const bound = Math.min(this.#logStartOffset, this.#recoveryPoint);
     let count = segments.findLastIndex(({ baseOffset }) => baseOffset <= bound);
@@ -839,6 +873,7 @@ export class Log implements Flushable {
     // Written down first: an end before the recovery point would be taken for a loss.
     this.#recoveryPoint = Math.min(this.#recoveryPoint, cut);
     this.#syncedOffset = Math.min(this.#syncedOffset, cut);
+    this.#cleanedOffset = Math.min(this.#cleanedOffset, cut);
     this.#logStartOffset = logStartOffset;
     try {
       await this.#options.checkpointRecoveryPoints?.();
@@ -855,8 +890,13 @@ export class Log implements Flushable {
     }
   }
 
+  /** Ends the cleaning too: it must not put back what a truncation takes away. */
   async #quiesce(): Promise<void> {
-    while (this.#flushing !== null) await this.#flushing;
+    this.#cleaning?.abort();
+    while (this.#flushing !== null || this.#swapping !== null) {
+      await this.#flushing;
+      await this.#swapping;
+    }
   }
 
   /** Removes the files of segments at once, from the newest to the oldest. */
@@ -908,6 +948,136 @@ export class Log implements Flushable {
       if (isWanted(at)) disk.remove(segmentPath(this.#directory, at, SNAPSHOT_SUFFIX));
     }
     this.#namesDirty = true;
+  }
+
+  // ── compaction ──────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Marks the log as being cleaned, until `endCleaning`: no segment is removed meanwhile.
+   * Returns: a signal that is aborted once the cleaning has lost its point, since the log is truncated,
+   * closed or not compacted any more; null when it cannot be cleaned now.
+   */
+  startCleaning(): AbortSignal | null {
+    const isBusy = this.#cleaning !== null || this.#isExclusive || this.#isClosed;
+    if (isBusy || this.#offlineReason !== null) return null;
+    this.#cleaning = new AbortController();
+    return this.#cleaning.signal;
+  }
+
+  /** Ends the cleaning. `cleanedOffset` is how far the whole of it got; null when it was given up. */
+  endCleaning(cleanedOffset: Offset | null): void {
+    assert(this.#cleaning !== null && this.#swapping === null);
+    const { aborted } = this.#cleaning.signal;
+    this.#cleaning = null;
+    if (cleanedOffset !== null && !aborted) this.#cleanedOffset = cleanedOffset;
+    if (this.#isClosed || this.#isExclusive || this.#offlineReason !== null) return;
+    try {
+      this.#dropDeleted();
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      if (!failure.isPassing) this.#diskFailed(failure);
+    }
+  }
+
+  /** Writes the aborted transactions of the active segment, so that a worker can read all of them. */
+  storeAbortedTransactions(): void {
+    this.#active.transactionIndex.store();
+  }
+
+  /**
+   * Closes the active segment when its first record has waited longer than `max.compaction.lag.ms`: what
+   * no append closes is not compacted else. Errors: DiskError.
+   */
+  rollIfOverdue(): void {
+    const { maxCompactionLagMs } = this.#config;
+    // Without a bound the first batch need not be read.
+    if (maxCompactionLagMs === Number.MAX_SAFE_INTEGER || this.#refusesAppends) return;
+    const { firstTimestamp } = this.#active;
+    if (firstTimestamp === null) return;
+    if (this.#options.clock.wallMs() - firstTimestamp > maxCompactionLagMs) this.roll();
+  }
+
+  /**
+   * Puts the cleaned segment that lies ready in the place of `replaced`, which are in order and not active.
+   * Returns: when the swap is on stable storage. Errors: DiskError; the old segments stay then.
+   */
+  async replaceSegments(replaced: readonly Segment[]): Promise<void> {
+    assert(this.#cleaning !== null && !this.#cleaning.signal.aborted && this.#swapping === null);
+    const swap = this.#swap(replaced).finally(() => {
+      this.#swapping = null;
+    });
+    this.#swapping = swap.catch(() => {});
+    await swap;
+  }
+
+  /** The order and its reasons: `segment_swap.ts`. */
+  async #swap(replaced: readonly Segment[]): Promise<void> {
+    const { disk } = this.#options;
+    const renames = new Renames(disk);
+    let deleted: string[];
+    try {
+      const paths = { directory: this.#directory, baseOffset: replaced[0]!.baseOffset };
+      renameCleaned(renames, disk, paths);
+      await disk.syncDirectory(this.#directory);
+      if (this.#offlineReason !== null) throw new DiskError(this.#offlineReason, "EIO");
+      deleted = this.#takePlace(renames, replaced);
+    } catch (failure) {
+      if (failure instanceof DiskError) this.#undoSwap(renames, failure);
+      throw failure;
+    }
+    try {
+      await disk.syncDirectory(this.#directory);
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      if (!failure.isPassing) this.#diskFailed(failure);
+      this.#syncNamesSoon();
+    }
+    this.#removal.removeLater(deleted, this.#config.fileDeleteDelayMs);
+  }
+
+  /** In one turn of the loop. Returns: files that wait for their removal. Errors: DiskError. */
+  #takePlace(renames: Renames, replaced: readonly Segment[]): string[] {
+    const { disk } = this.#options;
+    const index = this.#segments.indexOf(replaced[0]!);
+    assert(index >= 0 && index + replaced.length < this.#segments.length);
+    const deleted: string[] = [];
+    for (const [i, segment] of replaced.entries()) {
+      assert(this.#segments[index + i] === segment);
+      this.#letGo(segment);
+      const { baseOffset } = segment;
+      const snapshot = segmentPath(this.#directory, baseOffset, SNAPSHOT_SUFFIX);
+      const isSpare = i > 0 && baseOffset !== this.#snapshotOffset && disk.exists(snapshot);
+      for (const path of [...segment.paths(), ...(isSpare ? [snapshot] : [])]) {
+        deleted.push(renames.markDeleted(path));
+      }
+    }
+    const { baseOffset } = replaced[0]!;
+    renameSwapped(renames, disk, { directory: this.#directory, baseOffset });
+    this.#segments.splice(index, replaced.length, this.#newSegment(baseOffset));
+    // Aborted transactions may be gone, and a start would look for them.
+    this.#isIndexListOld = true;
+    this.#reader.forget();
+    return deleted;
+  }
+
+  /** A rename or the sync has failed: the files get their names back, so that the log can go on. */
+  #undoSwap(renames: Renames, failure: DiskError): void {
+    if (this.#offlineReason !== null) return;
+    try {
+      renames.undo();
+      // A start after a crash must not finish what was given up.
+      this.#syncNamesSoon();
+      if (!failure.isPassing) this.#diskFailed(failure);
+    } catch (second) {
+      if (!(second instanceof DiskError)) throw second;
+      this.#diskFailed(second);
+    }
+  }
+
+  #syncNamesSoon(): void {
+    this.#namesDirty = true;
+    // Nothing new is dirty: it makes the flusher come to this log in a while.
+    this.#options.flusher.addDirty(this, 0);
   }
 
   // ── read ────────────────────────────────────────────────────────────────────────────────────────
@@ -1104,7 +1274,8 @@ export class Log implements Flushable {
   async #settle(): Promise<boolean> {
     const sealed = this.#sealed;
     const snapshots = [...this.#pendingSnapshots];
-    if (sealed.length === 0 && snapshots.length === 0 && !this.leaderEpochs.isDirty) return true;
+    const isQuiet = sealed.length === 0 && snapshots.length === 0 && !this.#isIndexListOld;
+    if (isQuiet && !this.leaderEpochs.isDirty) return true;
     this.#sealed = [];
     try {
       for (const segment of sealed) await segment.syncIndexes();
@@ -1132,8 +1303,9 @@ export class Log implements Flushable {
         await writeFileUnderNewName(this.#options.disk, path, snapshot.producers.finish());
         this.#snapshotOffset = snapshot.offset;
       }
-      if (snapshots.length > 0) {
+      if (snapshots.length > 0 || this.#isIndexListOld) {
         await storeTransactionIndexList(this.#options.disk, this.#directory, this.#segments);
+        this.#isIndexListOld = false;
       }
       await this.leaderEpochs.store();
       return true;
@@ -1153,6 +1325,7 @@ export class Log implements Flushable {
   goOffline(reason: string): void {
     if (this.#offlineReason !== null) return;
     this.#offlineReason = reason;
+    this.#cleaning?.abort();
     this.#options.flusher.forget(this);
     this.#logger.error("Log is offline", { partition: this.name, reason });
     for (const listener of this.#offlineListeners) listener(reason);

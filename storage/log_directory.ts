@@ -9,6 +9,7 @@
  *       recovery-point-offset-checkpoint     durable up to here, by partition
  *       log-start-offset-checkpoint          deleted up to here
  *       replication-offset-checkpoint        high watermarks
+ *       cleaner-offset-checkpoint            compacted up to here
  *       orders-0/                            a partition
  *       orders-1.<unique id>-delete/         a partition that waits for its removal
  *       orders-2.<unique id>-stray/          another topic's records under a name now taken: kept
@@ -58,6 +59,7 @@ const PARTITION_METADATA = "partition.metadata";
 const RECOVERY_POINTS = "recovery-point-offset-checkpoint";
 const LOG_START_OFFSETS = "log-start-offset-checkpoint";
 const HIGH_WATERMARKS = "replication-offset-checkpoint";
+const CLEANED_OFFSETS = "cleaner-offset-checkpoint";
 const DELETE_SUFFIX = "-delete";
 const STRAY_SUFFIX = "-stray";
 /** A name of the file system has at most 255 bytes. */
@@ -119,6 +121,14 @@ export class LogDirectoryError extends Error {
   }
 }
 
+/** Offsets by `topic-partition`, as the directory's files hold them. */
+interface Checkpoints {
+  readonly recoveryPoints: OffsetCheckpoint;
+  readonly logStartOffsets: OffsetCheckpoint;
+  readonly highWatermarks: OffsetCheckpoint;
+  readonly cleanedOffsets: OffsetCheckpoint;
+}
+
 /** A log directory. */
 export class LogDirectory {
   readonly path: string;
@@ -140,6 +150,7 @@ export class LogDirectory {
   readonly #recoveryPoints: OffsetCheckpoint;
   readonly #logStartOffsets: OffsetCheckpoint;
   readonly #highWatermarks: OffsetCheckpoint;
+  readonly #cleanedOffsets: OffsetCheckpoint;
   readonly #written = new Map<string, string>();
   /** Partitions that are gone, whose offsets the checkpoint files may still hold. */
   readonly #stale = new Set<string>();
@@ -182,12 +193,12 @@ export class LogDirectory {
     try {
       const meta = await readOrMakeMeta(options);
       const hadCleanShutdown = disk.exists(`${path}/${CLEAN_SHUTDOWN_FILE}`);
-      const checkpoints = [RECOVERY_POINTS, LOG_START_OFFSETS, HIGH_WATERMARKS]
-        .map((name) => readCheckpoint(options, name)) as [
-          OffsetCheckpoint,
-          OffsetCheckpoint,
-          OffsetCheckpoint,
-        ];
+      const checkpoints: Checkpoints = {
+        recoveryPoints: readCheckpoint(options, RECOVERY_POINTS),
+        logStartOffsets: readCheckpoint(options, LOG_START_OFFSETS),
+        highWatermarks: readCheckpoint(options, HIGH_WATERMARKS),
+        cleanedOffsets: readCheckpoint(options, CLEANED_OFFSETS),
+      };
       const left = unrecovered(options, hadCleanShutdown);
       if (hadCleanShutdown) disk.remove(`${path}/${CLEAN_SHUTDOWN_FILE}`);
       else if (left.size > 0) {
@@ -210,7 +221,7 @@ export class LogDirectory {
     meta: MetaProperties,
     hadCleanShutdown: boolean,
     unrecovered: Set<string>,
-    checkpoints: readonly [OffsetCheckpoint, OffsetCheckpoint, OffsetCheckpoint],
+    checkpoints: Checkpoints,
   ) {
     this.path = options.path;
     this.directoryId = meta.directoryId;
@@ -219,7 +230,10 @@ export class LogDirectory {
     this.hadCleanShutdown = hadCleanShutdown;
     this.#options = options;
     this.#lock = lock;
-    [this.#recoveryPoints, this.#logStartOffsets, this.#highWatermarks] = checkpoints;
+    this.#recoveryPoints = checkpoints.recoveryPoints;
+    this.#logStartOffsets = checkpoints.logStartOffsets;
+    this.#highWatermarks = checkpoints.highWatermarks;
+    this.#cleanedOffsets = checkpoints.cleanedOffsets;
     this.flusher = new Flusher({ clock: options.clock, ...options.flusher });
     this.buffers = options.buffers ?? new BufferPool({ capBytes: READ_BUFFER_BYTES });
     this.#producerTable = options.producerTable ?? new ProducerTable();
@@ -358,6 +372,7 @@ export class LogDirectory {
       recoveryPoint: offset(this.#recoveryPoints.get(name) ?? 0),
       logStartOffset: offset(this.#logStartOffsets.get(name) ?? 0),
       highWatermark: offset(this.#highWatermarks.get(name) ?? 0),
+      cleanedOffset: offset(this.#cleanedOffsets.get(name) ?? -1),
       producerTable: this.#producerTable,
       flusher: this.flusher,
       files: this.#files,
@@ -457,8 +472,8 @@ export class LogDirectory {
   }
 
   /**
-   * Writes the three checkpoints, those that changed.
-   * Returns: true once log start offsets, recovery points and high watermarks of the moment are stable;
+   * Writes the four checkpoints, those that changed.
+   * Returns: true once recovery points, log start offsets and the rest are stable as they are now;
    * false when the disk is full or offline, and the checkpoints of before still hold.
    */
   async checkpoint(): Promise<boolean> {
@@ -478,7 +493,14 @@ export class LogDirectory {
   }
 
   #forgetOffsets(name: string): void {
-    for (const checkpoint of [this.#recoveryPoints, this.#logStartOffsets, this.#highWatermarks]) {
+    for (
+      const checkpoint of [
+        this.#recoveryPoints,
+        this.#logStartOffsets,
+        this.#highWatermarks,
+        this.#cleanedOffsets,
+      ]
+    ) {
       if (checkpoint.delete(name)) this.#stale.add(name);
     }
   }
@@ -500,10 +522,12 @@ export class LogDirectory {
       this.#highWatermarks.set(name, log.highWatermark);
       if (log.logStartOffset > 0) this.#logStartOffsets.set(name, log.logStartOffset);
       else this.#logStartOffsets.delete(name);
+      if (log.cleanedOffset >= 0) this.#cleanedOffsets.set(name, log.cleanedOffset);
     }
     const isWritten = await this.#writeIfChanged(RECOVERY_POINTS, this.#recoveryPoints) &&
       await this.#writeIfChanged(LOG_START_OFFSETS, this.#logStartOffsets) &&
-      await this.#writeIfChanged(HIGH_WATERMARKS, this.#highWatermarks);
+      await this.#writeIfChanged(HIGH_WATERMARKS, this.#highWatermarks) &&
+      await this.#writeIfChanged(CLEANED_OFFSETS, this.#cleanedOffsets);
     if (isWritten) { for (const name of stale) this.#stale.delete(name); }
     return isWritten;
   }
@@ -675,7 +699,7 @@ function readCheckpoint(
     return readOffsetCheckpoint(disk, `${path}/${name}`);
   } catch (failure) {
     if (!(failure instanceof DiskError) || failure.code !== "EBADMSG") throw failure;
-    // Without recovery points everything is scanned; the other two are found again in the logs.
+    // Without recovery points everything is scanned; the others are found again in the logs.
     logger.warn("Checkpoint is damaged and is not used", {
       file: `${path}/${name}`,
       found: failure.message,

@@ -21,8 +21,8 @@ import { ProducerState } from "./producer_state.ts";
 import type { ProducerTable } from "./producer_table.ts";
 import { scanSegment } from "./recovery.ts";
 import { Segment } from "./segment.ts";
+import { finishSwaps } from "./segment_swap.ts";
 import {
-  CLEANED_SUFFIX,
   DELETED_SUFFIX,
   LOG_SUFFIX,
   OFFSET_INDEX_SUFFIX,
@@ -164,11 +164,11 @@ class LogLoader {
   /** Finds the segments; removes what an interrupted write, deletion or cleaning left behind. */
   #listSegments(): void {
     const { disk, directory } = this.#options;
+    if (finishSwaps(disk, directory)) this.#namesChanged = true;
     const bases: number[] = [];
     const names = disk.list(directory).map((entry) => entry.name);
     for (const name of names) {
-      const isLeftOver = name.endsWith(DELETED_SUFFIX) || name.endsWith(CLEANED_SUFFIX) ||
-        name.endsWith(TEMPORARY_SUFFIX);
+      const isLeftOver = name.endsWith(DELETED_SUFFIX) || name.endsWith(TEMPORARY_SUFFIX);
       if (isLeftOver) this.#remove(`${directory}/${name}`);
       const base = parseSegmentName(name, LOG_SUFFIX);
       if (base !== null) bases.push(base);
@@ -336,7 +336,7 @@ class LogLoader {
         segment.note(
           batchSizeBytes(bytes, at),
           lastOffset,
-          header.maxTimestamp,
+          header.recordCount === 0 ? -1 : header.maxTimestamp,
           config.indexIntervalBytes,
         );
         if (feedsState) this.#feed(header, bytes, at, segment);

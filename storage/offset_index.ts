@@ -24,7 +24,12 @@ export class OffsetIndex {
   constructor(options: SegmentIndexOptions) {
     this.#baseOffset = options.baseOffset;
     this.file = new IndexFile({
-      path: segmentPath(options.directory, options.baseOffset, OFFSET_INDEX_SUFFIX),
+      path: segmentPath(
+        options.directory,
+        options.baseOffset,
+        OFFSET_INDEX_SUFFIX,
+        options.suffix,
+      ),
       entryBytes: OFFSET_INDEX_ENTRY_BYTES,
       disk: options.disk,
       files: options.files,

@@ -113,6 +113,8 @@ export interface Disk {
   syncDirectory(path: string): Promise<void>;
   /** Wall-clock time at which the file's content last changed. Units: ms. */
   modifiedMs(path: string): number;
+  /** Gives the file another such time, which is lost with it when it is not synced. */
+  setModifiedMs(path: string, timeMs: number): void;
   /** Bytes that can still be written to the file system that holds `path`. */
   freeBytes(path: string): number;
   /** Null when another process holds it. */

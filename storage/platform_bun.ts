@@ -286,6 +286,11 @@ class BunDisk implements Disk {
     return attempt(`read the time of ${path}`, () => fs.statSync(path).mtimeMs);
   }
 
+  setModifiedMs(path: string, timeMs: number): void {
+    const seconds = timeMs / 1000;
+    attempt(`set the time of ${path}`, () => fs.utimesSync(path, seconds, seconds));
+  }
+
   freeBytes(path: string): number {
     return attempt(`read free space of ${path}`, () => {
       const { bavail, bsize } = fs.statfsSync(path);

@@ -19,6 +19,7 @@ import {
   readLastOffset,
   readMagic,
   readMaxTimestamp,
+  readRecordCount,
   RECORD_BATCH_OVERHEAD,
 } from "../protocol/record_batch.ts";
 import { checkBatches } from "./batch_check.ts";
@@ -49,6 +50,7 @@ export interface BatchPlace {
   readonly sizeBytes: number;
   readonly baseOffset: number;
   readonly lastOffset: number;
+  /** Of its records; −1 when it has none. */
   readonly maxTimestamp: number;
   /** True when it begins with the offset that those before it lead to, so that none can be wrong. */
   readonly follows: boolean;
@@ -62,6 +64,8 @@ export interface SegmentOptions {
   readonly files: FileCache;
   /** When the segment was made, for rolling segments without timestamps. */
   readonly createdMs: number;
+  /** After the name of every file, for a segment that is not part of the log yet. */
+  readonly suffix?: string;
 }
 
 /** A segment. */
@@ -86,7 +90,7 @@ export class Segment {
 
   constructor(options: SegmentOptions) {
     this.baseOffset = options.baseOffset;
-    this.path = segmentPath(options.directory, options.baseOffset, LOG_SUFFIX);
+    this.path = segmentPath(options.directory, options.baseOffset, LOG_SUFFIX, options.suffix);
     this.#disk = options.disk;
     this.#files = options.files;
     this.createdMs = options.createdMs;
@@ -149,7 +153,10 @@ export class Segment {
     this.openForAppend().write(this.#sizeBytes, bytes);
   }
 
-  /** Counts a batch that was written, and adds index entries where they are due. */
+  /**
+   * Counts a batch that was written, and adds index entries where they are due. `maxTimestamp` is −1 for a
+   * batch without records: no record carries the time in its header.
+   */
   note(
     sizeBytes: number,
     lastOffset: number,
@@ -325,7 +332,8 @@ export class Segment {
         sizeBytes,
         baseOffset,
         lastOffset: readLastOffset(window, at),
-        maxTimestamp: readMaxTimestamp(window, at),
+        // What the cleaner has emptied keeps the time of records that are gone.
+        maxTimestamp: readRecordCount(window, at) === 0 ? -1 : readMaxTimestamp(window, at),
         follows: nextOffset < 0 || baseOffset === nextOffset,
       };
     } catch (cause) {

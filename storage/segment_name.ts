@@ -23,12 +23,19 @@ export const DELETED_SUFFIX = ".deleted";
 export const TEMPORARY_SUFFIX = ".tmp";
 /** Suffix added by the cleaner to files that it had not finished. */
 export const CLEANED_SUFFIX = ".cleaned";
+/** Suffix added by the cleaner to finished files that are to replace those of the log. */
+export const SWAP_SUFFIX = ".swap";
 
 const DIGITS = 20;
 
-/** Path of one of the files of a segment. */
-export function segmentPath(directory: string, baseOffset: number, suffix: string): string {
-  return `${directory}/${String(baseOffset).padStart(DIGITS, "0")}${suffix}`;
+/** Path of one of the files of a segment; `state` is what follows its name while it is not of the log. */
+export function segmentPath(
+  directory: string,
+  baseOffset: number,
+  suffix: string,
+  state = "",
+): string {
+  return `${directory}/${String(baseOffset).padStart(DIGITS, "0")}${suffix}${state}`;
 }
 
 /** The offset in a file's name, or null when the name is not 20 digits and `suffix`. */

@@ -35,7 +35,12 @@ export class TimeIndex {
   constructor(options: SegmentIndexOptions) {
     this.#baseOffset = options.baseOffset;
     this.file = new IndexFile({
-      path: segmentPath(options.directory, options.baseOffset, TIME_INDEX_SUFFIX),
+      path: segmentPath(
+        options.directory,
+        options.baseOffset,
+        TIME_INDEX_SUFFIX,
+        options.suffix,
+      ),
       entryBytes: TIME_INDEX_ENTRY_BYTES,
       disk: options.disk,
       files: options.files,

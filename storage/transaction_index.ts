@@ -40,7 +40,12 @@ export class TransactionIndex {
   constructor(options: SegmentIndexOptions) {
     this.#baseOffset = options.baseOffset;
     this.file = new IndexFile({
-      path: segmentPath(options.directory, options.baseOffset, TRANSACTION_INDEX_SUFFIX),
+      path: segmentPath(
+        options.directory,
+        options.baseOffset,
+        TRANSACTION_INDEX_SUFFIX,
+        options.suffix,
+      ),
       entryBytes: TRANSACTION_INDEX_ENTRY_BYTES,
       disk: options.disk,
       files: options.files,

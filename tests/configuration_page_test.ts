@@ -22,6 +22,16 @@ test("docs/metrics.md: names every metric, and none that is not there", async ()
   metrics.watchLoop(new LoopDelay(clock));
   metrics.watchBudget({ limitBytes: 1, usedBytes: 1, waitingCount: 1 });
   metrics.watchProducers({ count: 1, forgottenCount: 1 });
+  metrics.watchCleaner(() => ({
+    maxDirtyPercent: 1,
+    recopyPercent: 1,
+    maxBufferUtilizationPercent: 1,
+    maxCleanTimeSecs: 1,
+    maxCompactionDelaySecs: 1,
+    timeSinceLastRunMs: 1,
+    uncleanablePartitionsCount: 1,
+    uncleanableBytes: 1,
+  }));
   const rendering = metrics.render();
   await clock.advance(1000);
   const served = [...(await rendering).matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]);

@@ -6,6 +6,7 @@ import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
 import type { FetchSessions } from "../partitions/fetch_session.ts";
 import type { ReplicaManager } from "../partitions/replica_manager.ts";
+import type { Cleaner } from "../../storage/cleaner.ts";
 import type { ProducerTable } from "../../storage/producer_table.ts";
 import { alterConfigsApi } from "./alter_configs.ts";
 import type { Api } from "./api.ts";
@@ -48,6 +49,7 @@ export interface Subsystems {
   readonly groupCoordinator: GroupCoordinator;
   readonly producerIds: ProducerIdManager;
   readonly producerTable: ProducerTable;
+  readonly cleaner: Cleaner;
   readonly replicaManager: ReplicaManager;
   readonly fetchSessions: FetchSessions;
   /** Resolves when the partitions of these topics that this node holds can be used, or will not be. */

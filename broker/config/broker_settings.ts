@@ -280,15 +280,34 @@ const WORK = {
     doc: "Time between two writes of the log start offsets.",
   }),
   "log.cleaner.enable": boolean("true", {
-    ...pending,
     doc: "Whether compacted topics are compacted.",
   }),
   "log.cleaner.backoff.ms": long("15000", {
-    ...pending,
     ...dynamic,
     min: 0,
     unit: "ms",
-    doc: "Time between two looks for logs to compact.",
+    doc: "Time between two looks for logs to compact, 100 ms at least.",
+  }),
+  "log.cleaner.dedupe.buffer.size": long("16777216", {
+    ...dynamic,
+    unit: "bytes",
+    doc:
+      "Memory for the keys of one pass over a log, 24 bytes each; 1 MiB at least. More keys take more " +
+      "passes. Kafka's default is 134217728.",
+  }),
+  "log.cleaner.io.buffer.load.factor": double("0.9", {
+    ...dynamic,
+    doc: "Share of log.cleaner.dedupe.buffer.size that may be filled; a fuller one is slower.",
+  }),
+  "log.cleaner.io.buffer.size": int("524288", {
+    ...dynamic,
+    min: 0,
+    unit: "bytes",
+    doc: "Memory for reading and writing while a log is compacted.",
+  }),
+  "log.cleaner.io.max.bytes.per.second": double("1.7976931348623157E308", {
+    ...dynamic,
+    doc: "Most bytes that compaction reads and writes in a second, both together.",
   }),
   "fetch.max.bytes": int("57671680", {
     min: 1024,

@@ -53,7 +53,6 @@ export const TOPIC_SETTINGS = {
     doc: "Effort of zstd where the broker compresses.",
   }),
   "delete.retention.ms": long("86400000", {
-    ...pending,
     min: 0,
     unit: "ms",
     doc: "How long a compacted topic keeps the marker of a deleted key.",
@@ -104,7 +103,6 @@ export const TOPIC_SETTINGS = {
     doc: "Age up to which a tiered partition is kept on local disk; -2 follows retention.ms.",
   }),
   "max.compaction.lag.ms": long(LONG_MAX, {
-    ...pending,
     min: 1,
     unit: "ms",
     doc: "Longest time that a record may stay out of reach of compaction.",
@@ -136,13 +134,11 @@ export const TOPIC_SETTINGS = {
     doc: "Whether a record's time is the producer's or that of its arrival.",
   }),
   "min.cleanable.dirty.ratio": double("0.5", {
-    ...pending,
     min: 0,
     max: 1,
     doc: "Share of a log that must be uncompacted before it is compacted again.",
   }),
   "min.compaction.lag.ms": long("0", {
-    ...pending,
     min: 0,
     unit: "ms",
     doc: "Shortest time that a record stays out of reach of compaction.",

@@ -11,6 +11,7 @@
  */
 
 import { Counter, Gauge, Registry } from "prom-client";
+import type { CleanerStats } from "../../storage/cleaner.ts";
 import type { Clock } from "../../storage/platform.ts";
 import { formatFamily, formatHistogram, formatLabels, formatSample } from "./exposition.ts";
 import type { LoopDelay } from "./loop_delay.ts";
@@ -108,6 +109,56 @@ const GROUP_FAMILIES: readonly Family<GroupSample>[] = [
   },
 ];
 
+interface CleanerGauge {
+  /** Kafka's own, of LogCleaner and LogCleanerManager. */
+  readonly name: string;
+  readonly help: string;
+  readonly value: (stats: CleanerStats) => number;
+}
+
+const CLEANER_GAUGES: readonly CleanerGauge[] = [
+  {
+    name: "max_dirty_percent",
+    help: "Share of the dirtiest log that was not compacted, at the last look.",
+    value: (stats) => stats.maxDirtyPercent,
+  },
+  {
+    name: "cleaner_recopy_percent",
+    help: "Share of what the last compaction read that it kept.",
+    value: (stats) => stats.recopyPercent,
+  },
+  {
+    name: "max_buffer_utilization_percent",
+    help: "Share of log.cleaner.dedupe.buffer.size that the last compaction filled.",
+    value: (stats) => stats.maxBufferUtilizationPercent,
+  },
+  {
+    name: "max_clean_time_secs",
+    help: "How long the last compaction took.",
+    value: (stats) => stats.maxCleanTimeSecs,
+  },
+  {
+    name: "max_compaction_delay_secs",
+    help: "How long the most overdue record waits past max.compaction.lag.ms, at the last look.",
+    value: (stats) => stats.maxCompactionDelaySecs,
+  },
+  {
+    name: "time_since_last_run_ms",
+    help: "Time since the last look for logs to compact.",
+    value: (stats) => stats.timeSinceLastRunMs,
+  },
+  {
+    name: "uncleanable_partitions_count",
+    help: "Partitions that are not compacted any more because their bytes are damaged.",
+    value: (stats) => stats.uncleanablePartitionsCount,
+  },
+  {
+    name: "uncleanable_bytes",
+    help: "Bytes of these partitions.",
+    value: (stats) => stats.uncleanableBytes,
+  },
+];
+
 /** All metrics of one broker. */
 export class Metrics {
   /** Counters of the server, handed to it. */
@@ -195,6 +246,13 @@ export class Metrics {
         this.inc(producers.forgottenCount);
       },
     });
+  }
+
+  /** Shows how compaction is doing. */
+  watchCleaner(stats: () => CleanerStats): void {
+    for (const { name, help, value } of CLEANER_GAUGES) {
+      this.gauge(`weir_log_cleaner_${name}`, help, () => value(stats()));
+    }
   }
 
   /** Shows how long the event loop was held. */

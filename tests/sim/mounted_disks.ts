@@ -151,6 +151,9 @@ export class MountedDisks implements Disk {
   modifiedMs(path: string): number {
     return this.#diskOf(path, "read the time of").modifiedMs(path);
   }
+  setModifiedMs(path: string, timeMs: number): void {
+    this.#diskOf(path, "set the time of").setModifiedMs(path, timeMs);
+  }
   freeBytes(path: string): number {
     return this.#diskOf(path, "read free space of").freeBytes();
   }

@@ -114,6 +114,10 @@ export class ProcessDisk implements Disk {
     this.alive();
     return this.#disk.modifiedMs(path);
   }
+  setModifiedMs(path: string, timeMs: number): void {
+    this.changes();
+    this.#disk.setModifiedMs(path, timeMs);
+  }
   freeBytes(path: string): number {
     this.alive();
     return this.#disk.freeBytes(path);

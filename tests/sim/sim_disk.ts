@@ -244,6 +244,10 @@ export class SimDisk implements Disk {
     return this.#file(path, "read the time of").modifiedMs;
   }
 
+  setModifiedMs(path: string, timeMs: number): void {
+    this.#file(path, "set the time of").modifiedMs = timeMs;
+  }
+
   freeBytes(): number {
     return Math.max(0, this.capacityBytes - usedBytes(this.#root));
   }

@@ -37,6 +37,7 @@ interface SpecSetting {
 const OTHER_DEFAULTS = [
   "listener.security.protocol.map",
   "listeners",
+  "log.cleaner.dedupe.buffer.size",
   "log.dir",
   "node.id",
   "offsets.topic.replication.factor",
