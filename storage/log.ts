@@ -280,6 +280,14 @@ export class Log implements Flushable {
   get logStartOffset(): Offset {
     return offset(this.#logStartOffset);
   }
+  /**
+   * The same for the checkpoint: records that are not stable may be lost by a crash, and the log must not end
+   * before its start then.
+   */
+  get stableLogStartOffset(): Offset {
+    if (this.#isExclusive) return this.logStartOffset;
+    return offset(Math.min(this.#logStartOffset, this.#syncedOffset));
+  }
   /** Offset of the next record to be appended. */
   get endOffset(): Offset {
     return offset(this.#endOffset);
@@ -851,6 +859,7 @@ export class Log implements Flushable {
   }
 
   async #exclusively(change: () => Promise<void>): Promise<void> {
+    if (this.#offlineReason !== null) throw new DiskError(this.#offlineReason, "EIO");
     this.#isExclusive = true;
     try {
       await this.#quiesce();

@@ -520,7 +520,8 @@ export class LogDirectory {
       if (log.offlineReason !== null) continue;
       this.#recoveryPoints.set(name, log.recoveryPoint);
       this.#highWatermarks.set(name, log.highWatermark);
-      if (log.logStartOffset > 0) this.#logStartOffsets.set(name, log.logStartOffset);
+      const start = log.stableLogStartOffset;
+      if (start > 0) this.#logStartOffsets.set(name, start);
       else this.#logStartOffsets.delete(name);
       if (log.cleanedOffset >= 0) this.#cleanedOffsets.set(name, log.cleanedOffset);
     }
@@ -614,8 +615,9 @@ export class LogDirectory {
       }
     }
     await Promise.all(Array.from({ length: CLOSES_AT_ONCE }, closeNext));
-    await this.checkpoint();
-    if (isClean && this.#offlineReason === null) await this.#markClean();
+    // A start that finds the mark believes the checkpoints.
+    const isWritten = await this.checkpoint();
+    if (isClean && isWritten) await this.#markClean();
     this.flusher.close();
     this.#files.close();
     this.#lock.release();

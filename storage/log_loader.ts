@@ -116,6 +116,7 @@ class LogLoader {
       if (endOffset < 0 && this.#damage === null) endOffset = await this.#recover();
       else if (this.#damage === null) await this.#replayProducers(endOffset, this.#segments.length);
     }
+    this.#checkEnd(endOffset);
     if (this.#damage !== null) {
       this.#producers.clear();
       return this.#result(Math.max(endOffset, 0));
@@ -245,6 +246,10 @@ class LogLoader {
     for (let index = from; index < segments.length; index++) {
       const segment = segments[index]!;
       if (segment.baseOffset !== nextOffset && !this.#isGapAllowed(nextOffset)) {
+        this.#checkEnd(nextOffset);
+        if (this.#options.hadCleanShutdown) {
+          this.#endsEarly(nextOffset, `another segment begins at ${segment.baseOffset}`);
+        }
         if (this.#damage !== null) return -1;
         this.#dropFrom(index, nextOffset);
         break;
@@ -261,7 +266,6 @@ class LogLoader {
       await segment.syncIndexes();
     }
     this.#namesChanged = true;
-    if (nextOffset < recoveryPoint) this.#lostSynced(nextOffset);
     return nextOffset;
   }
 
@@ -281,10 +285,22 @@ class LogLoader {
   }
 
   #lostSynced(nextOffset: number): void {
+    const { recoveryPoint } = this.#options;
+    this.#endsEarly(nextOffset, `those before ${recoveryPoint} had been on stable storage`);
+  }
+
+  #endsEarly(endOffset: number, known: string): void {
     this.#damage ??=
-      `Cannot open ${this.#options.name}: its records end at offset ${nextOffset}, and ` +
-      `those before ${this.#options.recoveryPoint} had been on stable storage; restore ` +
-      `${this.#options.directory} from a replica or a backup, or delete the topic`;
+      `Cannot open ${this.#options.name}: its records end at offset ${endOffset}, and ${known}; ` +
+      `restore ${this.#options.directory} from a replica or a backup, or delete the topic`;
+  }
+
+  /** Both checkpoints are written of records that are stable alone. */
+  #checkEnd(endOffset: number): void {
+    const { recoveryPoint, logStartOffset } = this.#options;
+    if (endOffset < recoveryPoint) this.#lostSynced(endOffset);
+    if (endOffset >= logStartOffset) return;
+    this.#endsEarly(endOffset, `the log start offset was written down as ${logStartOffset}`);
   }
 
   async #repairIndex(segment: Segment): Promise<void> {
@@ -447,10 +463,6 @@ class LogLoader {
   /** Makes the first segment of an empty log. Returns: the end offset. */
   #ensureActive(endOffset: number): number {
     const { logStartOffset } = this.#options;
-    if (this.#segments.length > 0 && endOffset < logStartOffset) {
-      // Every record lies before the log start offset: all of them had been deleted.
-      this.#dropFrom(0, logStartOffset);
-    }
     if (this.#segments.length === 0) {
       this.#segments.push(this.#newSegment(Math.max(endOffset, logStartOffset, 0)));
       this.#namesChanged = true;

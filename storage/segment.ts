@@ -294,6 +294,9 @@ export class Segment {
    * offsets do not follow those before it, since no checksum covers the base offset.
    */
   walk(position: number, visit: (place: BatchPlace) => boolean): void {
+    if (position < 0) {
+      throw new DiskError(`Cannot read ${this.path}: no batch at byte ${position}`, "EBADMSG");
+    }
     let windowStart = 0;
     let windowEnd = 0;
     let nextOffset = position === 0 ? this.baseOffset : -1;

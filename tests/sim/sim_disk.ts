@@ -411,6 +411,7 @@ class SimDiskFile implements DiskFile {
 
   read(position: number, into: Uint8Array): number {
     this.#alive("read");
+    if (position < 0) throw new DiskError(`Cannot read ${this.path} at ${position}`, "EINVAL");
     this.#disk.readFault(this.path, position);
     const { bytes, sizeBytes } = this.#file.current;
     const count = Math.max(0, Math.min(into.length, sizeBytes - position));

@@ -263,3 +263,108 @@ test("Log.lastStableOffset: is never before the log start, though a transaction 
   fixture.log.deleteRecordsBefore(offset(6));
   expect(fixture.log.lastStableOffset(offset(10))).toBe(offset(6));
 });
+
+describe("Log.open: nothing is deleted because less was found than was written down", () => {
+  const config = { segmentBytes: 300 };
+
+  async function stopped(isClean: boolean): Promise<Fixture> {
+    const fixture = await Fixture.open(config);
+    for (let i = 0; i < 12; i++) fixture.append(1);
+    await synced(fixture);
+    await fixture.directory.checkpoint();
+    if (isClean) await fixture.directory.close();
+    else fixture.disk.kill();
+    return fixture;
+  }
+
+  /** Opens the log, which must be offline with its files as they were. */
+  async function refused(fixture: Fixture): Promise<string> {
+    const { disk } = fixture;
+    const contents = () =>
+      disk.files().filter((path) => path.endsWith(".log")).map((
+        path,
+      ) => [path, disk.bytesOf(path)]);
+    const before = contents();
+    const log = await fixture.reopen(config);
+    expect(contents()).toEqual(before);
+    expect(fixture.directory.offlineReason).toBeNull();
+    await fixture.directory.close();
+    return log.offlineReason ?? "online";
+  }
+
+  test("a log start offset past the end", async () => {
+    for (const isClean of [true, false]) {
+      const fixture = await stopped(isClean);
+      const text = new TextEncoder().encode("0\n1\norders 0 90\n");
+      fixture.disk.plant("/data/log-start-offset-checkpoint", text);
+      expect(await refused(fixture)).toContain("log start offset was written down as 90");
+    }
+  });
+
+  test("a last segment that is shorter than its clean stop left it, by whole batches", async () => {
+    const fixture = await stopped(true);
+    fixture.disk.plant(fixture.path(9), new Uint8Array(0));
+    expect(await refused(fixture)).toContain("those before 12 had been on stable storage");
+  });
+
+  test("a hole between segments after a clean stop, whose recovery point is lost as well", async () => {
+    const fixture = await stopped(true);
+    fixture.disk.remove("/data/recovery-point-offset-checkpoint");
+    fixture.disk.plant(fixture.path(3), new Uint8Array(0));
+    fixture.disk.plant(fixture.path(9), new Uint8Array(70));
+    expect(await refused(fixture)).toContain("another segment begins at 6");
+  });
+
+  test("no segment at all", async () => {
+    for (const isClean of [true, false]) {
+      const fixture = await stopped(isClean);
+      for (const at of [0, 3, 6, 9]) fixture.disk.remove(fixture.path(at));
+      expect(await refused(fixture)).toContain("those before 12 had been on stable storage");
+    }
+  });
+});
+
+test("Log.deleteRecordsBefore: of records that are not stable leaves a log that opens after a crash", async () => {
+  for (let seed = 0; seed < 10; seed++) {
+    const fixture = await Fixture.open({}, {}, seed);
+    for (let i = 0; i < 5; i++) fixture.append(1);
+    await synced(fixture);
+    for (let i = 0; i < 5; i++) fixture.append(1);
+    expect(fixture.log.deleteRecordsBefore(offset(10)).error).toBe(ErrorCode.NONE);
+    fixture.disk.faults.sync = (path) => path.endsWith(".log") ? "EIO" : null;
+    await fixture.directory.checkpoint();
+    fixture.disk.faults = {};
+    fixture.disk.crash();
+    const log = await fixture.reopen();
+    expect(log.offlineReason).toBeNull();
+    expect(log.endOffset).toBeGreaterThanOrEqual(5);
+  }
+});
+
+test("LogDirectory.close: no mark of a clean stop vouches for checkpoints that were not written", async () => {
+  const fixture = await Fixture.open();
+  for (let i = 0; i < 5; i++) fixture.append(1);
+  await synced(fixture);
+  fixture.log.deleteRecordsBefore(offset(3));
+  fixture.disk.faults.write = (path) => path.includes("offset-checkpoint") ? "ENOSPC" : null;
+  await fixture.directory.close();
+  fixture.disk.faults = {};
+  expect(fixture.disk.exists("/data/.kafka_cleanshutdown")).toBe(false);
+});
+
+test("Segment: an index entry that points before the file is not followed", async () => {
+  const fixture = await Fixture.open({ indexIntervalBytes: 1 });
+  for (let i = 0; i < 20; i++) fixture.append(1);
+  await synced(fixture);
+  await fixture.directory.close();
+  const index = fixture.path(0, ".index");
+  fixture.disk.flipBit(index, 8 * 9 + 4, 7);
+  const log = await fixture.reopen({ indexIntervalBytes: 1 });
+  // Not in order, or a reader would go on where it stopped.
+  for (let at = 19; at >= 0; at--) {
+    const read = log.read(offset(at), { maxBytes: 1, minOneMessage: true });
+    expect("records" in read && read.nextOffset).toBe(offset(at + 1));
+    if ("records" in read) read.release();
+  }
+  expect(fixture.directory.offlineReason).toBeNull();
+});
