@@ -64,7 +64,8 @@ function readOptions() {
     fail(`Cannot simulate "${name}": there is ${Object.keys(SIMULATIONS).join(", ")}`);
   }
   const number = (text: string | undefined, otherwise: number): number => {
-    const value = text === undefined ? otherwise : Number(text);
+    if (text === undefined) return otherwise;
+    const value = Number(text);
     return Number.isFinite(value) && value >= 0 ? value : fail(`"${text}" is not a number`);
   };
   const hasEnd = values.seeds !== undefined || values.minutes === undefined;

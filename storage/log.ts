@@ -841,10 +841,10 @@ export class Log implements Flushable {
     await this.#exclusively(async () => {
       const cut = Math.min(start, this.#segments[0]!.baseOffset);
       await this.#truncate(cut, Math.min(this.#logStartOffset, start), async () => {
-        const dropped = this.#segments;
-        this.#segments = [];
         // First: nothing of the records that are gone may speak of those that get their offsets.
         this.#removeSnapshots(() => true);
+        const dropped = this.#segments;
+        this.#segments = [];
         this.#pendingSnapshots = [];
         this.leaderEpochs.clear();
         await this.#dropNow(dropped, 0);
@@ -912,10 +912,12 @@ export class Log implements Flushable {
   async #dropNow(dropped: readonly Segment[], index: number): Promise<void> {
     this.#segments.splice(index, dropped.length);
     this.#reader.forget();
-    for (const segment of [...dropped].reverse()) {
+    for (const segment of dropped) {
       this.#unsynced.delete(segment);
       segment.retire();
       segment.close();
+    }
+    for (const segment of [...dropped].reverse()) {
       for (const path of segment.paths()) this.#options.disk.remove(path);
     }
     this.#sealed = this.#sealed.filter((segment) => !dropped.includes(segment));

@@ -107,10 +107,10 @@ export class TransactionIndex {
     return false;
   }
 
-  /** Index of the first entry whose marker lies at or past `offset`. */
-  #firstEndingAt(offset: number): number {
+  /** Index of the first of `count` entries whose marker lies at or past `offset`. */
+  #firstEndingAt(offset: number, count = this.file.count): number {
     let low = 0;
-    let high = this.file.count;
+    let high = count;
     while (low < high) {
       const middle = (low + high) >>> 1;
       this.file.read(middle, scratch);
@@ -123,7 +123,8 @@ export class TransactionIndex {
   /** Drops the transactions whose marker is at or past `offset`, and what cannot be an entry. */
   truncateTo(offset: number): void {
     if (this.file.count === 0 && !this.file.exists()) return;
-    const kept = Math.min(this.#soundCount(), this.#firstEndingAt(offset));
+    // What a crash has left behind the sound entries is in no order.
+    const kept = this.#firstEndingAt(offset, this.#soundCount());
     this.file.truncate(kept);
     this.#used = kept > 0;
   }

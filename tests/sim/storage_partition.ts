@@ -460,6 +460,7 @@ export class SimPartition {
 
   /** Waits for what is written to be stable. */
   async syncAll(): Promise<void> {
+    if (!this.isOnline) return;
     const log = this.log!;
     const { end } = this.model;
     if (!await this.#isDone(log.whenSynced(offset(end)))) return;

@@ -5,7 +5,9 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { patchAsLeader } from "../../protocol/record_batch.ts";
 import { buildBatch, type NewBatch } from "../../protocol/records.ts";
 import { offset } from "../../protocol/types.ts";
+import { FileCache } from "../../storage/file_cache.ts";
 import type { DiskError } from "../../storage/platform.ts";
+import { Segment } from "../../storage/segment.ts";
 import { Fixture, ORDERS, ORDERS_PATH } from "./log_fixture.ts";
 
 /** A batch as a leader sends it. */
@@ -14,6 +16,12 @@ function batchAt(baseOffset: number, over: Partial<NewBatch> = {}): Uint8Array {
   const bytes = buildBatch({ records, ...over });
   patchAsLeader(bytes, 0, { baseOffset, partitionLeaderEpoch: 0 });
   return bytes;
+}
+
+/** The first segment's files, as a start finds them. */
+function newSegment({ disk }: Fixture): Segment {
+  const files = new FileCache(disk, 8);
+  return new Segment({ directory: ORDERS_PATH, baseOffset: 0, disk, files, createdMs: 0 });
 }
 
 async function synced(fixture: Fixture): Promise<void> {
@@ -367,4 +375,19 @@ test("Segment: an index entry that points before the file is not followed", asyn
     if ("records" in read) read.release();
   }
   expect(fixture.directory.offlineReason).toBeNull();
+});
+
+test("TransactionIndex.truncateTo: is not misled by what a crash has left behind the entries", async () => {
+  const fixture = await Fixture.open();
+  const { transactionIndex } = fixture.log.segments[0]!;
+  for (const lastOffset of [10, 20, 30]) {
+    transactionIndex.append({ producerId: 7, firstOffset: 1, lastOffset, lastStableOffset: 40 });
+  }
+  transactionIndex.store();
+  const { path } = transactionIndex.file;
+  const bytes = fixture.disk.bytesOf(path);
+  fixture.disk.plant(path, new Uint8Array([...bytes, ...new Uint8Array(3 * 34)]));
+  const { transactionIndex: found } = newSegment(fixture);
+  found.truncateTo(15);
+  expect([...found.entries()].map(({ lastOffset }) => lastOffset)).toEqual([10]);
 });
