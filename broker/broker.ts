@@ -35,7 +35,7 @@ import { openLogDirectories, openMetadataLog } from "./open_directories.ts";
 import { watchDirectories } from "./partitions/directory_watch.ts";
 import { FetchSessions } from "./partitions/fetch_session.ts";
 import { ReplicaManager } from "./partitions/replica_manager.ts";
-import { groupSamples, partitionSamples } from "./telemetry/broker_samples.ts";
+import { groupSamples, integritySample, partitionSamples } from "./telemetry/broker_samples.ts";
 import { LoopDelay } from "./telemetry/loop_delay.ts";
 import { Metrics, type ProcessUsage } from "./telemetry/metrics.ts";
 import { limitsOf } from "./server/limits.ts";
@@ -215,6 +215,7 @@ function startServer(options: BrokerOptions, subsystems: Subsystems, stops: Stop
   metrics.watchLoop(loopDelay);
   metrics.watchBudget(server.budget);
   metrics.watchProducers(subsystems.producerTable);
+  metrics.watchIntegrity(() => integritySample(replicaManager.logDirectories));
   metrics.watchCleaner(() => subsystems.cleaner.stats());
   metrics.watchPartitions(() => partitionSamples(replicaManager));
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));

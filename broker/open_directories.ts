@@ -45,6 +45,10 @@ export async function openLogDirectories(options: OpenDirectoriesOptions): Promi
     producerIdExpirationMs: config.number("producer.id.expiration.ms"),
     retentionCheckMs: config.number("log.retention.check.interval.ms"),
     flusher: { maxDirtyBytes: config.number("weir.flush.max.dirty.bytes") },
+    scrub: {
+      maxBytesPerSecond: config.number("weir.scrub.max.bytes.per.second"),
+      intervalMs: config.number("weir.scrub.interval.ms"),
+    },
     reserveBytes: config.number("weir.disk.reserve.bytes"),
   });
   try {

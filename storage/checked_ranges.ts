@@ -56,6 +56,21 @@ export class CheckedRanges {
     this.#bounds = isAll ? null : merged;
   }
 
+  /** The range is damaged: it counts as unchecked again, even if this process wrote it. */
+  doubt(start: number, end: number, sizeBytes: number): void {
+    const opened = this.#openedBytes;
+    const bounds = this.#bounds ?? [];
+    const checked: number[] = [];
+    for (let i = 0; i < bounds.length; i += 2) checked.push(bounds[i]!, bounds[i + 1]!);
+    if (opened < sizeBytes) checked.push(opened, sizeBytes);
+    this.#openedBytes = Math.max(opened, sizeBytes);
+    this.#bounds = null;
+    for (let i = 0; i < checked.length; i += 2) {
+      this.add(checked[i]!, Math.min(checked[i + 1]!, start));
+      this.add(Math.max(checked[i]!, end), checked[i + 1]!);
+    }
+  }
+
   /** The bytes from `position` on are gone; what comes in their place is this process's own. */
   truncate(position: number): void {
     this.#openedBytes = Math.min(this.#openedBytes, position);

@@ -148,6 +148,14 @@ export class IndexFile {
     this.#tailCount = 0;
   }
 
+  /** The file is another one now: nothing is known of it. */
+  reload(): void {
+    this.#files.forget(this.path);
+    this.#storedCount = -1;
+    this.#tail = null;
+    this.#tailCount = 0;
+  }
+
   /** Writes the tail and frees its memory, for a segment that takes no more appends. */
   seal(): void {
     this.store();

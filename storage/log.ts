@@ -37,6 +37,7 @@ import {
 import type { AppendRefusal, AppendRules, RecordError } from "./append_check.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { writeFileUnderNewName } from "./checkpoint.ts";
+import { DamageReports } from "./damage_reports.ts";
 import type { DiskReserve } from "./disk_reserve.ts";
 import { FileCache } from "./file_cache.ts";
 import type { Flushable, Flusher } from "./flusher.ts";
@@ -57,7 +58,7 @@ import type { AppendOrigin, LastBatches, ProducerEntry, ProducerState } from "./
 import type { ProducerTable } from "./producer_table.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { retentionOffset } from "./retention.ts";
-import { MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
+import { DamagedBytes, MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
 import { segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import { renameCleaned, Renames, renameSwapped } from "./segment_swap.ts";
 import type { SnapshotInProgress } from "./snapshot_in_progress.ts";
@@ -67,9 +68,6 @@ import { storeTransactionIndexList } from "./transaction_index_repair.ts";
 import type { Workers } from "./workers.ts";
 
 export { DEFAULT_LOG_CONFIG, type LogConfig } from "./log_config.ts";
-
-/** Damaged places of one log that are reported, each once. */
-const MAX_DAMAGE_REPORTS = 100;
 
 /** What a log is opened with. */
 export interface LogOptions {
@@ -153,6 +151,15 @@ interface PendingSnapshot {
   readonly producers: SnapshotInProgress;
 }
 
+/** Where bytes are damaged. */
+export interface DamagedPlace {
+  readonly path: string;
+  readonly position: number;
+  /** The offset that should be there. */
+  readonly offset: number;
+  readonly found: string;
+}
+
 /** A partition's log. */
 export class Log implements Flushable {
   readonly topicPartition: TopicPartition;
@@ -178,8 +185,7 @@ export class Log implements Flushable {
   #highWatermark: number;
   #offlineReason: string | null = null;
   #isClosed = false;
-  /** Damaged places that were reported. */
-  readonly #damage = new Set<string>();
+  readonly #damage = new DamageReports();
   /** A truncation or the close is under way, which syncs by itself. */
   #isExclusive = false;
   /** Producers and open transactions are being read again. */
@@ -729,10 +735,16 @@ export class Log implements Flushable {
     if (renamed.length > 0) this.#removal.removeLater(renamed, this.#config.fileDeleteDelayMs);
   }
 
+  #forgetDamage({ path, transactionIndex }: Segment): void {
+    this.#damage.forget(path);
+    this.#damage.forget(transactionIndex.file.path);
+  }
+
   /** A segment that is not of the log any more: nothing of it is synced or read. */
   #letGo(segment: Segment): void {
     this.#unsynced.delete(segment);
     this.#sealed = this.#sealed.filter((sealed) => sealed !== segment);
+    this.#forgetDamage(segment);
     segment.retire();
     segment.close();
   }
@@ -831,6 +843,7 @@ export class Log implements Flushable {
         await this.#dropNow(dropped, keptCount);
         kept.openForAppend();
         this.#endOffset = kept.truncateTo(target);
+        this.#damage.forget(kept.path, kept.sizeBytes);
         this.#unsynced.add(kept);
       });
     });
@@ -914,6 +927,7 @@ export class Log implements Flushable {
     this.#reader.forget();
     for (const segment of dropped) {
       this.#unsynced.delete(segment);
+      this.#forgetDamage(segment);
       segment.retire();
       segment.close();
     }
@@ -1125,15 +1139,22 @@ export class Log implements Flushable {
 
   #corrupt(startOffset: Offset, failure: Error): ReadResult {
     // Readers try again and again: one line for each place is enough.
-    if (!this.#damage.has(failure.message) && this.#damage.size < MAX_DAMAGE_REPORTS) {
-      this.#damage.add(failure.message);
-      this.#logger.error("Damaged bytes are not served", {
-        partition: this.name,
-        offset: startOffset,
-        found: failure.message,
-      });
-    }
+    const { path, position } = failure instanceof DamagedBytes
+      ? failure
+      : { path: this.#directory, position: startOffset };
+    this.reportDamage({ path, position, offset: startOffset, found: failure.message });
     return { error: ErrorCode.CORRUPT_MESSAGE, message: failure.message };
+  }
+
+  /** Tells of a damaged place, once. */
+  reportDamage({ path, position, offset: at, found }: DamagedPlace): void {
+    if (!this.#damage.add(path, position)) return;
+    this.#logger.error("Damaged bytes are not served", { partition: this.name, offset: at, found });
+  }
+
+  /** How many damaged places are known. */
+  get damagedCount(): number {
+    return this.#damage.count;
   }
 
   /** Transactions that were aborted and overlap `[fromOffset, upToOffset)`, in the order of markers. */

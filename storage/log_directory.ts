@@ -10,6 +10,7 @@
  *       log-start-offset-checkpoint          deleted up to here
  *       replication-offset-checkpoint        high watermarks
  *       cleaner-offset-checkpoint            compacted up to here
+ *       .weir-scrub                          when closed segments are to be checked next
  *       orders-0/                            a partition
  *       orders-1.<unique id>-delete/         a partition that waits for its removal
  *       orders-2.<unique id>-stray/          another topic's records under a name now taken: kept
@@ -47,6 +48,7 @@ import { ProducerTable } from "./producer_table.ts";
 import { randomUuid } from "./random_uuid.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { Retention } from "./retention.ts";
+import { Scrub, type ScrubOptions, type ScrubStats } from "./scrub.ts";
 import { SharedSync } from "./shared_sync.ts";
 import type { Workers } from "./workers.ts";
 
@@ -93,6 +95,8 @@ export interface LogDirectoryOptions {
   readonly checkpointMs?: number;
   /** Time between two looks for segments that retention lets go. */
   readonly retentionCheckMs?: number;
+  /** How closed segments are checked; not at all when left out. */
+  readonly scrub?: Pick<ScrubOptions, "maxBytesPerSecond" | "intervalMs">;
   readonly flusher?: Omit<FlusherOptions, "clock">;
   /** Free bytes of the disk that clients may not take; 0, as when left out, is none. */
   readonly reserveBytes?: number;
@@ -145,6 +149,7 @@ export class LogDirectory {
   readonly #producerTable: ProducerTable;
   readonly #reserve: DiskReserve;
   readonly #retention: Retention;
+  readonly #scrub: Scrub;
   readonly #rolls: Random;
   readonly #logs = new Map<string, Log>();
   readonly #recoveryPoints: OffsetCheckpoint;
@@ -250,6 +255,19 @@ export class LogDirectory {
       logs: () => this.#logs.values(),
     });
     this.#retention.start();
+    this.#scrub = new Scrub({
+      maxBytesPerSecond: 0,
+      intervalMs: Infinity,
+      ...options.scrub,
+      disk: options.disk,
+      clock: options.clock,
+      logger: options.logger.child("scrub"),
+      files: this.#files,
+      path: options.path,
+      logs: this.#logs,
+      isOpening: () => this.#openings.size > 0,
+    });
+    this.#scrub.start();
     this.#unrecovered = unrecovered;
     this.#removal = new DelayedRemoval(options);
     this.#names = new SharedSync(() => options.disk.syncDirectory(options.path));
@@ -260,6 +278,11 @@ export class LogDirectory {
   /** The logs that are open. */
   logs(): Iterable<Log> {
     return this.#logs.values();
+  }
+
+  /** What the check of closed segments has done. */
+  get scrubStats(): ScrubStats {
+    return this.#scrub.stats;
   }
 
   /** How many logs are open. */
@@ -606,6 +629,7 @@ export class LogDirectory {
     this.#isClosed = true;
     this.#checkpointTimer?.cancel();
     await this.#retention.close();
+    await this.#scrub.close();
     this.#removal.close();
     const logs = [...this.#logs.values()];
     let isClean = true;

@@ -44,6 +44,19 @@ const REWRITE_BYTES = 1024 * 1024;
 /** Passed-over bytes whose checksums one look-up compares. */
 const MAX_CHECKED_BYTES = 256 * 1024;
 
+/** Bytes of a segment that must not be believed. Its code is EBADMSG. */
+export class DamagedBytes extends DiskError {
+  override name = "DamagedBytes";
+  readonly path: string;
+  readonly position: number;
+
+  constructor(path: string, position: number, found: string, options?: ErrorOptions) {
+    super(`${path} is damaged at byte ${position}: ${found}`, "EBADMSG", options);
+    this.path = path;
+    this.position = position;
+  }
+}
+
 /** Where a batch lies in its segment. */
 export interface BatchPlace {
   readonly position: number;
@@ -81,6 +94,7 @@ export class Segment {
   #file: DiskFile | null = null;
   #sizeBytes: number;
   readonly #checked: CheckedRanges;
+  #cutCount = 0;
   #syncsInFlight = 0;
   #closeWhenSynced = false;
   #bytesSinceIndexEntry = 0;
@@ -132,6 +146,16 @@ export class Segment {
   /** Notes that the whole batches in `[start, end)` have the checksums that they announce. */
   noteChecked(start: number, end: number): void {
     this.#checked.add(start, end);
+  }
+
+  /** Notes that bytes are damaged, so that every reader compares them again. */
+  noteDamaged(start: number, end: number): void {
+    this.#checked.doubt(start, end, this.#sizeBytes);
+  }
+
+  /** How often the segment was cut: what was read before is not what is there now. */
+  get cutCount(): number {
+    return this.#cutCount;
   }
 
   /** Opens the file for appending, making it if need be. Errors: DiskError. */
@@ -346,9 +370,8 @@ export class Segment {
   }
 
   /** The error for bytes that must not be believed. */
-  damagedAt(position: number, found: string, cause?: unknown): DiskError {
-    const message = `${this.path} is damaged at byte ${position}: ${found}`;
-    return new DiskError(message, "EBADMSG", { cause });
+  damagedAt(position: number, found: string, cause?: unknown): DamagedBytes {
+    return new DamagedBytes(this.path, position, found, { cause });
   }
 
   /**
@@ -403,6 +426,7 @@ export class Segment {
   truncateBytes(position: number, nextOffset: number): number {
     this.openForAppend().truncate(position);
     this.#sizeBytes = position;
+    this.#cutCount++;
     this.#checked.truncate(position);
     this.offsetIndex.truncateTo(nextOffset);
     this.timeIndex.truncateTo(nextOffset);
@@ -424,6 +448,13 @@ export class Segment {
     this.#largest = null;
     this.#firstBatchTimestamp = null;
     this.#bytesSinceIndexEntry = 0;
+  }
+
+  /** The files of the two main indexes are others now. */
+  reloadIndexes(): void {
+    this.offsetIndex.file.reload();
+    this.timeIndex.reload();
+    this.#largest = null;
   }
 
   /** What is impossible about the indexes, or null. Looks at their ends alone. */

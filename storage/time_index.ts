@@ -96,6 +96,12 @@ export class TimeIndex {
     this.truncateCount(count);
   }
 
+  /** The file is another one now. */
+  reload(): void {
+    this.file.reload();
+    this.#last = null;
+  }
+
   /** Keeps the first `count` entries. */
   truncateCount(count: number): void {
     this.file.truncate(count);

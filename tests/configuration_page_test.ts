@@ -32,6 +32,12 @@ test("docs/metrics.md: names every metric, and none that is not there", async ()
     uncleanablePartitionsCount: 1,
     uncleanableBytes: 1,
   }));
+  metrics.watchIntegrity(() => ({
+    damagedPlaceCount: 1,
+    scrubbedBytes: 1,
+    rebuiltIndexCount: 1,
+    lastPassMs: 1,
+  }));
   const rendering = metrics.render();
   await clock.advance(1000);
   const served = [...(await rendering).matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]);

@@ -444,6 +444,17 @@ const WEIR = {
     unit: "bytes",
     doc: "Free space of the disk below which Produce is refused, so that the rest can go on.",
   }),
+  "weir.scrub.interval.ms": long("604800000", {
+    min: 60_000,
+    unit: "ms",
+    doc: "Time from the end of one check of all closed segments to the begin of the next.",
+  }),
+  "weir.scrub.max.bytes.per.second": long("8388608", {
+    min: 0,
+    unit: "bytes",
+    doc:
+      "Bytes a second that the check of closed segments reads, of each log directory; 0 switches it off.",
+  }),
   "weir.shutdown.timeout.ms": int("10000", {
     min: 0,
     unit: "ms",

@@ -2,7 +2,8 @@
 
 import type { GroupCoordinator } from "../groups/coordinator.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
-import type { GroupSample, PartitionSample } from "./metrics.ts";
+import type { LogDirectories } from "../../storage/log_directories.ts";
+import type { GroupSample, IntegritySample, PartitionSample } from "./metrics.ts";
 
 /** Every open partition. */
 export function* partitionSamples(replicaManager: ReplicaManager): Iterable<PartitionSample> {
@@ -16,6 +17,20 @@ export function* partitionSamples(replicaManager: ReplicaManager): Iterable<Part
       sizeBytes: log.sizeBytes,
     };
   }
+}
+
+/** What is known to be damaged, and what the check of closed segments has done, over all disks. */
+export function integritySample(directories: LogDirectories): IntegritySample {
+  const sample = { damagedPlaceCount: 0, scrubbedBytes: 0, rebuiltIndexCount: 0 };
+  let lastPassMs = Infinity;
+  for (const directory of directories.online()) {
+    for (const log of directory.logs()) sample.damagedPlaceCount += log.damagedCount;
+    const { scrubStats } = directory;
+    sample.scrubbedBytes += scrubStats.readBytes;
+    sample.rebuiltIndexCount += scrubStats.rebuiltIndexCount;
+    lastPassMs = Math.min(lastPassMs, scrubStats.lastPassMs);
+  }
+  return { ...sample, lastPassMs: lastPassMs === Infinity ? -1 : lastPassMs };
 }
 
 /** Every committed offset, with the group's lag. */

@@ -37,6 +37,15 @@ export interface ProducerUsage {
   readonly forgottenCount: number;
 }
 
+/** What is known of the integrity of what lies on the disks. */
+export interface IntegritySample {
+  readonly damagedPlaceCount: number;
+  readonly scrubbedBytes: number;
+  readonly rebuiltIndexCount: number;
+  /** Of the log directory where it is longest ago; −1 when one of them has never been through. */
+  readonly lastPassMs: number;
+}
+
 /** One partition that this broker holds. */
 export interface PartitionSample {
   readonly topic: string;
@@ -180,15 +189,7 @@ export class Metrics {
     this.gauge("weir_build_info", "Always 1; the version is in the label.", () => 1, { version });
     if (usage === undefined) return;
     this.gauge("process_resident_memory_bytes", "Resident memory.", usage.residentBytes);
-    new Counter({
-      name: "process_cpu_seconds_total",
-      help: "User and system time.",
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        this.inc(usage.cpuSeconds());
-      },
-    });
+    this.#counter("process_cpu_seconds_total", "User and system time.", usage.cpuSeconds);
     const { startTimeSeconds } = usage;
     this.gauge("process_start_time_seconds", "Unix time of the start.", () => startTimeSeconds);
   }
@@ -230,6 +231,19 @@ export class Metrics {
     );
   }
 
+  /** A counter that is read when somebody scrapes. */
+  #counter(name: string, help: string, read: () => number): void {
+    new Counter({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  }
+
   /** Shows how many producers are known. */
   watchProducers(producers: ProducerUsage): void {
     this.gauge(
@@ -237,15 +251,35 @@ export class Metrics {
       "Idempotent producers that are known, once for each partition that they write to.",
       () => producers.count,
     );
-    new Counter({
-      name: "weir_producers_forgotten_total",
-      help: "Producers forgotten before their time because weir.producer.state.bytes was used up.",
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        this.inc(producers.forgottenCount);
-      },
-    });
+    this.#counter(
+      "weir_producers_forgotten_total",
+      "Producers forgotten before their time because weir.producer.state.bytes was used up.",
+      () => producers.forgottenCount,
+    );
+  }
+
+  /** Shows what is known to be damaged, and how far the check of closed segments has come. */
+  watchIntegrity(read: () => IntegritySample): void {
+    this.gauge(
+      "weir_log_damaged_places",
+      "Places in partitions' files that are damaged and not served; at most 100 of a partition count.",
+      () => read().damagedPlaceCount,
+    );
+    this.gauge(
+      "weir_scrub_last_pass_timestamp_seconds",
+      "When the last check of all closed segments ended; 0 when none has, or the scrub is off.",
+      () => Math.max(0, read().lastPassMs / 1000),
+    );
+    this.#counter(
+      "weir_scrub_bytes_total",
+      "Bytes that the check of closed segments has read.",
+      () => read().scrubbedBytes,
+    );
+    this.#counter(
+      "weir_scrub_rebuilt_indexes_total",
+      "Segments whose indexes contradicted their log and were made anew.",
+      () => read().rebuiltIndexCount,
+    );
   }
 
   /** Shows how compaction is doing. */

@@ -181,6 +181,11 @@ test("CheckedRanges: says of no byte that it is checked when it is not", () => {
         ranges.truncate(position);
         isChecked.fill(1, Math.min(position, opened));
         opened = Math.min(opened, position);
+      } else if (random.chance(0.1)) {
+        const sizeBytes = Math.max(end, opened);
+        ranges.doubt(start, end, sizeBytes);
+        isChecked.fill(0, start, end);
+        opened = Math.max(opened, sizeBytes);
       } else if (random.chance(0.5)) {
         ranges.add(start, end);
         isChecked.fill(1, start, end);
