@@ -257,6 +257,65 @@ test("Log: what retention lets go while a log is cleaned goes when that has ende
   expect(log.segments).toHaveLength(1);
 });
 
+test("Log: a truncation ends the cleaning, and what is appended then is dirty again", async () => {
+  for (const waitMs of [0, 1, 2, 3, 4, 5]) {
+    const compacted = await Compacted.open();
+    const { log, clock } = compacted.fixture;
+    const cleaning = compacted.cleaner.cleanDirtiest();
+    await clock.advance(waitMs);
+    await clock.run(log.truncateTo(offset(3)));
+    await clock.run(cleaning);
+    expect(log.cleanedOffset).toBeLessThanOrEqual(3);
+    expect(log.offlineReason).toBeNull();
+    const left = compacted.records();
+    // Where the cleaning came first, the records that superseded the older ones are cut after it.
+    expect([["0:a", "1:b"], []]).toContainEqual(left);
+    compacted.append(["b"]);
+    log.roll();
+    await compacted.commit();
+    expect(await compacted.clean()).toBe(true);
+    expect(compacted.records().at(-1)).toBe(`${log.endOffset - 1}:b`);
+    expect(compacted.records().filter((one) => one.endsWith("b"))).toHaveLength(1);
+    await clock.run(compacted.fixture.directory.close());
+  }
+});
+
+test("Log: a truncation below the cleaned offset lowers it, also on the disk", async () => {
+  const compacted = await Compacted.open();
+  const { log, clock, disk } = compacted.fixture;
+  expect(await compacted.clean()).toBe(true);
+  expect(log.cleanedOffset).toBe(offset(6));
+  // The whole batch goes, and nothing is left before it.
+  await clock.run(log.truncateTo(offset(5)));
+  expect([log.endOffset, log.cleanedOffset]).toEqual([offset(0), offset(0)]);
+  const text = Buffer.from(disk.bytesOf("/data/cleaner-offset-checkpoint")).toString();
+  expect(text).toBe("0\n1\norders 0 0\n");
+});
+
+test("Cleaner: a transaction that was aborted before the dirty records does not spoil the next one", async () => {
+  const compacted = await Compacted.open();
+  const { log } = compacted.fixture;
+  const producer = { producerId: 5, producerEpoch: 0, transactional: true };
+  const end = (isCommit: boolean) => {
+    const record = { key: new Uint8Array([0, 0, 0, Number(isCommit)]), value: new Uint8Array(6) };
+    const timestamp = compacted.fixture.clock.wallMs();
+    const marker = { ...producer, control: true, records: [{ ...record, timestamp }] };
+    log.appendAsLeader(buildBatch(marker), { leaderEpoch: 0, origin: "coordinator" });
+  };
+  // One segment: the map is full after the aborted transaction, and the next pass begins behind it.
+  compacted.settings = { ...SETTINGS, dedupeBufferBytes: 24 * 4 };
+  compacted.append(["x"], { ...producer, baseSequence: 0 });
+  end(false);
+  compacted.append(["c", "d", "e", "f"]);
+  compacted.append(["a"], { ...producer, baseSequence: 1 });
+  end(true);
+  log.roll();
+  await compacted.commit();
+  while (await compacted.clean());
+  expect(log.cleanedOffset).toBe(log.endOffset);
+  expect(compacted.records().filter((one) => one.endsWith(":a"))).toEqual(["13:a"]);
+});
+
 test("Cleaner: keeps the broker's time of batches that lose records", async () => {
   const compacted = await Compacted.open({ messageTimestampType: "LogAppendTime" });
   const { log, clock } = compacted.fixture;
