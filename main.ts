@@ -34,8 +34,12 @@ async function start(config: Config): Promise<Served> {
   const workers = bunWorkers({
     logger,
     entry: new URL("./storage/worker_main_bun.ts", import.meta.url).href,
-    // The event loop has a processor of its own; more than two threads would cost memory that few need.
-    threads: { batches: Math.min(Math.max(availableParallelism() - 1, 1), 2) },
+    threads: {
+      // The event loop has a processor of its own; more than two threads would cost memory that few need.
+      batches: () => Math.min(Math.max(availableParallelism() - 1, 1), 2),
+      recovery: () =>
+        config.number("num.recovery.threads.per.data.dir") * config.logDirectories().length,
+    },
   });
   const broker = await Broker.start({
     config,

@@ -218,6 +218,7 @@ function startServer(options: BrokerOptions, subsystems: Subsystems, stops: Stop
   metrics.watchIntegrity(() => integritySample(replicaManager.logDirectories));
   metrics.watchCleaner(() => subsystems.cleaner.stats());
   metrics.watchPartitions(() => partitionSamples(replicaManager));
+  metrics.watchOpening(replicaManager);
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
   return { metrics, server };
 }
@@ -331,8 +332,8 @@ function notReadyReasons(
 ): string[] {
   const reasons: string[] = [];
   if (isStopping) reasons.push("the broker is stopping");
-  const { unsettledCount, logDirectories } = replicaManager;
-  if (unsettledCount > 0) reasons.push(`${unsettledCount} partitions are being opened`);
+  const { openingProgress, logDirectories } = replicaManager;
+  if (openingProgress.reason !== null) reasons.push(openingProgress.reason);
   for (const { offlineReason } of logDirectories.states()) {
     if (offlineReason !== null) reasons.push(offlineReason);
   }

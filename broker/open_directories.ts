@@ -50,6 +50,8 @@ export async function openLogDirectories(options: OpenDirectoriesOptions): Promi
       intervalMs: config.number("weir.scrub.interval.ms"),
     },
     reserveBytes: config.number("weir.disk.reserve.bytes"),
+    recoveryThreads: () => config.number("num.recovery.threads.per.data.dir"),
+    recoveryMaxBytes: config.number("weir.recovery.max.bytes"),
   });
   try {
     refuseLostMetadata(directories);

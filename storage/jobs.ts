@@ -1,6 +1,7 @@
 /** Every job that a worker thread can be asked for. */
 
 import { cleanSegmentsJob, mapKeysJob } from "./compaction.ts";
+import { recoverLogJob } from "./log_recovery.ts";
 import { prepareBatchJob } from "./prepare_batch.ts";
 import { removeJob } from "./removal.ts";
 import type { Job } from "./workers.ts";
@@ -10,5 +11,6 @@ type AnyJob = Job<any, any>;
 
 /** By name. */
 export const JOBS: ReadonlyMap<string, AnyJob> = new Map(
-  [prepareBatchJob, removeJob, mapKeysJob, cleanSegmentsJob].map((job: AnyJob) => [job.name, job]),
+  [cleanSegmentsJob, mapKeysJob, prepareBatchJob, recoverLogJob, removeJob]
+    .map((job: AnyJob) => [job.name, job]),
 );

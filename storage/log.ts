@@ -106,6 +106,10 @@ export interface LogOptions {
   readonly onDiskFailure?: (failure: DiskError) => void;
   /** Writes down the recovery points, before a truncation takes effect. */
   readonly checkpointRecoveryPoints?: () => Promise<void>;
+  /** Asks a recovery to end early, with a JobCancelledError. */
+  readonly signal?: AbortSignal;
+  /** Told how many bytes a recovery has read so far. */
+  readonly onRecovering?: (scannedBytes: number) => void;
 }
 
 /** How to append as leader. */
@@ -196,7 +200,11 @@ export class Log implements Flushable {
   /** Closed segments whose indexes are not synced. */
   #sealed: Segment[] = [];
   #pendingSnapshots: PendingSnapshot[] = [];
+  /** Of the newest snapshot on disk and the one before it; −1 for none. */
   #snapshotOffset: number;
+  #olderSnapshotOffset: number;
+  /** Bytes past the newest snapshot, on disk or pending: what a crash would have read again. */
+  #recoveryBytes = 0;
   /** Files were made or removed since the directory's last sync. */
   #namesDirty: boolean;
   /** A failed write was cut off; nothing may follow before the cut is on stable storage. */
@@ -223,7 +231,7 @@ export class Log implements Flushable {
 
   /**
    * Opens the log in `directory`, making it when missing. A log whose bytes cannot be trusted is opened
-   * too, offline, with `offlineReason` set. Errors: DiskError.
+   * too, offline, with `offlineReason` set. Errors: DiskError, JobCancelledError.
    */
   static async open(options: LogOptions): Promise<Log> {
     const { topic, partition } = options.topicPartition;
@@ -254,11 +262,12 @@ export class Log implements Flushable {
     this.#syncedOffset = loaded.endOffset;
     this.#recoveryPoint = loaded.endOffset;
     this.#highWatermark = Math.min(options.highWatermark ?? 0, loaded.endOffset);
-    this.#snapshotOffset = loaded.snapshotOffset;
+    [this.#snapshotOffset = -1, this.#olderSnapshotOffset = -1] = loaded.snapshotOffsets;
     this.#cleanedOffset = options.cleanedOffset ?? -1;
     this.#reader = new LogReader(this, this.#buffers, this.leaderEpochs);
     this.#removal = new DelayedRemoval(options);
     this.#jitter = options.random.uint32() / 2 ** 32;
+    if (loaded.deleted.length > 0) this.#removal.removeLater(loaded.deleted, 0);
     // The first segment of a new log has no stable name yet.
     this.#namesDirty = loaded.endOffset === this.#active?.baseOffset;
     if (loaded.damage !== null) {
@@ -330,6 +339,11 @@ export class Log implements Flushable {
     let sum = 0;
     for (const segment of this.#segments) sum += segment.sizeBytes;
     return sum;
+  }
+
+  /** Bytes that a recovery would have to read if the process were killed now. */
+  get recoveryBytes(): number {
+    return this.#recoveryBytes;
   }
 
   /** Takes new settings; they hold from the next append on. */
@@ -577,6 +591,7 @@ export class Log implements Flushable {
     this.#unflushedRecords += nextOffset - this.#endOffset;
     this.#endOffset = nextOffset;
     this.#unsynced.add(segment);
+    this.#recoveryBytes += bytes.length;
     this.#dirtyBytes += bytes.length;
     this.#options.flusher.addDirty(this, bytes.length);
     if (this.#unflushedRecords >= this.#config.flushMessages) this.sync();
@@ -686,10 +701,16 @@ export class Log implements Flushable {
     old.retire();
     this.#unsynced.add(old);
     this.#sealed.push(old);
+    this.#takeSnapshot();
+  }
+
+  /** Keeps the producers as they are now, to be stored once the records up to here are stable. */
+  #takeSnapshot(): void {
     this.#pendingSnapshots.push({
       offset: this.#endOffset,
       producers: this.#producers.beginSnapshot(),
     });
+    this.#recoveryBytes = 0;
   }
 
   /** Closes the active segment now, so that it can be deleted or cleaned. Errors: DiskError. */
@@ -879,6 +900,8 @@ export class Log implements Flushable {
       await change();
     } finally {
       this.#isExclusive = false;
+      // A sync that was asked for meanwhile has not been done.
+      this.sync();
     }
   }
 
@@ -925,6 +948,7 @@ export class Log implements Flushable {
   async #dropNow(dropped: readonly Segment[], index: number): Promise<void> {
     this.#segments.splice(index, dropped.length);
     this.#reader.forget();
+    // All of them before a removal may fail: nobody knows them any more.
     for (const segment of dropped) {
       this.#unsynced.delete(segment);
       this.#forgetDamage(segment);
@@ -965,6 +989,8 @@ export class Log implements Flushable {
     } finally {
       this.#isReloading = false;
     }
+    this.#olderSnapshotOffset = -1;
+    this.#recoveryBytes = this.#active.sizeBytes;
   }
 
   #removeSnapshots(isWanted: (at: number) => boolean): void {
@@ -1278,7 +1304,7 @@ export class Log implements Flushable {
     this.#syncedOffset = target;
     for (const listener of this.#syncedListeners) listener(offset(target));
     // What goes on while the log goes offline beside it must not change which files there are.
-    if (!await this.#settle() || this.#offlineReason !== null) return;
+    if (!await this.#settle(target) || this.#offlineReason !== null) return;
     this.#isRetrying = false;
     this.#recoveryPoint = target;
     this.#dropDeleted();
@@ -1300,12 +1326,13 @@ export class Log implements Flushable {
   }
 
   /**
-   * Makes indexes, snapshots and epochs stable, so that the recovery point may pass them.
+   * Makes indexes, snapshots and epochs up to `syncedOffset` stable, so that the recovery point may pass them.
    * Returns: false when the disk is full, and nothing is lost by it.
    */
-  async #settle(): Promise<boolean> {
+  async #settle(syncedOffset: number): Promise<boolean> {
     const sealed = this.#sealed;
-    const snapshots = [...this.#pendingSnapshots];
+    // A snapshot says that all before it is stable: recovery does not look there.
+    const snapshots = this.#pendingSnapshots.filter((one) => one.offset <= syncedOffset);
     const isQuiet = sealed.length === 0 && snapshots.length === 0 && !this.#isIndexListOld;
     if (isQuiet && !this.leaderEpochs.isDirty) return true;
     this.#sealed = [];
@@ -1326,6 +1353,24 @@ export class Log implements Flushable {
     return true;
   }
 
+  /**
+   * Makes indexes and producers stable as of now, so that recovery would start here.
+   * Returns: when that is done, or cannot be. Errors: none; a disk that fails takes the log offline.
+   */
+  async shortenRecovery(): Promise<void> {
+    if (this.#refusesAppends || this.#isClosed || this.#recoveryBytes === 0) return;
+    try {
+      this.#active.storeIndexes();
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      if (!failure.isPassing) this.#diskFailed(failure);
+      return;
+    }
+    this.#sealed.push(this.#active);
+    this.#takeSnapshot();
+    await this.flush();
+  }
+
   /** Returns: false when there is no room; the next sync tries again, and whole batches are synced. */
   async #storeSmallFiles(snapshots: readonly PendingSnapshot[]): Promise<boolean> {
     try {
@@ -1333,7 +1378,7 @@ export class Log implements Flushable {
         while (!snapshot.producers.writeSlice()) await this.#options.clock.sleep(0);
         const path = segmentPath(this.#directory, snapshot.offset, SNAPSHOT_SUFFIX);
         await writeFileUnderNewName(this.#options.disk, path, snapshot.producers.finish());
-        this.#snapshotOffset = snapshot.offset;
+        this.#noteSnapshot(snapshot.offset);
       }
       if (snapshots.length > 0 || this.#isIndexListOld) {
         await storeTransactionIndexList(this.#options.disk, this.#directory, this.#segments);
@@ -1345,6 +1390,18 @@ export class Log implements Flushable {
       if (!(failure instanceof DiskError) || !failure.isPassing) throw failure;
       return false;
     }
+  }
+
+  /** The one before it is kept too: the recovery point on disk may not have passed the new one yet. */
+  #noteSnapshot(at: number): void {
+    if (at === this.#snapshotOffset) return;
+    const useless = this.#olderSnapshotOffset;
+    this.#olderSnapshotOffset = this.#snapshotOffset;
+    this.#snapshotOffset = at;
+    const isStart = this.#segments.some(({ baseOffset }) => baseOffset === useless);
+    if (useless < 0 || isStart) return;
+    const path = segmentPath(this.#directory, useless, SNAPSHOT_SUFFIX);
+    if (this.#options.disk.exists(path)) this.#options.disk.remove(path);
   }
 
   #diskFailed(failure: DiskError): void {
@@ -1390,13 +1447,8 @@ export class Log implements Flushable {
       this.#sealed.push(this.#active);
     }
     const isEmpty = this.#endOffset === this.#segments[0]!.baseOffset;
-    if (this.#snapshotOffset !== this.#endOffset && !isEmpty) {
-      this.#pendingSnapshots.push({
-        offset: this.#endOffset,
-        producers: this.#producers.beginSnapshot(),
-      });
-    }
-    if (!await this.#settle()) {
+    if (this.#snapshotOffset !== this.#endOffset && !isEmpty) this.#takeSnapshot();
+    if (!await this.#settle(this.#endOffset)) {
       throw new DiskError(`Cannot close ${this.name}: the disk is full`, "ENOSPC");
     }
     this.#recoveryPoint = this.#endOffset;

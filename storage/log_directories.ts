@@ -163,6 +163,23 @@ export class LogDirectories {
     return this.#members.length - this.online().length;
   }
 
+  /** Bytes that recoveries have read since the start, in all directories. */
+  get recoveredBytes(): number {
+    let sum = 0;
+    for (const { directory } of this.#members) sum += directory?.recoveredBytes ?? 0;
+    return sum;
+  }
+
+  /** Lets a partition whose opening waits for its turn go before others. */
+  hurry(topicPartition: TopicPartition): void {
+    for (const { directory } of this.#members) directory?.hurry(topicPartition);
+  }
+
+  /** Gives up openings and recoveries. Returns: when none is under way. */
+  async stopOpening(): Promise<void> {
+    await Promise.all(this.#members.map(({ directory }) => directory?.stopOpening()));
+  }
+
   /** The usable directory with this id. */
   byId(directoryId: Uuid): LogDirectory | undefined {
     return this.online().find((directory) => directory.directoryId === directoryId);

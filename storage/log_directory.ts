@@ -50,7 +50,8 @@ import { DelayedRemoval } from "./removal.ts";
 import { Retention } from "./retention.ts";
 import { Scrub, type ScrubOptions, type ScrubStats } from "./scrub.ts";
 import { SharedSync } from "./shared_sync.ts";
-import type { Workers } from "./workers.ts";
+import { TurnQueue } from "./turn_queue.ts";
+import { cancelled, type Workers } from "./workers.ts";
 
 const LOCK_FILE = ".lock";
 const CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown";
@@ -67,12 +68,14 @@ const STRAY_SUFFIX = "-stray";
 /** A name of the file system has at most 255 bytes. */
 const MAX_NAME_BYTES = 255;
 const CLOSES_AT_ONCE = 16;
-/** A log that is recovered takes a buffer of a megabyte and more; one that is not takes next to nothing. */
-const RECOVERIES_AT_ONCE = 4;
 const OPENINGS_AT_ONCE = 16;
-const YIELD_AFTER_MS = 4;
 /** What the sync of a directory of somebody else's may answer. */
 const FOREIGN_CODES: readonly string[] = ["EACCES", "EPERM", "EINVAL", "EROFS"];
+/** Kafka's own default. */
+const DEFAULT_RECOVERY_THREADS = 2;
+/** While the threads recover logs, those that they have done are loaded. */
+const LOADS_BESIDE_RECOVERIES = 2;
+const DEFAULT_RECOVERY_MAX_BYTES = 512 * 1024 * 1024;
 const DEFAULT_RETENTION_CHECK_MS = 5 * 60 * 1000;
 /** Memory that idle read buffers may take. */
 export const READ_BUFFER_BYTES = 32 * 1024 * 1024;
@@ -106,6 +109,10 @@ export interface LogDirectoryOptions {
   readonly maxOpenFiles?: number;
   /** Called once when the disk fails, after every log of the directory has gone offline. */
   readonly onOffline?: (reason: string) => void;
+  /** Logs that the workers recover at the same time. */
+  readonly recoveryThreads?: () => number;
+  /** Bytes that a start after a crash may have to read, over all logs; about, since it is looked at now and then. */
+  readonly recoveryMaxBytes?: number;
 }
 
 /** A partition's directory that was found at the start. */
@@ -169,11 +176,14 @@ export class LogDirectory {
   #checkpointTimer: Timer | null = null;
   /** Logs that are being opened: a second call waits for the first one's log. */
   readonly #openings = new Map<string, Promise<Log>>();
-  #openingCount = 0;
-  /** Time that openings took since one of them last let the loop go on. */
-  #openedForMs = 0;
-  #yielding: Promise<void> | null = null;
-  #waitingToOpen: (() => void)[] = [];
+  /** Whose turn it is to be opened, or to be recovered and opened. */
+  readonly #turns: TurnQueue;
+  readonly #recoveryTurns: TurnQueue;
+  /** Partitions that somebody waits for. */
+  readonly #urgent = new Set<string>();
+  readonly #stopOpening = new AbortController();
+  #recoveredBytes = 0;
+  #shortening: Promise<void> | null = null;
   #checkpointing: Promise<boolean> | null = null;
   #offlineReason: string | null = null;
   #isClosed = false;
@@ -269,6 +279,12 @@ export class LogDirectory {
     });
     this.#scrub.start();
     this.#unrecovered = unrecovered;
+    const threads = options.recoveryThreads ?? (() => DEFAULT_RECOVERY_THREADS);
+    this.#turns = new TurnQueue({ ...options, maxAtOnce: () => OPENINGS_AT_ONCE });
+    this.#recoveryTurns = new TurnQueue({
+      ...options,
+      maxAtOnce: () => threads() + LOADS_BESIDE_RECOVERIES,
+    });
     this.#removal = new DelayedRemoval(options);
     this.#names = new SharedSync(() => options.disk.syncDirectory(options.path));
     this.#removeLeftOvers();
@@ -328,7 +344,12 @@ export class LogDirectory {
     }
   }
 
-  /** Opens a partition's log that lies here. Errors: DiskError. */
+  /** Bytes that recoveries have read since the start. */
+  get recoveredBytes(): number {
+    return this.#recoveredBytes;
+  }
+
+  /** Opens a partition's log that lies here. Errors: DiskError, JobCancelledError. */
   async openLog(topicPartition: TopicPartition, topicId: Uuid, config: LogConfig): Promise<Log> {
     const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
     const known = this.#logs.get(name);
@@ -336,7 +357,7 @@ export class LogDirectory {
     assert(!this.#isClosed);
     let opening = this.#openings.get(name);
     if (opening === undefined) {
-      opening = this.#inTurn(() => this.#open(name, topicPartition, topicId, config))
+      opening = this.#openInTurn(name, () => this.#open(name, topicPartition, topicId, config))
         .catch((failure: unknown) => {
           if (failure instanceof DiskError && !failure.isPassing) this.#noteDiskFailure();
           throw failure;
@@ -344,37 +365,41 @@ export class LogDirectory {
         .finally(() => this.#openings.delete(name));
       this.#openings.set(name, opening);
     }
-    const log = await opening;
+    return await opening;
+  }
+
+  async #openInTurn(name: string, open: () => Promise<Log>): Promise<Log> {
+    const turns = this.#unrecovered.has(name) ? this.#recoveryTurns : this.#turns;
+    const turn = turns.run(name, () => {
+      if (this.#stopOpening.signal.aborted) throw cancelled({ name: `the opening of ${name}` });
+      return open();
+    });
+    if (this.#urgent.delete(name)) turns.hurry(name);
+    const log = await turn;
     this.#logs.set(name, log);
-    if (!this.#isClosed) this.#unrecovered.delete(name);
+    // A log that is damaged is looked at again at each start, and keeps no other from being marked clean.
+    if (log.offlineReason !== null) this.#unrecovered.add(name);
+    else this.#unrecovered.delete(name);
     if (this.#offlineReason !== null) log.goOffline(this.#offlineReason);
     return log;
   }
 
-  /** Runs `open` once few enough others are under way. */
-  async #inTurn(open: () => Promise<Log>): Promise<Log> {
-    const limit = this.hadCleanShutdown ? OPENINGS_AT_ONCE : RECOVERIES_AT_ONCE;
-    if (this.#openingCount >= limit) {
-      await new Promise<void>((resolve) => this.#waitingToOpen.push(resolve));
-    } else this.#openingCount++;
-    const { clock } = this.#options;
-    // After a clean stop nothing in an opening waits for the disk: thousands would hold the loop.
-    while (this.#openedForMs >= YIELD_AFTER_MS) {
-      this.#yielding ??= clock.sleep(0).then(() => {
-        this.#openedForMs = 0;
-        this.#yielding = null;
-      });
-      await this.#yielding;
-    }
-    const beganMs = clock.monotonicMs();
-    try {
-      return await open();
-    } finally {
-      this.#openedForMs += clock.monotonicMs() - beganMs;
-      const next = this.#waitingToOpen.shift();
-      if (next === undefined) this.#openingCount--;
-      else next();
-    }
+  /** Lets a partition whose opening waits for its turn, or is about to be asked for, go before others. */
+  hurry({ topic, partition }: TopicPartition): void {
+    const name = formatTopicPartition(topic, partition);
+    if (this.#openings.has(name)) {
+      this.#turns.hurry(name);
+      this.#recoveryTurns.hurry(name);
+    } else if (this.#unrecovered.has(name)) this.#urgent.add(name);
+  }
+
+  /**
+   * Gives up the openings that wait, and the recoveries under way: those logs are recovered at the next
+   * start. What asked for them gets a JobCancelledError. Returns: when none is under way.
+   */
+  async stopOpening(): Promise<void> {
+    this.#stopOpening.abort();
+    await Promise.allSettled(this.#openings.values());
   }
 
   #open(
@@ -390,7 +415,7 @@ export class LogDirectory {
       topicId,
       config,
       producerIdExpirationMs: this.#options.producerIdExpirationMs ?? 24 * 60 * 60 * 1000,
-      hadCleanShutdown: this.hadCleanShutdown && !this.#unrecovered.has(name),
+      hadCleanShutdown: !this.#unrecovered.has(name),
       hadDiskFailure: this.#options.disk.exists(`${this.path}/${DISK_FAILED_FILE}`),
       recoveryPoint: offset(this.#recoveryPoints.get(name) ?? 0),
       logStartOffset: offset(this.#logStartOffsets.get(name) ?? 0),
@@ -405,7 +430,18 @@ export class LogDirectory {
       onRetentionChange: () => this.#retention.hurry(),
       onDiskFailure: (failure) => this.#diskFailed(failure),
       checkpointRecoveryPoints: () => this.#checkpointOrFail(),
+      signal: this.#stopOpening.signal,
+      onRecovering: this.#countRecovered(),
     });
+  }
+
+  /** Adds up what each recovery tells of itself. */
+  #countRecovered(): (scannedBytes: number) => void {
+    let before = 0;
+    return (scannedBytes) => {
+      this.#recoveredBytes += scannedBytes - before;
+      before = scannedBytes;
+    };
   }
 
   /**
@@ -452,6 +488,7 @@ export class LogDirectory {
     const log = this.#logs.get(name);
     if (log === undefined) return;
     this.#logs.delete(name);
+    this.#unrecovered.delete(name);
     const doomed = `${this.path}/${movedName(name, this.#options.random, DELETE_SUFFIX)}`;
     await log.renameForDeletion(doomed);
     this.#forgetOffsets(name);
@@ -573,9 +610,28 @@ export class LogDirectory {
   #armCheckpoint(): void {
     this.#checkpointTimer = this.#options.clock.timer(this.#options.checkpointMs ?? 5000, () => {
       void this.checkpoint().then(() => {
-        if (!this.#isClosed) this.#armCheckpoint();
+        if (this.#isClosed) return;
+        this.#armCheckpoint();
+        this.#shortening ??= this.#shortenRecovery().finally(() => this.#shortening = null);
       });
     });
+  }
+
+  /**
+   * Keeps what a crash would make the next start read within its bound: the logs that have most of it store
+   * their indexes and producers, one after the other, until half of the bound is left.
+   */
+  async #shortenRecovery(): Promise<void> {
+    const maxBytes = this.#options.recoveryMaxBytes ?? DEFAULT_RECOVERY_MAX_BYTES;
+    let sumBytes = 0;
+    for (const log of this.#logs.values()) sumBytes += log.recoveryBytes;
+    if (sumBytes <= maxBytes) return;
+    const logs = [...this.#logs.values()].sort((a, b) => b.recoveryBytes - a.recoveryBytes);
+    for (const log of logs) {
+      if (sumBytes <= maxBytes / 2 || this.#isClosed || this.#offlineReason !== null) return;
+      sumBytes -= log.recoveryBytes;
+      await log.shortenRecovery();
+    }
   }
 
   /** Appends are refused for want of room: what may go goes now, not at the next look. */
@@ -630,12 +686,15 @@ export class LogDirectory {
     this.#checkpointTimer?.cancel();
     await this.#retention.close();
     await this.#scrub.close();
+    await this.stopOpening();
+    await this.#shortening;
     this.#removal.close();
     const logs = [...this.#logs.values()];
+    const unrecovered = this.#unrecovered;
     let isClean = true;
     async function closeNext(): Promise<void> {
       for (let log = logs.pop(); log !== undefined; log = logs.pop()) {
-        if (!await log.close()) isClean = false;
+        if (!await log.close()) isClean &&= unrecovered.has(log.name);
       }
     }
     await Promise.all(Array.from({ length: CLOSES_AT_ONCE }, closeNext));

@@ -1,40 +1,28 @@
 /**
- * Opens the directory of a partition: which segments there are, how far they are whole, and what the
- * indexes, epochs and producers of the log are.
+ * Opens the directory of a partition: which segments there are, where they end, and what the epochs and
+ * producers of the log are.
  *
- *     clean stop:  ends of the indexes looked at, tail of the active segment walked, snapshot loaded
- *     crash:       segments past the recovery point scanned, their indexes rebuilt, producers replayed
+ *     clean stop:           names listed, ends of the last index looked at, tail walked, snapshot loaded
+ *     crash, or not so:     recovered by a worker (log_recovery.ts), and then the same
  *
- * A log that cannot be trusted is not opened: `damage` says in one sentence what was found where, and
- * nothing on disk is touched. Nothing is ever deleted because it could not be read.
+ * Loading happens on the event loop and reads a few small pieces; whatever takes more is the worker's. A log
+ * that cannot be trusted is not opened: `damage` says in one sentence what was found where.
  */
 
 import { WireError } from "../protocol/bytes.ts";
-import { batchSizeBytes, type RecordBatchHeader } from "../protocol/record_batch.ts";
-import { writeFileUnderNewName } from "./checkpoint.ts";
+import { readSmallFile } from "./checkpoint.ts";
 import type { FileCache } from "./file_cache.ts";
 import { LeaderEpochs } from "./leader_epochs.ts";
 import type { LogConfig } from "./log_config.ts";
+import { listLog, type LogListing, straySnapshots, tidyLog } from "./log_listing.ts";
+import { type RecoveredLog, recoverLogJob } from "./log_recovery.ts";
 import { type Clock, type Disk, DiskError, type Logger } from "./platform.ts";
-import { replayProducers } from "./producer_replay.ts";
 import { ProducerState } from "./producer_state.ts";
 import type { ProducerTable } from "./producer_table.ts";
-import { scanSegment } from "./recovery.ts";
 import { Segment } from "./segment.ts";
-import { finishSwaps } from "./segment_swap.ts";
-import {
-  DELETED_SUFFIX,
-  LOG_SUFFIX,
-  OFFSET_INDEX_SUFFIX,
-  parseSegmentName,
-  segmentPath,
-  SNAPSHOT_SUFFIX,
-  TEMPORARY_SUFFIX,
-  TIME_INDEX_SUFFIX,
-  TRANSACTION_INDEX_SUFFIX,
-} from "./segment_name.ts";
-import { rebuildTransactionIndexes, withLostTransactions } from "./transaction_index_repair.ts";
-import { transactionMarkerAt } from "./transaction_marker.ts";
+import { segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+import { listedTransactionIndexes, TRANSACTION_INDEX_LIST } from "./transaction_index_repair.ts";
+import type { Workers } from "./workers.ts";
 
 /** What is needed to load a log. */
 export interface LoadOptions {
@@ -42,6 +30,7 @@ export interface LoadOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly files: FileCache;
+  readonly workers: Workers;
   readonly directory: string;
   /** `topic-partition`, for log lines and error texts. */
   readonly name: string;
@@ -49,10 +38,15 @@ export interface LoadOptions {
   readonly producerIdExpirationMs: number;
   readonly producerTable?: ProducerTable;
   readonly hadCleanShutdown: boolean;
+  /** The last run met a disk failure: what is recovered is written once more before it is synced. */
   readonly hadDiskFailure?: boolean;
   /** Everything before it was on stable storage when it was written down. */
   readonly recoveryPoint: number;
   readonly logStartOffset: number;
+  /** Asks a recovery to end early. */
+  readonly signal?: AbortSignal;
+  /** Told how many bytes a recovery has read so far. */
+  readonly onRecovering?: (scannedBytes: number) => void;
 }
 
 /** A log as it was found. */
@@ -62,413 +56,207 @@ export interface LoadedLog {
   readonly endOffset: number;
   readonly leaderEpochs: LeaderEpochs;
   readonly producers: ProducerState;
-  /** Offset of the newest snapshot on disk; −1 when there is none. */
-  readonly snapshotOffset: number;
+  /** Offsets of the snapshots on disk, newest first. */
+  readonly snapshotOffsets: readonly number[];
+  /** Files whose deletion was under way. */
+  readonly deleted: readonly string[];
   /** Why the log must not be used, or null. */
   readonly damage: string | null;
 }
 
-/** Loads the log. Errors: DiskError when the disk fails; what is wrong with bytes is `damage`. */
+/**
+ * Loads the log, and has it recovered before where that is needed.
+ * Errors: DiskError when the disk fails; what is wrong with bytes is `damage`. JobCancelledError.
+ */
 export async function loadLog(options: LoadOptions): Promise<LoadedLog> {
-  return await new LogLoader(options).load();
+  if (options.hadCleanShutdown) {
+    const loader = new LogLoader(options);
+    const loaded = await loader.load();
+    if (typeof loaded !== "string") return loaded;
+    loader.close();
+    options.logger.warn("Log is not as a clean stop leaves it, and is looked through", {
+      partition: options.name,
+      found: loaded,
+    });
+  }
+  const recovered = await recover(options);
+  const loader = new LogLoader(options);
+  if (recovered.damage !== null) return loader.damaged(recovered.damage);
+  const loaded = await loader.load(recovered);
+  if (typeof loaded !== "string") return loaded;
+  loader.close();
+  return loader.damaged(`Cannot open ${options.name}: after its recovery ${loaded}`);
 }
 
+async function recover(options: LoadOptions): Promise<RecoveredLog> {
+  const { directory, name, config, hadCleanShutdown, recoveryPoint, logStartOffset } = options;
+  const { producerIdExpirationMs, producerTable, signal, onRecovering, disk, workers } = options;
+  disk.makeDirectory(directory);
+  return await workers.run(recoverLogJob, {
+    directory,
+    name,
+    config,
+    producerIdExpirationMs,
+    producerStateBytes: producerTable?.capBytes ?? Infinity,
+    hadCleanShutdown,
+    hadDiskFailure: options.hadDiskFailure === true,
+    recoveryPoint,
+    logStartOffset,
+  }, {
+    ...(signal !== undefined && { signal }),
+    ...(onRecovering !== undefined && { onProgress: onRecovering }),
+    awaitsEnd: true,
+  });
+}
+
+/** Reads what a clean stop, or a recovery, has left. */
 class LogLoader {
   readonly #options: LoadOptions;
   readonly #epochs: LeaderEpochs;
   readonly #producers: ProducerState;
-  #segments: Segment[] = [];
-  #damage: string | null = null;
-  #namesChanged = false;
-  #snapshotOffset = -1;
-  /** Segments from this offset on were scanned, with all that follows from their batches. */
-  #recoveredFrom = Infinity;
+  #listing: LogListing | null = null;
+  #hasTidied = false;
+
   constructor(options: LoadOptions) {
+    options.disk.makeDirectory(options.directory);
     this.#options = options;
     this.#epochs = new LeaderEpochs(options);
     this.#producers = new ProducerState(options.name, options.producerTable);
   }
 
-  async load(): Promise<LoadedLog> {
+  /** Lets go of files and producers: the log is loaded anew. */
+  close(): void {
+    this.#producers.clear();
+    for (const segment of this.#listing?.segments ?? []) segment.close();
+  }
+
+  /** `recovered` is what a recovery has found. Returns: the log, or why it cannot be opened as it is. */
+  async load(recovered?: RecoveredLog): Promise<LoadedLog | string> {
     try {
-      return await this.#load();
-    } catch (failure) {
-      this.#producers.clear();
-      if (!(failure instanceof WireError)) {
-        for (const segment of this.#segments) segment.close();
-        throw failure;
-      }
-      this.#damage = `Cannot open ${this.#options.name}: ${failure.message}; restore ` +
-        `${this.#options.directory} from a replica or a backup, or delete the topic`;
-      return this.#result(0);
-    }
-  }
-
-  async #load(): Promise<LoadedLog> {
-    const { disk, directory, hadCleanShutdown } = this.#options;
-    disk.makeDirectory(directory);
-    this.#listSegments();
-    const lostTransactions = withLostTransactions(this.#options, this.#segments);
-    const epochsDamaged = this.#loadEpochs();
-    let endOffset = this.#segments.length === 0 ? this.#options.logStartOffset : -1;
-    if (this.#segments.length > 0) {
-      if (hadCleanShutdown) endOffset = await this.#checkClean();
-      if (endOffset < 0 && this.#damage === null) endOffset = await this.#recover();
-      else if (this.#damage === null) await this.#replayProducers(endOffset, this.#segments.length);
-    }
-    this.#checkEnd(endOffset);
-    if (this.#damage !== null) {
-      this.#producers.clear();
-      return this.#result(Math.max(endOffset, 0));
-    }
-    await this.#rebuildTransactionIndexes(lostTransactions);
-    if (epochsDamaged || this.#epochsStartLate()) await this.#rebuildEpochs();
-    endOffset = this.#ensureActive(endOffset);
-    this.#removeSnapshotsPast(endOffset);
-    const first = this.#segments[0]!.baseOffset;
-    const logStartOffset = Math.max(this.#options.logStartOffset, first);
-    this.#epochs.truncateFromEnd(endOffset);
-    this.#epochs.truncateFromStart(logStartOffset);
-    if (this.#namesChanged) await disk.syncDirectory(directory);
-    // The recovery point stands at the end from now on: what lies before it must be stable. In an empty
-    // log nothing does, and its leader is about to note the same epoch again.
-    if (endOffset > logStartOffset) await this.#epochs.store();
-    return this.#result(endOffset, logStartOffset);
-  }
-
-  #result(endOffset: number, logStartOffset = this.#options.logStartOffset): LoadedLog {
-    return {
-      segments: this.#segments,
-      logStartOffset,
-      endOffset,
-      leaderEpochs: this.#epochs,
-      producers: this.#producers,
-      snapshotOffset: this.#snapshotOffset,
-      damage: this.#damage,
-    };
-  }
-
-  #newSegment(baseOffset: number): Segment {
-    return new Segment({
-      ...this.#options,
-      baseOffset,
-      createdMs: this.#options.clock.wallMs(),
-    });
-  }
-
-  #remove(path: string): void {
-    this.#options.files.forget(path);
-    this.#options.disk.remove(path);
-    this.#namesChanged = true;
-  }
-
-  /** Finds the segments; removes what an interrupted write, deletion or cleaning left behind. */
-  #listSegments(): void {
-    const { disk, directory } = this.#options;
-    if (finishSwaps(disk, directory)) this.#namesChanged = true;
-    const bases: number[] = [];
-    const names = disk.list(directory).map((entry) => entry.name);
-    for (const name of names) {
-      const isLeftOver = name.endsWith(DELETED_SUFFIX) || name.endsWith(TEMPORARY_SUFFIX);
-      if (isLeftOver) this.#remove(`${directory}/${name}`);
-      const base = parseSegmentName(name, LOG_SUFFIX);
-      if (base !== null) bases.push(base);
-    }
-    const known = new Set(bases);
-    for (const name of names) {
-      for (const suffix of [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX]) {
-        const base = parseSegmentName(name, suffix);
-        if (base !== null && !known.has(base)) this.#remove(`${directory}/${name}`);
-      }
-    }
-    bases.sort((a, b) => a - b);
-    this.#segments = bases.map((base) => this.#newSegment(base));
-  }
-
-  /** Returns: true when the epochs must be read from the log. */
-  #loadEpochs(): boolean {
-    try {
+      this.#hasTidied = tidyLog(this.#options);
+      const { segments } = this.#listing = listLog(this.#options);
       this.#epochs.load();
-      return false;
+      const problem = this.#closedProblem() ?? segments.at(-1)?.indexProblem() ?? null;
+      if (problem !== null) return problem;
+      return await this.#load(segments.at(-1)?.loadTail() ?? null, recovered);
     } catch (failure) {
-      if (!(failure instanceof DiskError) || failure.code !== "EBADMSG") throw failure;
-      this.#epochs.clear();
-      this.#options.logger.warn("Leader epoch checkpoint is damaged and is rebuilt from the log", {
-        partition: this.#options.name,
-        found: failure.message,
-      });
-      return true;
+      this.close();
+      const isBadBytes = failure instanceof WireError ||
+        (failure instanceof DiskError && failure.code === "EBADMSG");
+      if (!isBadBytes) throw failure;
+      return failure.message;
     }
   }
 
-  /** After a clean stop. Returns: the end offset, −1 when the active segment needs a scan. */
-  async #checkClean(): Promise<number> {
-    const { logger, name } = this.#options;
-    for (const [index, segment] of this.#segments.entries()) {
-      const problem = segment.indexProblem();
-      if (problem === null) continue;
-      logger.warn("Index is missing or impossible and is rebuilt", { partition: name, problem });
-      await this.#scan(segment, Infinity, false);
-      if (this.#damage !== null) return -1;
-      if (index < this.#segments.length - 1) {
-        segment.storeIndexes();
-        await segment.syncIndexes();
-        this.#namesChanged = true;
-      }
+  /** What is wrong with the indexes of closed segments, as far as their names tell, or null. */
+  #closedProblem(): string | null {
+    const { segments, names } = this.#listing!;
+    const directoryEnd = this.#options.directory.length + 1;
+    const isThere = ({ file }: { readonly file: { readonly path: string } }) =>
+      names.has(file.path.slice(directoryEnd));
+    const listed = names.has(TRANSACTION_INDEX_LIST)
+      ? listedTransactionIndexes(this.#options)
+      : new Set<number>();
+    for (const [index, segment] of segments.entries()) {
+      const { baseOffset, offsetIndex, timeIndex, transactionIndex } = segment;
+      const missing = [
+        // Without it the records of aborted transactions would be served as committed.
+        ...(listed.has(baseOffset) ? [transactionIndex] : []),
+        ...(index < segments.length - 1 ? [offsetIndex, timeIndex] : []),
+      ].find((one) => !isThere(one));
+      if (missing !== undefined) return `${missing.file.path} is missing`;
+      const problem = isThere(transactionIndex) ? transactionIndex.problem() : null;
+      if (problem !== null) return `${transactionIndex.file.path}: ${problem}`;
     }
-    try {
-      return this.#segments.at(-1)!.loadTail();
-    } catch (failure) {
-      if (!(failure instanceof DiskError) || failure.code !== "EBADMSG") throw failure;
-      logger.warn("Log ends differently than its clean stop left it and is scanned", {
-        partition: name,
-        found: failure.message,
-      });
-      return -1;
+    return null;
+  }
+
+  async #load(tail: number | null, recovered?: RecoveredLog): Promise<LoadedLog | string> {
+    const { logStartOffset, recoveryPoint } = this.#options;
+    const endOffset = tail ?? logStartOffset;
+    if (endOffset < Math.max(logStartOffset, recoveryPoint)) {
+      return `its end offset is ${endOffset}, its log start offset was written down as ` +
+        `${logStartOffset} and its recovery point as ${recoveryPoint}`;
     }
-  }
-
-  /** After a crash. Returns: the end offset. */
-  async #recover(): Promise<number> {
-    const { recoveryPoint } = this.#options;
-    const segments = this.#segments;
-    // A segment that ends at the recovery point was the active one then: its indexes may be behind.
-    const from = Math.max(
-      0,
-      segments.findLastIndex(({ baseOffset }) => baseOffset < recoveryPoint),
-    );
-    for (let index = 0; index < from; index++) await this.#repairIndex(segments[index]!);
-    if (this.#damage !== null) return -1;
-    let nextOffset = segments[from]!.baseOffset;
-    this.#recoveredFrom = nextOffset;
-    await this.#replayProducers(nextOffset, from);
-    this.#epochs.truncateFromEnd(nextOffset);
-    for (let index = from; index < segments.length; index++) {
-      const segment = segments[index]!;
-      if (segment.baseOffset !== nextOffset && !this.#isGapAllowed(nextOffset)) {
-        this.#checkEnd(nextOffset);
-        if (this.#options.hadCleanShutdown) {
-          this.#endsEarly(nextOffset, `another segment begins at ${segment.baseOffset}`);
-        }
-        if (this.#damage !== null) return -1;
-        this.#dropFrom(index, nextOffset);
-        break;
-      }
-      if (index > from) await this.#storeSnapshot(segment.baseOffset);
-      nextOffset = await this.#scan(segment, recoveryPoint, true);
-      if (this.#damage !== null) return -1;
-      if (this.#options.hadDiskFailure) await this.#rewrite(segment);
-      if (index < segments.length - 1) segment.retire();
-      await segment.sync();
-      // The aborted transactions of the active segment too: a snapshot further on relies on them.
-      if (index < segments.length - 1) segment.storeIndexes();
-      else segment.transactionIndex.store();
-      await segment.syncIndexes();
+    if (recovered !== undefined && endOffset !== recovered.endOffset) {
+      return `its end offset is ${endOffset}, not ${recovered.endOffset}`;
     }
-    this.#namesChanged = true;
-    return nextOffset;
+    const first = this.#listing!.segments[0]?.baseOffset ?? endOffset;
+    const problem = await this.#loadProducers(first, endOffset) ??
+      (recovered === undefined ? this.#epochsProblem(first, endOffset) : null);
+    if (problem !== null) return problem;
+    for (const batch of recovered?.recentBatches.toReversed() ?? []) this.#producers.recall(batch);
+    return await this.#finish(endOffset);
   }
 
-  /** What a failed sync has dropped is dirty again, for the sync that follows to take along. */
-  async #rewrite(segment: Segment): Promise<void> {
-    const first = segment.findBatch(this.#options.recoveryPoint);
-    if (first !== null) await segment.rewrite(first.position);
-  }
-
-  /** The cleaner leaves gaps before the recovery point. Past it, a gap is what a crash has lost. */
-  #isGapAllowed(nextOffset: number): boolean {
-    const { config, recoveryPoint } = this.#options;
-    if (nextOffset >= recoveryPoint) return false;
-    if (config.cleanupPolicy.includes("compact")) return true;
-    this.#lostSynced(nextOffset);
-    return false;
-  }
-
-  #lostSynced(nextOffset: number): void {
-    const { recoveryPoint } = this.#options;
-    this.#endsEarly(nextOffset, `those before ${recoveryPoint} had been on stable storage`);
-  }
-
-  #endsEarly(endOffset: number, known: string): void {
-    this.#damage ??=
-      `Cannot open ${this.#options.name}: its records end at offset ${endOffset}, and ${known}; ` +
-      `restore ${this.#options.directory} from a replica or a backup, or delete the topic`;
-  }
-
-  /** Both checkpoints are written of records that are stable alone. */
-  #checkEnd(endOffset: number): void {
-    const { recoveryPoint, logStartOffset } = this.#options;
-    if (endOffset < recoveryPoint) this.#lostSynced(endOffset);
-    if (endOffset >= logStartOffset) return;
-    this.#endsEarly(endOffset, `the log start offset was written down as ${logStartOffset}`);
-  }
-
-  async #repairIndex(segment: Segment): Promise<void> {
-    const problem = segment.indexProblem();
-    if (problem === null || this.#damage !== null) return;
-    this.#options.logger.warn("Index is missing or impossible and is rebuilt", {
-      partition: this.#options.name,
-      problem,
+  /** Returns: what is wrong with the snapshots, or null. */
+  async #loadProducers(first: number, endOffset: number): Promise<string | null> {
+    const { disk, directory, clock, producerIdExpirationMs } = this.#options;
+    const newest = this.#listing!.snapshotOffsets[0];
+    if (newest === undefined && endOffset === first) return null;
+    if (newest !== endOffset) return `it has no producer snapshot at its end offset ${endOffset}`;
+    const bytes = readSmallFile(disk, segmentPath(directory, newest, SNAPSHOT_SUFFIX));
+    const loading = this.#producers.loadSnapshot(bytes!, {
+      nowMs: clock.wallMs(),
+      expirationMs: producerIdExpirationMs,
     });
-    await this.#scan(segment, Infinity, false);
-    if (this.#damage !== null) return;
-    segment.storeIndexes();
-    await segment.syncIndexes();
-    this.#namesChanged = true;
-  }
-
-  /** Segments past a hole: what they hold was written, but not acknowledged as durable. */
-  #dropFrom(index: number, nextOffset: number): void {
-    const dropped = this.#segments.splice(index);
-    for (const segment of dropped) {
-      segment.close();
-      for (const path of segment.paths()) this.#remove(path);
-    }
-    this.#options.logger.warn("Segments past the recovered end are cut", {
-      partition: this.#options.name,
-      endOffset: nextOffset,
-      segments: dropped.map(({ path }) => path),
-    });
-  }
-
-  /**
-   * Reads a segment whole, and notes its batches anew in its indexes; cuts what a crash has left behind
-   * them. `feedsState` false leaves producers and epochs alone. Returns: the next offset.
-   */
-  async #scan(segment: Segment, verifyFrom: number, feedsState: boolean): Promise<number> {
-    const { config } = this.#options;
-    const fileBytes = segment.sizeBytes;
-    const source = {
-      sizeBytes: fileBytes,
-      readCold: (position: number, into: Uint8Array) => segment.readCold(position, into),
-    };
-    // Without the producers' state no aborted transaction can be found again.
-    segment.resetIndexes({ keepsTransactionsBefore: feedsState ? this.#snapshotOffset : Infinity });
-    const { validBytes, nextOffset, end } = await scanSegment(source, {
-      baseOffset: segment.baseOffset,
-      verifyFrom,
-      onBatch: (header, bytes, at) => {
-        const lastOffset = header.baseOffset + header.lastOffsetDelta;
-        segment.note(
-          batchSizeBytes(bytes, at),
-          lastOffset,
-          header.recordCount === 0 ? -1 : header.maxTimestamp,
-          config.indexIntervalBytes,
-        );
-        if (feedsState) this.#feed(header, bytes, at, segment);
-      },
-    });
-    if (end.kind === "whole") return nextOffset;
-    const maySyncedBeCut = nextOffset < this.#options.recoveryPoint ||
-      this.#options.hadCleanShutdown || !feedsState;
-    if (end.kind === "damaged" || maySyncedBeCut) {
-      const upTo = end.kind === "damaged" ? end.nextBatchPosition : fileBytes;
-      this.#damage = `Cannot open ${this.#options.name}: bytes ${validBytes} to ${upTo} of ` +
-        `${segment.path} are damaged (offset ${nextOffset} should start there)` +
-        (end.kind === "damaged"
-          ? ", and whole batches follow them"
-          : ", and they had been synced") +
-        `; restore the file from a replica or a backup, or delete the topic`;
-      return nextOffset;
-    }
-    segment.truncateBytes(validBytes, nextOffset);
-    this.#options.logger.warn("Torn tail of the log is cut", {
-      partition: this.#options.name,
-      file: segment.path,
-      fromByte: validBytes,
-      cutBytes: fileBytes - validBytes,
-      endOffset: nextOffset,
-    });
-    return nextOffset;
-  }
-
-  #feed(header: RecordBatchHeader, bytes: Uint8Array, at: number, segment: Segment): void {
-    this.#epochs.assign(header.partitionLeaderEpoch, header.baseOffset);
-    if (header.producerId < 0 || header.baseOffset < this.#snapshotOffset) return;
-    const marker = transactionMarkerAt(header.attributes, bytes, at);
-    const completed = this.#producers.update(header, marker);
-    if (completed === null || !completed.isAborted) return;
-    segment.transactionIndex.append({
-      ...completed,
-      lastStableOffset: this.#producers.lastStableOffsetAfter(completed),
-    });
-  }
-
-  /** Loads the newest good snapshot up to `upTo` and replays the segments before `endIndex` from there. */
-  async #replayProducers(upTo: number, endIndex: number): Promise<void> {
-    const snapshotOffset = await replayProducers(this.#options, {
-      segments: this.#segments.slice(0, endIndex),
-      endOffset: this.#segments[endIndex]?.baseOffset ?? upTo,
-      producers: this.#producers,
-      upTo,
-    });
-    this.#snapshotOffset = snapshotOffset;
-    this.#removeStraySnapshots(snapshotOffset);
-  }
-
-  /** Each segment but the first has the snapshot of its start, so that those before it may be deleted. */
-  async #storeSnapshot(at: number): Promise<void> {
-    if (at <= this.#snapshotOffset) return;
-    const { disk, directory } = this.#options;
-    const path = segmentPath(directory, at, SNAPSHOT_SUFFIX);
-    await writeFileUnderNewName(disk, path, this.#producers.encodeSnapshot());
-  }
-
-  /** Snapshots are kept for the start of each segment, and the newest. */
-  #removeStraySnapshots(newest: number): void {
-    const bases = new Set<number>(this.#segments.map(({ baseOffset }) => baseOffset));
-    for (const { name } of this.#options.disk.list(this.#options.directory)) {
-      const at = parseSegmentName(name, SNAPSHOT_SUFFIX);
-      if (at !== null && at < newest && !bases.has(at)) {
-        this.#remove(`${this.#options.directory}/${name}`);
-      }
-    }
+    while (!loading.next().done) await clock.sleep(0);
+    return null;
   }
 
   /** The checkpoint may be ahead of a deletion whose log start offset a crash has lost. */
-  #epochsStartLate(): boolean {
-    const first = this.#segments[0];
-    if (first === undefined) return false;
-    const startOffset = Math.max(this.#options.logStartOffset, first.baseOffset);
-    return (this.#epochs.entries[0]?.startOffset ?? Infinity) > startOffset;
+  #epochsProblem(first: number, endOffset: number): string | null {
+    const startOffset = Math.max(this.#options.logStartOffset, first);
+    const known = this.#epochs.entries[0]?.startOffset ?? Infinity;
+    return endOffset > startOffset && known > startOffset
+      ? `it has no leader epoch of offset ${startOffset}`
+      : null;
   }
 
-  /** A snapshot past the end would be taken for that of other records once the log has grown again. */
-  #removeSnapshotsPast(endOffset: number): void {
-    const { disk, directory } = this.#options;
-    for (const { name } of disk.list(directory)) {
-      const at = parseSegmentName(name, SNAPSHOT_SUFFIX);
-      if (at !== null && at > endOffset) this.#remove(`${directory}/${name}`);
+  async #finish(endOffset: number): Promise<LoadedLog> {
+    const { disk, directory, clock, logStartOffset } = this.#options;
+    const { segments, snapshotOffsets } = this.#listing!;
+    if (segments.length === 0) {
+      const createdMs = clock.wallMs();
+      segments.push(new Segment({ ...this.#options, baseOffset: endOffset, createdMs }));
+      this.#hasTidied = true;
     }
+    segments.at(-1)!.openForAppend();
+    if (this.#hasTidied) await disk.syncDirectory(directory);
+    const strays = straySnapshots(snapshotOffsets, segments);
+    for (const at of strays) disk.remove(segmentPath(directory, at, SNAPSHOT_SUFFIX));
+    const startOffset = Math.max(logStartOffset, segments[0]!.baseOffset);
+    this.#epochs.truncateFromEnd(endOffset);
+    this.#epochs.truncateFromStart(startOffset);
+    // The recovery point stands at the end from now on: what lies before it must be stable. In an empty
+    // log nothing does, and its leader is about to note the same epoch again.
+    if (endOffset > startOffset) await this.#epochs.store();
+    return {
+      ...this.#loaded(segments),
+      deleted: this.#listing!.deleted,
+      logStartOffset: startOffset,
+      endOffset,
+      damage: null,
+      snapshotOffsets: snapshotOffsets.filter((at) => !strays.includes(at)),
+    };
   }
 
-  async #rebuildTransactionIndexes(lost: readonly Segment[]): Promise<void> {
-    // What was recovered has found its transactions already.
-    const left = new Set(lost.filter(({ baseOffset }) => baseOffset < this.#recoveredFrom));
-    if (left.size === 0) return;
-    await rebuildTransactionIndexes(this.#options, this.#segments, left);
-    this.#namesChanged = true;
-  }
-
-  async #rebuildEpochs(): Promise<void> {
-    for (const segment of this.#segments) {
-      await scanSegment(segment, {
-        baseOffset: segment.baseOffset,
-        verifyFrom: Infinity,
-        onBatch: (header) => this.#epochs.assign(header.partitionLeaderEpoch, header.baseOffset),
-      });
-    }
-  }
-
-  /** Makes the first segment of an empty log. Returns: the end offset. */
-  #ensureActive(endOffset: number): number {
+  /** The log as far as its names tell, out of service. */
+  damaged(damage: string): LoadedLog {
     const { logStartOffset } = this.#options;
-    if (this.#segments.length === 0) {
-      this.#segments.push(this.#newSegment(Math.max(endOffset, logStartOffset, 0)));
-      this.#namesChanged = true;
-    }
-    const active = this.#segments.at(-1)!;
-    active.openForAppend();
-    return Math.max(endOffset, active.baseOffset);
+    const { segments } = listLog(this.#options);
+    return { ...this.#loaded(segments), logStartOffset, endOffset: 0, damage };
+  }
+
+  #loaded(
+    segments: Segment[],
+  ): Pick<LoadedLog, "segments" | "leaderEpochs" | "producers" | "snapshotOffsets" | "deleted"> {
+    return {
+      segments,
+      leaderEpochs: this.#epochs,
+      producers: this.#producers,
+      snapshotOffsets: [],
+      deleted: [],
+    };
   }
 }

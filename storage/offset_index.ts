@@ -13,8 +13,20 @@ import { OFFSET_INDEX_SUFFIX, segmentPath } from "./segment_name.ts";
 /** Bytes of an entry. */
 export const OFFSET_INDEX_ENTRY_BYTES = 8;
 
+/** Entries read in one go. */
+const ENTRIES_AT_ONCE = 1024;
+
 const scratch = new Uint8Array(OFFSET_INDEX_ENTRY_BYTES);
 const view = new DataView(scratch.buffer);
+
+/** An entry and its place among the others. */
+export interface OffsetEntry {
+  /** Counts from 0. */
+  readonly index: number;
+  /** Last offset of the batch. */
+  readonly offset: number;
+  readonly position: number;
+}
 
 /** The offset index of one segment. */
 export class OffsetIndex {
@@ -58,6 +70,45 @@ export class OffsetIndex {
   entry(index: number): { readonly offset: number; readonly position: number } {
     this.file.read(index, scratch);
     return { offset: this.#baseOffset + view.getInt32(0), position: view.getInt32(4) };
+  }
+
+  /**
+   * The last entry before `upTo`, of those up to which all entries rise; null when there is none.
+   * Errors: DiskError.
+   */
+  lastRisingBefore(upTo: number): OffsetEntry | null {
+    const bytes = new Uint8Array(ENTRIES_AT_ONCE * OFFSET_INDEX_ENTRY_BYTES);
+    const entries = new DataView(bytes.buffer);
+    let found: OffsetEntry | null = null;
+    for (let index = 0;;) {
+      const count = this.file.readMany(index, bytes);
+      if (count === 0) return found;
+      for (let i = 0; i < count; i++, index++) {
+        const offset = this.#baseOffset + entries.getInt32(i * OFFSET_INDEX_ENTRY_BYTES);
+        const position = entries.getInt32(i * OFFSET_INDEX_ENTRY_BYTES + 4);
+        const rises = found === null
+          ? offset >= this.#baseOffset && position >= 0
+          : offset > found.offset && position > found.position;
+        if (!rises || offset >= upTo) return found;
+        found = { index, offset, position };
+      }
+    }
+  }
+
+  /**
+   * The last entry that lies at least so many bytes and entries before the one at `index`, or null.
+   * Errors: DiskError.
+   */
+  entryBefore(
+    index: number,
+    { byteCount, entryCount }: { readonly byteCount: number; readonly entryCount: number },
+  ): OffsetEntry | null {
+    const { position } = this.entry(index);
+    for (let at = index - entryCount; at >= 0; at--) {
+      const entry = this.entry(at);
+      if (entry.position <= position - byteCount) return { index: at, ...entry };
+    }
+    return null;
   }
 
   /** Index of the last entry at or before `offset`, from which to read on to find it; −1 for none. */

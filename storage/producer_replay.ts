@@ -6,7 +6,7 @@ import { WireError } from "../protocol/bytes.ts";
 import { readSmallFile } from "./checkpoint.ts";
 import type { Clock, Disk, Logger } from "./platform.ts";
 import type { ProducerState } from "./producer_state.ts";
-import { scanSegment } from "./recovery.ts";
+import { scanSegment, type ScanSource } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
 import { parseSegmentName, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
@@ -37,8 +37,9 @@ export function snapshotOffsets(disk: Disk, directory: string): number[] {
  */
 export async function replayProducers(
   options: ReplayOptions,
-  { segments, endOffset, producers, upTo }: {
+  { segments, sourceOf = (segment) => segment, endOffset, producers, upTo }: {
     readonly segments: readonly Segment[];
+    readonly sourceOf?: (segment: Segment) => ScanSource;
     readonly endOffset: number;
     readonly producers: ProducerState;
     readonly upTo: number;
@@ -49,7 +50,7 @@ export async function replayProducers(
   if (snapshotOffset >= endOffset) return snapshotOffset;
   const first = segments.findLastIndex(({ baseOffset }) => baseOffset <= snapshotOffset);
   for (const segment of segments.slice(Math.max(0, first))) {
-    await scanSegment(segment, {
+    await scanSegment(sourceOf(segment), {
       baseOffset: segment.baseOffset,
       verifyFrom: Infinity,
       onBatch: (header, bytes, at) => {

@@ -433,6 +433,34 @@ export class ProducerState implements RowOwner {
     }
   }
 
+  /**
+   * Takes note of a batch that came right before the oldest one that is known of its producer: a snapshot
+   * holds the newest alone. Any other batch says nothing new.
+   */
+  recall(batch: ProducerBatch): void {
+    const row = isControl(batch.attributes) ? -1 : this.#find(batch.producerId);
+    if (row < 0) return;
+    const ints = this.#table.ints(row);
+    const intsAt = this.#table.intsAt(row);
+    const epochAndCount = ints[intsAt + EPOCH_AND_COUNT]!;
+    const count = epochAndCount & COUNT_MASK;
+    let lastSequence = ints[intsAt + LAST_SEQUENCE]!;
+    const isKnown = count > 0 && count < MAX_BATCHES_PER_PRODUCER && lastSequence >= 0;
+    if (!isKnown || epochAndCount >> COUNT_BITS !== batch.producerEpoch) return;
+    for (let index = 0; index < count; index++) {
+      const at = index === 0 ? OFFSET_DELTA : HISTORY + (index - 1) * INTS_PER_BATCH;
+      lastSequence = decrementSequence(lastSequence, ints[intsAt + at]! + 1);
+    }
+    const oldest = this.#batchAt(row, count - 1, -1);
+    const gap = oldest.lastOffset - batch.baseOffset - batch.lastOffsetDelta;
+    if (lastSequenceOf(batch) !== lastSequence || gap <= 0 || gap > MAX_OFFSET_GAP) return;
+    const history = intsAt + HISTORY + (count - 1) * INTS_PER_BATCH;
+    ints[history] = batch.lastOffsetDelta;
+    ints[history + 1] = gap;
+    ints[history + 2] = clampToInt32(oldest.timestamp - batch.maxTimestamp);
+    ints[intsAt + EPOCH_AND_COUNT] = epochAndCount + 1;
+  }
+
   #noteMarker(
     row: number,
     batch: ProducerBatch,

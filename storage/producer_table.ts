@@ -116,6 +116,8 @@ export class ProducerTable {
   /** Rows with no open transaction, over all partitions, by their last batch. */
   readonly idle: RowList = new RowList(this);
   readonly seed: number;
+  /** Memory that the rows may take. */
+  readonly capBytes: number;
   readonly #capRows: number;
   readonly #logger: Logger | null;
   /** Two views on each chunk. */
@@ -131,6 +133,7 @@ export class ProducerTable {
   readonly #freeOwners: number[] = [];
 
   constructor({ capBytes = Infinity, seed = 0, logger }: ProducerTableOptions = {}) {
+    this.capBytes = capBytes;
     this.#capRows = Math.max(1, Math.floor(capBytes / BYTES_PER_PRODUCER));
     this.seed = seed;
     this.#logger = logger ?? null;

@@ -10,7 +10,7 @@
  * that, and nothing before the recovery point can have been lost: both take the log offline, since the
  * bytes may have been acknowledged.
  *
- * The scan awaits between pieces, so that the loop goes on; memory is one piece and the largest batch.
+ * A scan reads in pieces and awaits each of them; memory is one piece and the largest batch.
  */
 
 import {
@@ -26,6 +26,8 @@ import { WireError } from "../protocol/bytes.ts";
 
 /** Bytes read at a time. */
 const PIECE_BYTES = 1024 * 1024;
+/** Pieces kept for the next scan: a thread has one at a time. */
+const MAX_IDLE_PIECES = 2;
 /** How often over the bytes past a tear may be read in search of a whole batch. */
 const CHECKED_TIMES = 8;
 /** The smallest unit that a disk writes whole. */
@@ -41,10 +43,18 @@ export interface ScanSource {
   readCold(position: number, into: Uint8Array): Promise<number>;
 }
 
+/** Where a batch begins. */
+export interface ScanStart {
+  readonly position: number;
+  readonly offset: number;
+}
+
 /** What to expect. */
 export interface ScanOptions {
   /** Offsets before it are an error. */
   readonly baseOffset: number;
+  /** The batch to begin with; the first one when left out. */
+  readonly start?: ScanStart;
   /** Checksums are computed from this offset on; before it everything was known to be synced. */
   readonly verifyFrom: number;
   /** Called for each whole batch. Shape: `bytes` is valid during the call alone. */
@@ -59,30 +69,43 @@ export type ScanEnd =
 
 /** Result of a scan. */
 export interface ScanResult {
-  /** Bytes of whole batches from the front. */
+  /** Where the whole batches end. */
   readonly validBytes: number;
   /** Offset after the last whole batch. */
   readonly nextOffset: number;
   readonly end: ScanEnd;
 }
 
+/** Pieces of scans that have ended. */
+const idlePieces: Uint8Array[] = [];
+
 /** A window on the file that moves forward. */
 class ScanWindow {
   bytes: Uint8Array = new Uint8Array(0);
   start = 0;
   readonly #source: ScanSource;
-  #buffer: Uint8Array;
+  readonly #readAheadBytes: number;
+  readonly #piece = idlePieces.pop() ?? new Uint8Array(PIECE_BYTES);
+  #buffer = this.#piece;
 
-  constructor(source: ScanSource) {
+  constructor(source: ScanSource, readAheadBytes = PIECE_BYTES) {
     this.#source = source;
-    this.#buffer = new Uint8Array(Math.min(PIECE_BYTES, source.sizeBytes));
+    this.#readAheadBytes = readAheadBytes;
+  }
+
+  /** Hands the memory on. The window is of no use after it. */
+  close(): void {
+    if (idlePieces.length < MAX_IDLE_PIECES) idlePieces.push(this.#piece);
   }
 
   /** Makes `byteCount` bytes at `position` available, or as many as there are. Returns: their index. */
   async load(position: number, byteCount: number): Promise<number> {
     const at = position - this.start;
     if (at >= 0 && at + byteCount <= this.bytes.length) return at;
-    const wanted = Math.min(Math.max(byteCount, PIECE_BYTES), this.#source.sizeBytes - position);
+    const wanted = Math.min(
+      Math.max(byteCount, this.#readAheadBytes),
+      this.#source.sizeBytes - position,
+    );
     if (wanted > this.#buffer.length) this.#buffer = new Uint8Array(wanted);
     const count = await this.#source.readCold(position, this.#buffer.subarray(0, wanted));
     this.start = position;
@@ -91,11 +114,37 @@ class ScanWindow {
   }
 }
 
-/** Reads the whole segment. Errors: DiskError. */
+/** Reads the segment to its end. Errors: DiskError. */
 export async function scanSegment(source: ScanSource, options: ScanOptions): Promise<ScanResult> {
   const window = new ScanWindow(source);
-  let position = 0;
-  let nextOffset = options.baseOffset;
+  try {
+    return await scan(window, source, options);
+  } finally {
+    window.close();
+  }
+}
+
+/** Header of the batch at `position` if one lies there whole, checksum and all, else null. Errors: DiskError. */
+export async function readWholeBatch(
+  source: ScanSource,
+  position: number,
+): Promise<RecordBatchHeader | null> {
+  const window = new ScanWindow(source, 0);
+  try {
+    const at = await loadBatch(window, position, source.sizeBytes);
+    return at < 0 ? null : wholeBatch(window.bytes, at, 0, 0);
+  } finally {
+    window.close();
+  }
+}
+
+async function scan(
+  window: ScanWindow,
+  source: ScanSource,
+  options: ScanOptions,
+): Promise<ScanResult> {
+  let position = options.start?.position ?? 0;
+  let nextOffset = options.start?.offset ?? options.baseOffset;
   let lastEpoch = -1;
   while (position < source.sizeBytes) {
     const at = await loadBatch(window, position, source.sizeBytes);

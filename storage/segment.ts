@@ -69,6 +69,17 @@ export interface BatchPlace {
   readonly follows: boolean;
 }
 
+/** A batch that both main indexes know, which says nothing of whether they are right. */
+export interface IndexedPlace {
+  readonly position: number;
+  readonly lastOffset: number;
+  /** The largest timestamp up to the batch, its own included; −1 for none. */
+  readonly largestTimestampMs: number;
+  /** Entries up to the one of the batch. */
+  readonly offsetEntryCount: number;
+  readonly timeEntryCount: number;
+}
+
 /** What a segment is opened with. */
 export interface SegmentOptions {
   readonly directory: string;
@@ -437,14 +448,43 @@ export class Segment {
     return this.loadTail();
   }
 
-  /** Forgets the indexes and what was counted, before every batch is noted anew. Errors: DiskError. */
+  /**
+   * The last batch at some distance before `upTo` that the main indexes know and do not contradict, or null.
+   * Errors: DiskError.
+   */
+  indexedPlace(
+    upTo: number,
+    distance: { readonly byteCount: number; readonly entryCount: number },
+  ): IndexedPlace | null {
+    const last = this.offsetIndex.lastRisingBefore(upTo);
+    const entry = last === null ? null : this.offsetIndex.entryBefore(last.index, distance);
+    if (entry === null) return null;
+    const times = this.timeIndex.risingUpTo(entry.offset);
+    if (times === null) return null;
+    return {
+      position: entry.position,
+      lastOffset: entry.offset,
+      largestTimestampMs: times.timestampMs,
+      offsetEntryCount: entry.index + 1,
+      timeEntryCount: times.count,
+    };
+  }
+
+  /**
+   * Forgets what the indexes know from `place` on, or all of it, and what was counted there, before the
+   * batches from `place` on are noted anew. Errors: DiskError.
+   */
   resetIndexes(
-    { keepsTransactionsBefore }: { readonly keepsTransactionsBefore: number },
+    { place, keepsTransactionsBefore }: {
+      readonly place: IndexedPlace | null;
+      readonly keepsTransactionsBefore: number;
+    },
   ): void {
-    this.offsetIndex.file.truncate(0);
-    this.timeIndex.truncateCount(0);
+    // The entry of the place itself stays: the batch that is noted next adds none.
+    this.offsetIndex.file.truncate(place?.offsetEntryCount ?? 0);
+    this.timeIndex.truncateCount(place?.timeEntryCount ?? 0);
     this.transactionIndex.truncateTo(keepsTransactionsBefore);
-    this.#sizeBytes = 0;
+    this.#sizeBytes = place?.position ?? 0;
     this.#largest = null;
     this.#firstBatchTimestamp = null;
     this.#bytesSinceIndexEntry = 0;
@@ -460,7 +500,8 @@ export class Segment {
   /** What is impossible about the indexes, or null. Looks at their ends alone. */
   indexProblem(): string | null {
     // A segment without records may lack its indexes: a stop spares the syncs of files with no content.
-    if (this.#sizeBytes === 0 && !this.offsetIndex.file.exists()) return null;
+    const isEmpty = this.offsetIndex.count === 0 && this.timeIndex.count === 0;
+    if (this.#sizeBytes === 0 && isEmpty) return null;
     const offsetProblem = this.offsetIndex.problem(this.#sizeBytes);
     if (offsetProblem !== null) return `${this.offsetIndex.file.path}: ${offsetProblem}`;
     const timeProblem = this.timeIndex.problem();

@@ -19,6 +19,9 @@ export interface TimestampOffset {
   readonly offset: number;
 }
 
+/** Entries read in one go. */
+const ENTRIES_AT_ONCE = 1024;
+
 const scratch = new Uint8Array(TIME_INDEX_ENTRY_BYTES);
 const view = new DataView(scratch.buffer);
 
@@ -87,6 +90,27 @@ export class TimeIndex {
       else high = middle;
     }
     return low === 0 ? { timestampMs: -1, offset: this.#baseOffset } : this.entry(low - 1);
+  }
+
+  /**
+   * How many entries are of offsets up to `offset`, and the largest timestamp among them, −1 for
+   * none; null when the entries do not rise up to there. Errors: DiskError.
+   */
+  risingUpTo(offset: number): { readonly count: number; readonly timestampMs: number } | null {
+    const bytes = new Uint8Array(ENTRIES_AT_ONCE * TIME_INDEX_ENTRY_BYTES);
+    const entries = new DataView(bytes.buffer);
+    let [timestampMs, before] = [-1, this.#baseOffset];
+    for (let index = 0;;) {
+      const readCount = this.file.readMany(index, bytes);
+      if (readCount === 0) return { count: index, timestampMs };
+      for (let i = 0; i < readCount; i++, index++) {
+        const entryMs = Number(entries.getBigInt64(i * TIME_INDEX_ENTRY_BYTES));
+        const entryOffset = this.#baseOffset + entries.getInt32(i * TIME_INDEX_ENTRY_BYTES + 8);
+        if (entryOffset > offset) return { count: index, timestampMs };
+        if (entryMs <= timestampMs || entryOffset < before) return null;
+        [timestampMs, before] = [entryMs, entryOffset];
+      }
+    }
   }
 
   /** Drops the entries at and past `offset`. */

@@ -30,7 +30,8 @@ import type { Segment } from "./segment.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
 
-const LIST = "transaction-index-checkpoint";
+/** Name of the list in a partition's directory. */
+export const TRANSACTION_INDEX_LIST = "transaction-index-checkpoint";
 
 /** Notes which segments have a transaction index, if that has changed. The directory needs a sync after it. */
 export async function storeTransactionIndexList(
@@ -38,7 +39,7 @@ export async function storeTransactionIndexList(
   directory: string,
   segments: readonly Segment[],
 ): Promise<void> {
-  const path = `${directory}/${LIST}`;
+  const path = `${directory}/${TRANSACTION_INDEX_LIST}`;
   const bases = segments.filter(({ transactionIndex }) => transactionIndex.isUsed)
     .map(({ baseOffset }) => String(baseOffset));
   const before = readSmallText(disk, path);
@@ -47,8 +48,11 @@ export async function storeTransactionIndexList(
   await writeFileUnderNewName(disk, path, textBytes(text));
 }
 
-function listedBases({ disk, directory, logger }: ReplayOptions): Set<number> {
-  const path = `${directory}/${LIST}`;
+/** Base offsets of the segments that had a transaction index when the list was written. Errors: DiskError. */
+export function listedTransactionIndexes(
+  { disk, directory, logger }: Pick<ReplayOptions, "disk" | "directory" | "logger">,
+): Set<number> {
+  const path = `${directory}/${TRANSACTION_INDEX_LIST}`;
   try {
     const text = readSmallText(disk, path);
     const lines = text === null ? [] : parseCheckpoint(text, path, 1);
@@ -65,7 +69,7 @@ export function withLostTransactions(
   options: ReplayOptions,
   segments: readonly Segment[],
 ): Segment[] {
-  const listed = listedBases(options);
+  const listed = listedTransactionIndexes(options);
   return segments.filter((segment) => {
     const { transactionIndex, offsetIndex, timeIndex, baseOffset, sizeBytes } = segment;
     if (sizeBytes === 0) return false;

@@ -39,6 +39,8 @@ export interface Job<Input, Output> {
 /** How to run a job. */
 export interface RunOptions {
   readonly signal?: AbortSignal;
+  /** True when an abort rejects only once the job has ended, so that nobody works behind the caller's back. */
+  readonly awaitsEnd?: boolean;
   readonly onProgress?: (value: number) => void;
   /** Buffers of the input that are moved rather than copied: the caller's views of them become empty. */
   readonly moves?: ArrayBuffer[];

@@ -14,8 +14,8 @@ export interface BunWorkersOptions {
   readonly logger: Logger;
   /** URL of `worker_main_bun.ts`, which a compiled file keeps beside `main.ts`. */
   readonly entry: string;
-  /** The most threads at once, by lane; one where a lane is not named. */
-  readonly threads?: Partial<Record<Lane, number>>;
+  /** The most threads at once, by lane, asked when one is needed; one where a lane is not named. */
+  readonly threads?: Partial<Record<Lane, () => number>>;
 }
 
 // deno-lint-ignore no-explicit-any -- a lane holds jobs of any kind
@@ -69,7 +69,7 @@ class Thread {
     this.#worker.postMessage(message, task.options.moves ?? []);
   }
 
-  /** Asks the job to end early; its caller is told at once. */
+  /** Asks the job to end early. */
   cancel(): void {
     const message: ToWorker = { kind: "cancel" };
     this.#worker.postMessage(message);
@@ -90,6 +90,7 @@ class Thread {
       components.reduce((logger, name) => logger.child(name), this.#logger)[level](text, fields);
     } else {
       if (message.kind === "output") task.settle(message.output);
+      else if (task.options.signal?.aborted) task.fail(cancelled(task.job));
       else task.fail(decodeFailure(message.failure));
       this.#free();
     }
@@ -113,12 +114,12 @@ class Thread {
 
 /** The threads of one lane and the tasks that wait for one. */
 class LaneThreads {
-  readonly #maxThreads: number;
+  readonly #maxThreads: () => number;
   readonly #options: BunWorkersOptions;
   readonly #threads = new Set<Thread>();
   readonly #tasks = new Set<Task>();
 
-  constructor(maxThreads: number, options: BunWorkersOptions) {
+  constructor(maxThreads: () => number, options: BunWorkersOptions) {
     this.#maxThreads = maxThreads;
     this.#options = options;
   }
@@ -134,7 +135,10 @@ class LaneThreads {
 
   cancel(task: Task): void {
     if (task.thread === null) this.#tasks.delete(task);
-    else task.thread.cancel();
+    else {
+      task.thread.cancel();
+      if (task.options.awaitsEnd) return;
+    }
     task.fail(cancelled(task.job));
   }
 
@@ -154,7 +158,7 @@ class LaneThreads {
   }
 
   #startThread(): Thread | null {
-    if (this.#threads.size >= this.#maxThreads) return null;
+    if (this.#threads.size >= this.#maxThreads()) return null;
     const thread = new Thread({
       ...this.#options,
       onFree: () => this.#pump(),
@@ -220,7 +224,7 @@ class BunWorkers implements Workers {
   #lane(name: Lane): LaneThreads {
     let lane = this.#lanes.get(name);
     if (lane === undefined) {
-      lane = new LaneThreads(this.#options.threads?.[name] ?? 1, this.#options);
+      lane = new LaneThreads(this.#options.threads?.[name] ?? (() => 1), this.#options);
       this.#lanes.set(name, lane);
     }
     return lane;

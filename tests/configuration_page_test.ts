@@ -38,6 +38,10 @@ test("docs/metrics.md: names every metric, and none that is not there", async ()
     rebuiltIndexCount: 1,
     lastPassMs: 1,
   }));
+  metrics.watchOpening({
+    openingProgress: { leftCount: 0 },
+    logDirectories: { recoveredBytes: 0 },
+  });
   const rendering = metrics.render();
   await clock.advance(1000);
   const served = [...(await rendering).matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]);

@@ -143,11 +143,10 @@ const NODE = {
     doc: "Replicas of a topic that is made without saying how many.",
   }),
   "num.recovery.threads.per.data.dir": int("2", {
-    ...pending,
     ...high,
     ...dynamic,
     min: 1,
-    doc: "Logs of one directory that are recovered at the same time.",
+    doc: "Logs of one directory that are recovered at the same time, each on a thread of its own.",
   }),
   "metadata.log.segment.bytes": int("1073741824", {
     ...pending,
@@ -443,6 +442,13 @@ const WEIR = {
     min: 0,
     unit: "bytes",
     doc: "Free space of the disk below which Produce is refused, so that the rest can go on.",
+  }),
+  "weir.recovery.max.bytes": long("536870912", {
+    min: 1_048_576,
+    unit: "bytes",
+    doc:
+      "Bytes of a log directory that a start after a crash may have to read again, about: beyond it " +
+      "logs store what makes them shorter to recover.",
   }),
   "weir.scrub.interval.ms": long("604800000", {
     min: 60_000,

@@ -5,7 +5,7 @@
  *
  * Changes are heard in the order in which they were committed. Opening a log takes disk time, so for each
  * topic the work is queued, and a partition that is not open yet answers NOT_LEADER_OR_FOLLOWER, on which
- * clients try again; `whenReady` waits for it. Nothing is ever deleted because something could not be read:
+ * clients try again, and goes before those that nobody has asked for; `whenReady` waits for it. Nothing is ever deleted because something could not be read:
  * only the record of a topic's removal deletes its logs, and a directory that no topic owns is left alone
  * and named in the log.
  */
@@ -22,7 +22,8 @@ import {
 } from "../../storage/log_directory.ts";
 import type { Log } from "../../storage/log.ts";
 import { type Clock, DiskError, type Logger, type Timer } from "../../storage/platform.ts";
-import type { Workers } from "../../storage/workers.ts";
+import { TurnQueue } from "../../storage/turn_queue.ts";
+import { JobCancelledError, type Workers } from "../../storage/workers.ts";
 import type { Config } from "../config/config.ts";
 import { effectiveTopicConfig } from "../config/topic_config.ts";
 import { reachableBrokers, type Viewer } from "../controller/cluster_view.ts";
@@ -36,6 +37,7 @@ import type {
 import { METADATA_TOPIC } from "../controller/quorum.ts";
 import { Delayed } from "./delayed.ts";
 import { DirectoryAssigner } from "./directory_assigner.ts";
+import { OpeningProgress } from "./opening_progress.ts";
 import { Partition } from "./partition.ts";
 import { locateReplica, type ReplicaCandidate, type ReplicaLocation } from "./replica_location.ts";
 
@@ -78,10 +80,6 @@ interface TopicPartitions {
   readonly partitions: Partition[];
 }
 
-interface Job {
-  readonly run: () => Promise<void>;
-}
-
 /** What is left to do of some work once others may go on. */
 type Rest = (() => Promise<void>) | void;
 
@@ -99,8 +97,8 @@ export class ReplicaManager {
   readonly #byName = new Map<string, TopicPartitions>();
   readonly #byId = new Map<Uuid, TopicPartitions>();
   readonly #chains = new Map<string, Promise<void>>();
-  readonly #queue: Job[] = [];
-  #runningJobs = 0;
+  readonly #turns: TurnQueue;
+  readonly #progress: OpeningProgress;
   #readyWaiters = new Map<string, ((partition: Partition | PartitionRefusal) => void)[]>();
   #failedOpens = new Set<string>();
   readonly #reopenTimers = new Set<Timer>();
@@ -114,6 +112,13 @@ export class ReplicaManager {
     this.#options = options;
     this.#logger = options.logger;
     this.logDirectories = options.logDirectories;
+    this.#turns = new TurnQueue({ clock: options.clock, maxAtOnce: () => OPENS_AT_ONCE });
+    this.#progress = new OpeningProgress({
+      clock: options.clock,
+      logger: options.logger,
+      leftCount: () => this.#chains.size,
+      recoveredBytes: () => this.logDirectories.recoveredBytes,
+    });
     this.#assigner = new DirectoryAssigner(options);
     this.#preparer = new BatchPreparer(options);
     this.delayedAppends = new Delayed({ clock: options.clock });
@@ -132,6 +137,7 @@ export class ReplicaManager {
     this.#reportStrays(controller.image());
     this.#unsubscribe = controller.subscribe((image, changes) => this.#apply(image, changes));
     this.#stopConfig = config.onChange(() => this.#updateAllConfigs());
+    this.#progress.start();
   }
 
   /** Resolves when everything that was asked for until now is open. */
@@ -139,9 +145,9 @@ export class ReplicaManager {
     while (this.#chains.size > 0) await Promise.all(this.#chains.values());
   }
 
-  /** Partitions that are being opened or deleted. */
-  get unsettledCount(): number {
-    return this.#chains.size;
+  /** How far the opening at the start has come. */
+  get openingProgress(): Pick<OpeningProgress, "reason" | "leftCount"> {
+    return this.#progress;
   }
 
   /** Partitions that are open. */
@@ -204,6 +210,7 @@ export class ReplicaManager {
     if (this.#isClosed || image?.leader !== this.#options.nodeId || this.#failedOpens.has(name)) {
       return Promise.resolve(now);
     }
+    this.#hurry(topic, index);
     return new Promise((resolve) => {
       const waiters = this.#readyWaiters.get(name);
       if (waiters === undefined) this.#readyWaiters.set(name, [resolve]);
@@ -217,8 +224,10 @@ export class ReplicaManager {
     for (const timer of this.#reopenTimers) timer.cancel();
     this.#unsubscribe?.();
     this.#stopConfig?.();
+    this.#progress.close();
     this.delayedFetches.close();
     this.delayedAppends.close();
+    await this.logDirectories.stopOpening();
     await this.settled();
     for (const partition of this.partitions()) partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
     this.#preparer.close();
@@ -236,10 +245,19 @@ export class ReplicaManager {
     const image = topic.partitions[index];
     if (image === undefined) return refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
     const isFailed = this.#failedOpens.has(formatTopicPartition(topic.name, index));
+    this.#hurry(topic.name, index);
     return {
       error: isFailed ? ErrorCode.KAFKA_STORAGE_ERROR : ErrorCode.NOT_LEADER_OR_FOLLOWER,
       image,
     };
+  }
+
+  /** Somebody asks for a partition that is not open yet. */
+  #hurry(topic: string, partition: number): void {
+    const name = formatTopicPartition(topic, partition);
+    if (!this.#chains.has(name)) return;
+    this.#turns.hurry(name);
+    this.logDirectories.hurry({ topic, partition });
   }
 
   #apply(image: MetadataImage, changes: MetadataChanges): void {
@@ -292,6 +310,10 @@ export class ReplicaManager {
       this.#found.delete(name);
       return () => this.#serve(topic, index, log, directory);
     } catch (failure) {
+      if (failure instanceof JobCancelledError) {
+        this.#tellReady(name, refusal(ErrorCode.NOT_LEADER_OR_FOLLOWER));
+        return;
+      }
       if (!(failure instanceof DiskError || failure instanceof LogDirectoryError)) throw failure;
       this.#openFailed(topic, index, failure);
     }
@@ -482,30 +504,13 @@ export class ReplicaManager {
   /** Work on one partition runs in order; over partitions, at most `OPENS_AT_ONCE` at a time. */
   #enqueue(name: string, work: () => Promise<Rest>): void {
     const before = this.#chains.get(name) ?? Promise.resolve();
-    const mine: Promise<void> = before.then(() => this.#limited(work)).then((rest) => rest?.())
+    const mine: Promise<void> = before.then(() => this.#turns.run(name, work))
+      .then((rest) => rest?.())
       .then(() => {
         if (this.#chains.get(name) === mine) this.#chains.delete(name);
+        if (this.#chains.size === 0) this.#progress.finish();
       });
     this.#chains.set(name, mine);
-  }
-
-  #limited(work: () => Promise<Rest>): Promise<Rest> {
-    return new Promise((resolve, reject) => {
-      this.#queue.push({ run: () => work().then(resolve, reject) });
-      this.#pump();
-    });
-  }
-
-  #pump(): void {
-    while (this.#runningJobs < OPENS_AT_ONCE) {
-      const job = this.#queue.shift();
-      if (job === undefined) return;
-      this.#runningJobs++;
-      void job.run().then(() => {
-        this.#runningJobs--;
-        this.#pump();
-      });
-    }
   }
 
   #tellReady(name: string, what: Partition | PartitionRefusal): void {

@@ -46,6 +46,12 @@ export interface IntegritySample {
   readonly lastPassMs: number;
 }
 
+/** The opening of the partitions at the start, as far as it is shown. */
+export interface OpeningUsage {
+  readonly openingProgress: { readonly leftCount: number };
+  readonly logDirectories: { readonly recoveredBytes: number };
+}
+
 /** One partition that this broker holds. */
 export interface PartitionSample {
   readonly topic: string;
@@ -287,6 +293,20 @@ export class Metrics {
     for (const { name, help, value } of CLEANER_GAUGES) {
       this.gauge(`weir_log_cleaner_${name}`, help, () => value(stats()));
     }
+  }
+
+  /** Shows how far a start has come. */
+  watchOpening(partitions: OpeningUsage): void {
+    this.gauge(
+      "weir_start_partitions_left",
+      "Partitions that the start has not opened yet.",
+      () => partitions.openingProgress.leftCount,
+    );
+    this.gauge(
+      "weir_recovered_bytes",
+      "Bytes of records that were read to recover logs since the start.",
+      () => partitions.logDirectories.recoveredBytes,
+    );
   }
 
   /** Shows how long the event loop was held. */

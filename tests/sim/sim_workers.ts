@@ -11,7 +11,7 @@ export interface SimWorkersOptions {
   readonly disk: Disk;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** How long a job waits until it begins, in virtual time. */
+  /** How long a job waits until it begins, in virtual time; with 0 it needs no clock that moves. */
   readonly delayMs?: number;
 }
 
@@ -28,7 +28,7 @@ export class SimWorkers implements Workers {
   async run<Input, Output>(
     job: Job<Input, Output>,
     input: Input,
-    { signal, onProgress, moves }: RunOptions = {},
+    { signal, onProgress, moves, awaitsEnd }: RunOptions = {},
   ): Promise<Output> {
     if (this.#isClosed || signal?.aborted) throw cancelled(job);
     const copied = structuredClone(input, { transfer: moves ?? [] });
@@ -40,7 +40,7 @@ export class SimWorkers implements Workers {
     });
     signal?.addEventListener("abort", () => controller.abort(), { once: true });
     const finish = async () => {
-      await clock.sleep(delayMs ?? 1, controller.signal);
+      if (delayMs !== 0) await clock.sleep(delayMs ?? 1, controller.signal);
       if (controller.signal.aborted) throw cancelled(job);
       const output = await job.run(copied, {
         disk,
@@ -52,7 +52,9 @@ export class SimWorkers implements Workers {
       return structuredClone(output, { transfer: job.moves?.(output) ?? [] });
     };
     try {
-      return await Promise.race([finish(), whenCancelled]);
+      if (!awaitsEnd) return await Promise.race([finish(), whenCancelled]);
+      whenCancelled.catch(() => {});
+      return await finish();
     } finally {
       this.#running.delete(controller);
     }

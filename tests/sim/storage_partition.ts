@@ -425,7 +425,8 @@ export class SimPartition {
     const { model } = this;
     this.#truncating = null;
     assert.equal(log.endOffset, model.end, "a truncation that failed has cut all the same");
-    model.synced = Math.min(model.synced, log.syncedOffset);
+    // It may have waited for a sync, of which nobody took note meanwhile.
+    model.synced = log.syncedOffset;
     model.logStart = Math.min(model.logStart, log.logStartOffset);
     this.verify();
   }

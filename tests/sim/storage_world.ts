@@ -373,6 +373,7 @@ export class StorageWorld {
       checkpointMs: this.#random.pick([100, 1000, 5000]),
       flusher: { maxDirtyMs: this.#random.pick([50, 200, 1000]) },
       maxOpenFiles: this.#random.pick([1, 8, 512]),
+      recoveryMaxBytes: this.#random.pick([0, 1000, 10_000, Infinity]),
     }));
     this.#directory = directory;
     this.#checkFound(directory);

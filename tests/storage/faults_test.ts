@@ -207,6 +207,7 @@ test("Log.deleteRecordsBefore: holds through a clean stop and a crash", async ()
     const fixture = await Fixture.open({ segmentBytes: 300 });
     for (let i = 0; i < 30; i++) fixture.append(1, { leaderEpoch: i });
     await fixture.log.whenSynced(fixture.log.endOffset);
+    await fixture.clock.advance(1);
     fixture.log.deleteRecordsBefore(offset(17));
     await fixture.directory.checkpoint();
     if (isClean) await fixture.directory.close();

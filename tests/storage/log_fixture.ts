@@ -64,7 +64,7 @@ export class Fixture {
       clock,
       random,
       logger,
-      workers: new SimWorkers({ disk, clock, logger }),
+      workers: new SimWorkers({ disk, clock, logger, delayMs: 0 }),
       path: "/data",
       nodeId: 1,
       ...options,

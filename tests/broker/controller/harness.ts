@@ -117,7 +117,7 @@ export function openMetadataLog(
     logStartOffset: offset(0),
     flusher: new Flusher({ clock }),
     random: new SimRandom(1),
-    workers: new SimWorkers({ disk, clock, logger }),
+    workers: new SimWorkers({ disk, clock, logger, delayMs: 0 }),
   });
 }
 

@@ -230,7 +230,8 @@ export class DataHarness {
       config: this.config,
       controller: this.controller,
       logDirectories: this.logDirectories,
-      workers: new SimWorkers({ disk, clock, logger }),
+      // Longer than a sync takes: batches still wait when the metadata has changed.
+      workers: new SimWorkers({ disk, clock, logger, delayMs: 5 }),
     });
     this.sessions = new FetchSessions({
       clock,
