@@ -16,7 +16,7 @@ import { appendFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { batches, readLastOffset } from "../../protocol/record_batch.ts";
+import { batches, readBatchHeader, readLastOffset } from "../../protocol/record_batch.ts";
 import { buildBatch } from "../../protocol/records.ts";
 import { listOffsetsRequest, listOffsetsResponse } from "../../protocol/schemas/list_offsets.ts";
 import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
@@ -130,6 +130,19 @@ async function logStartOffsets(broker: RunningBroker): Promise<number[]> {
   });
   wire.close();
   return found.map(({ offset }) => offset);
+}
+
+/** True when a closed segment of the compacted topic lacks an offset. */
+function isCompacted(dataDirectory: string): boolean {
+  return partitionDirectories(dataDirectory, COMPACTED).some((directory) => {
+    const logs = readdirSync(directory).filter((name) => name.endsWith(".log")).toSorted();
+    return logs.slice(0, -1).some((name, index) => {
+      const bytes = readFileSync(join(directory, name));
+      let count = 0;
+      for (const at of batches(bytes)) count += readBatchHeader(bytes, at).recordCount;
+      return count < Number.parseInt(logs[index + 1]!) - Number.parseInt(name);
+    });
+  });
 }
 
 /** A batch that did not come to its end: what is left of a write when the machine stops in the middle of it. */
@@ -258,6 +271,7 @@ async function run(): Promise<void> {
   await eventually("segments deleted by retention", async () => {
     return Math.max(...await logStartOffsets(broker)) > 0 || undefined;
   });
+  await eventually("records compacted away", () => isCompacted(broker.dataDirectory) || undefined);
   await client.stdin.write("\n");
   await client.stdin.end();
   const report: Report = JSON.parse((await output.next()).value ?? "{}");
