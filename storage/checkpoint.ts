@@ -124,7 +124,8 @@ export type OffsetCheckpoint = Map<string, number>;
 export function readOffsetCheckpoint(disk: Disk, path: string): OffsetCheckpoint {
   const offsets: OffsetCheckpoint = new Map();
   const text = readSmallText(disk, path);
-  if (text === null) return offsets;
+  // Apache Kafka makes the file before it has anything to write into it.
+  if (text === null || text === "") return offsets;
   for (const [topic, partition, value] of parseCheckpoint(text, path, 3)) {
     offsets.set(`${topic}-${partition}`, checkpointNumber(value!, path));
   }

@@ -5,7 +5,8 @@
 // Takes one command a line from standard input and answers each with one line, `ok` or `failed: why`:
 //
 //   fill BOOTSTRAP             makes topics and writes of every kind that needs no transactions
-//   compacted BOOTSTRAP        waits until the cleaner has been over the topic `compacted`, then holds it off
+//   update BOOTSTRAP           more values for the keys of the topic `compacted`
+//   compact BOOTSTRAP TOPIC    lets the cleaner at a topic, waits until it has been over it, then holds it off
 //   transact BOOTSTRAP         transactions that are committed, aborted and left open, offsets in them too
 //   group BOOTSTRAP            a group of the consumer protocol reads and commits
 //   goon BOOTSTRAP             the idempotent producer of `fill` goes on with its next sequence numbers
@@ -44,6 +45,7 @@ public class KafkaDirectory {
     static final String[] CODECS = {"none", "gzip", "snappy", "lz4", "zstd"};
     static final int KEYS = 20;
     static final int ROUNDS = 6;
+    static final String LONGEST = String.valueOf(Long.MAX_VALUE);
     static KafkaProducer<byte[], byte[]> steady;
     static int steadyCount = 0;
     /** Left open: closing it would end its transaction. */
@@ -181,27 +183,47 @@ public class KafkaDirectory {
         admin.deleteConsumerGroups(List.of("group-deleted")).all().get();
     }
 
-    static void compacted(String bootstrap) throws Exception {
+    static void update(String bootstrap) throws Exception {
+        List<Future<RecordMetadata>> sent = new ArrayList<>();
+        try (var producer = producer(bootstrap)) {
+            for (int round = ROUNDS; round < ROUNDS + 3; round++) {
+                for (int k = 0; k < KEYS; k++) {
+                    byte[] value = utf8("round " + round + " key " + k);
+                    sent.add(producer.send(new ProducerRecord<>("compacted", 0, BASE + round * STEP + k, utf8("k" + k), value)));
+                }
+                await(sent);
+            }
+        }
+    }
+
+    static void setCompactionLag(Admin admin, String topic, String value) throws Exception {
+        var name = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        var lag = new AlterConfigOp(new ConfigEntry("min.compaction.lag.ms", value), AlterConfigOp.OpType.SET);
+        admin.incrementalAlterConfigs(Map.of(name, List.of(lag))).all().get();
+    }
+
+    static void compact(String bootstrap, String topic) throws Exception {
         try (var reader = consumer(bootstrap); Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
-            TopicPartition partition = new TopicPartition("compacted", 0);
+            setCompactionLag(admin, topic, "0");
+            TopicPartition partition = new TopicPartition(topic, 0);
             reader.assign(List.of(partition));
-            long deadline = System.currentTimeMillis() + 30_000;
-            // The active segment, the last round, is never compacted: what is older is left once a key.
+            long deadline = System.currentTimeMillis() + 60_000;
+            // The active segment, at most one round, is never compacted: what is older is left once a key.
             for (int count = Integer.MAX_VALUE; count > 2 * KEYS;) {
                 if (System.currentTimeMillis() > deadline) throw new IllegalStateException(count + " records are left");
                 Thread.sleep(50);
                 count = readAll(reader, partition, reader.endOffsets(List.of(partition)).get(partition)).size();
             }
-            var name = new ConfigResource(ConfigResource.Type.TOPIC, "compacted");
-            var lag = new AlterConfigOp(new ConfigEntry("min.compaction.lag.ms", String.valueOf(Long.MAX_VALUE)), AlterConfigOp.OpType.SET);
-            admin.incrementalAlterConfigs(Map.of(name, List.of(lag))).all().get();
+            setCompactionLag(admin, topic, LONGEST);
         }
     }
 
     static void transact(String bootstrap) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
             // Markers carry the time of the broker, so here time itself ends segments.
-            admin.createTopics(List.of(topic("transactions", 2, "segment.ms", "50"))).all().get();
+            admin.createTopics(List.of(topic("transactions", 2, "segment.ms", "50"),
+                topic("compacted-transactions", 1, "segment.ms", "50", "cleanup.policy", "compact",
+                    "min.cleanable.dirty.ratio", "0.01", "min.compaction.lag.ms", LONGEST))).all().get();
         }
         var member = consumer(bootstrap, "group.id", "group-transactions");
         ConsumerGroupMetadata group = member.groupMetadata();
@@ -217,6 +239,9 @@ public class KafkaDirectory {
                         send(plain, "plain " + i + " " + step);
                         plain.flush();
                         send(producer, "more " + i + " " + step);
+                        for (int k = 0; k < KEYS; k++) {
+                            producer.send(new ProducerRecord<>("compacted-transactions", utf8("k" + k), utf8(i + " " + step + " of " + k)));
+                        }
                         var offsets = Map.of(new TopicPartition("codecs", 1), new OffsetAndMetadata(10 * i + step, "in " + i));
                         producer.sendOffsetsToTransaction(offsets, group);
                         if ((i + step) % 2 == 0) producer.commitTransaction(); else producer.abortTransaction();
@@ -366,7 +391,8 @@ public class KafkaDirectory {
     static void run(String[] words) throws Exception {
         switch (words[0]) {
             case "fill" -> fill(words[1]);
-            case "compacted" -> compacted(words[1]);
+            case "update" -> update(words[1]);
+            case "compact" -> compact(words[1], words[2]);
             case "transact" -> transact(words[1]);
             case "goon" -> goOn();
             case "group" -> consumerGroup(words[1]);

@@ -12,7 +12,7 @@
 
 import { afterEach, beforeEach, describe, expect } from "bun:test";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import {
   offsetForLeaderEpochRequest,
@@ -40,6 +40,8 @@ import { Wire } from "./wire.ts";
 const NEEDED = "Apache Kafka (peers)";
 const isExternal = process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined;
 const NODE_ID = 1;
+/** As in KafkaDirectory.java. */
+const KEYS = 20;
 /** A minute on two idle cores. */
 const TIMEOUT_MS = 600_000;
 const SETTINGS = {
@@ -47,6 +49,11 @@ const SETTINGS = {
   "transaction.state.log.num.partitions": "3",
   "log.cleaner.backoff.ms": "100",
   "group.initial.rebalance.delay.ms": "0",
+};
+/** The metadata log has several segments, and a snapshot whenever something has changed for a second. */
+const SNAPSHOTS = {
+  "metadata.log.segment.ms": "1000",
+  "metadata.log.max.snapshot.interval.ms": "1000",
 };
 
 let driver: KafkaDriver;
@@ -156,8 +163,62 @@ function expectVariety(dataDirectory: string, { lines }: Served): void {
   expect(count("visible transactions-")).toBeWithin(records / 2, records * 0.8);
 }
 
-const errorLines = (broker: RunningBroker) =>
-  broker.output().split("\n").filter((line) => line.includes('"level":"ERROR"'));
+/** Latest value of each key of a topic that a read_committed consumer sees. */
+function latestCommitted({ lines }: Served, topic: string): Map<string, string> {
+  const visible = new Set(
+    lines.filter((line) => line.startsWith(`visible ${topic}-0 `)).map((line) =>
+      line.split(" ")[2]!
+    ),
+  );
+  const records = lines.filter((line) => line.startsWith(`record ${topic}-0 `))
+    .map((line) => /^record \S+ (\d+) \S+ \d+ epoch \d+ (\S+) (.*)$/.exec(line)!)
+    .filter(([, offset]) => visible.has(offset!))
+    .toSorted(([, a], [, b]) => Number(a) - Number(b));
+  return new Map(records.map(([, , key, value]) => [key!, value!]));
+}
+
+/** weir compacts further what Kafka compacted, and what it left with aborted transactions in it. */
+async function expectCompactedWell(broker: RunningBroker, before: Served): Promise<void> {
+  const topic = "compacted-transactions";
+  const latest = latestCommitted(before, topic);
+  expect(latest.size).toBe(KEYS);
+  await driver.run("update", broker.bootstrap);
+  await driver.run("compact", broker.bootstrap, "compacted");
+  await driver.run("compact", broker.bootstrap, topic);
+  const after = await served(broker);
+  expect(latestCommitted(after, topic)).toEqual(latest);
+  const updated = [...latestCommitted(after, "compacted").values()];
+  expect(updated.map((value) => /round (\d)/.exec(value)?.[1])).toEqual(updated.map(() => "8"));
+  expect(updated).toHaveLength(KEYS);
+}
+
+const withoutCompacted = (digests: ReadonlyMap<string, string>) =>
+  new Map([...digests].filter(([path]) => !path.startsWith("compacted")));
+
+/** What weir is worried about, but for what it does not know of Kafka's clusters. */
+const worries = (broker: RunningBroker) =>
+  broker.output().split("\n").filter((line) =>
+    /"level":"(ERROR|WARN)"/.test(line) &&
+    !/settings have no effect|features that this version does not know/.test(line)
+  );
+
+/**
+ * Removes of the metadata log what its newest snapshot holds, as Kafka itself does once a minute with a log that
+ * is old or large enough.
+ */
+function dropMetadataBeforeSnapshot(dataDirectory: string): void {
+  const directory = join(dataDirectory, "__cluster_metadata-0");
+  const names = readdirSync(directory).toSorted();
+  const newest = names.filter((name) => name.endsWith(".checkpoint")).at(-1)!;
+  const logs = names.filter((name) => name.endsWith(".log"));
+  const first = logs.findLast((name) => name.slice(0, 20) <= newest.slice(0, 20))!;
+  const isGone = (name: string) =>
+    /^\d{20}/.test(name) &&
+    (name.endsWith(".checkpoint") ? name < newest : name < first.slice(0, 20));
+  const gone = names.filter(isGone);
+  expect(gone.some((name) => name.endsWith(".log"))).toBe(true);
+  for (const name of gone) rmSync(join(directory, name));
+}
 
 describe.skipIf(isExternal)("one directory, opened by Apache Kafka and by weir", () => {
   beforeEach(async () => {
@@ -178,25 +239,28 @@ describe.skipIf(isExternal)("one directory, opened by Apache Kafka and by weir",
     async () => {
       const directory = join(scratchDirectory("peer"), "kafka");
       const dataDirectory = join(directory, "data");
-      let peer = await kafka(directory);
+      let peer = await kafka(directory, SNAPSHOTS);
       await driver.run("fill", peer.bootstrap);
-      await driver.run("compacted", peer.bootstrap);
+      await driver.run("compact", peer.bootstrap, "compacted");
       await driver.run("transact", peer.bootstrap);
       await driver.run("group", peer.bootstrap);
       const first = await served(peer);
       await peer.kill();
       expectVariety(dataDirectory, first);
+      dropMetadataBeforeSnapshot(dataDirectory);
       const untouched = closedSegments(dataDirectory);
 
       let broker = await weir(dataDirectory);
       const second = await served(broker);
       expectSame(second.lines, first.lines);
       expectSame(second.epochs, first.epochs);
+      expectUnchanged(untouched, dataDirectory);
       await driver.run("goon");
+      await expectCompactedWell(broker, second);
       const third = await served(broker);
       await broker.kill();
-      expect(errorLines(broker)).toEqual([]);
-      expectUnchanged(untouched, dataDirectory);
+      expect(worries(broker)).toEqual([]);
+      expectUnchanged(withoutCompacted(untouched), dataDirectory);
 
       peer = await kafka(directory);
       const fourth = await served(peer);
@@ -214,7 +278,7 @@ describe.skipIf(isExternal)("one directory, opened by Apache Kafka and by weir",
       expectSame(last.epochs, fifth.epochs);
       await driver.run("goon");
       expect(await broker.stop()).toBe(0);
-      expect(errorLines(broker)).toEqual([]);
+      expect(worries(broker)).toEqual([]);
       expectUnchanged(stopped, dataDirectory);
       const counts = await expectKafkaReadsAll(driver, dataDirectory);
       console.log(`dump-log: ${JSON.stringify(counts)}`);
@@ -228,6 +292,7 @@ describe.skipIf(isExternal)("one directory, opened by Apache Kafka and by weir",
     async () => {
       let broker = await weir(scratchDirectory("ours"));
       await driver.run("fill", broker.bootstrap);
+      await driver.run("compact", broker.bootstrap, "compacted");
       const first = await served(broker);
       expect(await broker.stop()).toBe(0);
       await expectKafkaReadsAll(driver, broker.dataDirectory);
@@ -238,10 +303,9 @@ describe.skipIf(isExternal)("one directory, opened by Apache Kafka and by weir",
       // An empty segment of weir's may lack its indexes: Kafka makes them.
       const isOfEmpty = (line: string) => line.includes("Could not find offset index file");
       expect(peer.errors().filter((line) => !isOfEmpty(line))).toEqual([]);
-      await driver.run("compacted", peer.bootstrap);
       const second = await served(peer);
-      const isStable = (line: string) => !/^\w+ (\w+ )?compacted\b/.test(line);
-      expectSame(second.lines.filter(isStable), first.lines.filter(isStable));
+      expectSame(second.lines, first.lines);
+      expectSame(second.epochs, first.epochs);
       await driver.run("goon");
       await driver.run("transact", peer.bootstrap);
       const third = await served(peer);
@@ -254,7 +318,7 @@ describe.skipIf(isExternal)("one directory, opened by Apache Kafka and by weir",
       expectSame(last.epochs, third.epochs);
       await driver.run("goon");
       expect(await broker.stop()).toBe(0);
-      expect(errorLines(broker)).toEqual([]);
+      expect(worries(broker)).toEqual([]);
       expectUnchanged(untouched, dataDirectory);
       await expectKafkaReadsAll(driver, dataDirectory);
       expect(existsSync(join(dataDirectory, ".kafka_cleanshutdown"))).toBe(true);

@@ -159,6 +159,19 @@ test("LogDirectory: a damaged checkpoint means a scan, not a loss", async () => 
   ]);
 });
 
+test("LogDirectory: an empty checkpoint, as Apache Kafka makes it, is not damage", async () => {
+  const fixture = await Fixture.open();
+  for (let i = 0; i < 4; i++) fixture.append(1);
+  await fixture.log.whenSynced(offset(4));
+  fixture.disk.kill();
+  for (const name of ["recovery-point", "log-start", "replication", "cleaner"]) {
+    fixture.disk.plant(`/data/${name}-offset-checkpoint`, new Uint8Array());
+  }
+  await fixture.reopen();
+  expect(fixture.log.endOffset).toBe(offset(4));
+  expect(fixture.logger.lines.filter(({ level }) => level === "warn")).toEqual([]);
+});
+
 test("LogDirectory.close: empty partitions cost a stop no sync of their own", async () => {
   const fixture = await Fixture.open();
   for (let partition = 1; partition < 50; partition++) {
