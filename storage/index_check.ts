@@ -69,7 +69,7 @@ class EntryReader {
     this.#buffer = new Uint8Array(Math.min(2 * ENTRIES_AHEAD * entryBytes, source.sizeBytes));
     this.view = new DataView(this.#buffer.buffer);
     this.baseOffset = baseOffset;
-    if (source.sizeBytes % entryBytes !== 0 && !mayHaveRoom) {
+    if (source.sizeBytes % entryBytes !== 0) {
       this.lie(`it has ${source.sizeBytes} bytes, which is no whole number of entries`);
     }
   }

@@ -53,17 +53,25 @@ import { SharedSync } from "./shared_sync.ts";
 import { TurnQueue } from "./turn_queue.ts";
 import { cancelled, type Workers } from "./workers.ts";
 
-const LOCK_FILE = ".lock";
-const CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown";
+/** Held by the process that uses the directory. */
+export const LOCK_FILE = ".lock";
+/** There when the last stop was clean. */
+export const CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown";
 /** There since a disk failure: what the kernel shows of unsynced files need not be on the disk. */
 const DISK_FAILED_FILE = ".weir-disk-failed";
-const META_PROPERTIES = "meta.properties";
-const PARTITION_METADATA = "partition.metadata";
-const RECOVERY_POINTS = "recovery-point-offset-checkpoint";
+/** Cluster, node and directory id. */
+export const META_PROPERTIES = "meta.properties";
+/** The topic id, in each partition's directory. */
+export const PARTITION_METADATA = "partition.metadata";
+/** Offsets up to which logs are on stable storage. */
+export const RECOVERY_POINTS = "recovery-point-offset-checkpoint";
 const LOG_START_OFFSETS = "log-start-offset-checkpoint";
 const HIGH_WATERMARKS = "replication-offset-checkpoint";
 const CLEANED_OFFSETS = "cleaner-offset-checkpoint";
-const DELETE_SUFFIX = "-delete";
+/** The other checkpoints of offsets. */
+export const OFFSET_CHECKPOINTS = [LOG_START_OFFSETS, HIGH_WATERMARKS, CLEANED_OFFSETS] as const;
+/** After the name of a partition that waits for its removal. */
+export const DELETE_SUFFIX = "-delete";
 const STRAY_SUFFIX = "-stray";
 /** A name of the file system has at most 255 bytes. */
 const MAX_NAME_BYTES = 255;
@@ -798,7 +806,8 @@ interface MetaProperties {
   readonly directoryId: Uuid;
 }
 
-function parseProperties(text: string): Map<string, string> {
+/** Names and values of a `.properties` file, as `meta.properties` is one. */
+export function parseProperties(text: string): Map<string, string> {
   const properties = new Map<string, string>();
   for (const line of text.split(/\r?\n/)) {
     const trimmed = line.trim();

@@ -26,6 +26,7 @@ import { TIME_INDEX_ENTRY_BYTES } from "../../storage/time_index.ts";
 import { TRANSACTION_INDEX_ENTRY_BYTES } from "../../storage/transaction_index.ts";
 import { attempt, type CommandContext, globalOptions, oneOf } from "./command.ts";
 import { CliError, type CliIo } from "./io.ts";
+import { addVerifyCommand } from "./log_verify.ts";
 import { columnsOf, formatTable, type Row } from "./output.ts";
 import { formatJson } from "./output_formats.ts";
 import { decodeRecord, type Decoding, decodingFor, DECODINGS } from "./record_decoders.ts";
@@ -43,6 +44,7 @@ interface DumpOptions {
 /** Adds the command. */
 export function addLogCommand(program: Command, context: CommandContext): void {
   const log = program.command("log").description("look into the files of a data directory");
+  addVerifyCommand(log, context);
   log.command("dump").argument(
     "<file>",
     ".log, .checkpoint, .index, .timeindex, .txnindex or .snapshot",
