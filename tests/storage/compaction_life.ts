@@ -415,6 +415,8 @@ export class CompactionLife {
     }
     if (this.#random.chance(0.8)) this.#log.roll();
     await this.#commitAll();
+    // Segments before the log start offset may have had to wait for this sync.
+    this.#dropGone();
   }
 
   async #clean(): Promise<void> {
