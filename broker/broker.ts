@@ -168,6 +168,7 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
   return {
     clusterId: logDirectories.clusterId,
     nodeId,
+    clock,
     config,
     controller,
     groupCoordinator,

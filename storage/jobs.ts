@@ -1,5 +1,6 @@
 /** Every job that a worker thread can be asked for. */
 
+import { searchBatchJob } from "./batch_search.ts";
 import { cleanSegmentsJob, mapKeysJob } from "./compaction.ts";
 import { recoverLogJob } from "./log_recovery.ts";
 import { prepareBatchJob } from "./prepare_batch.ts";
@@ -11,6 +12,6 @@ type AnyJob = Job<any, any>;
 
 /** By name. */
 export const JOBS: ReadonlyMap<string, AnyJob> = new Map(
-  [cleanSegmentsJob, mapKeysJob, prepareBatchJob, recoverLogJob, removeJob]
+  [cleanSegmentsJob, mapKeysJob, prepareBatchJob, searchBatchJob, recoverLogJob, removeJob]
     .map((job: AnyJob) => [job.name, job]),
 );

@@ -45,7 +45,7 @@ import { LeaderEpochs } from "./leader_epochs.ts";
 import type { ReadRecords } from "./live_reads.ts";
 import type { LogConfig } from "./log_config.ts";
 import { type LoadedLog, loadLog } from "./log_loader.ts";
-import { LogReader, nothingRead, type TimestampedOffset } from "./log_reader.ts";
+import { LogReader, nothingRead } from "./log_reader.ts";
 import { type Clock, type Disk, DiskError, type Logger, type Random } from "./platform.ts";
 import {
   prepareBatch,
@@ -63,6 +63,7 @@ import { segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import { renameCleaned, Renames, renameSwapped } from "./segment_swap.ts";
 import type { SnapshotInProgress } from "./snapshot_in_progress.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
+import { type TimestampedOffset, TimestampSearch } from "./timestamp_search.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
 import { storeTransactionIndexList } from "./transaction_index_repair.ts";
 import type { Workers } from "./workers.ts";
@@ -176,6 +177,7 @@ export class Log implements Flushable {
   readonly #files: FileCache;
   readonly #buffers: BufferPool;
   readonly #reader: LogReader;
+  readonly #timestamps: TimestampSearch;
   readonly #producers: ProducerState;
   #directory: string;
   #config: LogConfig;
@@ -264,7 +266,8 @@ export class Log implements Flushable {
     this.#highWatermark = Math.min(options.highWatermark ?? 0, loaded.endOffset);
     [this.#snapshotOffset = -1, this.#olderSnapshotOffset = -1] = loaded.snapshotOffsets;
     this.#cleanedOffset = options.cleanedOffset ?? -1;
-    this.#reader = new LogReader(this, this.#buffers, this.leaderEpochs);
+    this.#reader = new LogReader(this, this.#buffers);
+    this.#timestamps = new TimestampSearch(this, this.#reader, options);
     this.#removal = new DelayedRemoval(options);
     this.#jitter = options.random.uint32() / 2 ** 32;
     if (loaded.deleted.length > 0) this.#removal.removeLater(loaded.deleted, 0);
@@ -1188,14 +1191,17 @@ export class Log implements Flushable {
     return this.#reader.abortedTransactions(fromOffset, upToOffset);
   }
 
-  /** The first record with a timestamp of at least `timestampMs`, or null. Errors: DiskError. */
-  offsetForTimestamp(timestampMs: number): TimestampedOffset | null {
-    return this.#reader.offsetForTimestamp(timestampMs);
+  /**
+   * The first record with a timestamp of at least `timestampMs`, or null. Works in pieces.
+   * Errors: DiskError, WireError, TooLargeError past the bounds of decompression, JobCancelledError.
+   */
+  offsetForTimestamp(timestampMs: number): Promise<TimestampedOffset | null> {
+    return this.#timestamps.offsetForTimestamp(timestampMs);
   }
 
-  /** The first record that carries the largest timestamp of the log, or null when it has none. */
-  maxTimestampOffset(): TimestampedOffset | null {
-    return this.#reader.maxTimestampOffset();
+  /** The first record that carries the largest timestamp of the log, or null when it has none. Errors: as above. */
+  maxTimestampOffset(): Promise<TimestampedOffset | null> {
+    return this.#timestamps.maxTimestampOffset();
   }
 
   // ── durability ──────────────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,5 @@
 /**
- * The read side of a log: from an offset or a timestamp to whole batches.
+ * The read side of a log: from an offset to whole batches.
  *
  *     offset ──→ segment (binary search) ──→ index entry ──→ walk to the batch ──→ one read, cut at a batch
  *                    └── a reader that goes on where it stopped is remembered and skips the search ──┘
@@ -16,13 +16,10 @@ import {
   readLastOffset,
   RECORD_BATCH_OVERHEAD,
 } from "../protocol/record_batch.ts";
-import { readRecords } from "../protocol/records.ts";
 import { type Offset, offset } from "../protocol/types.ts";
 import type { BufferPool, PooledBuffer } from "./buffer_pool.ts";
-import type { LeaderEpochs } from "./leader_epochs.ts";
 import { checkBatches, checkLarge, type SoughtBatch, soundBatches } from "./batch_check.ts";
 import { LiveReads, type ReadBounds, type ReadRecords } from "./live_reads.ts";
-import type { LogConfig } from "./log_config.ts";
 import { DiskError } from "./platform.ts";
 import type { BatchPlace, Segment } from "./segment.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
@@ -43,14 +40,6 @@ export interface LogView {
   readonly segments: readonly Segment[];
   readonly logStartOffset: number;
   readonly endOffset: number;
-  readonly config: LogConfig;
-}
-
-/** A record found by its timestamp. */
-export interface TimestampedOffset {
-  readonly offset: Offset;
-  readonly timestampMs: number;
-  readonly leaderEpoch: number;
 }
 
 const EMPTY = new Uint8Array(0);
@@ -64,7 +53,6 @@ export function nothingRead(at: number): ReadRecords {
 export class LogReader {
   readonly #log: LogView;
   readonly #buffers: BufferPool;
-  readonly #leaderEpochs: LeaderEpochs;
   readonly #liveReads = new LiveReads();
   /** What was found where a read began. */
   readonly #damaged = new Map<number, DiskError>();
@@ -73,10 +61,9 @@ export class LogReader {
   #hintSegments: (Segment | null)[] = new Array<Segment | null>(HINT_COUNT).fill(null);
   #nextHint = 0;
 
-  constructor(log: LogView, buffers: BufferPool, leaderEpochs: LeaderEpochs) {
+  constructor(log: LogView, buffers: BufferPool) {
     this.#log = log;
     this.#buffers = buffers;
-    this.#leaderEpochs = leaderEpochs;
   }
 
   /** Forgets what it remembers of the segments, which are about to change or have changed. */
@@ -216,8 +203,8 @@ export class LogReader {
     return soundBytes;
   }
 
-  /** One batch, which may be believed. Errors: DiskError (EBADMSG). */
-  #readChecked(segment: Segment, place: BatchPlace): Uint8Array {
+  /** One batch, which may be believed. Shape: fresh memory. Errors: DiskError (EBADMSG). */
+  readBatch(segment: Segment, place: BatchPlace): Uint8Array {
     const { position, sizeBytes, lastOffset, follows } = place;
     const end = position + sizeBytes;
     const isChecked = segment.isChecked(position, end);
@@ -286,47 +273,5 @@ export class LogReader {
       if (transactionIndex.collect(fromOffset, upToOffset, found)) break;
     }
     return found;
-  }
-
-  /** The first record with a timestamp of at least `timestampMs`, or null. Errors: DiskError. */
-  offsetForTimestamp(timestampMs: number): TimestampedOffset | null {
-    for (const segment of this.#log.segments) {
-      if (segment.largest.timestampMs < timestampMs) continue;
-      const found = this.#findRecord(segment, timestampMs);
-      if (found !== null) return found;
-    }
-    return null;
-  }
-
-  /** The first record that carries the largest timestamp of the log, or null when it has none. */
-  maxTimestampOffset(): TimestampedOffset | null {
-    let newest: Segment | null = null;
-    for (const segment of this.#log.segments) {
-      const isNewer = newest === null || segment.largest.timestampMs > newest.largest.timestampMs;
-      if (isNewer) newest = segment;
-    }
-    if (newest === null || newest.largest.timestampMs < 0) return null;
-    return this.#findRecord(newest, newest.largest.timestampMs);
-  }
-
-  #findRecord(segment: Segment, timestampMs: number): TimestampedOffset | null {
-    let from = this.#log.logStartOffset;
-    for (;;) {
-      const place = segment.findTimestamp(timestampMs, from);
-      if (place === null) return null;
-      const bytes = this.#readChecked(segment, place);
-      const records = readRecords(bytes, 0, {
-        maxDecompressedBytes: this.#log.config.maxDecompressedBatchBytes,
-      });
-      for (const record of records) {
-        if (record.timestamp < timestampMs || record.offset < this.#log.logStartOffset) continue;
-        return {
-          offset: offset(record.offset),
-          timestampMs: record.timestamp,
-          leaderEpoch: this.#leaderEpochs.epochForOffset(record.offset),
-        };
-      }
-      from = place.lastOffset + 1;
-    }
   }
 }

@@ -46,9 +46,9 @@ const LOOP_RECOMPRESSED_BYTES = 32 * 1024;
 /** A batch without compression is walked on the loop up to so many bytes: their checksum takes 0.5 ms. */
 const LOOP_UNCOMPRESSED_BYTES = 4 * 1024 * 1024;
 /** Records walked at once: about 1 ms. */
-const LOOP_RECORDS = 50_000;
+export const LOOP_RECORDS = 50_000;
 /** Blocks of lz4 and snappy, each of which costs a call. */
-const LOOP_BLOCKS = 64;
+export const LOOP_BLOCKS = 64;
 /** Levels of zstd beyond it are not for the loop. */
 const LOOP_ZSTD_LEVEL = 6;
 /** What a byte costs to compress, in bytes decompressed. */

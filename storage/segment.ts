@@ -261,13 +261,20 @@ export class Segment {
     return (position > 0 ? endFrom(position) : null) ?? endFrom(0) ?? this.baseOffset;
   }
 
-  /** The first batch that has a timestamp of at least `timestampMs` and ends at or past `offset`. */
-  findTimestamp(timestampMs: number, offset: number): BatchPlace | null {
+  /**
+   * The first batch that has a timestamp of at least `timestampMs` and ends at or past `offset`, among the
+   * `maxCount` batches that come first.
+   * Returns: the offset to go on from when there are more batches; null when there are not.
+   */
+  findTimestamp(timestampMs: number, offset: number, maxCount: number): BatchPlace | number | null {
     const from = Math.max(this.timeIndex.lookup(timestampMs).offset, offset);
-    return this.#findByIndex(
+    const isWanted = ({ maxTimestamp }: BatchPlace) => maxTimestamp >= timestampMs;
+    let left = maxCount;
+    const place = this.#findByIndex(
       from,
-      (place) => place.maxTimestamp >= timestampMs && place.lastOffset >= offset,
+      (one) => one.lastOffset >= from && (isWanted(one) || --left === 0),
     );
+    return place === null || isWanted(place) ? place : place.lastOffset + 1;
   }
 
   /**

@@ -1,6 +1,6 @@
 /** What a thread of `workers_bun.ts` and its `worker_main_bun.ts` say to each other. */
 
-import { WireError } from "../protocol/bytes.ts";
+import { TooLargeError, WireError } from "../protocol/bytes.ts";
 import { DiskError } from "./platform.ts";
 
 /** To the thread. */
@@ -20,7 +20,7 @@ export interface WorkerLogLine {
 
 /** How a job failed, in a form that threads can hand over. */
 export interface WorkerFailure {
-  readonly type: "disk" | "wire" | "bug";
+  readonly type: "disk" | "too large" | "wire" | "bug";
   readonly message: string;
   /** Of a DiskError. */
   readonly code: string;
@@ -37,19 +37,26 @@ export type FromWorker =
 /** Takes an error apart. */
 export function encodeFailure(failure: unknown): WorkerFailure {
   const error = failure instanceof Error ? failure : new Error(String(failure));
-  const type = error instanceof DiskError ? "disk" : error instanceof WireError ? "wire" : "bug";
   return {
-    type,
+    type: failureType(error),
     message: error.message,
     code: error instanceof DiskError ? error.code : "",
     stack: error.stack,
   };
 }
 
+function failureType(error: Error): WorkerFailure["type"] {
+  if (error instanceof DiskError) return "disk";
+  if (error instanceof TooLargeError) return "too large";
+  return error instanceof WireError ? "wire" : "bug";
+}
+
 /** The error again, of the class that it had. */
 export function decodeFailure({ type, message, code, stack }: WorkerFailure): Error {
   const error = type === "disk"
     ? new DiskError(message, code)
+    : type === "too large"
+    ? new TooLargeError(message)
     : type === "wire"
     ? new WireError(message)
     : new Error(message);

@@ -1,5 +1,6 @@
 /** Every API that is served. ApiVersions answers from this list, and the compatibility page is made from it. */
 
+import type { Clock } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
@@ -44,6 +45,7 @@ import { syncGroupApi } from "./sync_group.ts";
 export interface Subsystems {
   readonly clusterId: string;
   readonly nodeId: number;
+  readonly clock: Clock;
   readonly config: Config;
   readonly controller: Controller;
   readonly groupCoordinator: GroupCoordinator;

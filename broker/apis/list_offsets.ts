@@ -7,7 +7,8 @@
  * (−6, KIP-1023).
  *
  * A timestamp finds the first record at or after it, exactly, also inside a compressed batch. What was
- * written before the request counts: where it is not committed yet, the answer waits until it is.
+ * written before the request counts: where it is not committed yet, the answer waits until it is. Searches by
+ * time are done one after another, with turns for others in between.
  *
  * Gaps: there is no tiered storage, so −5 and −6 answer −1, as Kafka does without it.
  */
@@ -20,8 +21,9 @@ import {
   listOffsetsRequest,
   listOffsetsResponse,
 } from "../../protocol/schemas/list_offsets.ts";
-import { DiskError } from "../../storage/platform.ts";
-import { WireError } from "../../protocol/bytes.ts";
+import { TooLargeError, WireError } from "../../protocol/bytes.ts";
+import { type Clock, DiskError } from "../../storage/platform.ts";
+import { JobCancelledError } from "../../storage/workers.ts";
 import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
 import { checkLeaderEpoch } from "../partitions/delayed_fetch.ts";
 import type { Partition } from "../partitions/partition.ts";
@@ -64,9 +66,12 @@ const COMMIT_TIMEOUT_MS = 5000;
 const FIRST_EPOCH_VERSION = 4;
 const NOTHING: Found = { timestamp: -1, offset: -1, leaderEpoch: -1 };
 
+/** Searches by time that are done before others have their turn: 1 to 3 ms each. */
+const SEARCHES_PER_TURN = 2;
+
 /** Answers ListOffsets. */
 export function listOffsetsApi(
-  { replicaManager }: { readonly replicaManager: ReplicaManager },
+  { replicaManager, clock }: { readonly replicaManager: ReplicaManager; readonly clock: Clock },
 ): Api {
   return defineApi({
     key: ApiKey.ListOffsets,
@@ -74,13 +79,13 @@ export function listOffsetsApi(
     response: listOffsetsResponse,
     versions: { lowest: 1, highest: 11 },
     handle(request, { apiVersion }) {
+      const answerAll = () => new Listing(replicaManager, clock, request, apiVersion).run();
       const targets = uncommitted(replicaManager, request);
-      if (targets.length === 0) return answerAll(replicaManager, request, apiVersion);
+      if (targets.length === 0) return answerAll();
       const timeoutMs = request.timeoutMs > 0 ? request.timeoutMs : COMMIT_TIMEOUT_MS;
       const delayed = replicaManager.delayedFetches;
       // Where the commit failed, the answer is as of what is committed.
-      return waitForCommits({ targets, delayed, timeoutMs, failed: () => {} })
-        .then(() => answerAll(replicaManager, request, apiVersion));
+      return waitForCommits({ targets, delayed, timeoutMs, failed: () => {} }).then(answerAll);
     },
   });
 }
@@ -101,90 +106,132 @@ function uncommitted(replicaManager: ReplicaManager, { topics }: ListOffsetsRequ
   return targets;
 }
 
-function answerAll(
-  replicaManager: ReplicaManager,
-  { topics, isolationLevel, replicaId }: ListOffsetsRequest,
-  apiVersion: number,
-): Answer {
-  const reader = {
-    isReadCommitted: isolationLevel === READ_COMMITTED,
-    isReplica: replicaId >= 0,
-    hasEpochs: apiVersion >= FIRST_EPOCH_VERSION,
-  };
-  return {
-    throttleTimeMs: 0,
-    topics: topics.map(({ name, partitions }) => {
+/** Answers one request once nothing that it asks for is uncommitted. */
+class Listing {
+  readonly #replicaManager: ReplicaManager;
+  readonly #clock: Clock;
+  readonly #request: ListOffsetsRequest;
+  readonly #apiVersion: number;
+  /** Fill in their answers, one after another. */
+  readonly #searches: (() => Promise<void>)[] = [];
+
+  constructor(
+    replicaManager: ReplicaManager,
+    clock: Clock,
+    request: ListOffsetsRequest,
+    apiVersion: number,
+  ) {
+    this.#replicaManager = replicaManager;
+    this.#clock = clock;
+    this.#request = request;
+    this.#apiVersion = apiVersion;
+  }
+
+  run(): Answer | Promise<Answer> {
+    const topics = this.#request.topics.map(({ name, partitions }) => {
       const counts = new Map<number, number>();
       for (const { partitionIndex: i } of partitions) counts.set(i, (counts.get(i) ?? 0) + 1);
       return {
         name,
-        partitions: partitions.map((request) => {
-          const { partitionIndex, timestamp } = request;
-          if (counts.get(partitionIndex)! > 1) {
-            return refused(partitionIndex, ErrorCode.INVALID_REQUEST);
-          }
-          if (timestamp < 0 && !(apiVersion >= (FIRST_VERSION.get(timestamp) ?? Infinity))) {
-            return refused(partitionIndex, ErrorCode.UNSUPPORTED_VERSION);
-          }
-          const partition = replicaManager.partition(name, partitionIndex);
-          if (isRefusal(partition)) return refused(partitionIndex, partition.error);
-          return answer(partition, request, reader);
-        }),
+        partitions: partitions.map((asked) =>
+          counts.get(asked.partitionIndex)! > 1
+            ? refused(asked.partitionIndex, ErrorCode.INVALID_REQUEST)
+            : this.#answer(name, asked)
+        ),
       };
-    }),
-  };
-}
+    });
+    const answer = { throttleTimeMs: 0, topics };
+    return this.#searches.length === 0 ? answer : this.#search().then(() => answer);
+  }
 
-interface OffsetReader {
-  readonly isReadCommitted: boolean;
-  readonly isReplica: boolean;
-  readonly hasEpochs: boolean;
-}
+  async #search(): Promise<void> {
+    for (const [index, search] of this.#searches.entries()) {
+      if (index > 0 && index % SEARCHES_PER_TURN === 0) await this.#clock.sleep(0);
+      await search();
+    }
+  }
 
-function answer(
-  partition: Partition,
-  { partitionIndex, timestamp, currentLeaderEpoch }: PartitionRequest,
-  reader: OffsetReader,
-): PartitionAnswer {
-  const epochError = checkLeaderEpoch(partition, currentLeaderEpoch);
-  if (epochError !== ErrorCode.NONE) return refused(partitionIndex, epochError);
-  try {
-    const found = find(partition, timestamp, reader);
-    const leaderEpoch = reader.hasEpochs ? found.leaderEpoch : -1;
-    return { partitionIndex, errorCode: ErrorCode.NONE, ...found, leaderEpoch };
-  } catch (failure) {
-    if (failure instanceof DiskError) return refused(partitionIndex, ErrorCode.KAFKA_STORAGE_ERROR);
-    if (failure instanceof WireError) return refused(partitionIndex, ErrorCode.CORRUPT_MESSAGE);
-    throw failure;
+  #answer(topic: string, asked: PartitionRequest): PartitionAnswer {
+    const { partitionIndex, timestamp, currentLeaderEpoch } = asked;
+    if (timestamp < 0 && !(this.#apiVersion >= (FIRST_VERSION.get(timestamp) ?? Infinity))) {
+      return refused(partitionIndex, ErrorCode.UNSUPPORTED_VERSION);
+    }
+    const partition = this.#replicaManager.partition(topic, partitionIndex);
+    if (isRefusal(partition)) return refused(partitionIndex, partition.error);
+    const epochError = checkLeaderEpoch(partition, currentLeaderEpoch);
+    if (epochError !== ErrorCode.NONE) return refused(partitionIndex, epochError);
+    const known = this.#named(partition, timestamp);
+    if (known !== null) return this.#found(partitionIndex, known);
+    const answer = refused(partitionIndex, ErrorCode.NONE);
+    this.#searches.push(async () => {
+      Object.assign(answer, await this.#searched(partition, asked));
+    });
+    return answer;
+  }
+
+  #found(partitionIndex: number, { timestamp, offset, leaderEpoch }: Found): PartitionAnswer {
+    return {
+      partitionIndex,
+      errorCode: ErrorCode.NONE,
+      timestamp,
+      offset,
+      leaderEpoch: this.#apiVersion >= FIRST_EPOCH_VERSION ? leaderEpoch : -1,
+    };
+  }
+
+  /** The first offset that is not for this reader. */
+  #end({ log, highWatermark, lastStableOffset }: Partition): number {
+    const { replicaId, isolationLevel } = this.#request;
+    if (replicaId >= 0) return log.endOffset;
+    return isolationLevel === READ_COMMITTED ? lastStableOffset : highWatermark;
+  }
+
+  /** What is known without a search; null for the rest. */
+  #named(partition: Partition, timestamp: number): Found | null {
+    const { log, leaderEpoch } = partition;
+    switch (timestamp) {
+      case SpecialTimestamp.LATEST:
+        return { timestamp: -1, offset: this.#end(partition), leaderEpoch };
+      case SpecialTimestamp.EARLIEST:
+      case SpecialTimestamp.EARLIEST_LOCAL:
+        return {
+          timestamp: -1,
+          offset: log.logStartOffset,
+          leaderEpoch: log.leaderEpochs.epochForOffset(log.logStartOffset),
+        };
+      case SpecialTimestamp.LATEST_TIERED:
+      case SpecialTimestamp.EARLIEST_PENDING_UPLOAD:
+        return NOTHING;
+    }
+    return null;
+  }
+
+  async #searched(
+    partition: Partition,
+    { partitionIndex, timestamp }: PartitionRequest,
+  ): Promise<PartitionAnswer> {
+    // As of the request: what comes meanwhile is for the next one.
+    const end = this.#end(partition);
+    try {
+      const found = timestamp === SpecialTimestamp.MAX_TIMESTAMP
+        ? await partition.log.maxTimestampOffset()
+        : await partition.log.offsetForTimestamp(timestamp);
+      if (found === null || found.offset >= end) return this.#found(partitionIndex, NOTHING);
+      const { timestampMs, offset, leaderEpoch } = found;
+      return this.#found(partitionIndex, { timestamp: timestampMs, offset, leaderEpoch });
+    } catch (failure) {
+      return refused(partitionIndex, errorOf(failure));
+    }
   }
 }
 
-function find(
-  partition: Partition,
-  timestamp: number,
-  { isReadCommitted, isReplica }: OffsetReader,
-): Found {
-  const { log, highWatermark, lastStableOffset, leaderEpoch } = partition;
-  const end = isReplica ? log.endOffset : isReadCommitted ? lastStableOffset : highWatermark;
-  switch (timestamp) {
-    case SpecialTimestamp.LATEST:
-      return { timestamp: -1, offset: end, leaderEpoch };
-    case SpecialTimestamp.EARLIEST:
-    case SpecialTimestamp.EARLIEST_LOCAL:
-      return {
-        timestamp: -1,
-        offset: log.logStartOffset,
-        leaderEpoch: log.leaderEpochs.epochForOffset(log.logStartOffset),
-      };
-    case SpecialTimestamp.LATEST_TIERED:
-    case SpecialTimestamp.EARLIEST_PENDING_UPLOAD:
-      return NOTHING;
-  }
-  const found = timestamp === SpecialTimestamp.MAX_TIMESTAMP
-    ? log.maxTimestampOffset()
-    : log.offsetForTimestamp(timestamp);
-  if (found === null || found.offset >= end) return NOTHING;
-  return { timestamp: found.timestampMs, offset: found.offset, leaderEpoch: found.leaderEpoch };
+function errorOf(failure: unknown): ErrorCode {
+  if (failure instanceof DiskError) return ErrorCode.KAFKA_STORAGE_ERROR;
+  // A batch that is past the topic's bounds of decompression, in Kafka's words.
+  if (failure instanceof TooLargeError) return ErrorCode.INVALID_RECORD;
+  if (failure instanceof WireError) return ErrorCode.CORRUPT_MESSAGE;
+  if (failure instanceof JobCancelledError) return ErrorCode.NOT_LEADER_OR_FOLLOWER;
+  throw failure;
 }
 
 function refused(partitionIndex: number, errorCode: ErrorCode): PartitionAnswer {

@@ -375,6 +375,7 @@ export class SimPartition {
     model.synced = log.syncedOffset;
     this.clients.learn(model);
     this.verify();
+    await this.findByTime();
   }
 
   /** What a follower does whose leader has nothing of what it holds. */
@@ -393,6 +394,7 @@ export class SimPartition {
     model.restartAt(start);
     this.clients.learn(model);
     this.verify();
+    await this.findByTime();
   }
 
   /** Readers do not wait for a truncation: what they get until it is done is what there was. */
@@ -469,19 +471,20 @@ export class SimPartition {
     assert(this.model.synced >= end);
   }
 
-  findByTime(): void {
+  async findByTime(): Promise<void> {
     if (!this.isOnline) return;
     const log = this.log!;
     const { model } = this;
     const timestampMs = this.#world.wallMs() + this.#random.between(-60, 30);
     try {
-      const found = log.offsetForTimestamp(timestampMs);
+      const found = await this.#world.wait(log.offsetForTimestamp(timestampMs));
       const expected = model.findTime(timestampMs, log.logStartOffset);
       assert.equal(found?.offset, expected?.offset, `offset for timestamp ${timestampMs}`);
-      const max = log.maxTimestampOffset();
-      if (max === null || max.offset < log.logStartOffset) return;
-      const later = model.findTime(max.timestampMs + 1, log.logStartOffset);
-      assert.equal(later?.offset, undefined, `a record is newer than ${max.timestampMs}`);
+      const max = await this.#world.wait(log.maxTimestampOffset());
+      const first = model.findTime(max?.timestampMs ?? 0, log.logStartOffset);
+      assert.equal(max?.offset, first?.offset, `the first record at ${max?.timestampMs}`);
+      const later = max === null ? null : model.findTime(max.timestampMs + 1, log.logStartOffset);
+      assert(!later, `a record is newer than ${max?.timestampMs}`);
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
       assert(this.#world.mayRefuse(), `refused in fair weather: ${failure.message}`);
@@ -524,7 +527,6 @@ export class SimPartition {
     }
     this.#verifyTransactions(log);
     this.resend();
-    this.findByTime();
   }
 
   #verifyRecords(log: Log): void {

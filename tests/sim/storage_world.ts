@@ -514,11 +514,15 @@ export class StorageWorld {
         partition.opened(await this.#openLog(partition));
       }
       partition.verify();
+      await partition.findByTime();
       for (let i = 0; i < 3; i++) partition.append();
       await partition.syncAll();
     }
     await this.#endAndStart("clean");
-    for (const partition of this.#partitions) partition.verify();
+    for (const partition of this.#partitions) {
+      partition.verify();
+      await partition.findByTime();
+    }
     await this.#pass(SETTLE_MS);
     await this.#stop();
     const left = this.#disk.files().filter((path) => /\.(deleted|tmp)$|-delete\//.test(path));

@@ -353,7 +353,7 @@ export class CompactionLife {
     if (how !== "clean" && this.#random.chance(0.5)) this.#loseSnapshots();
     await this.#open();
     this.#dropGone();
-    this.#verify();
+    await this.#verify();
   }
 
   /** The producers must come back from the batches alone. */
@@ -432,7 +432,7 @@ export class CompactionLife {
       this.#take(start, end, after, before);
     }
     assert.equal(this.#log.cleanedOffset, expected.endOffset, "how far it is clean");
-    this.#verify();
+    await this.#verify();
     assert.deepEqual(this.#finalValues(), values, "the final values");
   }
 
@@ -492,7 +492,7 @@ export class CompactionLife {
     this.#cutTail();
     this.#adopt(expected);
     this.#dropGone();
-    this.#verify();
+    await this.#verify();
   }
 
   async #truncate(cleaning: Promise<boolean>): Promise<void> {
@@ -570,13 +570,13 @@ export class CompactionLife {
     return found;
   }
 
-  #verify(): void {
+  async #verify(): Promise<void> {
     const log = this.#log;
     const expected = this.#batches.filter(({ lastOffset }) => lastOffset >= log.logStartOffset);
     const found = this.#readAll(0);
     assertSameBatches(found, expected, "the log");
     this.#verifyCommitted(found);
-    this.#verifyPlaces();
+    await this.#verifyPlaces();
     this.#resend();
     for (const { baseOffset, leaderEpoch } of expected) {
       if (baseOffset < log.logStartOffset) continue;
@@ -620,7 +620,7 @@ export class CompactionLife {
   }
 
   /** Offsets that are gone give the next batch; timestamps are found where the records are. */
-  #verifyPlaces(): void {
+  async #verifyPlaces(): Promise<void> {
     const log = this.#log;
     for (let i = 0; i < 5 && log.logStartOffset < log.endOffset; i++) {
       const at = this.#random.between(log.logStartOffset, log.endOffset - 1);
@@ -634,7 +634,12 @@ export class CompactionLife {
       .filter((record) => record.offset >= log.logStartOffset);
     const timestampMs = this.#clock.wallMs() + this.#random.between(-300, 50);
     const expected = records.find(({ timestamp }) => timestamp >= timestampMs);
-    assert.equal(log.offsetForTimestamp(timestampMs)?.offset, expected?.offset, "by timestamp");
+    const found = await this.#clock.run(log.offsetForTimestamp(timestampMs));
+    assert.equal(found?.offset, expected?.offset, "by timestamp");
+    const max = await this.#clock.run(log.maxTimestampOffset());
+    const largest = Math.max(-1, ...records.map(({ timestamp }) => timestamp));
+    const first = records.find(({ timestamp }) => timestamp === largest);
+    assert.equal(max?.offset, largest < 0 ? undefined : first?.offset, "the largest timestamp");
   }
 }
 

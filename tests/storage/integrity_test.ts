@@ -144,7 +144,9 @@ describe("Log.offsetForTimestamp", () => {
     const original = fixture.disk.bytesOf(path);
     await fixture.clock.run(fixture.reopen(CONFIG));
     const times = Array.from({ length: 14 }, (_, i) => fixture.clock.wallMs() - 200 + 10 * i);
-    const right = times.map((time) => fixture.log.offsetForTimestamp(time)?.offset);
+    const find = async (time: number) =>
+      (await fixture.clock.run(fixture.log.offsetForTimestamp(time)))?.offset;
+    const right = await Promise.all(times.map(find));
     await fixture.clock.run(fixture.directory.close());
     let errorCount = 0;
     for (let at = 0; at < original.length; at += 3) {
@@ -154,7 +156,7 @@ describe("Log.offsetForTimestamp", () => {
       await fixture.clock.run(fixture.reopen(CONFIG));
       for (const [index, time] of times.entries()) {
         try {
-          expect({ at, time, offset: fixture.log.offsetForTimestamp(time)?.offset })
+          expect({ at, time, offset: await find(time) })
             .toEqual({ at, time, offset: right[index] });
         } catch (failure) {
           if (!(failure instanceof DiskError)) throw failure;

@@ -56,7 +56,7 @@ test("Log.appendAsLeader: stamps LogAppendTime under a checksum that fits", asyn
   if (!("records" in read)) throw new Error(read.message);
   const follower = await Fixture.open();
   expect(follower.log.appendAsFollower(read.records.slice()).error).toBe(ErrorCode.NONE);
-  expect(follower.log.maxTimestampOffset()).toMatchObject({ timestampMs: nowMs, offset: 0 });
+  expect(await follower.log.maxTimestampOffset()).toMatchObject({ timestampMs: nowMs, offset: 0 });
 });
 
 test("Log.appendAsLeader: gives a batch the topic's compression, and changes nothing else", async () => {
@@ -216,11 +216,13 @@ describe("Log.offsetForTimestamp:", () => {
       fixture.append(0, { records, compression: i % 2 === 0 ? 0 : 1 });
     }
     for (let at = 0; at < 36; at++) {
-      expect(fixture.log.offsetForTimestamp(1000 + 10 * at)).toMatchObject({ offset: at });
-      expect(fixture.log.offsetForTimestamp(1000 + 10 * at - 9)).toMatchObject({ offset: at });
+      expect(await fixture.log.offsetForTimestamp(1000 + 10 * at)).toMatchObject({ offset: at });
+      expect(await fixture.log.offsetForTimestamp(1000 + 10 * at - 9)).toMatchObject({
+        offset: at,
+      });
     }
-    expect(fixture.log.offsetForTimestamp(1351)).toBeNull();
-    expect(fixture.log.maxTimestampOffset()).toMatchObject({ offset: 35, timestampMs: 1350 });
+    expect(await fixture.log.offsetForTimestamp(1351)).toBeNull();
+    expect(await fixture.log.maxTimestampOffset()).toMatchObject({ offset: 35, timestampMs: 1350 });
   });
 
   test("finds the first record even where time goes back", async () => {
@@ -228,9 +230,15 @@ describe("Log.offsetForTimestamp:", () => {
     for (const timestamp of [500, 100, 300, 500, 200, 600]) {
       fixture.append(0, { records: [{ key: null, value: null, timestamp }] });
     }
-    expect(fixture.log.offsetForTimestamp(400)).toMatchObject({ offset: 0, timestampMs: 500 });
-    expect(fixture.log.offsetForTimestamp(501)).toMatchObject({ offset: 5, timestampMs: 600 });
-    expect(fixture.log.maxTimestampOffset()).toMatchObject({ offset: 5 });
+    expect(await fixture.log.offsetForTimestamp(400)).toMatchObject({
+      offset: 0,
+      timestampMs: 500,
+    });
+    expect(await fixture.log.offsetForTimestamp(501)).toMatchObject({
+      offset: 5,
+      timestampMs: 600,
+    });
+    expect(await fixture.log.maxTimestampOffset()).toMatchObject({ offset: 5 });
   });
 });
 

@@ -247,7 +247,7 @@ export class DataHarness {
         fetchMaxBytes: () => 55 * 1024 * 1024,
         maxLentBytes: 1024 * 1024,
       }),
-      listOffsets: listOffsetsApi({ replicaManager }),
+      listOffsets: listOffsetsApi({ replicaManager, clock }),
       deleteRecords: deleteRecordsApi({ replicaManager }),
       offsetForLeaderEpoch: offsetForLeaderEpochApi({ replicaManager }),
       describeLogDirs: describeLogDirsApi({ replicaManager, config: this.config }),
