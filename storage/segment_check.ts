@@ -7,7 +7,7 @@
  * A batch is sound when its checksum fits and its offsets lie behind those before it and before those after
  * it (docs/decisions/0010): one that leaves a gap is in doubt until the next one has been seen, and what
  * comes behind it waits. Behind damage the batch that the announced length leads to is tried, then every
- * byte. Bytes are read in pieces of 256 KiB and nothing is done for longer than one piece between two reads.
+ * byte. Bytes are read in pieces of 64 KiB and nothing is done for longer than one piece between two reads.
  */
 
 import { WireError } from "../protocol/bytes.ts";
@@ -28,7 +28,7 @@ import { DiskError } from "./platform.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
 
 /** Bytes that are read at a time. */
-export const PIECE_BYTES = 256 * 1024;
+export const PIECE_BYTES = 64 * 1024;
 /** An offset further from its segment's base fits no index. */
 const MAX_RELATIVE_OFFSET = 0x7fff_ffff;
 /** How often over the bytes past damage may be read in search of a whole batch. */

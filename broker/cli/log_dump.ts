@@ -19,6 +19,13 @@ import {
 } from "../../protocol/record_batch.ts";
 import { type KafkaRecord, readRecords } from "../../protocol/records.ts";
 import { abortedTxn } from "../../protocol/schemas/records/transaction.ts";
+import { checkpointNumber, parseCheckpoint, readSmallText } from "../../storage/checkpoint.ts";
+import { LEADER_EPOCH_CHECKPOINT } from "../../storage/leader_epochs.ts";
+import {
+  META_PROPERTIES,
+  parseProperties,
+  PARTITION_METADATA,
+} from "../../storage/log_directory.ts";
 import { OFFSET_INDEX_ENTRY_BYTES } from "../../storage/offset_index.ts";
 import type { DiskFile } from "../../storage/platform.ts";
 import { snapshotEntries } from "../../storage/producer_snapshot.ts";
@@ -47,9 +54,9 @@ export function addLogCommand(program: Command, context: CommandContext): void {
   addVerifyCommand(log, context);
   log.command("dump").argument(
     "<file>",
-    ".log, .checkpoint, .index, .timeindex, .txnindex or .snapshot",
+    ".log, .checkpoint, .index, .timeindex, .txnindex, .snapshot, a checkpoint or meta.properties",
   )
-    .description("print what a log, index or snapshot file holds; the broker need not run")
+    .description("print what a file of a data directory holds; the broker need not run")
     .option("-r, --records", "print the records of each batch too")
     .option(
       "--decode <kind>",
@@ -89,9 +96,7 @@ async function dump(io: CliIo, path: string, options: DumpOptions, json: boolean
       case "snapshot":
         return await dumpRows(io, file, json, snapshotRows(file));
       default:
-        throw new CliError(
-          "its name ends with none of .log, .checkpoint, .index, .timeindex, .txnindex, .snapshot",
-        );
+        return await dumpRows(io, file, json, textRows(io, file));
     }
   } finally {
     file.close();
@@ -299,6 +304,37 @@ function transactionIndexRows(file: DiskFile): Rows {
   const rows = [...entries(file, TRANSACTION_INDEX_ENTRY_BYTES)].map((reader) => {
     return codec(abortedTxn, reader.int16()).decode(reader);
   });
+  return { fields, rows };
+}
+
+/** The small files of text. */
+function textRows({ disk }: CliIo, { path }: DiskFile): Rows {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  if (name === META_PROPERTIES || name === PARTITION_METADATA) {
+    const text = readSmallText(disk, path)!;
+    const values = parseProperties(name === META_PROPERTIES ? text : text.replaceAll(": ", "="));
+    const rows = [...values].map(([property, value]) => ({ name: property, value }));
+    return { fields: ["name", "value"], rows };
+  }
+  const fields = name === LEADER_EPOCH_CHECKPOINT
+    ? ["epoch", "startOffset"]
+    : name.endsWith("-offset-checkpoint")
+    ? ["topic", "partition", "offset"]
+    : null;
+  if (fields === null) {
+    throw new CliError(
+      "its name ends with none of .log, .checkpoint, .index, .timeindex, .txnindex, .snapshot, and is " +
+        "none of a checkpoint or of properties",
+    );
+  }
+  const text = readSmallText(disk, path)!;
+  const entries = text === "" ? [] : parseCheckpoint(text, path, fields.length);
+  const rows = entries.map((words) =>
+    Object.fromEntries(fields.map((field, i) => [
+      field,
+      field === "topic" ? words[i]! : checkpointNumber(words[i]!, path),
+    ]))
+  );
   return { fields, rows };
 }
 

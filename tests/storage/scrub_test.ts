@@ -5,6 +5,7 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { offset } from "../../protocol/types.ts";
 import type { LogConfig } from "../../storage/log.ts";
 import type { LogDirectoryOptions } from "../../storage/log_directory.ts";
+import { PIECE_BYTES } from "../../storage/segment_check.ts";
 import { SimRandom, testSeeds } from "../sim/sim_random.ts";
 import { Fixture, ORDERS } from "./log_fixture.ts";
 
@@ -301,7 +302,7 @@ describe("Scrub", () => {
       const tookMs = fixture.clock.monotonicMs() - beganMs;
       // One piece is read at once.
       if (beganMs >= 0) {
-        expect(readBytes).toBeLessThanOrEqual(256 * 1024 + maxBytesPerSecond * tookMs / 1000);
+        expect(readBytes).toBeLessThanOrEqual(PIECE_BYTES + maxBytesPerSecond * tookMs / 1000);
       }
     }
     expect(lastBytes).toBeGreaterThan(closedBytes);

@@ -183,9 +183,41 @@ test("log dump: a file that is not there, of another kind, or damaged, ends with
     expect(error).toStartWith(`Cannot dump ${path}: `);
     expect(error).toContain(expected!);
   }
-  const other = await machineWith("/data/a-0/partition.metadata", text("y")).run([
-    ...["log", "dump", "/data/a-0/partition.metadata"],
+  const other = await machineWith("/data/a-0/notes.txt", text("y")).run([
+    ...["log", "dump", "/data/a-0/notes.txt"],
   ]);
   expect(other).toMatchObject({ exitCode: 1 });
   expect(other.error).toContain("its name ends with none of");
+});
+
+test("log dump: checkpoints and properties", async () => {
+  const cases: readonly [string, string, object[]][] = [
+    ["/data/o-0/leader-epoch-checkpoint", "0\n1\n3 120\n", [{ epoch: 3, startOffset: 120 }]],
+    ["/data/o-0/leader-epoch-checkpoint", "", []],
+    [
+      "/data/recovery-point-offset-checkpoint",
+      "0\n1\no 0 7\n",
+      [{ topic: "o", partition: 0, offset: 7 }],
+    ],
+    ["/data/meta.properties", "#x\nnode.id=4\n", [{ name: "node.id", value: "4" }]],
+    [
+      "/data/o-0/partition.metadata",
+      "version: 0\ntopic_id: abc",
+      [{ name: "version", value: "0" }, { name: "topic_id", value: "abc" }],
+    ],
+  ];
+  for (const [path, content, rows] of cases) {
+    const { out, exitCode } = await machineWith(path, text(content)).run([
+      "log",
+      "dump",
+      "--json",
+      path,
+    ]);
+    expect({ path, exitCode }).toEqual({ path, exitCode: 0 });
+    expect(out === "" ? [] : json(out)).toEqual(rows);
+  }
+  for (const [path, content] of [["/d/x-offset-checkpoint", "0\n9\n"], ["/d/other", "x"]]) {
+    const { exitCode } = await machineWith(path!, text(content!)).run(["log", "dump", path!]);
+    expect({ path, exitCode }).toEqual({ path, exitCode: 1 });
+  }
 });
