@@ -17,6 +17,9 @@ import type { Config } from "./config/config.ts";
 import { ConfigError } from "./config/sources.ts";
 import { METADATA_LOG_CONFIG, METADATA_TOPIC } from "./controller/quorum.ts";
 
+/** Stands for every directory in `cordoned.log.dirs`. */
+const ALL_DIRECTORIES = "*";
+
 /** What the directories are opened with. */
 export interface OpenDirectoriesOptions {
   readonly config: Config;
@@ -30,16 +33,18 @@ export interface OpenDirectoriesOptions {
 
 /** Opens the log directories. Errors: LogDirectoryError, ConfigError. */
 export async function openLogDirectories(options: OpenDirectoriesOptions): Promise<LogDirectories> {
-  const { config, random, logger } = options;
-  const paths = config.logDirectories();
+  const { config, disk, random, logger } = options;
+  // As Kafka's tools name them.
+  const paths = config.logDirectories().map((path) => disk.absolutePath(path));
+  const metadataPath = config.string("metadata.log.dir");
   const clusterId = config.string("weir.cluster.id");
   const directories = await LogDirectories.open({
     ...options,
     random: random.fork("log directory"),
     logger: logger.child("storage"),
     paths,
-    metadataPath: config.string("metadata.log.dir") ?? paths[0]!,
-    isCordoned: (path) => config.isCordoned(path),
+    metadataPath: metadataPath === null ? paths[0]! : disk.absolutePath(metadataPath),
+    isCordoned: (path) => isCordoned(config, disk, path),
     ...(clusterId !== null && { clusterId }),
     nodeId: config.number("node.id"),
     producerIdExpirationMs: config.number("producer.id.expiration.ms"),
@@ -60,6 +65,13 @@ export async function openLogDirectories(options: OpenDirectoriesOptions): Promi
     throw failure;
   }
   return directories;
+}
+
+/** A setting that may change while the broker runs. */
+function isCordoned(config: Config, disk: Disk, path: string): boolean {
+  return config.list("cordoned.log.dirs").some((cordoned) =>
+    cordoned === ALL_DIRECTORIES || disk.absolutePath(cordoned) === path
+  );
 }
 
 function refuseLostMetadata(directories: LogDirectories): void {

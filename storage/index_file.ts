@@ -27,7 +27,7 @@ export interface SegmentIndexOptions {
 
 /** A file of entries of `entryBytes` each. */
 export class IndexFile {
-  readonly path: string;
+  #path: string;
   readonly #entryBytes: number;
   readonly #disk: Disk;
   readonly #files: FileCache;
@@ -45,10 +45,20 @@ export class IndexFile {
       readonly files: FileCache;
     },
   ) {
-    this.path = path;
+    this.#path = path;
     this.#entryBytes = entryBytes;
     this.#disk = disk;
     this.#files = files;
+  }
+
+  get path(): string {
+    return this.#path;
+  }
+
+  /** Its directory has been renamed. */
+  moveTo(directory: string): void {
+    this.#files.forget(this.#path);
+    this.#path = directory + this.#path.slice(this.#path.lastIndexOf("/"));
   }
 
   /** Entries, stored or not. */

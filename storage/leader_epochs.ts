@@ -29,7 +29,7 @@ export interface EpochEntry {
 /** The epochs of one log. */
 export class LeaderEpochs {
   readonly #disk: Disk;
-  readonly #path: string;
+  #path: string;
   #entries: EpochEntry[] = [];
   #dirty = false;
   /** What the checkpoint holds; null when nobody knows. */
@@ -129,6 +129,17 @@ export class LeaderEpochs {
     if (spanning === 0 && was === startOffset) return;
     this.#entries = [{ epoch, startOffset }, ...this.#entries.slice(spanning + 1)];
     this.#dirty = true;
+  }
+
+  /** Takes over what another log with the same records knows. */
+  replaceBy({ entries }: LeaderEpochs): void {
+    this.#entries = [...entries];
+    this.#dirty = true;
+  }
+
+  /** Its directory has been renamed. No `store` may be under way. */
+  moveTo(directory: string): void {
+    this.#path = `${directory}/${LEADER_EPOCH_CHECKPOINT}`;
   }
 
   /** Forgets everything. */

@@ -59,7 +59,7 @@ import type { ProducerTable } from "./producer_table.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { retentionOffset } from "./retention.ts";
 import { DamagedBytes, MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
-import { segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+import { DELETED_SUFFIX, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import { renameCleaned, Renames, renameSwapped } from "./segment_swap.ts";
 import type { SnapshotInProgress } from "./snapshot_in_progress.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
@@ -194,6 +194,8 @@ export class Log implements Flushable {
   readonly #damage = new DamageReports();
   /** A truncation or the close is under way, which syncs by itself. */
   #isExclusive = false;
+  /** The directory gets another name: no sync may begin. */
+  #isMoving = false;
   /** Producers and open transactions are being read again. */
   #isReloading = false;
 
@@ -224,6 +226,8 @@ export class Log implements Flushable {
   readonly #removal: DelayedRemoval;
   /** Set while the log is being cleaned; aborted where that has lost its point. */
   #cleaning: AbortController | null = null;
+  #isCleaningPaused = false;
+  readonly #cleaningWaits: (() => void)[] = [];
   #swapping: Promise<void> | null = null;
   #cleanedOffset: number;
   /** Segments were replaced since the list of those with aborted transactions was written. */
@@ -279,7 +283,7 @@ export class Log implements Flushable {
     }
   }
 
-  /** Directory of the partition; changes when the log is renamed for deletion. */
+  /** Directory of the partition; changes when the log is moved or renamed for deletion. */
   get directory(): string {
     return this.#directory;
   }
@@ -1012,7 +1016,8 @@ export class Log implements Flushable {
    * closed or not compacted any more; null when it cannot be cleaned now.
    */
   startCleaning(): AbortSignal | null {
-    const isBusy = this.#cleaning !== null || this.#isExclusive || this.#isClosed;
+    const isBusy = this.#cleaning !== null || this.#isCleaningPaused || this.#isExclusive ||
+      this.#isClosed;
     if (isBusy || this.#offlineReason !== null) return null;
     this.#cleaning = new AbortController();
     return this.#cleaning.signal;
@@ -1023,6 +1028,7 @@ export class Log implements Flushable {
     assert(this.#cleaning !== null && this.#swapping === null);
     const { aborted } = this.#cleaning.signal;
     this.#cleaning = null;
+    for (const tell of this.#cleaningWaits.splice(0)) tell();
     if (cleanedOffset !== null && !aborted) this.#cleanedOffset = cleanedOffset;
     if (this.#isClosed || this.#isExclusive || this.#offlineReason !== null) return;
     try {
@@ -1031,6 +1037,21 @@ export class Log implements Flushable {
       if (!(failure instanceof DiskError)) throw failure;
       if (!failure.isPassing) this.#diskFailed(failure);
     }
+  }
+
+  /**
+   * Keeps the cleaner off until `resumeCleaning`: a copy of the log that is half done would lack a tombstone
+   * that has gone, and have the record that it had deleted. Returns: when no cleaning is under way.
+   */
+  async pauseCleaning(): Promise<void> {
+    this.#isCleaningPaused = true;
+    if (this.#cleaning === null) return;
+    this.#cleaning.abort();
+    await new Promise<void>((resolve) => this.#cleaningWaits.push(resolve));
+  }
+
+  resumeCleaning(): void {
+    this.#isCleaningPaused = false;
   }
 
   /** Writes the aborted transactions of the active segment, so that a worker can read all of them. */
@@ -1262,7 +1283,7 @@ export class Log implements Flushable {
   /** For the flusher: syncs what is written now. Never rejects: a failure takes the log offline. */
   async flush(): Promise<void> {
     while (this.#flushing !== null) await this.#flushing;
-    if (!this.#isExclusive) await this.#startFlush();
+    if (!this.#isExclusive && !this.#isMoving) await this.#startFlush();
   }
 
   #startFlush(): Promise<void> {
@@ -1474,6 +1495,30 @@ export class Log implements Flushable {
     this.#offlineListeners = [];
     for (const closed of this.#syncWaits) closed();
     this.#syncWaits.clear();
+  }
+
+  /**
+   * Gives the directory another name beside the old one, while appends and reads go on.
+   * Returns: when it has the name; its parent is not synced. Errors: DiskError; it has the old name then.
+   */
+  async moveTo(path: string): Promise<void> {
+    const { disk, flusher } = this.#options;
+    this.#isMoving = true;
+    try {
+      await this.#quiesce();
+      if (this.#isClosed) return;
+      disk.rename(this.#directory, path);
+      this.#directory = path;
+      for (const segment of this.#segments) segment.moveTo(path);
+      this.leaderEpochs.moveTo(path);
+      const left = disk.list(path).filter(({ name }) => name.endsWith(DELETED_SUFFIX));
+      const paths = left.map(({ name }) => `${path}/${name}`);
+      if (paths.length > 0) this.#removal.removeLater(paths, this.#config.fileDeleteDelayMs);
+    } finally {
+      this.#isMoving = false;
+      // Whoever asked for a sync meanwhile still waits.
+      if (!this.#isClosed && this.#offlineReason === null) flusher.request(this);
+    }
   }
 
   /** Closes without a sync and moves the directory to `path`, where it waits for its removal. */

@@ -17,6 +17,7 @@ import type { TopicPartition, Uuid } from "../protocol/types.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import {
   clusterIdOf,
+  type FoundFuture,
   type FoundPartition,
   LogDirectory,
   LogDirectoryError,
@@ -52,10 +53,17 @@ export interface DirectoryState {
   readonly directory: LogDirectory | null;
   /** Why it is offline, or null. */
   readonly offlineReason: string | null;
+  /** True when it gets no new partitions (KIP-1066). */
+  readonly isCordoned: boolean;
 }
 
 /** A partition that was found in a directory. */
 export interface PlacedPartition extends FoundPartition {
+  readonly directory: LogDirectory;
+}
+
+/** A partition that was found on its way into a directory. */
+export interface PlacedFuture extends FoundFuture {
   readonly directory: LogDirectory;
 }
 
@@ -146,6 +154,7 @@ export class LogDirectories {
       path,
       directory,
       offlineReason: directory === null ? failure!.message : directory.offlineReason,
+      isCordoned: this.#options.isCordoned?.(path) === true,
     }));
   }
 
@@ -192,6 +201,21 @@ export class LogDirectories {
     );
   }
 
+  /** What was on its way into the usable directories when an earlier run ended. */
+  foundFutures(): PlacedFuture[] {
+    return this.online().flatMap((directory) =>
+      directory.foundFutures().map((found) => ({ ...found, directory }))
+    );
+  }
+
+  /** The directories in which a partition's log is open, or its copy. */
+  holding({ topic, partition }: TopicPartition): LogDirectory[] {
+    return this.online().filter((directory) =>
+      directory.log(topic, partition) !== undefined ||
+      directory.future({ topic, partition }) !== undefined
+    );
+  }
+
   /** The directory in which a partition's log is open. */
   directoryOf({ topic, partition }: TopicPartition): LogDirectory | undefined {
     return this.#members.find(({ directory }) => directory?.log(topic, partition) !== undefined)
@@ -214,11 +238,10 @@ export class LogDirectories {
    * Returns: null when every usable directory is cordoned.
    */
   place(): LogDirectory | null {
-    const { isCordoned } = this.#options;
     const candidates = this.#members.flatMap((member) => {
       const { path, directory } = member;
       if (directory === null || directory.offlineReason !== null) return [];
-      if (isCordoned?.(path) === true) return [];
+      if (this.#options.isCordoned?.(path) === true) return [];
       return [{ member, directory, freeBytes: freeBytes(directory) }];
     });
     const reserveBytes = this.#options.reserveBytes ?? 0;

@@ -14,21 +14,30 @@
  *       orders-0/                            a partition
  *       orders-1.<unique id>-delete/         a partition that waits for its removal
  *       orders-2.<unique id>-stray/          another topic's records under a name now taken: kept
+ *       orders-3.<unique id>-future/         a partition on its way here from another directory
  *
  * The clean-shutdown mark is gone, for good, before the first log is opened; it comes back when every
  * log has been closed without a fault. One disk failure takes every log of the directory offline.
  */
 
 import assert from "node:assert/strict";
-import { formatTopicPartition, offset, type TopicPartition, type Uuid } from "../protocol/types.ts";
+import {
+  formatTopicPartition,
+  type Offset,
+  offset,
+  type TopicPartition,
+  type Uuid,
+} from "../protocol/types.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import {
   formatOffsetCheckpoint,
   type OffsetCheckpoint,
   readOffsetCheckpoint,
+  readSmallFile,
   readSmallText,
   textBytes,
   writeFileAtomically,
+  writeFileUnderNewName,
 } from "./checkpoint.ts";
 import { DiskReserve } from "./disk_reserve.ts";
 import { FileCache } from "./file_cache.ts";
@@ -49,6 +58,7 @@ import { randomUuid } from "./random_uuid.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { Retention } from "./retention.ts";
 import { Scrub, type ScrubOptions, type ScrubStats } from "./scrub.ts";
+import { segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import { SharedSync } from "./shared_sync.ts";
 import { TurnQueue } from "./turn_queue.ts";
 import { cancelled, type Workers } from "./workers.ts";
@@ -73,6 +83,7 @@ export const OFFSET_CHECKPOINTS = [LOG_START_OFFSETS, HIGH_WATERMARKS, CLEANED_O
 /** After the name of a partition that waits for its removal. */
 export const DELETE_SUFFIX = "-delete";
 const STRAY_SUFFIX = "-stray";
+const FUTURE_SUFFIX = "-future";
 /** A name of the file system has at most 255 bytes. */
 const MAX_NAME_BYTES = 255;
 const CLOSES_AT_ONCE = 16;
@@ -130,6 +141,12 @@ export interface FoundPartition {
   readonly topicId: Uuid | null;
 }
 
+/** A partition on its way here that was found at the start. */
+export interface FoundFuture extends FoundPartition {
+  /** Name of its directory. */
+  readonly name: string;
+}
+
 /** A directory that must not be used. The message says what to do. */
 export class LogDirectoryError extends Error {
   override name = "LogDirectoryError";
@@ -167,6 +184,8 @@ export class LogDirectory {
   readonly #scrub: Scrub;
   readonly #rolls: Random;
   readonly #logs = new Map<string, Log>();
+  /** Logs on their way here, by the same names. None of them is in `#logs`. */
+  readonly #futures = new Map<string, Log>();
   readonly #recoveryPoints: OffsetCheckpoint;
   readonly #logStartOffsets: OffsetCheckpoint;
   readonly #highWatermarks: OffsetCheckpoint;
@@ -329,6 +348,37 @@ export class LogDirectory {
     return this.#options.disk.freeBytes(this.path);
   }
 
+  /** The open log of a partition that is on its way here. */
+  future({ topic, partition }: TopicPartition): Log | undefined {
+    return this.#futures.get(formatTopicPartition(topic, partition));
+  }
+
+  /** The open logs that are on their way here. */
+  futures(): Iterable<Log> {
+    return this.#futures.values();
+  }
+
+  /** Why there is no room for `byteCount` more of a copy; null when there is. */
+  refuseWithoutRoom(byteCount: number): string | null {
+    return this.#reserve.refusal(byteCount, "client");
+  }
+
+  /** The partitions on their way here that an earlier run has left. */
+  foundFutures(): FoundFuture[] {
+    const found: FoundFuture[] = [];
+    for (const { name, kind } of this.#options.disk.list(this.path)) {
+      const topicPartition = kind === "directory" ? parseFutureName(name) : null;
+      if (topicPartition === null) continue;
+      found.push({ name, topicPartition, topicId: this.#foundTopicId(name) });
+    }
+    return found;
+  }
+
+  /** Size of the disk. */
+  totalBytes(): number {
+    return this.#options.disk.totalBytes(this.path);
+  }
+
   /** The partitions that lie here, whether open or not. */
   found(): FoundPartition[] {
     const found: FoundPartition[] = [];
@@ -365,7 +415,12 @@ export class LogDirectory {
     assert(!this.#isClosed);
     let opening = this.#openings.get(name);
     if (opening === undefined) {
-      opening = this.#openInTurn(name, () => this.#open(name, topicPartition, topicId, config))
+      const directory = `${this.path}/${name}`;
+      opening = this.#openInTurn(
+        name,
+        this.#logs,
+        () => this.#open(directory, topicPartition, topicId, config),
+      )
         .catch((failure: unknown) => {
           if (failure instanceof DiskError && !failure.isPassing) this.#noteDiskFailure();
           throw failure;
@@ -376,7 +431,11 @@ export class LogDirectory {
     return await opening;
   }
 
-  async #openInTurn(name: string, open: () => Promise<Log>): Promise<Log> {
+  async #openInTurn(
+    name: string,
+    logs: Map<string, Log>,
+    open: () => Promise<Log>,
+  ): Promise<Log> {
     const turns = this.#unrecovered.has(name) ? this.#recoveryTurns : this.#turns;
     const turn = turns.run(name, () => {
       if (this.#stopOpening.signal.aborted) throw cancelled({ name: `the opening of ${name}` });
@@ -384,7 +443,7 @@ export class LogDirectory {
     });
     if (this.#urgent.delete(name)) turns.hurry(name);
     const log = await turn;
-    this.#logs.set(name, log);
+    logs.set(name, log);
     // A log that is damaged is looked at again at each start, and keeps no other from being marked clean.
     if (log.offlineReason !== null) this.#unrecovered.add(name);
     else this.#unrecovered.delete(name);
@@ -411,14 +470,15 @@ export class LogDirectory {
   }
 
   #open(
-    name: string,
+    directory: string,
     topicPartition: TopicPartition,
     topicId: Uuid,
     config: LogConfig,
   ): Promise<Log> {
+    const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
     return Log.open({
       ...this.#options,
-      directory: `${this.path}/${name}`,
+      directory,
       topicPartition,
       topicId,
       config,
@@ -504,6 +564,141 @@ export class LogDirectory {
     this.#removal.removeLater([], log.config.fileDeleteDelayMs, [doomed]);
   }
 
+  /** What is known of producers before the first segment of a log here; null for nothing. Errors: DiskError. */
+  firstSnapshot({ directory, segments }: Log): Uint8Array | null {
+    const path = segmentPath(directory, segments[0]!.baseOffset, SNAPSHOT_SUFFIX);
+    return readSmallFile(this.#options.disk, path);
+  }
+
+  /**
+   * Makes an empty log for a partition that is to come here. Its first record will have the offset `start`,
+   * and `snapshot` is what is known of producers until there.
+   * Returns: the log; its directory is on stable storage. Errors: DiskError.
+   */
+  async createFuture(
+    topicPartition: TopicPartition,
+    topicId: Uuid,
+    { config, start, snapshot }: {
+      readonly config: LogConfig;
+      readonly start: Offset;
+      readonly snapshot: Uint8Array | null;
+    },
+  ): Promise<Log> {
+    const { disk, random } = this.#options;
+    const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
+    this.#forgetOffsets(name);
+    await this.#dropStaleOffsets(name);
+    // Under a name that the next start removes, until it says whose it is.
+    const begun = `${this.path}/${movedName(name, random, DELETE_SUFFIX)}`;
+    const directory = `${this.path}/${movedName(name, random, FUTURE_SUFFIX)}`;
+    try {
+      disk.makeDirectory(begun);
+      const text = `version: 0\ntopic_id: ${topicId}`;
+      if (snapshot !== null) {
+        const path = segmentPath(begun, start, SNAPSHOT_SUFFIX);
+        await writeFileUnderNewName(disk, path, snapshot);
+      }
+      await writeFileAtomically(disk, `${begun}/${PARTITION_METADATA}`, textBytes(text));
+      disk.rename(begun, directory);
+    } catch (failure) {
+      this.#removal.removeLater([], 0, [begun]);
+      throw failure;
+    }
+    await this.#names.request();
+    this.#unrecovered.delete(name);
+    this.#logStartOffsets.set(name, start);
+    return await this.#openFuture(directory, topicPartition, topicId, config);
+  }
+
+  /** Opens a log that was on its way here when an earlier run ended. Errors: DiskError. */
+  openFuture(
+    { name, topicPartition }: FoundFuture,
+    topicId: Uuid,
+    config: LogConfig,
+  ): Promise<Log> {
+    return this.#openFuture(`${this.path}/${name}`, topicPartition, topicId, config);
+  }
+
+  async #openFuture(
+    directory: string,
+    topicPartition: TopicPartition,
+    topicId: Uuid,
+    config: LogConfig,
+  ): Promise<Log> {
+    const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
+    assert(!this.#isClosed && !this.#logs.has(name) && !this.#futures.has(name));
+    assert(!this.#openings.has(name));
+    const opening = this.#openInTurn(
+      name,
+      this.#futures,
+      () => this.#open(directory, topicPartition, topicId, config),
+    ).finally(() => this.#openings.delete(name));
+    this.#openings.set(name, opening);
+    return await opening;
+  }
+
+  /** Gives up a log that was on its way here, as `deleteLog` does. Errors: DiskError. */
+  async deleteFuture({ topic, partition }: TopicPartition): Promise<void> {
+    const name = formatTopicPartition(topic, partition);
+    const log = this.#futures.get(name);
+    if (log === undefined) return;
+    this.#futures.delete(name);
+    this.#unrecovered.delete(name);
+    const doomed = `${this.path}/${movedName(name, this.#options.random, DELETE_SUFFIX)}`;
+    await log.renameForDeletion(doomed);
+    this.#forgetOffsets(name);
+    await this.#names.request();
+    this.#removal.removeLater([], 0, [doomed]);
+  }
+
+  /** Lets go of a log that was on its way here, and keeps its files. */
+  async closeFuture({ topic, partition }: TopicPartition): Promise<void> {
+    const name = formatTopicPartition(topic, partition);
+    const log = this.#futures.get(name);
+    if (log !== undefined && !await log.close()) this.#unrecovered.add(name);
+    this.#futures.delete(name);
+  }
+
+  /**
+   * A log that was on its way here has arrived: it gets its partition's name, and is found as its log.
+   * Returns: when the name is on stable storage. Errors: DiskError; the log goes on under the name it has.
+   */
+  async adoptFuture({ topic, partition }: TopicPartition): Promise<void> {
+    const name = formatTopicPartition(topic, partition);
+    const log = this.#futures.get(name);
+    assert(log !== undefined && !this.#logs.has(name));
+    try {
+      await log.moveTo(`${this.path}/${name}`);
+    } finally {
+      // Not before: what works on logs in the background goes by their files' names.
+      this.#futures.delete(name);
+      this.#logs.set(name, log);
+    }
+    await this.#names.request();
+  }
+
+  /** The same for one that is not open: the run that had moved it ended before. Errors: DiskError. */
+  async promoteFound({ name, topicPartition }: FoundFuture): Promise<void> {
+    const { topic, partition } = topicPartition;
+    this.#options.disk.rename(
+      `${this.path}/${name}`,
+      `${this.path}/${formatTopicPartition(topic, partition)}`,
+    );
+    await this.#names.request();
+  }
+
+  /** Removes a log that was on its way here and is not open. Errors: DiskError. */
+  async deleteFound({ name, topicPartition }: FoundFuture): Promise<void> {
+    const { disk, random } = this.#options;
+    const partitionName = formatTopicPartition(topicPartition.topic, topicPartition.partition);
+    const doomed = `${this.path}/${movedName(partitionName, random, DELETE_SUFFIX)}`;
+    disk.rename(`${this.path}/${name}`, doomed);
+    this.#unrecovered.delete(partitionName);
+    this.#forgetOffsets(partitionName);
+    await this.#names.request();
+    this.#removal.removeLater([], 0, [doomed]);
+  }
+
   /**
    * Moves what lies under a partition's name and is not its own out of the way, to `<name>.<unique>-stray`.
    * It is kept: no record says that this node should delete it. Errors: DiskError.
@@ -583,7 +778,7 @@ export class LogDirectory {
 
   async #writeCheckpoints(): Promise<boolean> {
     const stale = [...this.#stale];
-    for (const [name, log] of this.#logs) {
+    for (const [name, log] of [...this.#logs, ...this.#futures]) {
       // A damaged log keeps what was known of it.
       if (log.offlineReason !== null) continue;
       this.#recoveryPoints.set(name, log.recoveryPoint);
@@ -659,6 +854,7 @@ export class LogDirectory {
       found: failure.message,
     });
     for (const log of this.#logs.values()) log.goOffline(this.#offlineReason);
+    for (const log of this.#futures.values()) log.goOffline(this.#offlineReason);
     this.#options.onOffline?.(this.#offlineReason);
     this.#noteDiskFailure();
   }
@@ -697,7 +893,7 @@ export class LogDirectory {
     await this.stopOpening();
     await this.#shortening;
     this.#removal.close();
-    const logs = [...this.#logs.values()];
+    const logs = [...this.#logs.values(), ...this.#futures.values()];
     const unrecovered = this.#unrecovered;
     let isClean = true;
     async function closeNext(): Promise<void> {
@@ -888,8 +1084,10 @@ function checkMeta(properties: ReadonlyMap<string, string>, options: LogDirector
 /** Names of the partitions that lie here and that the clean-shutdown mark, if there is one, leaves out. */
 function unrecovered({ disk, path }: LogDirectoryOptions, hadCleanShutdown: boolean): Set<string> {
   const names = disk.list(path)
-    .filter(({ name, kind }) => kind === "directory" && parsePartitionName(name) !== null)
-    .map(({ name }) => name);
+    .filter(({ kind }) => kind === "directory")
+    .map(({ name }) => parsePartitionName(name) ?? parseFutureName(name))
+    .filter((found) => found !== null)
+    .map(({ topic, partition }) => formatTopicPartition(topic, partition));
   if (!hadCleanShutdown) return new Set(names);
   const mark = readSmallText(disk, `${path}/${CLEAN_SHUTDOWN_FILE}`) ?? "";
   const listed = /"unrecovered":(\[[^\]]*\])/.exec(mark)?.[1] ?? "[]";
@@ -915,6 +1113,18 @@ export function parsePartitionName(name: string): TopicPartition | null {
   const digits = name.slice(dash + 1);
   if (dash <= 0 || !/^(0|[1-9]\d*)$/.test(digits)) return null;
   return { topic: name.slice(0, dash), partition: Number(digits) };
+}
+
+/** `topic-partition.<32 hex digits>-future`, or null for any other name. */
+function parseFutureName(name: string): TopicPartition | null {
+  const found = /^(.+)\.[0-9a-f]{32}-future$/.exec(name);
+  return found === null ? null : parsePartitionName(found[1]!);
+}
+
+/** True when the directory of a partition on its way can have a name of its own. */
+export function canBeFuture({ topic, partition }: TopicPartition): boolean {
+  const name = formatTopicPartition(topic, partition);
+  return name.length + 1 + 32 + FUTURE_SUFFIX.length <= MAX_NAME_BYTES;
 }
 
 function readTopicId(disk: Disk, directory: string): Uuid | null {

@@ -117,6 +117,10 @@ export interface Disk {
   setModifiedMs(path: string, timeMs: number): void;
   /** Bytes that can still be written to the file system that holds `path`. */
   freeBytes(path: string): number;
+  /** Size of the file system that holds `path`. */
+  totalBytes(path: string): number;
+  /** The path from the root, without `.` and `..`. Looks at no disk. */
+  absolutePath(path: string): string;
   /** Null when another process holds it. */
   lock(path: string): DiskLock | null;
 }

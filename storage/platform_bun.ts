@@ -8,7 +8,7 @@
 
 import { dlopen, FFIType, type Library } from "bun:ffi";
 import * as fs from "node:fs";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { timestampMs } from "../protocol/types.ts";
 import {
   type Clock,
@@ -296,6 +296,17 @@ class BunDisk implements Disk {
       const { bavail, bsize } = fs.statfsSync(path);
       return bavail * bsize;
     });
+  }
+
+  totalBytes(path: string): number {
+    return attempt(`read the size of the disk of ${path}`, () => {
+      const { blocks, bsize } = fs.statfsSync(path);
+      return blocks * bsize;
+    });
+  }
+
+  absolutePath(path: string): string {
+    return resolve(path);
   }
 
   lock(path: string): DiskLock | null {

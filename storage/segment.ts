@@ -95,13 +95,13 @@ export interface SegmentOptions {
 /** A segment. */
 export class Segment {
   readonly baseOffset: number;
-  readonly path: string;
   readonly offsetIndex: OffsetIndex;
   readonly timeIndex: TimeIndex;
   readonly transactionIndex: TransactionIndex;
   readonly createdMs: number;
   readonly #disk: Disk;
   readonly #files: FileCache;
+  #path: string;
   #file: DiskFile | null = null;
   #sizeBytes: number;
   readonly #checked: CheckedRanges;
@@ -115,7 +115,7 @@ export class Segment {
 
   constructor(options: SegmentOptions) {
     this.baseOffset = options.baseOffset;
-    this.path = segmentPath(options.directory, options.baseOffset, LOG_SUFFIX, options.suffix);
+    this.#path = segmentPath(options.directory, options.baseOffset, LOG_SUFFIX, options.suffix);
     this.#disk = options.disk;
     this.#files = options.files;
     this.createdMs = options.createdMs;
@@ -124,6 +124,11 @@ export class Segment {
     this.transactionIndex = new TransactionIndex(options);
     this.#sizeBytes = options.disk.exists(this.path) ? options.files.get(this.path).sizeBytes : 0;
     this.#checked = new CheckedRanges(this.#sizeBytes);
+  }
+
+  /** Path of the `.log` file. */
+  get path(): string {
+    return this.#path;
   }
 
   /** Bytes of the `.log` file. */
@@ -577,6 +582,15 @@ export class Segment {
     this.#files.forget(this.transactionIndex.file.path);
     this.#file?.close();
     this.#file = null;
+  }
+
+  /** Its directory has been renamed. No sync may be in flight. */
+  moveTo(directory: string): void {
+    this.#files.forget(this.#path);
+    this.#path = segmentPath(directory, this.baseOffset, LOG_SUFFIX);
+    for (const { file } of [this.offsetIndex, this.timeIndex, this.transactionIndex]) {
+      file.moveTo(directory);
+    }
   }
 
   /** Paths of the files that exist. */

@@ -48,15 +48,8 @@ export function deleteRecordsApi(
         })),
       }));
       // A start offset that was answered is still there after a crash.
-      for (const directory of directoriesOf(replicaManager, answers)) {
-        if (await directory.checkpoint()) continue;
-        for (const { name, partitions } of answers) {
-          for (const answer of partitions) {
-            const topicPartition = { topic: name, partition: answer.partitionIndex };
-            const lies = replicaManager.logDirectories.directoryOf(topicPartition);
-            if (lies === directory) notStable(answer);
-          }
-        }
+      for (const [directory, inIt] of byDirectory(replicaManager, answers)) {
+        if (!await directory.checkpoint()) inIt.forEach(notStable);
       }
       return { throttleTimeMs: 0, topics: answers };
     },
@@ -78,24 +71,32 @@ function uncommitted(replicaManager: ReplicaManager, topics: DeleteRecordsReques
   return targets;
 }
 
-function directoriesOf(
-  { logDirectories }: ReplicaManager,
-  answers: readonly {
-    readonly name: string;
-    readonly partitions: readonly { readonly partitionIndex: number }[];
-  }[],
-): Set<LogDirectory> {
-  const directories = new Set<LogDirectory>();
-  for (const { name, partitions } of answers) {
-    for (const { partitionIndex } of partitions) {
-      const found = logDirectories.directoryOf({ topic: name, partition: partitionIndex });
-      if (found !== undefined) directories.add(found);
-    }
-  }
-  return directories;
+interface PartitionAnswer {
+  readonly partitionIndex: number;
+  lowWatermark: number;
+  errorCode: ErrorCode;
 }
 
-function notStable(answer: { lowWatermark: number; errorCode: ErrorCode }): void {
+/** The answers for what lies in each directory; those of a partition that is being moved stand in two. */
+function byDirectory(
+  { logDirectories }: ReplicaManager,
+  topics: readonly { readonly name: string; readonly partitions: readonly PartitionAnswer[] }[],
+): Map<LogDirectory, PartitionAnswer[]> {
+  const answers = new Map<LogDirectory, PartitionAnswer[]>();
+  for (const { name, partitions } of topics) {
+    for (const answer of partitions) {
+      const topicPartition = { topic: name, partition: answer.partitionIndex };
+      for (const directory of logDirectories.holding(topicPartition)) {
+        const inIt = answers.get(directory);
+        if (inIt === undefined) answers.set(directory, [answer]);
+        else inIt.push(answer);
+      }
+    }
+  }
+  return answers;
+}
+
+function notStable(answer: PartitionAnswer): void {
   if (answer.errorCode !== ErrorCode.NONE) return;
   answer.lowWatermark = NO_LOW_WATERMARK;
   answer.errorCode = ErrorCode.KAFKA_STORAGE_ERROR;
@@ -117,7 +118,7 @@ function deleteBefore(
   const { log, highWatermark } = partition;
   const target = requested === HIGH_WATERMARK ? highWatermark : requested;
   if (target < 0 || target > highWatermark) return refuse(ErrorCode.OFFSET_OUT_OF_RANGE);
-  const { error } = log.deleteRecordsBefore(offset(target));
+  const { error } = partition.deleteRecordsBefore(offset(target));
   return error === ErrorCode.NONE
     ? { lowWatermark: log.logStartOffset, errorCode: ErrorCode.NONE }
     : refuse(error);

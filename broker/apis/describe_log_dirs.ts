@@ -1,10 +1,9 @@
 /**
- * DescribeLogDirs (key 35), versions 1–5: the log directory, its disk, and the partitions in it.
+ * DescribeLogDirs (key 35), versions 1–5: the log directories, their disks, and the partitions in them, with
+ * those that are on their way from one to another.
  *
  * 2 flexible · 3 a top-level error · 4 total and usable bytes (KIP-827) · 5 whether the directory is
  * cordoned (KIP-1066). Null topics stand for all.
- *
- * Gaps: the total is what the partitions take and what is free.
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
@@ -14,9 +13,9 @@ import {
   describeLogDirsRequest,
   describeLogDirsResponse,
 } from "../../protocol/schemas/describe_log_dirs.ts";
+import type { DirectoryState } from "../../storage/log_directories.ts";
+import type { Log } from "../../storage/log.ts";
 import { DiskError } from "../../storage/platform.ts";
-import type { LogDirectory } from "../../storage/log_directory.ts";
-import type { Config } from "../config/config.ts";
 import { METADATA_TOPIC } from "../controller/quorum.ts";
 import type { ReplicaManager } from "../partitions/replica_manager.ts";
 import { type Api, defineApi } from "./api.ts";
@@ -33,10 +32,7 @@ const OFFLINE = {
 
 /** Answers DescribeLogDirs. */
 export function describeLogDirsApi(
-  { replicaManager, config }: {
-    readonly replicaManager: ReplicaManager;
-    readonly config: Pick<Config, "isCordoned">;
-  },
+  { replicaManager }: { readonly replicaManager: ReplicaManager },
 ): Api {
   return defineApi({
     key: ApiKey.DescribeLogDirs,
@@ -50,10 +46,8 @@ export function describeLogDirsApi(
       return {
         throttleTimeMs: 0,
         errorCode: ErrorCode.NONE,
-        results: replicaManager.logDirectories.states().map(({ path, directory, offlineReason }) =>
-          directory === null || offlineReason !== null
-            ? { ...OFFLINE, logDir: path, isCordoned: config.isCordoned(path) }
-            : describe(directory, wanted, config.isCordoned(path))
+        results: replicaManager.logDirectories.states().map((state) =>
+          describe(replicaManager, state, wanted)
         ),
       };
     },
@@ -61,40 +55,40 @@ export function describeLogDirsApi(
 }
 
 function describe(
-  directory: LogDirectory,
+  replicaManager: ReplicaManager,
+  { path, directory, offlineReason, isCordoned }: DirectoryState,
   wanted: ReadonlyMap<string, ReadonlySet<number>> | null,
-  isCordoned: boolean,
 ): Answer["results"][number] {
-  const usableBytes = freeBytes(directory);
-  let usedBytes = 0;
+  if (directory === null || offlineReason !== null) {
+    return { ...OFFLINE, logDir: path, isCordoned };
+  }
   const byTopic = new Map<string, PartitionAnswer[]>();
-  for (const { topicPartition: { topic, partition }, sizeBytes } of directory.logs()) {
-    usedBytes += sizeBytes;
-    if (topic === METADATA_TOPIC) continue;
-    if (wanted !== null && !wanted.get(topic)?.has(partition)) continue;
-    const answer = {
-      partitionIndex: partition,
-      partitionSize: sizeBytes,
-      offsetLag: 0,
-      isFutureKey: false,
-    };
+  const add = (log: Log, isFutureKey: boolean) => {
+    const { topicPartition: { topic, partition }, sizeBytes: partitionSize } = log;
+    if (topic === METADATA_TOPIC) return;
+    if (wanted !== null && !wanted.get(topic)?.has(partition)) return;
+    const offsetLag = isFutureKey ? replicaManager.offsetLag(log) : 0;
+    const answer = { partitionIndex: partition, partitionSize, offsetLag, isFutureKey };
     const list = byTopic.get(topic);
     if (list === undefined) byTopic.set(topic, [answer]);
     else list.push(answer);
-  }
+  };
+  for (const log of directory.logs()) add(log, false);
+  for (const log of directory.futures()) add(log, true);
   return {
     errorCode: ErrorCode.NONE,
     logDir: directory.path,
     topics: [...byTopic].map(([name, partitions]) => ({ name, partitions })),
-    totalBytes: usableBytes < 0 ? -1 : usedBytes + usableBytes,
-    usableBytes,
+    totalBytes: orUnknown(() => directory.totalBytes()),
+    usableBytes: orUnknown(() => directory.freeBytes()),
     isCordoned,
   };
 }
 
-function freeBytes(directory: LogDirectory): number {
+/** −1 for a file system that does not say. */
+function orUnknown(read: () => number): number {
   try {
-    return directory.freeBytes();
+    return read();
   } catch (failure) {
     if (failure instanceof DiskError) return -1;
     throw failure;

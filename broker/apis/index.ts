@@ -10,6 +10,7 @@ import type { ReplicaManager } from "../partitions/replica_manager.ts";
 import type { Cleaner } from "../../storage/cleaner.ts";
 import type { ProducerTable } from "../../storage/producer_table.ts";
 import { alterConfigsApi } from "./alter_configs.ts";
+import { alterReplicaLogDirsApi } from "./alter_replica_log_dirs.ts";
 import type { Api } from "./api.ts";
 import { apiVersionsApi, type FeatureView } from "./api_versions.ts";
 import { createPartitionsApi } from "./create_partitions.ts";
@@ -82,6 +83,7 @@ export function apis(subsystems: Subsystems): Api[] {
     initProducerIdApi(subsystems),
     describeProducersApi(subsystems),
     describeLogDirsApi(subsystems),
+    alterReplicaLogDirsApi(subsystems),
     // Groups.
     findCoordinatorApi(subsystems),
     joinGroupApi(subsystems),

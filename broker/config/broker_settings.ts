@@ -129,6 +129,12 @@ const NODE = {
     doc:
       "Directories of log.dirs that get no new partitions, by the names that log.dirs gives them; * for all.",
   }),
+  "num.replica.alter.log.dirs.threads": int(null, {
+    ...high,
+    doc:
+      "Replicas that are copied from one log directory to another at the same time; as many as there are " +
+      "directories when not set.",
+  }),
   "auto.create.topics.enable": boolean("true", {
     ...high,
     doc: "Whether asking for a topic that is not there makes it.",

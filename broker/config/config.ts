@@ -225,12 +225,6 @@ export class Config {
     return directories.length > 0 ? directories : this.list("log.dir");
   }
 
-  /** True when the directory gets no new partitions. */
-  isCordoned(directory: string): boolean {
-    const cordoned = this.list("cordoned.log.dirs");
-    return cordoned.includes("*") || cordoned.includes(directory);
-  }
-
   /** What is wrong with values that are fine one by one. */
   #contradictions(): string[] {
     const problems: string[] = [];

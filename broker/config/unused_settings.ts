@@ -121,7 +121,6 @@ export const UNUSED_SETTINGS: readonly string[] = [
   "metrics.sample.window.ms",
   "num.io.threads",
   "num.network.threads",
-  "num.replica.alter.log.dirs.threads",
   "num.replica.fetchers",
   "principal.builder.class",
   "process.roles",

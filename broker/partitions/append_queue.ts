@@ -35,7 +35,8 @@ export interface ClientBatch {
 
 /** What the queue works for. */
 export interface AppendQueueOptions {
-  readonly log: Log;
+  /** The log of the moment: a partition may move to another directory. */
+  readonly log: () => Pick<Log, "rules" | "name">;
   readonly preparer: BatchPreparer;
   readonly clock: Clock;
   /** Appends the next batch. */
@@ -67,11 +68,12 @@ export class AppendQueue {
   /** Takes its place behind all that wait. Never rejects. */
   add(batch: ClientBatch): Promise<AppendResult> {
     const { log, preparer } = this.#options;
+    const { rules } = log();
     const { promise, resolve } = Promise.withResolvers<AppendResult>();
     const entry: Entry = { batch, prepared: null, settle: resolve };
     this.#entries.push(entry);
     const { records, requestVersion } = batch;
-    entry.prepared = preparer.prepareNow(records, log.rules, requestVersion);
+    entry.prepared = preparer.prepareNow(records, rules, requestVersion);
     if (entry.prepared !== null) this.#goOn();
     else void this.#prepareElsewhere(entry);
     return promise;
@@ -92,14 +94,14 @@ export class AppendQueue {
     const { records, requestVersion } = entry.batch;
     const { signal } = this.#controller;
     try {
-      entry.prepared = await preparer.prepare(records, log.rules, requestVersion, signal);
+      entry.prepared = await preparer.prepare(records, log().rules, requestVersion, signal);
     } catch (failure) {
       const { message } = failure as Error;
       // The broker stops, or the thread is lost: another try may find another broker, or thread.
       const error = failure instanceof JobCancelledError
         ? ErrorCode.NOT_LEADER_OR_FOLLOWER
         : ErrorCode.UNKNOWN_SERVER_ERROR;
-      entry.prepared = { error, message: `Cannot append to ${log.name}: ${message}` };
+      entry.prepared = { error, message: `Cannot append to ${log().name}: ${message}` };
     }
     if (!signal.aborted) this.#goOn();
   }

@@ -11,6 +11,10 @@
  * Syncs are driven by demand: by appends that wait for all replicas, and by readers that wait at the high
  * watermark while written records lie beyond it. Load that nobody reads is synced when the flusher wants.
  *
+ * While the partition moves to another log directory its copy catches up beside it. At last each append goes
+ * to both logs, and is committed when it is stable in both: then either of them may be the one that a crash
+ * leaves. `replica_move.ts` says in which order.
+ *
  * Invariants: logStartOffset ≤ highWatermark ≤ endOffset; the high watermark never goes back; waits of
  * appends are answered in the order of their offsets.
  */
@@ -62,6 +66,18 @@ interface CommitWait {
   readonly settled: (error: ErrorCode) => void;
 }
 
+/** The log that takes the place of a partition's log. */
+interface Mirror {
+  readonly log: Log;
+  /** Told once when the copy fails; it takes no more appends then. */
+  readonly onBroken: (found: string) => void;
+  isBroken: boolean;
+  readonly stopListening: () => void;
+}
+
+/** Bytes that are copied at once from a log to its mirror. */
+const MIRROR_PIECE_BYTES = 1024 * 1024;
+
 /** Ends of appends that are remembered until they are committed; past this many they are merged. */
 const MAX_MARKS = 64;
 
@@ -73,7 +89,8 @@ export class Partition {
   readonly topic: string;
   readonly topicId: Uuid;
   readonly partition: number;
-  readonly log: Log;
+  #log: Log;
+  #mirror: Mirror | null = null;
   readonly #nodeId: number;
   readonly #clock: Clock;
   readonly #preparer: BatchPreparer;
@@ -90,18 +107,18 @@ export class Partition {
   #firstCommitWait = 0;
   readonly #fetchWaiters = new Set<FetchWaiter>();
   #flushTimer: Timer | null = null;
-  readonly #stopListening: readonly (() => void)[];
+  #stopListening: readonly (() => void)[];
 
   constructor(options: PartitionOptions) {
     this.topic = options.topic;
     this.topicId = options.topicId;
     this.partition = options.partition;
-    this.log = options.log;
+    this.#log = options.log;
     this.#nodeId = options.nodeId;
     this.#clock = options.clock;
     this.#preparer = options.preparer;
     this.#queue = new AppendQueue({
-      log: options.log,
+      log: () => this.#log,
       preparer: options.preparer,
       clock: options.clock,
       append: (prepared, batch) => this.#appendPrepared(prepared, batch),
@@ -110,11 +127,20 @@ export class Partition {
     this.#image = options.image;
     this.#highWatermark = isRelaxed(options.config) ? this.log.endOffset : this.log.syncedOffset;
     this.log.updateHighWatermark(offset(this.#highWatermark));
-    this.#stopListening = [
-      this.log.onSynced(() => this.#advance()),
-      this.log.onOffline(() => this.#failed(ErrorCode.KAFKA_STORAGE_ERROR)),
-    ];
+    this.#stopListening = this.#listenTo(this.#log);
     if (this.isLeader) this.#beginEpoch();
+  }
+
+  #listenTo(log: Log): (() => void)[] {
+    return [
+      log.onSynced(() => this.#advance()),
+      log.onOffline(() => this.#failed(ErrorCode.KAFKA_STORAGE_ERROR)),
+    ];
+  }
+
+  /** The log of the moment: another one once the partition has moved to another directory. */
+  get log(): Log {
+    return this.#log;
   }
 
   get image(): PartitionImage {
@@ -161,6 +187,7 @@ export class Partition {
   updateConfig(config: TopicConfig): void {
     this.#config = config;
     this.log.updateConfig(config);
+    this.#mirror?.log.updateConfig(config);
     this.#advance();
   }
 
@@ -209,14 +236,91 @@ export class Partition {
 
   #appended(result: AppendResult, byteCount: number, requiredAcks: number): AppendResult {
     if (!("duplicate" in result)) return result;
-    if (!result.duplicate) this.#mark(byteCount);
+    if (!result.duplicate) {
+      this.#mark(byteCount);
+      if (this.#mirror !== null) this.#copyTo(this.#mirror);
+    }
     if (isRelaxed(this.#config)) {
       this.#advance();
       this.#armFlush();
     } else if (requiredAcks === -1 || this.#isAwaited) {
-      this.log.sync();
+      this.#sync();
     }
     return result;
+  }
+
+  #sync(): void {
+    this.log.sync();
+    this.#mirror?.log.sync();
+  }
+
+  /**
+   * From now on every append goes to `copy` as well and is committed once it is stable in both. Shape: `copy`
+   * holds what the log holds, up to the same end offset.
+   */
+  beginMirror(copy: Log, onBroken: (found: string) => void): void {
+    assert(this.#mirror === null && copy.endOffset === this.log.endOffset);
+    copy.updateConfig(this.#config);
+    copy.leaderEpochs.replaceBy(this.log.leaderEpochs);
+    const mirror: Mirror = {
+      log: copy,
+      onBroken,
+      isBroken: false,
+      stopListening: copy.onSynced(() => this.#advance()),
+    };
+    this.#mirror = mirror;
+  }
+
+  get isMirrored(): boolean {
+    return this.#mirror !== null;
+  }
+
+  /** Goes on without the copy: what is stable in the log is committed again. */
+  endMirror(): void {
+    this.#mirror?.stopListening();
+    this.#mirror = null;
+    if (this.log.offlineReason === null) this.#advance();
+  }
+
+  /** The copy takes the log's place, at once. Returns: the log that was. */
+  switchToMirror(): Log {
+    const before = this.#log;
+    const mirror = this.#mirror;
+    assert(mirror !== null && !mirror.isBroken);
+    mirror.stopListening();
+    for (const stop of this.#stopListening) stop();
+    this.#mirror = null;
+    this.#log = mirror.log;
+    this.#stopListening = this.#listenTo(this.#log);
+    assert(this.#log.endOffset >= this.#highWatermark);
+    this.#log.updateHighWatermark(this.highWatermark);
+    if (this.isLeader) this.#beginEpoch();
+    this.#advance();
+    return before;
+  }
+
+  /** Deletes the records before `upTo`, from a copy that is under way as well. */
+  deleteRecordsBefore(upTo: Offset): { readonly error: ErrorCode } {
+    const deleted = this.log.deleteRecordsBefore(upTo);
+    if (deleted.error === ErrorCode.NONE) this.#mirror?.log.deleteRecordsBefore(upTo);
+    return deleted;
+  }
+
+  #copyTo(mirror: Mirror): void {
+    const copy = mirror.log;
+    while (!mirror.isBroken && copy.endOffset < this.log.endOffset) {
+      const read = this.log.read(copy.endOffset, {
+        maxBytes: MIRROR_PIECE_BYTES,
+        minOneMessage: true,
+      });
+      const written = read.error === ErrorCode.NONE && "records" in read
+        ? copy.appendAsFollower(read.records)
+        : read;
+      if ("release" in read) read.release();
+      if (written.error === ErrorCode.NONE) continue;
+      mirror.isBroken = true;
+      mirror.onBroken("message" in written ? written.message : "");
+    }
   }
 
   /** As in Kafka, a topic with fewer replicas than the minimum asks for all that it has. */
@@ -246,12 +350,12 @@ export class Partition {
       );
       this.#commitWaits.splice(at, 0, { endOffset, settled });
     }
-    this.log.sync();
+    this.#sync();
   }
 
   /** Asks for the commit of what is written: a reader waits for it, or will soon. */
   requestCommit(): void {
-    if (this.log.endOffset > this.#highWatermark) this.log.sync();
+    if (this.log.endOffset > this.#highWatermark) this.#sync();
   }
 
   /** Wakes `waiter` when the high watermark moves, until `removeFetchWaiter`. */
@@ -267,6 +371,8 @@ export class Partition {
   /** Ends all waits with `error` and lets go of the log, which stays open. */
   close(error: ErrorCode): void {
     for (const stop of this.#stopListening) stop();
+    this.#mirror?.stopListening();
+    this.#mirror = null;
     this.#flushTimer?.cancel();
     this.#flushTimer = null;
     this.#failed(error);
@@ -303,11 +409,19 @@ export class Partition {
     this.#markBytes.splice(0, count);
   }
 
+  /** How far the records are where they have to be. */
+  #reached(log: Log): Offset {
+    return isRelaxed(this.#config) ? log.endOffset : log.syncedOffset;
+  }
+
   #advance(): void {
-    const reached = isRelaxed(this.#config) ? this.log.endOffset : this.log.syncedOffset;
+    const here = this.#reached(this.log);
+    const reached = this.#mirror === null ? here : Math.min(here, this.#reached(this.#mirror.log));
     if (reached > this.#highWatermark) {
       this.#highWatermark = reached;
       this.log.updateHighWatermark(offset(reached));
+      // A copy is known to be the same only up to what no crash takes from the log.
+      this.#mirror?.log.updateHighWatermark(offset(Math.min(reached, this.log.syncedOffset)));
       this.#countCommitted(reached);
       this.#settleCommits();
       for (const waiter of this.#fetchWaiters) waiter.partitionMoved();
@@ -349,7 +463,7 @@ export class Partition {
     if (flushMs === Number.MAX_SAFE_INTEGER || this.#flushTimer !== null) return;
     this.#flushTimer = this.#clock.timer(flushMs, () => {
       this.#flushTimer = null;
-      this.log.sync();
+      this.#sync();
     });
   }
 }

@@ -12,14 +12,15 @@
 
 import assert from "node:assert/strict";
 import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
-import { DirectoryId, formatTopicPartition, type Uuid } from "../../protocol/types.ts";
+import {
+  DirectoryId,
+  formatTopicPartition,
+  type TopicPartition,
+  type Uuid,
+} from "../../protocol/types.ts";
 import { BatchPreparer } from "../../storage/batch_preparer.ts";
 import type { LogDirectories } from "../../storage/log_directories.ts";
-import {
-  type LogDirectory,
-  LogDirectoryError,
-  parsePartitionName,
-} from "../../storage/log_directory.ts";
+import { canBeFuture, type LogDirectory, LogDirectoryError } from "../../storage/log_directory.ts";
 import type { Log } from "../../storage/log.ts";
 import { type Clock, DiskError, type Logger, type Timer } from "../../storage/platform.ts";
 import { TurnQueue } from "../../storage/turn_queue.ts";
@@ -34,12 +35,12 @@ import type {
   PartitionImage,
   TopicImage,
 } from "../controller/metadata_image.ts";
-import { METADATA_TOPIC } from "../controller/quorum.ts";
 import { Delayed } from "./delayed.ts";
 import { DirectoryAssigner } from "./directory_assigner.ts";
+import { FoundReplicas, type WantedReplica } from "./found_replicas.ts";
 import { OpeningProgress } from "./opening_progress.ts";
 import { Partition } from "./partition.ts";
-import { locateReplica, type ReplicaCandidate, type ReplicaLocation } from "./replica_location.ts";
+import { ReplicaMoves } from "./replica_moves.ts";
 
 /** What may pass: a disk without room, a process without file handles. */
 const PASSING_CODES: ReadonlySet<string> = new Set([
@@ -53,6 +54,8 @@ const PASSING_CODES: ReadonlySet<string> = new Set([
 const REOPEN_MS = 1000;
 /** Logs opened at the same time. */
 const OPENS_AT_ONCE = 32;
+/** Partitions that are not here yet, and are to be made in a directory that somebody has named. */
+const MAX_PREFERENCES = 10_000;
 
 /** What the replica manager works with. */
 export interface ReplicaManagerOptions {
@@ -90,6 +93,8 @@ export class ReplicaManager {
   /** Fetches that wait for more records. */
   readonly delayedFetches: Delayed;
   readonly logDirectories: LogDirectories;
+  /** Replicas on their way from one log directory to another. */
+  readonly moves: ReplicaMoves;
   readonly #assigner: DirectoryAssigner;
   readonly #options: ReplicaManagerOptions;
   readonly #logger: Logger;
@@ -102,8 +107,10 @@ export class ReplicaManager {
   #readyWaiters = new Map<string, ((partition: Partition | PartitionRefusal) => void)[]>();
   #failedOpens = new Set<string>();
   readonly #reopenTimers = new Set<Timer>();
-  /** What was found at the start and is not open yet, by `topic-partition`. */
-  readonly #found = new Map<string, ReplicaCandidate<LogDirectory>[]>();
+  /** What was found at the start and is not open yet. */
+  #found: FoundReplicas | null = null;
+  /** Path of the directory in which a partition is to be made, by `topic-partition`. */
+  readonly #preferences = new Map<string, string>();
   #unsubscribe: (() => void) | null = null;
   #stopConfig: (() => void) | null = null;
   #isClosed = false;
@@ -120,6 +127,14 @@ export class ReplicaManager {
       recoveredBytes: () => this.logDirectories.recoveredBytes,
     });
     this.#assigner = new DirectoryAssigner(options);
+    this.moves = new ReplicaMoves({
+      ...options,
+      copiesAtOnce: () =>
+        options.config.number("num.replica.alter.log.dirs.threads") ??
+          this.logDirectories.states().length,
+      assign: ({ topicId, partition }, { directoryId }) =>
+        this.#assigner.assign({ topicId, partition, directoryId }),
+    });
     this.#preparer = new BatchPreparer(options);
     this.delayedAppends = new Delayed({ clock: options.clock });
     this.delayedFetches = new Delayed({ clock: options.clock });
@@ -128,13 +143,8 @@ export class ReplicaManager {
   /** Follows the metadata from now on: opens what this node holds, in the background. */
   start(): void {
     const { controller, config } = this.#options;
-    for (const { topicPartition, topicId, directory } of this.logDirectories.found()) {
-      const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
-      const candidates = this.#found.get(name);
-      if (candidates === undefined) this.#found.set(name, [{ directory, topicId }]);
-      else candidates.push({ directory, topicId });
-    }
-    this.#reportStrays(controller.image());
+    this.#found = new FoundReplicas(this.logDirectories, this.#logger);
+    this.#found.reportStrays(controller.image());
     this.#unsubscribe = controller.subscribe((image, changes) => this.#apply(image, changes));
     this.#stopConfig = config.onChange(() => this.#updateAllConfigs());
     this.#progress.start();
@@ -228,6 +238,7 @@ export class ReplicaManager {
     this.delayedFetches.close();
     this.delayedAppends.close();
     await this.logDirectories.stopOpening();
+    await this.moves.close();
     await this.settled();
     for (const partition of this.partitions()) partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
     this.#preparer.close();
@@ -302,13 +313,17 @@ export class ReplicaManager {
       config,
       controller.image().configs("topic", topic.name),
     );
-    const topicPartition = { topic: topic.name, partition: index };
+    const wanted: WantedReplica = {
+      topic: topic.name,
+      partition: index,
+      topicId: topic.id,
+      assigned: this.#assignedDirectory(topic.id, index) ?? DirectoryId.MIGRATING,
+    };
     try {
-      const directory = this.#choose(topic, image);
-      await this.#setOthersAside(topic, index, directory);
-      const log = await directory.createLog(topicPartition, topic.id, topicConfig);
-      this.#found.delete(name);
-      return () => this.#serve(topic, index, log, directory);
+      const directory = await this.#choose(wanted);
+      await this.#found!.setOthersAside(wanted, directory);
+      const log = await directory.createLog(wanted, topic.id, topicConfig);
+      return () => this.#serve(topic, wanted, log, directory);
     } catch (failure) {
       if (failure instanceof JobCancelledError) {
         this.#tellReady(name, refusal(ErrorCode.NOT_LEADER_OR_FOLLOWER));
@@ -319,17 +334,20 @@ export class ReplicaManager {
     }
   }
 
-  /** Errors: LogDirectoryError when no directory may be used. */
-  #choose(topic: TopicImage, image: PartitionImage): LogDirectory {
-    const name = formatTopicPartition(topic.name, image.partition);
-    const open = this.logDirectories.directoryOf({ topic: topic.name, partition: image.partition });
+  /** Errors: LogDirectoryError when no directory may be used; DiskError. */
+  async #choose(wanted: WantedReplica): Promise<LogDirectory> {
+    const name = formatTopicPartition(wanted.topic, wanted.partition);
+    const open = this.logDirectories.directoryOf(wanted);
     if (open !== undefined) return open;
-    const location = this.#locate(topic, image);
+    await this.#found!.completeMove(wanted);
+    const location = this.#found!.locate(wanted);
     if (location.kind === "found") return location.directory;
     if (location.kind === "refused") {
       throw new LogDirectoryError(`Cannot open ${name}: ${location.reason}`);
     }
-    const directory = this.logDirectories.place();
+    const preference = this.#preferences.get(name);
+    const directory = this.logDirectories.online().find(({ path }) => path === preference) ??
+      this.logDirectories.place();
     if (directory !== null) return directory;
     throw new LogDirectoryError(
       `Cannot make ${name}: no log directory takes new partitions; take one out of ` +
@@ -337,23 +355,16 @@ export class ReplicaManager {
     );
   }
 
-  #locate(topic: TopicImage, image: PartitionImage): ReplicaLocation<LogDirectory> {
-    return locateReplica({
-      topicId: topic.id,
-      assigned: this.#assignedDirectory(topic.id, image.partition) ?? DirectoryId.MIGRATING,
-      found: this.#found.get(formatTopicPartition(topic.name, image.partition)) ?? [],
-      byId: (directoryId) => this.logDirectories.byId(directoryId),
-    });
-  }
-
   /** A replica is served once the metadata says where it lies: then nobody looks for it elsewhere. */
   async #serve(
     topic: TopicImage,
-    index: number,
+    wanted: WantedReplica,
     log: Log,
-    { directoryId }: LogDirectory,
+    directory: LogDirectory,
   ): Promise<void> {
     const { config, controller, nodeId, clock } = this.#options;
+    const { partition: index } = wanted;
+    const { directoryId } = directory;
     const isAssigned = this.#assignedDirectory(topic.id, index) === directoryId;
     const error = isAssigned
       ? ErrorCode.NONE
@@ -369,20 +380,113 @@ export class ReplicaManager {
       return this.#openFailed(topic, index, new DiskError(found, "EAGAIN"));
     }
     this.#failedOpens.delete(log.name);
-    this.#add(
-      topic,
-      new Partition({
-        topic: topic.name,
-        topicId: topic.id,
-        partition: index,
-        nodeId,
-        clock,
-        log,
-        preparer: this.#preparer,
-        config: effectiveTopicConfig(config, controller.image().configs("topic", topic.name)),
-        image,
-      }),
-    );
+    this.#preferences.delete(log.name);
+    const partition = new Partition({
+      topic: topic.name,
+      topicId: topic.id,
+      partition: index,
+      nodeId,
+      clock,
+      log,
+      preparer: this.#preparer,
+      config: effectiveTopicConfig(config, controller.image().configs("topic", topic.name)),
+      image,
+    });
+    this.#add(topic, partition);
+    await this.#resumeMove(partition, wanted, directory);
+  }
+
+  /** A move that the last run did not end goes on; of several copies the first. */
+  async #resumeMove(
+    partition: Partition,
+    wanted: WantedReplica,
+    source: LogDirectory,
+  ): Promise<void> {
+    const [copy, ...others] = this.#found!.take(wanted, source);
+    if (copy === undefined || partition.log.offlineReason !== null) return;
+    try {
+      for (const other of others) await other.directory.deleteFound(other);
+      await this.moves.resume(partition, { source, target: copy.directory }, copy);
+    } catch (failure) {
+      // The broker is stopping: the next start finds the copy again.
+      if (failure instanceof JobCancelledError) return;
+      if (!(failure instanceof DiskError)) throw failure;
+      this.#logger.error("Move of a partition cannot go on", {
+        partition: partition.log.name,
+        target: copy.directory.path,
+        found: failure.message,
+      });
+    }
+  }
+
+  /**
+   * Moves a replica to another log directory, in the background. One that is on its way elsewhere turns
+   * round; one that is asked to stay gives its copy up. A partition that is not here yet will be made there.
+   *
+   * Returns: NONE once its log in the directory is made. Errors: INVALID_TOPIC_EXCEPTION, LOG_DIR_NOT_FOUND,
+   * KAFKA_STORAGE_ERROR, INVALID_REPLICA_ASSIGNMENT for a cordoned directory, REPLICA_NOT_AVAILABLE.
+   */
+  async moveReplica(topicPartition: TopicPartition, path: string): Promise<ErrorCode> {
+    const { topic, partition: index } = topicPartition;
+    if (!canBeFuture(topicPartition)) return ErrorCode.INVALID_TOPIC_EXCEPTION;
+    const state = this.logDirectories.states().find((one) => one.path === path);
+    if (state === undefined) return ErrorCode.LOG_DIR_NOT_FOUND;
+    const { directory: target, offlineReason, isCordoned } = state;
+    if (target === null || offlineReason !== null) return ErrorCode.KAFKA_STORAGE_ERROR;
+    if (isCordoned) return ErrorCode.INVALID_REPLICA_ASSIGNMENT;
+    const name = formatTopicPartition(topic, index);
+    if (this.#failedOpens.has(name)) return ErrorCode.KAFKA_STORAGE_ERROR;
+    const partition = this.#byName.get(topic)?.partitions[index];
+    if (partition === undefined) {
+      this.#prefer(name, path);
+      return ErrorCode.REPLICA_NOT_AVAILABLE;
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<ErrorCode>();
+    this.#enqueue(name, () => this.#turnTo(partition, target).then(resolve, reject));
+    return await promise;
+  }
+
+  /** Records that a copy on its way to another directory lacks, as DescribeLogDirs counts them. */
+  offsetLag({ topicPartition: { topic, partition }, endOffset }: Log): number {
+    const found = this.#byName.get(topic)?.partitions[partition];
+    return found === undefined ? -1 : Math.max(0, found.log.endOffset - endOffset);
+  }
+
+  async #turnTo(partition: Partition, target: LogDirectory): Promise<ErrorCode> {
+    const { name, topicPartition } = partition.log;
+    if (this.moves.targetOf(name) === target) return ErrorCode.NONE;
+    await this.moves.cancel(name);
+    if (this.#byId.get(partition.topicId)?.partitions[partition.partition] !== partition) {
+      return ErrorCode.REPLICA_NOT_AVAILABLE;
+    }
+    const source = this.logDirectories.directoryOf(topicPartition);
+    if (source === undefined || partition.log.offlineReason !== null) {
+      return ErrorCode.KAFKA_STORAGE_ERROR;
+    }
+    if (source === target) return ErrorCode.NONE;
+    try {
+      await this.moves.begin(partition, { source, target });
+      return ErrorCode.NONE;
+    } catch (failure) {
+      if (failure instanceof JobCancelledError) return ErrorCode.REPLICA_NOT_AVAILABLE;
+      if (!(failure instanceof DiskError)) throw failure;
+      const found = failure.message;
+      this.#logger.error("Partition cannot be moved", {
+        partition: name,
+        path: target.path,
+        found,
+      });
+      return ErrorCode.KAFKA_STORAGE_ERROR;
+    }
+  }
+
+  /** The newest word counts; beyond the bound the oldest is forgotten, and placed like any other. */
+  #prefer(name: string, path: string): void {
+    this.#preferences.delete(name);
+    this.#preferences.set(name, path);
+    if (this.#preferences.size <= MAX_PREFERENCES) return;
+    const [oldest] = this.#preferences.keys();
+    this.#preferences.delete(oldest!);
   }
 
   #assignedDirectory(topicId: Uuid, index: number): Uuid | undefined {
@@ -411,31 +515,6 @@ export class ReplicaManager {
       this.#enqueue(formatTopicPartition(topic.name, index), () => this.#open(topic, index));
     });
     this.#reopenTimers.add(timer);
-  }
-
-  /**
-   * What lies under the same name and is not the replica's: that of another topic, one that was deleted and
-   * the process ended before its directory was moved away, or one that the metadata has lost; or a copy of
-   * the same, left behind by a move. Neither must come back in its place nor be deleted on a guess.
-   */
-  async #setOthersAside(topic: TopicImage, index: number, directory: LogDirectory): Promise<void> {
-    const found = this.#found.get(formatTopicPartition(topic.name, index)) ?? [];
-    for (const other of found) {
-      const isHere = other.directory === directory;
-      const isForerunner = other.topicId !== null && other.topicId !== topic.id;
-      if (isHere ? !isForerunner : isForerunner) continue;
-      try {
-        await other.directory.setAside({ topic: topic.name, partition: index });
-      } catch (failure) {
-        // What another disk cannot do is no reason not to open this one's log.
-        if (isHere || !(failure instanceof DiskError)) throw failure;
-        const found = failure.message;
-        this.#logger.warn("Old copy of a partition stays where it is", {
-          path: other.directory.path,
-          found,
-        });
-      }
-    }
   }
 
   #add(topic: TopicImage, partition: Partition): void {
@@ -470,9 +549,8 @@ export class ReplicaManager {
 
   async #deleteLog(topic: TopicImage, partition: number, name: string): Promise<void> {
     const topicPartition = { topic: topic.name, partition };
-    const left = this.#found.get(name)?.filter(({ topicId }) => topicId !== topic.id) ?? [];
-    if (left.length === 0) this.#found.delete(name);
-    else this.#found.set(name, left);
+    await this.moves.cancel(name);
+    await this.#found!.delete(topicPartition, topic.id);
     for (const directory of this.logDirectories.online()) {
       const log = directory.log(topic.name, partition);
       try {
@@ -517,25 +595,6 @@ export class ReplicaManager {
     const waiters = this.#readyWaiters.get(name);
     this.#readyWaiters.delete(name);
     for (const tell of waiters ?? []) tell(what);
-  }
-
-  /** Partitions on disk that no topic owns: kept, and named once. */
-  #reportStrays(image: MetadataImage): void {
-    const strays: string[] = [];
-    for (const [name, candidates] of this.#found) {
-      const { topic, partition } = parsePartitionName(name)!;
-      const owner = image.topicByName(topic);
-      for (const { directory, topicId } of candidates) {
-        const isOwned = owner?.partitions[partition] !== undefined &&
-          (topicId === null || owner.id === topicId);
-        if (!isOwned && topic !== METADATA_TOPIC) strays.push(`${directory.path}/${name}`);
-      }
-    }
-    if (strays.length === 0) return;
-    this.#logger.warn(
-      "Partitions on disk belong to no topic of this cluster; they are kept and not served",
-      { count: strays.length, first: strays.slice(0, 5) },
-    );
   }
 }
 

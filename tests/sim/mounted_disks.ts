@@ -157,6 +157,12 @@ export class MountedDisks implements Disk {
   freeBytes(path: string): number {
     return this.#diskOf(path, "read free space of").freeBytes();
   }
+  totalBytes(path: string): number {
+    return this.#diskOf(path, "read the size of the disk of").totalBytes();
+  }
+  absolutePath(path: string): string {
+    return this.#root.absolutePath(path);
+  }
   lock(path: string): DiskLock | null {
     return this.#diskOf(path, "lock").lock(path);
   }

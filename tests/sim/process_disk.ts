@@ -122,6 +122,13 @@ export class ProcessDisk implements Disk {
     this.alive();
     return this.#disk.freeBytes(path);
   }
+  totalBytes(path: string): number {
+    this.alive();
+    return this.#disk.totalBytes(path);
+  }
+  absolutePath(path: string): string {
+    return this.#disk.absolutePath(path);
+  }
   lock(path: string): DiskLock | null {
     this.alive();
     return this.#disk.lock(path);

@@ -248,6 +248,14 @@ export class SimDisk implements Disk {
     this.#file(path, "set the time of").modifiedMs = timeMs;
   }
 
+  totalBytes(): number {
+    return this.capacityBytes;
+  }
+
+  absolutePath(path: string): string {
+    return `/${path.split("/").filter((part) => part !== "" && part !== ".").join("/")}`;
+  }
+
   freeBytes(): number {
     return Math.max(0, this.capacityBytes - usedBytes(this.#root));
   }

@@ -4,6 +4,7 @@
  */
 
 import assert from "node:assert/strict";
+import { alterReplicaLogDirsApi } from "../../../broker/apis/alter_replica_log_dirs.ts";
 import type { Api, RequestContext } from "../../../broker/apis/api.ts";
 import { deleteRecordsApi } from "../../../broker/apis/delete_records.ts";
 import { describeLogDirsApi } from "../../../broker/apis/describe_log_dirs.ts";
@@ -29,6 +30,7 @@ import { type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
 import { LogDirectories } from "../../../storage/log_directories.ts";
 import { MountedDisks } from "../../sim/mounted_disks.ts";
 import { ProcessClock } from "../../sim/process_clock.ts";
+import { ProcessDisk } from "../../sim/process_disk.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
@@ -137,6 +139,10 @@ export class DataHarness {
   readonly disks: MountedDisks | null;
   readonly config: Config;
   process!: ProcessClock;
+  /** The disks as the process sees them, for deaths in the midst of a call. */
+  processDisk!: ProcessDisk;
+  /** Called when the process ends, before anything of it does. */
+  onDeath: () => void = () => {};
   /** Of the controller and its log, apart, so that a test sees what timers the data path leaves. */
   controllerClock!: ProcessClock;
   controller!: Controller;
@@ -149,6 +155,7 @@ export class DataHarness {
     | "listOffsets"
     | "deleteRecords"
     | "offsetForLeaderEpoch"
+    | "alterReplicaLogDirs"
     | "describeLogDirs"
     | "describeProducers",
     Api
@@ -197,7 +204,7 @@ export class DataHarness {
     const controllerClock = this.controllerClock = new ProcessClock(this.clock);
     const random = this.random.fork(`start ${this.#starts++}`);
     const { logger } = this;
-    const disk = this.disks ?? this.disk;
+    const disk = this.processDisk = new ProcessDisk(this.disks ?? this.disk, () => this.#die());
     const paths = this.disks?.paths ?? ["/data"];
     this.controller = await this.run((async () =>
       Controller.start({
@@ -209,7 +216,7 @@ export class DataHarness {
         clusterId: CLUSTER_ID,
         random: random.fork("controller"),
         settings: controllerSettings(this.config),
-        onFailure: (message) => assert.fail(message),
+        onFailure: (message) => disk.isDead || assert.fail(message),
       }))());
     this.logDirectories = await this.run(LogDirectories.open({
       disk,
@@ -218,8 +225,9 @@ export class DataHarness {
       logger,
       workers: new SimWorkers({ disk, clock, logger }),
       paths,
-      metadataPath: paths[0]!,
-      isCordoned: (path) => this.config.isCordoned(path),
+      // On a disk of its own, where there are several.
+      metadataPath: this.disks === null ? paths[0]! : `${METADATA_DIRECTORY}-of-node`,
+      isCordoned: (path) => this.config.list("cordoned.log.dirs").includes(path),
       clusterId: CLUSTER_ID,
       nodeId: NODE_ID,
     }));
@@ -250,7 +258,8 @@ export class DataHarness {
       listOffsets: listOffsetsApi({ replicaManager, clock }),
       deleteRecords: deleteRecordsApi({ replicaManager }),
       offsetForLeaderEpoch: offsetForLeaderEpochApi({ replicaManager }),
-      describeLogDirs: describeLogDirsApi({ replicaManager, config: this.config }),
+      alterReplicaLogDirs: alterReplicaLogDirsApi({ replicaManager }),
+      describeLogDirs: describeLogDirsApi({ replicaManager }),
       describeProducers: describeProducersApi({ replicaManager }),
     };
     replicaManager.start();
@@ -269,19 +278,22 @@ export class DataHarness {
     await this.run(this.logDirectories.close());
   }
 
-  /** Power is lost; what was not synced is kept, lost or torn. */
-  crash(): void {
+  #die(): void {
+    this.onDeath();
     this.controller.stop();
     this.process.die();
     this.controllerClock.die();
+  }
+
+  /** Power is lost; what was not synced is kept, lost or torn. */
+  crash(): void {
+    this.processDisk.die();
     (this.disks ?? this.disk).crash();
   }
 
   /** The process is killed; the page cache stays. */
   kill(): void {
-    this.controller.stop();
-    this.process.die();
-    this.controllerClock.die();
+    this.processDisk.die();
     (this.disks ?? this.disk).kill();
   }
 
