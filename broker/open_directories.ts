@@ -95,7 +95,7 @@ function refuseLostMetadata(directories: LogDirectories): void {
 }
 
 function holdsMetadata(directory: LogDirectory): boolean {
-  return directory.found().some(({ topicPartition }) => topicPartition.topic === METADATA_TOPIC);
+  return directory.holds({ topic: METADATA_TOPIC, partition: 0 });
 }
 
 /** Opens the metadata log, making it when this is the first start. Errors: ConfigError, DiskError. */

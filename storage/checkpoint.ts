@@ -12,7 +12,7 @@
  * A file that does not read like this is damage: it is reported by a `DiskError`, never taken for empty.
  */
 
-import { type Disk, DiskError } from "./platform.ts";
+import { type Disk, DiskError, type DiskFile } from "./platform.ts";
 import { TEMPORARY_SUFFIX } from "./segment_name.ts";
 
 const CHECKPOINT_VERSION = "0";
@@ -55,10 +55,19 @@ export async function writeFileUnderNewName(
   disk.rename(temporary, path);
 }
 
+function openIfThere(disk: Disk, path: string): DiskFile | null {
+  try {
+    return disk.open(path, "read");
+  } catch (failure) {
+    if (!(failure instanceof DiskError) || failure.code !== "ENOENT") throw failure;
+    return null;
+  }
+}
+
 /** The whole content of a small file, or null when there is none. Errors: DiskError. */
 export function readSmallFile(disk: Disk, path: string): Uint8Array | null {
-  if (!disk.exists(path)) return null;
-  const file = disk.open(path, "read");
+  const file = openIfThere(disk, path);
+  if (file === null) return null;
   try {
     if (file.sizeBytes > MAX_SMALL_FILE_BYTES) {
       throw new DiskError(`Cannot read ${path}: ${file.sizeBytes} bytes are too many`, "EFBIG");

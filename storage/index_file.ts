@@ -23,6 +23,8 @@ export interface SegmentIndexOptions {
   readonly files: FileCache;
   /** After the file's name, for a segment that is not part of the log yet. */
   readonly suffix?: string;
+  /** All names in the directory, where they have just been listed. */
+  readonly names?: ReadonlySet<string>;
 }
 
 /** A file of entries of `entryBytes` each. */
@@ -36,16 +38,20 @@ export class IndexFile {
   #tail: Uint8Array | null = null;
   #tailCount = 0;
   #unsynced = false;
+  /** Null until the disk has been asked. */
+  #isThere: boolean | null;
 
   constructor(
-    { path, entryBytes, disk, files }: {
+    { path, entryBytes, disk, files, names }: {
       readonly path: string;
       readonly entryBytes: number;
       readonly disk: Disk;
       readonly files: FileCache;
+      readonly names: ReadonlySet<string> | undefined;
     },
   ) {
     this.#path = path;
+    this.#isThere = names?.has(path.slice(path.lastIndexOf("/") + 1)) ?? null;
     this.#entryBytes = entryBytes;
     this.#disk = disk;
     this.#files = files;
@@ -68,7 +74,7 @@ export class IndexFile {
 
   #stored(): number {
     if (this.#storedCount < 0) {
-      this.#storedCount = this.#disk.exists(this.path)
+      this.#storedCount = this.exists()
         ? Math.floor(this.#files.get(this.path).sizeBytes / this.#entryBytes)
         : 0;
     }
@@ -77,13 +83,13 @@ export class IndexFile {
 
   /** True when the file is missing or is not a whole number of entries. */
   isMisshapen(): boolean {
-    return !this.#disk.exists(this.path) ||
+    return !this.exists() ||
       this.#files.get(this.path).sizeBytes % this.#entryBytes !== 0;
   }
 
   /** True when there is a file. */
   exists(): boolean {
-    return this.#disk.exists(this.path);
+    return this.#isThere ??= this.#disk.exists(this.path);
   }
 
   /** Room for one more entry at the end, to be filled at once. Shape: a view of `entryBytes` bytes. */
@@ -161,6 +167,7 @@ export class IndexFile {
   /** The file is another one now: nothing is known of it. */
   reload(): void {
     this.#files.forget(this.path);
+    this.#isThere = null;
     this.#storedCount = -1;
     this.#tail = null;
     this.#tailCount = 0;
@@ -174,12 +181,16 @@ export class IndexFile {
 
   #openForWriting(): DiskFile {
     this.#files.forget(this.path);
-    return this.#disk.open(this.path, "write");
+    const file = this.#disk.open(this.path, "write");
+    this.#isThere = true;
+    return file;
   }
 
   /** Resolves when what was stored is on stable storage; the file's name needs the directory's sync. */
-  async sync(): Promise<void> {
-    if (!this.#unsynced) return;
+  async sync(
+    { evenIfUnchanged = false }: { readonly evenIfUnchanged?: boolean } = {},
+  ): Promise<void> {
+    if (!this.#unsynced && !(evenIfUnchanged && this.exists())) return;
     const file = this.#disk.open(this.path, "write");
     this.#unsynced = false;
     try {

@@ -60,6 +60,7 @@ import { DelayedRemoval } from "./removal.ts";
 import { retentionOffset } from "./retention.ts";
 import { DamagedBytes, MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
 import { DELETED_SUFFIX, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+import { allSynced } from "./shared_sync.ts";
 import { renameCleaned, Renames, renameSwapped } from "./segment_swap.ts";
 import type { SnapshotInProgress } from "./snapshot_in_progress.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
@@ -1529,15 +1530,4 @@ export class Log implements Flushable {
     this.#options.disk.rename(this.#directory, path);
     this.#directory = path;
   }
-}
-
-/** Waits for all of them. Errors: the gravest, since a sync that failed must not be tried again. */
-async function allSynced(syncs: readonly Promise<void>[]): Promise<void> {
-  const failures: unknown[] = [];
-  for (const ended of await Promise.allSettled(syncs)) {
-    if (ended.status === "rejected") failures.push(ended.reason);
-  }
-  if (failures.length === 0) return;
-  const isPassing = (failure: unknown) => failure instanceof DiskError && failure.isOutOfHandles;
-  throw failures.find((failure) => !isPassing(failure)) ?? failures[0];
 }

@@ -87,6 +87,8 @@ const FUTURE_SUFFIX = "-future";
 /** A name of the file system has at most 255 bytes. */
 const MAX_NAME_BYTES = 255;
 const CLOSES_AT_ONCE = 16;
+/** Each takes some syncs of small files, one after the other, which a journal writes together. */
+const SHORTENED_AT_ONCE = 8;
 const OPENINGS_AT_ONCE = 16;
 /** What the sync of a directory of somebody else's may answer. */
 const FOREIGN_CODES: readonly string[] = ["EACCES", "EPERM", "EINVAL", "EROFS"];
@@ -195,6 +197,8 @@ export class LogDirectory {
   readonly #stale = new Set<string>();
   /** Partitions that the last stop left in an unknown state and that have not been opened since. */
   readonly #unrecovered: Set<string>;
+  /** Topic ids of the partitions that were found and have not been opened yet. */
+  readonly #foundIds = new Map<string, Uuid>();
   /** Partitions made since the start whose names are not stable, since a sync had failed. */
   readonly #unsyncedNames = new Set<string>();
   readonly #removal: DelayedRemoval;
@@ -385,9 +389,16 @@ export class LogDirectory {
     for (const { name, kind } of this.#options.disk.list(this.path)) {
       const topicPartition = kind === "directory" ? parsePartitionName(name) : null;
       if (topicPartition === null) continue;
-      found.push({ topicPartition, topicId: this.#foundTopicId(name) });
+      const topicId = this.#foundTopicId(name);
+      found.push({ topicPartition, topicId });
+      if (topicId !== null && !this.#unsyncedNames.has(name)) this.#foundIds.set(name, topicId);
     }
     return found;
+  }
+
+  /** True when a partition lies here, whether open or not. */
+  holds({ topic, partition }: TopicPartition): boolean {
+    return this.#options.disk.exists(`${this.path}/${formatTopicPartition(topic, partition)}`);
   }
 
   /** One partition that cannot be read must not keep the others from being served. */
@@ -522,6 +533,9 @@ export class LogDirectory {
     const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
     const directory = `${this.path}/${name}`;
     if (this.#logs.has(name)) return this.#logs.get(name)!;
+    const isFound = this.#foundIds.get(name) === topicId;
+    this.#foundIds.delete(name);
+    if (isFound) return await this.openLog(topicPartition, topicId, config);
     if (!disk.exists(directory)) {
       this.#forgetOffsets(name);
       await this.#dropStaleOffsets(name);
@@ -710,6 +724,7 @@ export class LogDirectory {
     const kept = `${this.path}/${movedName(name, random, STRAY_SUFFIX)}`;
     disk.rename(`${this.path}/${name}`, kept);
     this.#unrecovered.delete(name);
+    this.#foundIds.delete(name);
     this.#forgetOffsets(name);
     await this.#names.request();
     logger.warn("Records that are not the partition's own, or not any more, are kept aside", {
@@ -729,6 +744,7 @@ export class LogDirectory {
     const doomed = `${this.path}/${movedName(name, this.#options.random, DELETE_SUFFIX)}`;
     this.#options.disk.rename(`${this.path}/${name}`, doomed);
     this.#unrecovered.delete(name);
+    this.#foundIds.delete(name);
     this.#forgetOffsets(name);
     await this.#names.request();
     this.#removal.removeLater([], DEFAULT_LOG_CONFIG.fileDeleteDelayMs, [doomed]);
@@ -822,19 +838,23 @@ export class LogDirectory {
 
   /**
    * Keeps what a crash would make the next start read within its bound: the logs that have most of it store
-   * their indexes and producers, one after the other, until half of the bound is left.
+   * their indexes and producers, a few at once, until half of the bound is left.
    */
   async #shortenRecovery(): Promise<void> {
     const maxBytes = this.#options.recoveryMaxBytes ?? DEFAULT_RECOVERY_MAX_BYTES;
     let sumBytes = 0;
     for (const log of this.#logs.values()) sumBytes += log.recoveryBytes;
     if (sumBytes <= maxBytes) return;
-    const logs = [...this.#logs.values()].sort((a, b) => b.recoveryBytes - a.recoveryBytes);
-    for (const log of logs) {
-      if (sumBytes <= maxBytes / 2 || this.#isClosed || this.#offlineReason !== null) return;
-      sumBytes -= log.recoveryBytes;
-      await log.shortenRecovery();
-    }
+    const logs = [...this.#logs.values()].sort((a, b) => b.recoveryBytes - a.recoveryBytes)
+      .values();
+    const shortenNext = async (): Promise<void> => {
+      for (const log of logs) {
+        if (sumBytes <= maxBytes / 2 || this.#isClosed || this.#offlineReason !== null) return;
+        sumBytes -= log.recoveryBytes;
+        await log.shortenRecovery();
+      }
+    };
+    await Promise.all(Array.from({ length: SHORTENED_AT_ONCE }, shortenNext));
   }
 
   /** Appends are refused for want of room: what may go goes now, not at the next look. */

@@ -43,21 +43,34 @@ export interface LogListing {
   readonly names: ReadonlySet<string>;
   /** Files whose deletion was under way. */
   readonly deleted: readonly string[];
+  /** True when names were changed, which the directory's sync makes stable. */
+  readonly hasTidied: boolean;
+}
+
+/** Tidies the directory and lists the log. Errors: as `tidyLog`. */
+export function tidyAndListLog(options: ListingOptions): LogListing {
+  const names = namesIn(options.disk, options.directory);
+  const isTidy = !tidyLog(options, names);
+  return isTidy ? listed(options, names) : { ...listLog(options), hasTidied: true };
 }
 
 /** Lists the log. Errors: DiskError. */
 export function listLog(options: ListingOptions): LogListing {
-  const { disk, directory } = options;
-  const names = namesIn(disk, directory);
-  const createdMs = options.clock.wallMs();
+  return listed(options, namesIn(options.disk, options.directory));
+}
+
+function listed(options: ListingOptions, names: ReadonlySet<string>): LogListing {
+  const { clock, disk, directory, files } = options;
+  const createdMs = clock.wallMs();
   return {
     segments: offsetsIn(names, LOG_SUFFIX).sort((a, b) => a - b)
-      .map((baseOffset) => new Segment({ ...options, baseOffset, createdMs })),
+      .map((baseOffset) => new Segment({ disk, directory, files, baseOffset, createdMs, names })),
     snapshotOffsets: offsetsIn(names, SNAPSHOT_SUFFIX).sort((a, b) => b - a),
     names,
     deleted: [...names].filter((name) => name.endsWith(DELETED_SUFFIX)).map((name) =>
       `${directory}/${name}`
     ),
+    hasTidied: false,
   };
 }
 
@@ -66,8 +79,11 @@ export function listLog(options: ListingOptions): LogListing {
  * Returns: true when names have changed, which the directory's sync makes stable.
  * Errors: DiskError; WireError when a segment that is to be swapped in cannot be read.
  */
-export function tidyLog({ disk, directory }: Pick<ListingOptions, "disk" | "directory">): boolean {
-  let names = namesIn(disk, directory);
+function tidyLog(
+  { disk, directory }: Pick<ListingOptions, "disk" | "directory">,
+  found: ReadonlySet<string>,
+): boolean {
+  let names = found;
   const isSwapping = [...names].some((name) =>
     name.endsWith(CLEANED_SUFFIX) || name.endsWith(SWAP_SUFFIX)
   );
@@ -84,7 +100,7 @@ export function tidyLog({ disk, directory }: Pick<ListingOptions, "disk" | "dire
 }
 
 function namesIn(disk: Disk, directory: string): Set<string> {
-  return new Set(disk.list(directory).map(({ name }) => name));
+  return new Set(disk.names(directory));
 }
 
 function offsetsIn(names: ReadonlySet<string>, suffix: string): number[] {

@@ -12,9 +12,9 @@
 import { WireError } from "../protocol/bytes.ts";
 import { readSmallFile } from "./checkpoint.ts";
 import type { FileCache } from "./file_cache.ts";
-import { LeaderEpochs } from "./leader_epochs.ts";
+import { LEADER_EPOCH_CHECKPOINT, LeaderEpochs } from "./leader_epochs.ts";
 import type { LogConfig } from "./log_config.ts";
-import { listLog, type LogListing, straySnapshots, tidyLog } from "./log_listing.ts";
+import { listLog, type LogListing, straySnapshots, tidyAndListLog } from "./log_listing.ts";
 import { type RecoveredLog, recoverLogJob } from "./log_recovery.ts";
 import { type Clock, type Disk, DiskError, type Logger } from "./platform.ts";
 import { ProducerState } from "./producer_state.ts";
@@ -115,10 +115,8 @@ class LogLoader {
   readonly #epochs: LeaderEpochs;
   readonly #producers: ProducerState;
   #listing: LogListing | null = null;
-  #hasTidied = false;
 
   constructor(options: LoadOptions) {
-    options.disk.makeDirectory(options.directory);
     this.#options = options;
     this.#epochs = new LeaderEpochs(options);
     this.#producers = new ProducerState(options.name, options.producerTable);
@@ -133,9 +131,8 @@ class LogLoader {
   /** `recovered` is what a recovery has found. Returns: the log, or why it cannot be opened as it is. */
   async load(recovered?: RecoveredLog): Promise<LoadedLog | string> {
     try {
-      this.#hasTidied = tidyLog(this.#options);
-      const { segments } = this.#listing = listLog(this.#options);
-      this.#epochs.load();
+      const { segments, names } = this.#listing = this.#list();
+      if (names.has(LEADER_EPOCH_CHECKPOINT)) this.#epochs.load();
       const problem = this.#closedProblem() ?? segments.at(-1)?.indexProblem() ?? null;
       if (problem !== null) return problem;
       return await this.#load(segments.at(-1)?.loadTail() ?? null, recovered);
@@ -145,6 +142,17 @@ class LogLoader {
         (failure instanceof DiskError && failure.code === "EBADMSG");
       if (!isBadBytes) throw failure;
       return failure.message;
+    }
+  }
+
+  #list(): LogListing {
+    const { disk, directory } = this.#options;
+    try {
+      return tidyAndListLog(this.#options);
+    } catch (failure) {
+      if (!(failure instanceof DiskError) || failure.code !== "ENOENT") throw failure;
+      disk.makeDirectory(directory);
+      return tidyAndListLog(this.#options);
     }
   }
 
@@ -215,14 +223,14 @@ class LogLoader {
 
   async #finish(endOffset: number): Promise<LoadedLog> {
     const { disk, directory, clock, logStartOffset } = this.#options;
-    const { segments, snapshotOffsets } = this.#listing!;
-    if (segments.length === 0) {
+    const { segments, snapshotOffsets, hasTidied } = this.#listing!;
+    const isNew = segments.length === 0;
+    if (isNew) {
       const createdMs = clock.wallMs();
       segments.push(new Segment({ ...this.#options, baseOffset: endOffset, createdMs }));
-      this.#hasTidied = true;
     }
     segments.at(-1)!.openForAppend();
-    if (this.#hasTidied) await disk.syncDirectory(directory);
+    if (isNew || hasTidied) await disk.syncDirectory(directory);
     const strays = straySnapshots(snapshotOffsets, segments);
     for (const at of strays) disk.remove(segmentPath(directory, at, SNAPSHOT_SUFFIX));
     const startOffset = Math.max(logStartOffset, segments[0]!.baseOffset);

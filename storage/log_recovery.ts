@@ -19,20 +19,23 @@ import { writeFileUnderNewName } from "./checkpoint.ts";
 import { FileCache } from "./file_cache.ts";
 import { LeaderEpochs } from "./leader_epochs.ts";
 import type { LogConfig } from "./log_config.ts";
-import { listLog, type LogListing, straySnapshots, tidyLog } from "./log_listing.ts";
+import { type LogListing, straySnapshots, tidyAndListLog } from "./log_listing.ts";
 import { DiskError } from "./platform.ts";
-import { type ReplayOptions, replayProducers, snapshotOffsets } from "./producer_replay.ts";
+import { type ReplayOptions, replayProducers } from "./producer_replay.ts";
 import { MAX_BATCHES_PER_PRODUCER, type ProducerBatch, ProducerState } from "./producer_state.ts";
 import { ProducerTable } from "./producer_table.ts";
 import { readWholeBatch, scanSegment, type ScanSource } from "./recovery.ts";
 import type { IndexedPlace, Segment } from "./segment.ts";
 import { segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import {
+  listedTransactionIndexes,
   rebuildTransactionIndexes,
   storeTransactionIndexList,
+  TRANSACTION_INDEX_LIST,
   withLostTransactions,
 } from "./transaction_index_repair.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
+import { allSynced } from "./shared_sync.ts";
 import { cancelled, type Job, type JobContext } from "./workers.ts";
 
 /** Handles for reading that one recovery keeps open. */
@@ -43,6 +46,10 @@ const MAX_OPEN_FILES = 16;
  * client may send the last five again.
  */
 const LOOK_BACK = { byteCount: 64 * 1024, entryCount: MAX_BATCHES_PER_PRODUCER };
+/** Bytes read without a look at whether somebody still waits. */
+const PAUSE_AFTER_BYTES = 4 * 1024 * 1024;
+/** Batches before the snapshot whose index entries are left alone until one follows it. */
+const MAX_HELD_BATCHES = 10_000;
 /** The last batches of idempotent producers that are handed back. */
 const RECENT_BATCHES = 1024;
 
@@ -96,9 +103,13 @@ class LogRecovery {
   /** Segments from this offset on were scanned, with all that follows from their batches. */
   #recoveredFrom = Infinity;
   #damage: string | null = null;
+  /** Offsets of the snapshots on disk. */
+  #snapshots = new Set<number>();
   /** Offset of the snapshot from which the producers were replayed; −1 when there is none. */
   #snapshotOffset = -1;
   #scannedBytes = 0;
+  /** Bytes that were read since the thread last heard whether it should end. */
+  #unpausedBytes = 0;
   #cutBytes = 0;
   #recentBatches: ProducerBatch[] = [];
 
@@ -138,11 +149,14 @@ class LogRecovery {
   async #run(): Promise<number> {
     const { disk } = this.#context;
     const { directory, logStartOffset } = this.#input;
-    tidyLog({ disk, directory });
-    this.#listing = listLog({ ...this.#context, files: this.#files, directory });
+    this.#listing = tidyAndListLog({ ...this.#context, files: this.#files, directory });
+    this.#snapshots = new Set(this.#listing.snapshotOffsets);
     this.#segments = this.#listing.segments;
     for (const path of this.#listing.deleted) disk.remove(path);
-    this.#lostTransactions = new Set(withLostTransactions(this.#replaying(), this.#segments));
+    const listed = this.#listing.names.has(TRANSACTION_INDEX_LIST)
+      ? listedTransactionIndexes(this.#replaying())
+      : new Set<number>();
+    this.#lostTransactions = new Set(withLostTransactions(this.#segments, listed));
     const areEpochsDamaged = this.#loadEpochs();
     const endOffset = this.#segments.length === 0 ? logStartOffset : await this.#findEnd();
     this.#checkEnd(endOffset);
@@ -231,10 +245,9 @@ class LogRecovery {
       if (this.#damage !== null) return -1;
       if (this.#input.hadDiskFailure) await this.#rewrite(segment);
       if (index < segments.length - 1) segment.retire();
-      await segment.sync();
       // The aborted transactions of the active segment too: a snapshot further on relies on them.
       if (segment.sizeBytes > 0) segment.storeIndexes();
-      await segment.syncIndexes();
+      await allSynced([segment.sync(), segment.syncIndexes({ evenIfUnchanged: true })]);
     }
     return nextOffset;
   }
@@ -333,7 +346,13 @@ class LogRecovery {
       sizeBytes: segment.sizeBytes,
       readCold: async (position, into) => {
         if (signal.aborted) throw cancelled(recoverLogJob);
-        const byteCount = await segment.readCold(position, into);
+        this.#unpausedBytes += into.length;
+        const isPause = this.#unpausedBytes >= PAUSE_AFTER_BYTES;
+        if (isPause) this.#unpausedBytes = 0;
+        // A thread has nothing else to do, and a read that is not awaited is three times as fast.
+        const byteCount = isPause
+          ? await segment.readCold(position, into)
+          : segment.read(position, into);
         this.#scannedBytes += byteCount;
         progress(this.#scannedBytes);
         return byteCount;
@@ -351,23 +370,23 @@ class LogRecovery {
     verifyFrom: number,
     feedsState: boolean,
   ): Promise<number> {
-    const { indexIntervalBytes } = this.#input.config;
     const source = this.#source(segment);
-    // Without the producers' state no aborted transaction can be found again.
-    const keepsTransactionsBefore = feedsState ? this.#snapshotOffset : Infinity;
     if (feedsState) this.#epochs.truncateFromEnd(place?.offset ?? segment.baseOffset);
-    segment.resetIndexes({ place, keepsTransactionsBefore });
+    const indexing = new Indexing(segment, place, {
+      indexIntervalBytes: this.#input.config.indexIntervalBytes,
+      // Without the producers' state no aborted transaction can be found again.
+      stableOffset: feedsState ? this.#snapshotOffset : Infinity,
+    });
     const { validBytes, nextOffset, end } = await scanSegment(source, {
       baseOffset: segment.baseOffset,
       ...(place !== null && { start: place }),
       verifyFrom,
       onBatch: (header, bytes, at) => {
-        const lastOffset = header.baseOffset + header.lastOffsetDelta;
-        const sizeBytes = batchSizeBytes(bytes, at);
-        segment.note(sizeBytes, lastOffset, timestampOf(header), indexIntervalBytes);
+        indexing.note(header, batchSizeBytes(bytes, at));
         if (feedsState) this.#feed(header, bytes, at, segment);
       },
     });
+    indexing.finish();
     if (end.kind === "whole") return nextOffset;
     const maySyncedBeCut = nextOffset < this.#input.recoveryPoint ||
       this.#input.hadCleanShutdown || !feedsState;
@@ -415,6 +434,7 @@ class LogRecovery {
   async #replayProducers(upTo: number, endIndex: number): Promise<void> {
     this.#snapshotOffset = await replayProducers(this.#replaying(), {
       segments: this.#segments.slice(0, endIndex),
+      snapshotOffsets: this.#listing.snapshotOffsets,
       sourceOf: (segment) => this.#source(segment),
       endOffset: this.#segments[endIndex]?.baseOffset ?? upTo,
       producers: this.#producers,
@@ -437,6 +457,7 @@ class LogRecovery {
     if (at <= this.#snapshotOffset) return;
     const path = segmentPath(this.#input.directory, at, SNAPSHOT_SUFFIX);
     await writeFileUnderNewName(this.#context.disk, path, this.#producers.encodeSnapshot());
+    this.#snapshots.add(at);
   }
 
   /** The checkpoint may be ahead of a deletion whose log start offset a crash has lost. */
@@ -473,11 +494,12 @@ class LogRecovery {
     const { directory, logStartOffset } = this.#input;
     const startOffset = Math.max(logStartOffset, this.#segments[0]?.baseOffset ?? 0);
     const isEmpty = endOffset === (this.#segments[0]?.baseOffset ?? endOffset);
-    const hasNone = this.#listing.snapshotOffsets.length === 0;
-    await storeTransactionIndexList(disk, directory, this.#segments);
-    if (!isEmpty || !hasNone) await this.#storeSnapshot(endOffset);
+    const hasList = this.#listing.names.has(TRANSACTION_INDEX_LIST) ||
+      this.#segments.some(({ transactionIndex }) => transactionIndex.isUsed);
+    if (hasList) await storeTransactionIndexList(disk, directory, this.#segments);
+    if (!isEmpty || this.#snapshots.size > 0) await this.#storeSnapshot(endOffset);
     // One past the end would be taken for that of other records once the log has grown again.
-    const found = snapshotOffsets(disk, directory);
+    const found = [...this.#snapshots].sort((a, b) => b - a);
     const usable = found.filter((at) => at <= endOffset);
     const useless = found.filter((at) => at > endOffset);
     for (const at of [...useless, ...straySnapshots(usable, this.#segments)]) {
@@ -487,6 +509,74 @@ class LogRecovery {
     this.#epochs.truncateFromStart(startOffset);
     if (endOffset > startOffset) await this.#epochs.store();
     await disk.syncDirectory(directory);
+  }
+}
+
+/**
+ * Notes batches in the indexes of a segment anew. Where a scan begins before what is known to be stable, the
+ * indexes are right up to there, and are left alone unless something follows.
+ */
+class Indexing {
+  readonly #segment: Segment;
+  readonly #place: BelievedPlace | null;
+  readonly #indexIntervalBytes: number;
+  readonly #stableOffset: number;
+  /** Batches before `stableOffset`; null once the indexes are made anew. */
+  #held: [header: RecordBatchHeader, sizeBytes: number][] | null = [];
+
+  constructor(
+    segment: Segment,
+    place: BelievedPlace | null,
+    { indexIntervalBytes, stableOffset }: {
+      readonly indexIntervalBytes: number;
+      readonly stableOffset: number;
+    },
+  ) {
+    this.#segment = segment;
+    this.#place = place;
+    this.#indexIntervalBytes = indexIntervalBytes;
+    this.#stableOffset = stableOffset;
+    if (place === null) this.#reset();
+  }
+
+  note(header: RecordBatchHeader, sizeBytes: number): void {
+    const held = this.#held;
+    if (held === null) return this.#note(header, sizeBytes);
+    held.push([header, sizeBytes]);
+    if (header.baseOffset >= this.#stableOffset || held.length > MAX_HELD_BATCHES) this.#reset();
+  }
+
+  /** All batches are noted. */
+  finish(): void {
+    if (this.#held === null) return;
+    // What an earlier process had cut off may have left its entries behind.
+    const isRight = this.#segment.indexProblem() === null &&
+      this.#segment.indexesEndBefore(this.#stableOffset);
+    if (!isRight) this.#reset();
+  }
+
+  #reset(): void {
+    const held = this.#held!;
+    this.#held = null;
+    this.#segment.resetIndexes({
+      place: this.#place,
+      keepsTransactionsBefore: this.#stableOffset,
+    });
+    for (const [header, sizeBytes] of held) this.#note(header, sizeBytes);
+  }
+
+  #note(
+    { baseOffset, lastOffsetDelta, recordCount, maxTimestamp }: RecordBatchHeader,
+    sizeBytes: number,
+  ) {
+    // What the cleaner has emptied keeps the time of records that are gone.
+    const timestampMs = recordCount === 0 ? -1 : maxTimestamp;
+    this.#segment.note(
+      sizeBytes,
+      baseOffset + lastOffsetDelta,
+      timestampMs,
+      this.#indexIntervalBytes,
+    );
   }
 }
 

@@ -45,6 +45,7 @@ export class OffsetIndex {
       entryBytes: OFFSET_INDEX_ENTRY_BYTES,
       disk: options.disk,
       files: options.files,
+      names: options.names,
     });
   }
 

@@ -103,6 +103,8 @@ export interface Disk {
   open(path: string, mode: "read" | "write"): DiskFile;
   exists(path: string): boolean;
   list(path: string): DirectoryEntry[];
+  /** Names in a directory, for callers to whom the kinds do not matter: they take most of the time. */
+  names(path: string): string[];
   /** Makes the directory and its parents; does nothing when it exists. */
   makeDirectory(path: string): void;
   rename(from: string, to: string): void;

@@ -243,6 +243,10 @@ class BunDisk implements Disk {
     );
   }
 
+  names(path: string): string[] {
+    return attempt(`list ${path}`, () => fs.readdirSync(path));
+  }
+
   makeDirectory(path: string): void {
     attempt(
       `make directory ${path}`,

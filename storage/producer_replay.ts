@@ -23,7 +23,7 @@ export interface ReplayOptions {
 /** Offsets of the snapshots in a directory, the newest first. */
 export function snapshotOffsets(disk: Disk, directory: string): number[] {
   const offsets: number[] = [];
-  for (const { name } of disk.list(directory)) {
+  for (const name of disk.names(directory)) {
     const at = parseSegmentName(name, SNAPSHOT_SUFFIX);
     if (at !== null) offsets.push(at);
   }
@@ -37,16 +37,22 @@ export function snapshotOffsets(disk: Disk, directory: string): number[] {
  */
 export async function replayProducers(
   options: ReplayOptions,
-  { segments, sourceOf = (segment) => segment, endOffset, producers, upTo }: {
-    readonly segments: readonly Segment[];
-    readonly sourceOf?: (segment: Segment) => ScanSource;
-    readonly endOffset: number;
-    readonly producers: ProducerState;
-    readonly upTo: number;
-  },
+  { segments, snapshotOffsets: known, sourceOf = (segment) => segment, endOffset, producers, upTo }:
+    {
+      readonly segments: readonly Segment[];
+      /** Where they are known, newest first. */
+      readonly snapshotOffsets?: readonly number[];
+      readonly sourceOf?: (segment: Segment) => ScanSource;
+      readonly endOffset: number;
+      readonly producers: ProducerState;
+      readonly upTo: number;
+    },
 ): Promise<number> {
   const from = segments[0]?.baseOffset ?? endOffset;
-  const snapshotOffset = await loadNewestSnapshot(options, producers, { from, upTo });
+  const offsets = (known ?? snapshotOffsets(options.disk, options.directory))
+    // What followed an older one may be deleted: a transaction that ended there would stay open for ever.
+    .filter((at) => at >= from && at <= upTo);
+  const snapshotOffset = await loadNewestSnapshot(options, producers, offsets);
   if (snapshotOffset >= endOffset) return snapshotOffset;
   const first = segments.findLastIndex(({ baseOffset }) => baseOffset <= snapshotOffset);
   for (const segment of segments.slice(Math.max(0, first))) {
@@ -65,13 +71,11 @@ export async function replayProducers(
 async function loadNewestSnapshot(
   options: ReplayOptions,
   producers: ProducerState,
-  { from, upTo }: { readonly from: number; readonly upTo: number },
+  offsets: readonly number[],
 ): Promise<number> {
   const { disk, directory, clock, producerIdExpirationMs, logger } = options;
   producers.clear();
-  for (const at of snapshotOffsets(disk, directory)) {
-    // What followed an older one may be deleted: a transaction that ended there would stay open for ever.
-    if (at > upTo || at < from) continue;
+  for (const at of offsets) {
     const path = segmentPath(directory, at, SNAPSHOT_SUFFIX);
     try {
       const loading = producers.loadSnapshot(readSmallFile(disk, path)!, {

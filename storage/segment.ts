@@ -25,6 +25,7 @@ import {
 import { checkBatches } from "./batch_check.ts";
 import { CheckedRanges } from "./checked_ranges.ts";
 import type { FileCache } from "./file_cache.ts";
+import { allSynced } from "./shared_sync.ts";
 import { OFFSET_INDEX_ENTRY_BYTES, OffsetIndex } from "./offset_index.ts";
 import { type Disk, DiskError, type DiskFile } from "./platform.ts";
 import { LOG_SUFFIX, segmentPath } from "./segment_name.ts";
@@ -90,6 +91,8 @@ export interface SegmentOptions {
   readonly createdMs: number;
   /** After the name of every file, for a segment that is not part of the log yet. */
   readonly suffix?: string;
+  /** All names in the directory, where they have just been listed. */
+  readonly names?: ReadonlySet<string>;
 }
 
 /** A segment. */
@@ -122,7 +125,9 @@ export class Segment {
     this.offsetIndex = new OffsetIndex(options);
     this.timeIndex = new TimeIndex(options);
     this.transactionIndex = new TransactionIndex(options);
-    this.#sizeBytes = options.disk.exists(this.path) ? options.files.get(this.path).sizeBytes : 0;
+    const isThere = options.names?.has(this.path.slice(options.directory.length + 1)) ??
+      options.disk.exists(this.path);
+    this.#sizeBytes = isThere ? options.files.get(this.path).sizeBytes : 0;
     this.#checked = new CheckedRanges(this.#sizeBytes);
   }
 
@@ -482,6 +487,14 @@ export class Segment {
     };
   }
 
+  /** True when no index knows anything at or past `offset`. Errors: DiskError. */
+  indexesEndBefore(offset: number): boolean {
+    const { offsetIndex, timeIndex, transactionIndex } = this;
+    const last = offsetIndex.count === 0 ? -1 : offsetIndex.entry(offsetIndex.count - 1).offset;
+    return last < offset && (timeIndex.count === 0 || timeIndex.last.offset < offset) &&
+      transactionIndex.endsBefore(offset);
+  }
+
   /**
    * Forgets what the indexes know from `place` on, or all of it, and what was counted there, before the
    * batches from `place` on are noted anew. Errors: DiskError.
@@ -533,10 +546,9 @@ export class Segment {
   }
 
   /** Resolves when the stored indexes are on stable storage. Errors: DiskError. */
-  async syncIndexes(): Promise<void> {
-    await this.offsetIndex.file.sync();
-    await this.timeIndex.file.sync();
-    await this.transactionIndex.file.sync();
+  async syncIndexes(how: { readonly evenIfUnchanged?: boolean } = {}): Promise<void> {
+    const { offsetIndex, timeIndex, transactionIndex } = this;
+    await allSynced([offsetIndex, timeIndex, transactionIndex].map(({ file }) => file.sync(how)));
   }
 
   /** Resolves when all batches written before the call are on stable storage. Errors: DiskError. */

@@ -7,6 +7,8 @@
  * Thousands of partitions that are made or deleted together change names in the same directory.
  */
 
+import { DiskError } from "./platform.ts";
+
 /** Shares the calls of a sync. */
 export class SharedSync {
   readonly #sync: () => Promise<void>;
@@ -37,4 +39,15 @@ export class SharedSync {
       if (this.#inFlight === mine) this.#inFlight = null;
     }
   }
+}
+
+/** Waits for all of them. Errors: the gravest, since a sync that failed must not be tried again. */
+export async function allSynced(syncs: readonly Promise<void>[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const ended of await Promise.allSettled(syncs)) {
+    if (ended.status === "rejected") failures.push(ended.reason);
+  }
+  if (failures.length === 0) return;
+  const isPassing = (failure: unknown) => failure instanceof DiskError && failure.isOutOfHandles;
+  throw failures.find((failure) => !isPassing(failure)) ?? failures[0];
 }

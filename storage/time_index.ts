@@ -47,6 +47,7 @@ export class TimeIndex {
       entryBytes: TIME_INDEX_ENTRY_BYTES,
       disk: options.disk,
       files: options.files,
+      names: options.names,
     });
   }
 

@@ -49,6 +49,7 @@ export class TransactionIndex {
       entryBytes: TRANSACTION_INDEX_ENTRY_BYTES,
       disk: options.disk,
       files: options.files,
+      names: options.names,
     });
   }
 
@@ -118,6 +119,11 @@ export class TransactionIndex {
       else high = middle;
     }
     return low;
+  }
+
+  /** True when no marker lies at or past `offset`. Errors: DiskError. */
+  endsBefore(offset: number): boolean {
+    return !this.isUsed || this.#firstEndingAt(offset) === this.file.count;
   }
 
   /** Drops the transactions whose marker is at or past `offset`, and what cannot be an entry. */

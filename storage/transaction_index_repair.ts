@@ -64,12 +64,11 @@ export function listedTransactionIndexes(
   }
 }
 
-/** The segments whose aborted transactions must be found again. Errors: DiskError. */
+/** The segments whose aborted transactions must be found again. `listed` holds base offsets. Errors: DiskError. */
 export function withLostTransactions(
-  options: ReplayOptions,
   segments: readonly Segment[],
+  listed: ReadonlySet<number>,
 ): Segment[] {
-  const listed = listedTransactionIndexes(options);
   return segments.filter((segment) => {
     const { transactionIndex, offsetIndex, timeIndex, baseOffset, sizeBytes } = segment;
     if (sizeBytes === 0) return false;

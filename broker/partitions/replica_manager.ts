@@ -26,15 +26,10 @@ import { type Clock, DiskError, type Logger, type Timer } from "../../storage/pl
 import { TurnQueue } from "../../storage/turn_queue.ts";
 import { JobCancelledError, type Workers } from "../../storage/workers.ts";
 import type { Config } from "../config/config.ts";
-import { effectiveTopicConfig } from "../config/topic_config.ts";
+import { effectiveTopicConfig, type TopicConfig } from "../config/topic_config.ts";
 import { reachableBrokers, type Viewer } from "../controller/cluster_view.ts";
 import type { Controller } from "../controller/controller.ts";
-import type {
-  MetadataChanges,
-  MetadataImage,
-  PartitionImage,
-  TopicImage,
-} from "../controller/metadata_image.ts";
+import type { MetadataChanges, PartitionImage, TopicImage } from "../controller/metadata_image.ts";
 import { Delayed } from "./delayed.ts";
 import { DirectoryAssigner } from "./directory_assigner.ts";
 import { FoundReplicas, type WantedReplica } from "./found_replicas.ts";
@@ -111,6 +106,8 @@ export class ReplicaManager {
   #found: FoundReplicas | null = null;
   /** Path of the directory in which a partition is to be made, by `topic-partition`. */
   readonly #preferences = new Map<string, string>();
+  /** What is in force for topics, by their own values: most have none. */
+  #configs = new WeakMap<ReadonlyMap<string, string>, TopicConfig>();
   #unsubscribe: (() => void) | null = null;
   #stopConfig: (() => void) | null = null;
   #isClosed = false;
@@ -145,8 +142,11 @@ export class ReplicaManager {
     const { controller, config } = this.#options;
     this.#found = new FoundReplicas(this.logDirectories, this.#logger);
     this.#found.reportStrays(controller.image());
-    this.#unsubscribe = controller.subscribe((image, changes) => this.#apply(image, changes));
-    this.#stopConfig = config.onChange(() => this.#updateAllConfigs());
+    this.#unsubscribe = controller.subscribe((_, changes) => this.#apply(changes));
+    this.#stopConfig = config.onChange(() => {
+      this.#configs = new WeakMap();
+      this.#updateAllConfigs();
+    });
     this.#progress.start();
   }
 
@@ -271,14 +271,14 @@ export class ReplicaManager {
     this.logDirectories.hurry({ topic, partition });
   }
 
-  #apply(image: MetadataImage, changes: MetadataChanges): void {
+  #apply(changes: MetadataChanges): void {
     for (const topic of changes.deletedTopics) this.#delete(topic);
     for (const topic of changes.createdTopics) {
       for (const partition of topic.partitions) this.#hold(topic, partition);
     }
     for (const { topic, after } of changes.changedPartitions) this.#hold(topic, after);
     for (const resource of changes.changedConfigs) {
-      if (resource.type === "topic") this.#updateConfig(image, resource.name);
+      if (resource.type === "topic") this.#updateConfig(resource.name);
     }
   }
 
@@ -295,7 +295,7 @@ export class ReplicaManager {
 
   /** Returns: what follows once the log is open: the metadata is told, and the partition served. */
   async #open(topic: TopicImage, index: number): Promise<Rest> {
-    const { config, controller } = this.#options;
+    const { controller } = this.#options;
     const name = formatTopicPartition(topic.name, index);
     // The newest word counts: the topic may be gone or changed since the work was queued.
     const image = controller.image().topicById(topic.id)?.partitions[index];
@@ -309,10 +309,7 @@ export class ReplicaManager {
       open.updateImage(image);
       return;
     }
-    const topicConfig = effectiveTopicConfig(
-      config,
-      controller.image().configs("topic", topic.name),
-    );
+    const topicConfig = this.#configOf(topic.name);
     const wanted: WantedReplica = {
       topic: topic.name,
       partition: index,
@@ -362,7 +359,7 @@ export class ReplicaManager {
     log: Log,
     directory: LogDirectory,
   ): Promise<void> {
-    const { config, controller, nodeId, clock } = this.#options;
+    const { controller, nodeId, clock } = this.#options;
     const { partition: index } = wanted;
     const { directoryId } = directory;
     const isAssigned = this.#assignedDirectory(topic.id, index) === directoryId;
@@ -389,7 +386,7 @@ export class ReplicaManager {
       clock,
       log,
       preparer: this.#preparer,
-      config: effectiveTopicConfig(config, controller.image().configs("topic", topic.name)),
+      config: this.#configOf(topic.name),
       image,
     });
     this.#add(topic, partition);
@@ -525,11 +522,10 @@ export class ReplicaManager {
       this.#byName.set(topic.name, entry);
     }
     entry.partitions[partition.partition] = partition;
-    const { controller, config } = this.#options;
-    const image = controller.image();
+    const image = this.#options.controller.image();
     const newest = image.topicById(topic.id)?.partitions[partition.partition];
     if (newest !== undefined) partition.updateImage(newest);
-    partition.updateConfig(effectiveTopicConfig(config, image.configs("topic", topic.name)));
+    partition.updateConfig(this.#configOf(topic.name));
     this.#tellReady(partition.log.name, usable(partition));
   }
 
@@ -567,16 +563,26 @@ export class ReplicaManager {
     }
   }
 
-  #updateConfig(image: MetadataImage, topic: string): void {
+  #configOf(topic: string): TopicConfig {
+    const { config, controller } = this.#options;
+    const overrides = controller.image().configs("topic", topic);
+    let known = this.#configs.get(overrides);
+    if (known === undefined) {
+      known = effectiveTopicConfig(config, overrides);
+      this.#configs.set(overrides, known);
+    }
+    return known;
+  }
+
+  #updateConfig(topic: string): void {
     const entry = this.#byName.get(topic);
     if (entry === undefined) return;
-    const config = effectiveTopicConfig(this.#options.config, image.configs("topic", topic));
+    const config = this.#configOf(topic);
     for (const partition of entry.partitions) partition?.updateConfig(config);
   }
 
   #updateAllConfigs(): void {
-    const image = this.#options.controller.image();
-    for (const topic of this.#byName.keys()) this.#updateConfig(image, topic);
+    for (const topic of this.#byName.keys()) this.#updateConfig(topic);
   }
 
   /** Work on one partition runs in order; over partitions, at most `OPENS_AT_ONCE` at a time. */

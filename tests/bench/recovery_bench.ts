@@ -52,6 +52,8 @@ export interface StartFigures {
   readonly recoveredBytes: number;
   /** The most memory that was resident until then. */
   readonly peakResidentBytes: number;
+  /** Processor time until then, of all threads. */
+  readonly cpuSeconds: number;
   /** The longest that the event loop was held, as a bound of the histogram. */
   readonly longestHoldMs: number;
 }
@@ -98,6 +100,7 @@ async function start(options: RecoveryBenchOptions): Promise<[RunningBroker, Sta
     readyMs,
     recoveredBytes: Number(/^weir_recovered_bytes (\S+)$/m.exec(metrics)?.[1] ?? 0),
     peakResidentBytes: peakResidentBytes(broker.pid),
+    cpuSeconds: Number(/^process_cpu_seconds_total (\S+)$/m.exec(metrics)?.[1] ?? 0),
     longestHoldMs: longestHoldMs(metrics),
   }];
 }
@@ -202,8 +205,10 @@ function tell(what: string, figures: StartFigures): void {
   console.log(
     `${what}: ready in ${figures.readyMs.toFixed(0)} ms (listening in ` +
       `${figures.listeningMs.toFixed(0)} ms), ${(figures.recoveredBytes / 1e6).toFixed(1)} MB ` +
-      `read, at most ${(figures.peakResidentBytes / 1e6).toFixed(0)} MB resident, event loop ` +
-      `held up to ${figures.longestHoldMs.toFixed(0)} ms`,
+      `read, ${figures.cpuSeconds.toFixed(2)} s of CPU, at most ` +
+      `${(figures.peakResidentBytes / 1e6).toFixed(0)} MB resident, event loop held up to ${
+        figures.longestHoldMs.toFixed(0)
+      } ms`,
   );
 }
 

@@ -130,6 +130,10 @@ export class MountedDisks implements Disk {
     // As with the real one: a path that cannot be looked at is not there.
     return mount?.isFailed !== true && this.#diskOf(path, "look at").exists(path);
   }
+  names(path: string): string[] {
+    return this.#diskOf(path, "list").names(path);
+  }
+
   list(path: string): DirectoryEntry[] {
     return this.#diskOf(path, "list").list(path);
   }

@@ -90,6 +90,10 @@ export class ProcessDisk implements Disk {
     this.alive();
     return this.#disk.list(path);
   }
+  names(path: string): string[] {
+    this.alive();
+    return this.#disk.names(path);
+  }
   makeDirectory(path: string): void {
     this.changes();
     this.#disk.makeDirectory(path);

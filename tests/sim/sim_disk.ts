@@ -172,6 +172,10 @@ export class SimDisk implements Disk {
     return [...node.current].map(([name, { kind }]) => ({ name, kind }));
   }
 
+  names(path: string): string[] {
+    return this.list(path).map(({ name }) => name);
+  }
+
   makeDirectory(path: string): void {
     let directory = this.#root;
     for (const name of this.#parts(path)) {

@@ -164,7 +164,8 @@ export class SimPartition {
   ): void {
     const { model } = this;
     model.synced = Math.min(model.synced, endAtLeast);
-    const isEmpty = log.endOffset === log.logStartOffset;
+    // Where the producers are known nothing was dropped: what is gone had not reached the disk.
+    const isEmpty = log.endOffset === log.logStartOffset && [...log.producers()].length === 0;
     if (restartAt === null) assert(log.endOffset >= model.synced);
     else if (isEmpty && (restartAt === log.endOffset || log.endOffset <= model.logStart)) {
       model.restartAt(log.endOffset);

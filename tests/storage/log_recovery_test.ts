@@ -266,18 +266,18 @@ test("recoverLogJob: a death at any of its changes, with or without the power, l
       file.close();
       fixture.disk.kill();
       const synced = 400;
-      const dying = new ProcessDisk(fixture.disk);
+      const died = Promise.withResolvers<void>();
+      const dying = new ProcessDisk(fixture.disk, died.resolve);
       const workers = new SimWorkers({ ...fixture, disk: dying, delayMs: 0 });
       const opening = fixture.openDirectory({ disk: dying, workers });
       dying.dieAt(changeCount);
-      await opening
-        .then((directory) =>
-          directory.createLog(ORDERS, METADATA_TOPIC_ID, { ...DEFAULT_LOG_CONFIG, ...CONFIG })
-        )
-        .catch((failure: unknown) => {
-          if (dying.isDead) deaths++;
-          else throw failure;
-        });
+      const config = { ...DEFAULT_LOG_CONFIG, ...CONFIG };
+      const opened = opening.then((directory) =>
+        directory.createLog(ORDERS, METADATA_TOPIC_ID, config)
+      );
+      await Promise.race([opened, died.promise]).catch(() => died.promise);
+      if (dying.isDead) deaths++;
+      opened.catch(() => {});
       if (isPowerCut) fixture.disk.crash();
       else fixture.disk.kill();
       await fixture.reopen(CONFIG);
