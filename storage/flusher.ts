@@ -63,6 +63,8 @@ export class Flusher {
   /** Resolves when the flusher is not saturated. */
   drained(): Promise<void> {
     if (!this.isSaturated) return Promise.resolve();
+    // Now the quiet logs count too: they may hold most of it.
+    if (this.#drained.length === 0) this.#requestAllDirty();
     return new Promise((resolve) => this.#drained.push(resolve));
   }
 

@@ -188,6 +188,9 @@ export class Partition {
     this.#config = config;
     this.log.updateConfig(config);
     this.#mirror?.log.updateConfig(config);
+    this.#flushTimer?.cancel();
+    this.#flushTimer = null;
+    if (isRelaxed(config) && this.log.syncedOffset < this.log.endOffset) this.#armFlush();
     this.#advance();
   }
 

@@ -230,6 +230,7 @@ export class DataHarness {
       isCordoned: (path) => this.config.list("cordoned.log.dirs").includes(path),
       clusterId: CLUSTER_ID,
       nodeId: NODE_ID,
+      flusher: { maxDirtyBytes: this.config.number("weir.flush.max.dirty.bytes") },
     }));
     const replicaManager = this.replicaManager = new ReplicaManager({
       nodeId: NODE_ID,
