@@ -46,6 +46,8 @@ export interface Step {
   readonly isBackground?: boolean;
   /** True where the answers of those must be there first. */
   readonly isAfterBackground?: boolean;
+  /** How long Kafka may take to act on what it has acknowledged, where no request tells. */
+  readonly settleMs?: number;
   /** Part of the answer to compare. */
   readonly pick?: (answer: never, state: State) => unknown;
 }
@@ -71,6 +73,7 @@ export function step<Req extends Message, Res extends Message>(
     isBackground?: boolean;
     isAfterBackground?: boolean;
     compare?: boolean;
+    settleMs?: number;
   } = {},
 ): Step {
   return { title, request, response, value, ...more } as unknown as Step;

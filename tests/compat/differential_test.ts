@@ -30,6 +30,7 @@ import {
   startWeir,
   testWith,
 } from "./harness.ts";
+import { batchStories } from "./differential_batch_stories.ts";
 import { groupStories } from "./differential_group_stories.ts";
 import type { State, Step, Story } from "./differential_steps.ts";
 import { topicStories } from "./differential_stories.ts";
@@ -40,7 +41,7 @@ const SETTLE_MS = 20_000;
 const VERSIONS_AT_ONCE = 4;
 const SHORT_BYTES = 64;
 const isExternal = process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined;
-const stories = [...topicStories, ...groupStories];
+const stories = [...topicStories, ...batchStories, ...groupStories];
 
 /** Members whose value belongs to one broker, one clock or one draw of chance: only whether there is one counts. */
 const MASKED = new Set([
@@ -321,6 +322,7 @@ async function play(
     try {
       const answer = await ask(wire, step, at, request);
       step.keep?.(state, answer as never);
+      if (step.settleMs !== undefined) await Bun.sleep(step.settleMs);
       outcome = normalize(step.pick?.(answer as never, state) ?? answer);
     } catch (error) {
       if (error instanceof WireError) outcome = `version ${at} cannot say this`;
