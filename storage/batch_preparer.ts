@@ -8,8 +8,8 @@
  * bombs must not hold it either. Jobs are begun in the order of the calls and may end in any other.
  *
  * Bound of the memory: what waits is the sender's and counted in the budget of the connections; each of the
- * `MAX_RUNNING` jobs holds a copy of its batch, and each thread beside it the batch decompressed and
- * compressed anew, which `maxDecompressedBatchBytes` bounds.
+ * `MAX_RUNNING` jobs holds a copy of its batch; each thread holds one batch decompressed, of at most
+ * `maxDecompressedBatchBytes`, twice that while a codec puts its pieces together, and what it compresses to.
  */
 
 import type { AppendRefusal } from "./append_check.ts";

@@ -43,9 +43,7 @@ export const LOOP_STORED_BYTES = 128 * 1024;
 export const LOOP_PLAIN_BYTES = 512 * 1024;
 /** A batch that is to be compressed anew is not if it has more. */
 const LOOP_RECOMPRESSED_BYTES = 32 * 1024;
-/** A batch without compression is walked on the loop up to so many bytes: their checksum takes 0.5 ms. */
-const LOOP_UNCOMPRESSED_BYTES = 4 * 1024 * 1024;
-/** Records walked at once: about 1 ms. */
+/** Records walked at once: about 1 ms. Bytes do not count: a checksum costs less than a copy for a thread. */
 export const LOOP_RECORDS = 50_000;
 /** Blocks of lz4 and snappy, each of which costs a call. */
 export const LOOP_BLOCKS = 64;
@@ -196,7 +194,7 @@ function isLong(
     const { codec: target, level } = compression;
     if (target === CompressionCodec.zstd && level! > LOOP_ZSTD_LEVEL) return true;
   }
-  if (codec === CompressionCodec.none) return sizeBytes > LOOP_UNCOMPRESSED_BYTES;
+  if (codec === CompressionCodec.none) return false;
   if (sizeBytes > LOOP_STORED_BYTES || effort.leftBytes <= 0) return true;
   if (codec > CompressionCodec.zstd) return false;
   const stored = bytes.subarray(RECORD_BATCH_OVERHEAD, sizeBytes);

@@ -1,5 +1,6 @@
 /** Where a worker thread begins: runs the job that it is told, one at a time. */
 
+import { heapSize } from "bun:jsc";
 import { JOBS } from "./jobs.ts";
 import type { Logger } from "./platform.ts";
 import { bunClock, bunDisk } from "./platform_bun.ts";
@@ -28,6 +29,9 @@ function forwardingLogger(components: readonly string[]): Logger {
   };
 }
 
+/** Memory that a job may leave to the collector, which lets hundreds of megabytes gather by itself. */
+const MAX_GARBAGE_BYTES = 32 * 1024 * 1024;
+
 const disk = bunDisk();
 const clock = bunClock();
 let running = new AbortController();
@@ -48,6 +52,7 @@ async function run(name: string, input: unknown): Promise<void> {
   } catch (failure) {
     scope.postMessage({ kind: "failure", failure: encodeFailure(failure) });
   }
+  if (heapSize() > MAX_GARBAGE_BYTES) Bun.gc(true);
 }
 
 scope.onmessage = ({ data }) => {

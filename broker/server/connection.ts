@@ -44,6 +44,10 @@ import { Outbox } from "./outbox.ts";
 const SEND_BYTES = 64 * 1024;
 /** Small requests come by the thousand in one read: after so many, other connections have their turn. */
 const MAX_REQUESTS_PER_WAKE = 512;
+/** Large ones take their time: so long may a wake-up go on handling them. */
+const MAX_WAKE_MS = 4;
+/** Requests between two looks at the clock. */
+const REQUESTS_PER_LOOK = 8;
 /** What a connection in line for the budget asks for when it only wants to read on. */
 const READ_BYTES = 64 * 1024;
 /** How many times `pressureStallMs` a request may take that others wait for. */
@@ -287,14 +291,14 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
     this.#isAwake = true;
     const { writer } = this.#host;
     assert(writer.length === 0, "Cannot wake a connection: another one is awake");
-    this.#nowMs = this.#host.clock.monotonicMs();
+    const startMs = this.#nowMs = this.#host.clock.monotonicMs();
     try {
       this.#push();
       this.#encodeReady();
       for (let handled = 0; this.#handleNext();) {
         this.#encodeReady();
         if (writer.length >= SEND_BYTES) this.#push();
-        if (++handled === MAX_REQUESTS_PER_WAKE) {
+        if (++handled === MAX_REQUESTS_PER_WAKE || this.#isLate(handled, startMs)) {
           this.#goOnLater();
           break;
         }
@@ -308,6 +312,11 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
     if (this.#isSilent()) return this.#closeSilent();
     this.#updateReading();
     this.#settleBudget();
+  }
+
+  #isLate(handled: number, startMs: number): boolean {
+    return handled % REQUESTS_PER_LOOK === 0 &&
+      this.#host.clock.monotonicMs() - startMs > MAX_WAKE_MS;
   }
 
   /** Lets others have their turn before the rest of what has been received. */

@@ -46,6 +46,11 @@ export class SimClock implements Clock {
     this.#wallOffsetMs += byMs;
   }
 
+  /** Time passes while the caller works: nobody has a turn meanwhile. */
+  work(byMs: number): void {
+    this.#nowMs += byMs;
+  }
+
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.resolve();
     return new Promise((resolve) => {

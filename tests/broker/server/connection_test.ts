@@ -272,6 +272,19 @@ describe("ServerConnection: fairness", () => {
   });
 });
 
+describe("ServerConnection: long work", () => {
+  test("ServerConnection: requests that take their time let others have their turn sooner", async () => {
+    const world = new World({ network: { bufferBytes: MIB } });
+    const hog = await world.connect();
+    const other = await world.connect();
+    hog.send(...Array.from({ length: 100 }, () => "work:1"));
+    other.send("now:other");
+    await world.pass(200);
+    expect(world.script.handled.indexOf("now:other")).toBeLessThan(20);
+    expect(world.script.handled.length).toBe(101);
+  });
+});
+
 describe("ServerConnection: onSent", () => {
   test("ServerConnection: onSent runs when the bytes have left, not before", async () => {
     const world = new World({ network: { bufferBytes: 1000 } });

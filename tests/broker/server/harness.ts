@@ -97,6 +97,8 @@ export class Script {
   readonly sent = new Map<string, number>();
   readonly #waiting = new Map<string, Waiting>();
   costPerByte = 1;
+  /** Called with how long a handler works. */
+  onWork: (ms: number) => void = () => {};
 
   get waiting(): string[] {
     return [...this.#waiting.keys()];
@@ -124,6 +126,9 @@ export class Script {
     this.handled.push(line);
     this.contexts.push(context);
     switch (verb) {
+      case "work":
+        this.onWork(Number(rest));
+        return null;
       case "none":
         this.#onSent(context, "none");
         return null;
@@ -244,6 +249,7 @@ export class World {
 
   constructor(options: WorldOptions = {}) {
     const { clock, logger, metrics, script } = this;
+    script.onWork = (ms) => clock.work(ms);
     this.random = new SimRandom(options.seed ?? 1);
     this.network = new SimNetwork({
       clock,
