@@ -32,10 +32,19 @@ import { groupCoordinatorSettings } from "./groups/settings.ts";
 import { startCleaner } from "./log_cleaner.ts";
 import type { Network } from "./network.ts";
 import { openLogDirectories, openMetadataLog } from "./open_directories.ts";
-import { watchDirectories } from "./partitions/directory_watch.ts";
+import {
+  cordonedIds,
+  reportMissingDirectories,
+  watchDirectories,
+} from "./partitions/directory_watch.ts";
 import { FetchSessions } from "./partitions/fetch_session.ts";
 import { ReplicaManager } from "./partitions/replica_manager.ts";
-import { groupSamples, integritySample, partitionSamples } from "./telemetry/broker_samples.ts";
+import {
+  directorySamples,
+  groupSamples,
+  integritySample,
+  partitionSamples,
+} from "./telemetry/broker_samples.ts";
 import { LoopDelay } from "./telemetry/loop_delay.ts";
 import { Metrics, type ProcessUsage } from "./telemetry/metrics.ts";
 import { limitsOf } from "./server/limits.ts";
@@ -130,8 +139,9 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
   const controller = await startController(options, logDirectories, nodeId);
   stops.push(() => controller.stop());
   const { onFailure } = options;
-  stops.push(watchDirectories({ nodeId, logger, logDirectories, controller, onFailure }));
+  reportMissingDirectories({ nodeId, logger, logDirectories, controller });
   await register(controller, config, logDirectories, nodeId);
+  stops.push(watchDirectories({ nodeId, logger, config, logDirectories, controller, onFailure }));
   stops.push(followBrokerConfigs({ controller, config, nodeId, logger }));
   const producerIds = new ProducerIdManager({ controller, nodeId });
   stops.push(() => producerIds.close());
@@ -218,6 +228,7 @@ function startServer(options: BrokerOptions, subsystems: Subsystems, stops: Stop
   metrics.watchProducers(subsystems.producerTable);
   metrics.watchIntegrity(() => integritySample(replicaManager.logDirectories));
   metrics.watchCleaner(() => subsystems.cleaner.stats());
+  metrics.watchDirectories(() => directorySamples(replicaManager));
   metrics.watchPartitions(() => partitionSamples(replicaManager));
   metrics.watchOpening(replicaManager);
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
@@ -291,6 +302,7 @@ async function register(
     features: SUPPORTED_FEATURES,
     rack: config.string("broker.rack"),
     logDirs: logDirectories.online().map(({ directoryId }) => directoryId),
+    cordonedLogDirs: cordonedIds(logDirectories),
   });
   if (registered.error !== ErrorCode.NONE && "message" in registered) {
     throw new ConfigError([`Cannot register this node: ${registered.message}`]);

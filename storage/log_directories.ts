@@ -234,24 +234,25 @@ export class LogDirectories {
 
   /**
    * Chooses the directory of a new partition: the most free bytes, then the fewest partitions. One that is
-   * cordoned, offline or down to its reserve is passed over, unless there is no other.
-   * Returns: null when every usable directory is cordoned.
+   * cordoned or down to its reserve is passed over, unless there is no other. Shape: one at least is online.
    */
-  place(): LogDirectory | null {
-    const candidates = this.#members.flatMap((member) => {
+  place(): LogDirectory {
+    const usable = this.#members.flatMap((member) => {
       const { path, directory } = member;
       if (directory === null || directory.offlineReason !== null) return [];
-      if (this.#options.isCordoned?.(path) === true) return [];
-      return [{ member, directory, freeBytes: freeBytes(directory) }];
+      const isCordoned = this.#options.isCordoned?.(path) === true;
+      return [{ member, directory, isCordoned, freeBytes: freeBytes(directory) }];
     });
     const reserveBytes = this.#options.reserveBytes ?? 0;
-    const roomy = candidates.filter((candidate) => candidate.freeBytes >= reserveBytes);
-    const [best] = (roomy.length > 0 ? roomy : candidates)
+    const open = usable.filter(({ isCordoned }) => !isCordoned);
+    const roomy = open.filter((candidate) => candidate.freeBytes >= reserveBytes);
+    const candidates = [roomy, open, usable].find(({ length }) => length > 0);
+    assert(candidates !== undefined);
+    const [best] = candidates
       .map((one) => ({ ...one, room: one.freeBytes - one.member.placedCount * PLACED_BYTES }))
       .toSorted((a, b) => b.room - a.room || a.directory.logCount - b.directory.logCount);
-    if (best === undefined) return null;
-    best.member.placedCount++;
-    return best.directory;
+    best!.member.placedCount++;
+    return best!.directory;
   }
 
   /** Closes every directory; those without a fault are marked as cleanly closed. */

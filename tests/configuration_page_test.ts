@@ -32,6 +32,9 @@ test("docs/metrics.md: names every metric, and none that is not there", async ()
     uncleanablePartitionsCount: 1,
     uncleanableBytes: 1,
   }));
+  metrics.watchDirectories(() => [
+    { path: "/data", isOffline: false, totalBytes: 2, usableBytes: 1, arrivingCount: 0 },
+  ]);
   metrics.watchIntegrity(() => ({
     damagedPlaceCount: 1,
     scrubbedBytes: 1,

@@ -32,6 +32,10 @@ import {
   describeGroupsRequest,
   describeGroupsResponse,
 } from "../../protocol/schemas/describe_groups.ts";
+import {
+  describeLogDirsRequest,
+  describeLogDirsResponse,
+} from "../../protocol/schemas/describe_log_dirs.ts";
 import { fetchRequest, fetchResponse } from "../../protocol/schemas/fetch.ts";
 import {
   findCoordinatorRequest,
@@ -98,6 +102,7 @@ export const Calls = {
   describeCluster: call(ApiKey.DescribeCluster, describeClusterRequest, describeClusterResponse),
   describeConfigs: call(ApiKey.DescribeConfigs, describeConfigsRequest, describeConfigsResponse),
   describeGroups: call(ApiKey.DescribeGroups, describeGroupsRequest, describeGroupsResponse),
+  describeLogDirs: call(ApiKey.DescribeLogDirs, describeLogDirsRequest, describeLogDirsResponse),
   fetch: call(ApiKey.Fetch, fetchRequest, fetchResponse, { highest: 12 }),
   findCoordinator: call(ApiKey.FindCoordinator, findCoordinatorRequest, findCoordinatorResponse, {
     lowest: 4,

@@ -3,6 +3,7 @@
 import type { Command } from "commander";
 import { apiName } from "../../protocol/api_keys.ts";
 import { Calls } from "./calls.ts";
+import { addClusterDirsCommand } from "./cluster_dirs.ts";
 import { throwOnError } from "./client.ts";
 import { type CommandContext, globalOptions, withClient } from "./command.ts";
 import { columnsOf, plural, printRows } from "./output.ts";
@@ -10,6 +11,7 @@ import { columnsOf, plural, printRows } from "./output.ts";
 /** Adds the command. */
 export function addClusterCommand(program: Command, context: CommandContext): void {
   const cluster = program.command("cluster").description("look at the cluster");
+  addClusterDirsCommand(cluster, context);
   cluster.command("describe").description("show the cluster's id, controller and brokers")
     .option("--apis", "show the API versions of the broker that answers, too")
     .action(async (options: { apis?: boolean }, command: Command) => {

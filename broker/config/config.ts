@@ -268,6 +268,20 @@ export class Config {
     return problems;
   }
 
+  /** What is wrong with a value of `cordoned.log.dirs`, or null. */
+  cordonProblem(cordoned: readonly string[]): string | null {
+    const directories = this.logDirectories();
+    // Tools name a relative one by its absolute path, which is not known here.
+    const hasRelative = directories.some((directory) => !directory.startsWith("/"));
+    const isKnown = (directory: string) =>
+      directory === "*" || directories.includes(directory) ||
+      (hasRelative && directory.startsWith("/"));
+    const unknown = cordoned.filter((directory) => !isKnown(directory));
+    if (unknown.length === 0) return null;
+    return "All entries in cordoned.log.dirs must be present in log.dirs or log.dir. " +
+      `Missing entries: ${unknown.join(", ")}`;
+  }
+
   #directoryProblems(): string[] {
     const problems: string[] = [];
     const directories = this.logDirectories();
@@ -276,10 +290,8 @@ export class Config {
       if (directories.indexOf(directory) === i) continue;
       problems.push(`Cannot use log.dirs: it names ${directory} twice`);
     }
-    for (const directory of this.list("cordoned.log.dirs")) {
-      if (directory === "*" || directories.includes(directory)) continue;
-      problems.push(`Cannot use cordoned.log.dirs: ${directory} is not one of log.dirs`);
-    }
+    const problem = this.cordonProblem(this.list("cordoned.log.dirs"));
+    if (problem !== null) problems.push(problem);
     return problems;
   }
 }

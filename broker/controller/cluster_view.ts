@@ -7,6 +7,7 @@
  */
 
 import { ErrorCode } from "../../protocol/errors.ts";
+import { DirectoryId, type Uuid } from "../../protocol/types.ts";
 import type { MetadataImage, PartitionImage } from "./metadata_image.ts";
 
 /** Whom the answer is for. */
@@ -90,6 +91,14 @@ export function viewPartition(
     leaderEpoch: partition.leaderEpoch,
     replicaNodes: partition.replicas,
     isrNodes: partition.isr,
-    offlineReplicas: partition.replicas.filter((id) => !brokers.has(id)),
+    offlineReplicas: partition.replicas.filter((id, i) =>
+      !brokers.has(id) || isOffline(image.brokers.get(id)?.logDirs ?? [], partition.directories[i])
+    ),
   };
+}
+
+/** True when a replica lies in a log directory that its broker cannot use now (KIP-858). */
+function isOffline(logDirs: readonly Uuid[], directory: Uuid | undefined): boolean {
+  if (directory === undefined || logDirs.length === 0 || logDirs.includes(directory)) return false;
+  return directory !== DirectoryId.UNASSIGNED && directory !== DirectoryId.MIGRATING;
 }

@@ -7,6 +7,7 @@
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { Logger } from "../../storage/platform.ts";
 import { brokerConfigProblem, type Config } from "../config/config.ts";
+import { parseList } from "../config/setting.ts";
 import { findSetting } from "../config/settings.ts";
 import { validateGroupConfig, validateTopicConfigs } from "../config/topic_config.ts";
 import type { ConfigRules } from "./config_changes.ts";
@@ -37,7 +38,8 @@ function configRules(config: Config): ConfigRules {
         case "group":
           return asInvalidConfig(firstProblem(values, validateGroupConfig));
         case "broker":
-          return refuseBroker(resource, values, changed);
+          return refuseBroker(resource, values, changed) ??
+            refuseCordons(config, resource, values);
         case "brokerLogger":
         case "clientMetrics":
           return null;
@@ -76,6 +78,17 @@ function refuseBroker(
     if (message !== null) return { error: ErrorCode.INVALID_REQUEST, message };
   }
   return null;
+}
+
+/** Which directories there are is known of this node alone. */
+function refuseCordons(
+  config: Config,
+  { name: broker }: ConfigResource,
+  values: ReadonlyMap<string, string>,
+): Refusal | null {
+  if (broker !== String(config.number("node.id"))) return null;
+  const problem = config.cordonProblem(parseList(values.get("cordoned.log.dirs") ?? ""));
+  return problem === null ? null : { error: ErrorCode.INVALID_REQUEST, message: problem };
 }
 
 /**

@@ -94,7 +94,10 @@ export interface BrokerRegistration {
   readonly endpoints: readonly BrokerEndpoint[];
   readonly features: ReadonlyMap<string, { readonly lowest: number; readonly highest: number }>;
   readonly rack: string | null;
+  /** The log directories that it can use. */
   readonly logDirs: readonly Uuid[];
+  /** Those of them that take no new partitions; none when left out. */
+  readonly cordonedLogDirs?: readonly Uuid[];
 }
 
 /** Producer ids `[firstProducerId, firstProducerId + count)`, which nobody else has or will get. */
@@ -319,6 +322,7 @@ export class Controller implements QuorumListener {
         fenced: false,
         inControlledShutdown: false,
         logDirs: registration.logDirs,
+        cordonedLogDirs: registration.cordonedLogDirs ?? [],
       },
     }, ...electionsOf(this.#newest, registration.brokerId)]);
     return outcome.error === ErrorCode.NONE ? { error: ErrorCode.NONE, brokerEpoch } : outcome;
@@ -333,12 +337,19 @@ export class Controller implements QuorumListener {
     return this.#answer(plan, false, (result, { error }) => ({ ...result, error }));
   }
 
-  /** Notes which log directories a registered broker can use; the others are offline. */
-  async updateLogDirs(brokerId: number, logDirs: readonly Uuid[]): Promise<CommitOutcome> {
+  /**
+   * Notes which log directories a registered broker can use, the others being offline, and which of them take
+   * no new partitions. What is left out stays as it is.
+   */
+  async updateLogDirs(
+    brokerId: number,
+    change: { readonly logDirs?: readonly Uuid[]; readonly cordonedLogDirs?: readonly Uuid[] },
+  ): Promise<CommitOutcome> {
     const { epoch: brokerEpoch } = this.#newest.brokers.get(brokerId)!;
+    const { logDirs = [], cordonedLogDirs = null } = change;
     return await this.#commit([{
       type: "BrokerRegistrationChangeRecord",
-      value: { brokerId, brokerEpoch, logDirs },
+      value: { brokerId, brokerEpoch, logDirs, cordonedLogDirs },
     }]);
   }
 

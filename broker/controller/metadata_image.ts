@@ -74,7 +74,10 @@ export interface BrokerImage {
   readonly rack: string | null;
   readonly fenced: boolean;
   readonly inControlledShutdown: boolean;
+  /** The log directories that it can use. */
   readonly logDirs: readonly Uuid[];
+  /** Those of them that take no new partitions. */
+  readonly cordonedLogDirs: readonly Uuid[];
 }
 
 /** Kinds of things that have settings, by Kafka's number of each. */
@@ -564,6 +567,7 @@ export class MetadataDelta {
       fenced: record.fenced,
       inControlledShutdown: record.inControlledShutdown,
       logDirs: record.logDirs,
+      cordonedLogDirs: record.cordonedLogDirs ?? [],
     });
   }
 
@@ -578,11 +582,12 @@ export class MetadataDelta {
     record: Extract<DecodedMetadataRecord, { type: "BrokerRegistrationChangeRecord" }>["value"],
   ): void {
     // 1 fences, −1 unfences, 0 leaves it as it is (Kafka's BrokerRegistrationFencingChange).
-    const { brokerId, fenced, inControlledShutdown, logDirs } = record;
+    const { brokerId, fenced, inControlledShutdown, logDirs, cordonedLogDirs } = record;
     this.#changeBroker(brokerId, {
       ...(fenced === 0 ? {} : { fenced: fenced === 1 }),
       ...(inControlledShutdown === 0 ? {} : { inControlledShutdown: inControlledShutdown === 1 }),
       ...(logDirs.length === 0 ? {} : { logDirs }),
+      ...(cordonedLogDirs === null ? {} : { cordonedLogDirs }),
     });
   }
 }

@@ -139,14 +139,18 @@ export function placeReplicas(
     };
   }
   if (brokers.every((broker) => broker.fenced)) {
-    return { ok: false, reason: "All brokers are currently fenced." };
+    return {
+      ok: false,
+      reason: "All brokers are currently fenced, or have all their log directories cordoned.",
+    };
   }
   if (replicationFactor > brokers.length) {
     return {
       ok: false,
       reason:
         `The target replication factor of ${replicationFactor} cannot be reached because only ` +
-        `${brokers.length} broker(s) are registered.`,
+        `${brokers.length} broker(s) are registered or some brokers have all their log directories ` +
+        "cordoned.",
     };
   }
   const racks = racksOf(brokers, random);

@@ -295,7 +295,11 @@ function place(
   request: { readonly partitionCount: number; readonly replicationFactor: number },
   random: Random,
 ): Assignments {
-  const placement = placeReplicas([...image.brokers.values()], request, random);
+  // A broker takes no new partitions when none of its directories does (KIP-1066).
+  const brokers = [...image.brokers.values()].filter(({ logDirs, cordonedLogDirs }) =>
+    logDirs.length === 0 || logDirs.some((id) => !cordonedLogDirs.includes(id))
+  );
+  const placement = placeReplicas(brokers, request, random);
   if (placement.ok) return placement.assignments;
   return refuse(
     ErrorCode.INVALID_REPLICATION_FACTOR,

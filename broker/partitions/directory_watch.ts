@@ -1,50 +1,92 @@
 /**
- * What follows when a log directory fails: the metadata hears of it, and the broker stops if it has no
- * directory left. The partitions of the directory are offline by then; the others are served as before.
+ * What the metadata is told of this node's log directories while it runs: which are usable, and which take no
+ * new partitions. The broker stops when none is left.
+ *
+ * A directory that fails has taken its partitions offline by then; the others are served as before.
  */
 
 import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
+import type { Uuid } from "../../protocol/types.ts";
 import type { LogDirectories } from "../../storage/log_directories.ts";
 import type { Logger } from "../../storage/platform.ts";
+import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
 
 /** What the watch works with. */
 export interface DirectoryWatchOptions {
   readonly nodeId: number;
   readonly logger: Logger;
+  readonly config: Pick<Config, "onChange">;
   readonly logDirectories: LogDirectories;
   readonly controller: Pick<Controller, "updateLogDirs" | "image">;
   /** Called when no log directory can be used any more. */
   readonly onFailure: (message: string) => void;
 }
 
-/** Watches the log directories. Returns: what ends it. */
+/** Ids of the usable directories that take no new partitions. */
+export function cordonedIds(logDirectories: LogDirectories): Uuid[] {
+  return logDirectories.states().flatMap(({ directory, offlineReason, isCordoned }) =>
+    isCordoned && directory !== null && offlineReason === null ? [directory.directoryId] : []
+  );
+}
+
+/** Watches the log directories of a registered broker. Returns: what ends it. */
 export function watchDirectories(options: DirectoryWatchOptions): () => void {
-  const { logDirectories, logger, controller, nodeId, onFailure } = options;
-  reportMissing(options);
-  return logDirectories.onOffline(({ path, offlineReason }) => {
-    const online = logDirectories.online();
-    if (online.length === 0) {
-      onFailure(`No log directory can be used any more: ${offlineReason}`);
-      return;
-    }
-    logger.error(
-      "Partitions of a failed log directory answer KAFKA_STORAGE_ERROR, the others are served; mend " +
-        "or replace its disk and start again",
-      { path, online: online.map((directory) => directory.path) },
-    );
-    const ids = online.map(({ directoryId }) => directoryId);
-    void controller.updateLogDirs(nodeId, ids).then(({ error }) => {
-      if (error === ErrorCode.NONE) return;
-      const found = errorMessage(error);
-      logger.warn("Failed log directory is not noted in the metadata", { path, found });
-    });
+  const { logDirectories, config } = options;
+  const stops = [
+    logDirectories.onOffline(({ path, offlineReason }) => failed(options, path, offlineReason)),
+    config.onChange(() => void noteCordoned(options)),
+  ];
+  return () => stops.forEach((stop) => stop());
+}
+
+function failed(
+  { logDirectories, logger, controller, nodeId, onFailure }: DirectoryWatchOptions,
+  path: string,
+  reason: string | null,
+): void {
+  const online = logDirectories.online();
+  if (online.length === 0) {
+    onFailure(`No log directory can be used any more: ${reason}`);
+    return;
+  }
+  logger.error(
+    "Partitions of a failed log directory answer KAFKA_STORAGE_ERROR, the others are served; mend or " +
+      "replace its disk and start again",
+    { path, online: online.map((directory) => directory.path) },
+  );
+  const logDirs = online.map(({ directoryId }) => directoryId);
+  void controller.updateLogDirs(nodeId, { logDirs }).then(({ error }) => {
+    if (error === ErrorCode.NONE) return;
+    const found = errorMessage(error);
+    logger.warn("Failed log directory is not noted in the metadata", { path, found });
   });
 }
 
-/** A disk that was not mounted looks like a new, empty directory: its id is what tells. */
-function reportMissing(
-  { nodeId, logger, logDirectories, controller }: DirectoryWatchOptions,
+/** `cordoned.log.dirs` may change while the broker runs. */
+async function noteCordoned(
+  { logDirectories, logger, controller, nodeId }: DirectoryWatchOptions,
+): Promise<void> {
+  const cordonedLogDirs = cordonedIds(logDirectories);
+  const before = controller.image().brokers.get(nodeId)?.cordonedLogDirs;
+  if (before === undefined || before.toSorted().join() === cordonedLogDirs.toSorted().join()) {
+    return;
+  }
+  const { error } = await controller.updateLogDirs(nodeId, { cordonedLogDirs });
+  if (error === ErrorCode.NONE) return;
+  const found = errorMessage(error);
+  logger.warn("Cordoned log directories are not noted in the metadata", { found });
+}
+
+/**
+ * Names the directories that this node had registered and that are not there. A disk that is not mounted looks
+ * like a new, empty directory: its id is what tells.
+ */
+export function reportMissingDirectories(
+  { nodeId, logger, logDirectories, controller }: Pick<
+    DirectoryWatchOptions,
+    "nodeId" | "logger" | "logDirectories" | "controller"
+  >,
 ): void {
   const before = controller.image().brokers.get(nodeId)?.logDirs ?? [];
   const missing = before.filter((id) => logDirectories.byId(id) === undefined);

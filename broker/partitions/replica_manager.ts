@@ -343,13 +343,12 @@ export class ReplicaManager {
       throw new LogDirectoryError(`Cannot open ${name}: ${location.reason}`);
     }
     const preference = this.#preferences.get(name);
-    const directory = this.logDirectories.online().find(({ path }) => path === preference) ??
-      this.logDirectories.place();
-    if (directory !== null) return directory;
-    throw new LogDirectoryError(
-      `Cannot make ${name}: no log directory takes new partitions; take one out of ` +
-        "cordoned.log.dirs, or bring one that is offline back and start again",
-    );
+    const online = this.logDirectories.online();
+    const preferred = online.find(({ path }) => path === preference);
+    if (preferred === undefined && online.length === 0) {
+      throw new LogDirectoryError(`Cannot make ${name}: every log directory is offline`);
+    }
+    return preferred ?? this.logDirectories.place();
   }
 
   /** A replica is served once the metadata says where it lies: then nobody looks for it elsewhere. */

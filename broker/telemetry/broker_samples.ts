@@ -3,7 +3,8 @@
 import type { GroupCoordinator } from "../groups/coordinator.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
 import type { LogDirectories } from "../../storage/log_directories.ts";
-import type { GroupSample, IntegritySample, PartitionSample } from "./metrics.ts";
+import { DiskError } from "../../storage/platform.ts";
+import type { DirectorySample, GroupSample, IntegritySample, PartitionSample } from "./metrics.ts";
 
 /** Every open partition. */
 export function* partitionSamples(replicaManager: ReplicaManager): Iterable<PartitionSample> {
@@ -16,6 +17,32 @@ export function* partitionSamples(replicaManager: ReplicaManager): Iterable<Part
       highWatermark,
       sizeBytes: log.sizeBytes,
     };
+  }
+}
+
+/** Every log directory, and how many partitions are on their way into it. */
+export function directorySamples(
+  { logDirectories }: Pick<ReplicaManager, "logDirectories">,
+): DirectorySample[] {
+  return logDirectories.states().map(({ path, directory, offlineReason }) => {
+    const isOffline = directory === null || offlineReason !== null;
+    return {
+      path,
+      isOffline,
+      totalBytes: isOffline ? 0 : orZero(() => directory.totalBytes()),
+      usableBytes: isOffline ? 0 : orZero(() => directory.freeBytes()),
+      arrivingCount: isOffline ? 0 : [...directory.futures()].length,
+    };
+  });
+}
+
+/** A file system that does not say. */
+function orZero(read: () => number): number {
+  try {
+    return read();
+  } catch (failure) {
+    if (!(failure instanceof DiskError)) throw failure;
+    return 0;
   }
 }
 

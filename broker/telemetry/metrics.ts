@@ -174,6 +174,44 @@ const CLEANER_GAUGES: readonly CleanerGauge[] = [
   },
 ];
 
+/** One log directory. */
+export interface DirectorySample {
+  readonly path: string;
+  readonly isOffline: boolean;
+  /** Of its disk; 0 while it is offline. */
+  readonly totalBytes: number;
+  readonly usableBytes: number;
+  /** Partitions on their way into it from another directory. */
+  readonly arrivingCount: number;
+}
+
+const DIRECTORY_GAUGES: readonly {
+  readonly name: string;
+  readonly help: string;
+  readonly value: (sample: DirectorySample) => number;
+}[] = [
+  {
+    name: "offline",
+    help: "1 when the log directory is offline, and its partitions with it.",
+    value: ({ isOffline }) => Number(isOffline),
+  },
+  {
+    name: "total_bytes",
+    help: "Size of the log directory's disk.",
+    value: ({ totalBytes }) => totalBytes,
+  },
+  {
+    name: "usable_bytes",
+    help: "Bytes that the log directory's disk has room for.",
+    value: ({ usableBytes }) => usableBytes,
+  },
+  {
+    name: "arriving_partitions",
+    help: "Partitions on their way into the log directory from another one.",
+    value: ({ arrivingCount }) => arrivingCount,
+  },
+];
+
 /** All metrics of one broker. */
 export class Metrics {
   /** Counters of the server, handed to it. */
@@ -286,6 +324,26 @@ export class Metrics {
       "Segments whose indexes contradicted their log and were made anew.",
       () => read().rebuiltIndexCount,
     );
+  }
+
+  /** Shows the log directories and their disks. */
+  watchDirectories(read: () => readonly DirectorySample[]): void {
+    this.gauge(
+      "weir_offline_log_directories",
+      "Log directories that are offline.",
+      () => read().filter(({ isOffline }) => isOffline).length,
+    );
+    for (const { name, help, value } of DIRECTORY_GAUGES) {
+      new Gauge({
+        name: `weir_log_directory_${name}`,
+        help,
+        labelNames: ["directory"],
+        registers: [this.registry],
+        collect() {
+          for (const sample of read()) this.set({ directory: sample.path }, value(sample));
+        },
+      });
+    }
   }
 
   /** Shows how compaction is doing. */

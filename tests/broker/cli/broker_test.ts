@@ -258,3 +258,20 @@ test("log dump: reads what weir has written", async () => {
   expect(producer).toMatchObject({ lastSequence: 0, lastOffset: 0 });
   await startBroker();
 });
+
+test("cluster dirs: the directories, their disks and partitions", async () => {
+  await succeed("topic create orders -p 3");
+  await succeed("produce orders --partition 1", ["a\nb\n"]);
+  const [directory] = parsed(await succeed("cluster dirs --json"));
+  expect(directory).toMatchObject({
+    broker: 1,
+    directory: "/data",
+    state: "online",
+    partitions: 3,
+    arriving: [],
+  });
+  expect(directory.usedBytes).toBeGreaterThan(60);
+  const [title, line] = (await succeed("cluster dirs")).split("\n");
+  expect(title).toMatch(/BROKER +DIRECTORY +STATE +PARTITIONS +ARRIVING +USED +FREE +SIZE/);
+  expect(line).toMatch(/1 +\/data +online +3 +0 +[\d.]+ B +/);
+});

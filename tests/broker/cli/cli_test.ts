@@ -141,7 +141,7 @@ test.skipIf(!bash).each([
   ["weir --boot", ["--bootstrap-server"]],
   ["weir topic create orders --par", ["--partitions"]],
   ["weir consume orders --from 3 --fo", ["--follow", "--format"]],
-  ["weir log ", ["dump", "--help", "--version", "--bootstrap-server", "--json"]],
+  ["weir log ", ["dump", "verify", "--help", "--version", "--bootstrap-server", "--json"]],
 ])("completion bash: %p completes to %p (needs bash)", async (line, expected) => {
   const { out } = await new TestMachine().run(["completion", "bash"]);
   const words = line.split(" ");

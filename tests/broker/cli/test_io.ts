@@ -50,7 +50,7 @@ export class TestMachine {
       maxChunkBytes: 5000,
       partialWrites: true,
     });
-    this.disk = new SimDisk({ random: this.random.fork("disk") });
+    this.disk = new SimDisk({ random: this.random.fork("disk"), capacityBytes: 1e12 });
   }
 
   /** Runs a command line to its end, on virtual time. */

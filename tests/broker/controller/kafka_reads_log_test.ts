@@ -56,7 +56,10 @@ async function writeLog(path: string): Promise<void> {
     await controller.assignReplicasToDirs(NODE_ID, [
       { topicId, partition: 0, directoryId: DIRECTORY_ID },
     ]);
-    await controller.updateLogDirs(NODE_ID, [DIRECTORY_ID]);
+    await controller.updateLogDirs(NODE_ID, {
+      logDirs: [DIRECTORY_ID],
+      cordonedLogDirs: [topicId],
+    });
     await controller.createPartitions([{ name: "orders", partitionCount: 3, assignments: null }]);
     await controller.allocateProducerIds(NODE_ID);
     await controller.deleteTopics([{ name: "orders" }]);

@@ -24,8 +24,13 @@ function spread(members: readonly UsableBroker[], ids: readonly number[]): numbe
 const refusals: readonly [string, UsableBroker[], number, string][] = [
   ["no replicas", brokers(null), 0, "must be positive"],
   ["more than brokers", brokers(null, null), 3, "only 2 broker(s) are registered"],
-  ["no brokers", [], 1, "All brokers are currently fenced."],
-  ["all fenced", [{ id: 1, rack: null, fenced: true }], 1, "All brokers are currently fenced."],
+  ["no brokers", [], 1, "All brokers are currently fenced, or have all their"],
+  [
+    "all fenced",
+    [{ id: 1, rack: null, fenced: true }],
+    1,
+    "All brokers are currently fenced, or have all their",
+  ],
 ];
 test.each(refusals)("placeReplicas: %s is refused", (_, members, replicationFactor, reason) => {
   const placement = place(members, 1, replicationFactor);

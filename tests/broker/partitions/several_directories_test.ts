@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { reachableBrokers, viewPartition } from "../../../broker/controller/cluster_view.ts";
 import { watchDirectories } from "../../../broker/partitions/directory_watch.ts";
 import { isRefusal } from "../../../broker/partitions/replica_manager.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
@@ -6,7 +7,7 @@ import {
   describeLogDirsRequest,
   describeLogDirsResponse,
 } from "../../../protocol/schemas/describe_log_dirs.ts";
-import { NODE_ID } from "../controller/harness.ts";
+import { newTopic, NODE_ID } from "../controller/harness.ts";
 import { batch, DataHarness, type HarnessOptions } from "./harness.ts";
 
 const MIB = 1024 * 1024;
@@ -98,6 +99,7 @@ describe("ReplicaManager: a log directory fails while it runs", () => {
     watchDirectories({
       nodeId: NODE_ID,
       logger,
+      config: node.config,
       logDirectories,
       controller,
       onFailure: (message) => failures.push(message),
@@ -115,7 +117,18 @@ describe("ReplicaManager: a log directory fails while it runs", () => {
     }
     await node.clock.advance(100);
     const [a, b] = logDirectories.states();
-    expect(controller.image().brokers.get(NODE_ID)!.logDirs).toEqual([a!.directory!.directoryId]);
+    const image = controller.image();
+    expect(image.brokers.get(NODE_ID)!.logDirs).toEqual([a!.directory!.directoryId]);
+    const viewer = {
+      listenerName: "PLAINTEXT",
+      nodeId: NODE_ID,
+      advertisedHost: "h",
+      advertisedPort: 1,
+    };
+    for (const partition of image.topicByName("t")!.partitions) {
+      const view = viewPartition(image, partition, reachableBrokers(image, viewer));
+      expect(view.offlineReplicas).toEqual(lost.includes(partition.partition) ? [NODE_ID] : []);
+    }
     const asked = node.ask(
       node.apis.describeLogDirs,
       [describeLogDirsRequest, describeLogDirsResponse],
@@ -146,7 +159,8 @@ describe("ReplicaManager: a log directory fails while it runs", () => {
     const failures: string[] = [];
     const { logger, logDirectories, controller } = node;
     const onFailure = (message: string) => failures.push(message);
-    watchDirectories({ nodeId: NODE_ID, logger, logDirectories, controller, onFailure });
+    const { config } = node;
+    watchDirectories({ nodeId: NODE_ID, logger, config, logDirectories, controller, onFailure });
     for (const path of ["/a", "/b"]) {
       node.disks!.fail(path);
       await node.produced("t", batch(), { index: onDisk(node, path)[0]! });
@@ -154,6 +168,44 @@ describe("ReplicaManager: a log directory fails while it runs", () => {
     expect(failures).toHaveLength(1);
     expect(failures[0]).toContain("No log directory can be used any more: log directory /b");
   });
+});
+
+test("cordoned.log.dirs: no new partitions there; none at all when all are cordoned", async () => {
+  const node = await DataHarness.start({ mounts: MOUNTS });
+  const { logger, config, logDirectories, controller } = node;
+  const cordon = async (value: string) => {
+    config.setDynamic({ perBroker: new Map([["cordoned.log.dirs", value]]) });
+    await node.clock.advance(10);
+  };
+  const onFailure = () => {};
+  const stop = watchDirectories({
+    nodeId: NODE_ID,
+    logger,
+    config,
+    logDirectories,
+    controller,
+    onFailure,
+  });
+  await cordon("/a");
+  await node.makeTopic("t", { partitionCount: 4 });
+  expect([onDisk(node, "/a"), onDisk(node, "/b")]).toEqual([[], [0, 1, 2, 3]]);
+  await cordon("/a,/b");
+  const [refused] = await node.run(controller.createTopics([newTopic("u")]));
+  expect(refused).toMatchObject({ error: ErrorCode.INVALID_REPLICATION_FACTOR });
+  expect(refused).toMatchObject({ message: expect.stringContaining("cordoned") });
+  // What is there goes on.
+  expect((await node.produced("t", batch())).errorCode).toBe(ErrorCode.NONE);
+  await cordon("/b");
+  await node.makeTopic("v", { partitionCount: 2 });
+  expect(node.partition("v", 1).log.directory).toBe("/a/v-1");
+  const asked = node.ask(
+    node.apis.describeLogDirs,
+    [describeLogDirsRequest, describeLogDirsResponse],
+    5,
+    { topics: null },
+  );
+  expect((await asked.answer)!.results.map(({ isCordoned }) => isCordoned)).toEqual([false, true]);
+  stop();
 });
 
 describe("ReplicaManager: a log directory is away at the start", () => {
