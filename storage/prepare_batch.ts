@@ -8,7 +8,7 @@
  *
  * On the event loop a batch is prepared only while that is short: `LoopEffort` says how much of this turn is
  * left, and what would take more is answered with null and left to the job `prepare-batch`. A bomb costs the
- * loop what it decompresses up to `LOOP_PLAIN_BYTES`.
+ * loop what it decompresses up to `LOOP_PLAIN_BYTES`. Why these sizes: docs/decisions/0012.
  */
 
 import { TooLargeError, WireError } from "../protocol/bytes.ts";

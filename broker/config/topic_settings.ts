@@ -117,7 +117,8 @@ export const TOPIC_SETTINGS = {
   "max.message.bytes": int("1048588", {
     min: 0,
     unit: "bytes",
-    doc: "Largest batch of records that is taken, as it is on the wire.",
+    doc: "Largest batch of records that is taken, as it is on the wire; the write of one of more " +
+      "than some 8 MB holds up others.",
   }),
   "message.timestamp.after.max.ms": long("3600000", {
     min: 0,
