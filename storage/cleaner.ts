@@ -213,6 +213,8 @@ export class Cleaner {
 
   /** What of a log could be cleaned; null when it is not dirty enough, or cannot be looked at. */
   #rangeOf(log: Log, directory: CleanedDirectory): CleanableRange | null {
+    // All of its records are being dropped.
+    if (log.segments.length === 0) return null;
     try {
       log.rollIfOverdue();
       const range = cleanableRange(log, log.config, this.#options.clock.wallMs());

@@ -188,7 +188,8 @@ class LogRecovery {
     if (this.#input.hadCleanShutdown) {
       const endOffset = await this.#checkAll();
       if (this.#damage !== null) return 0;
-      if (endOffset >= 0) {
+      // A stop writes the end down. Where the last header says more, its checksum has the word.
+      if (endOffset >= 0 && endOffset <= this.#input.recoveryPoint) {
         await this.#replayProducers(endOffset, this.#segments.length);
         return endOffset;
       }
@@ -254,8 +255,14 @@ class LogRecovery {
 
   /** What a failed sync has dropped is dirty again, for the sync that follows to take along. */
   async #rewrite(segment: Segment): Promise<void> {
-    const first = segment.findBatch(this.#input.recoveryPoint);
-    if (first !== null) await segment.rewrite(first.position);
+    let position = 0;
+    try {
+      position = segment.findBatch(this.#input.recoveryPoint)?.position ?? segment.sizeBytes;
+    } catch (failure) {
+      // Records before the recovery point are damaged, which is for their readers to find: all is written.
+      if (!(failure instanceof DiskError) || failure.code !== "EBADMSG") throw failure;
+    }
+    await segment.rewrite(position);
   }
 
   async #recoverSegment(segment: Segment): Promise<number> {

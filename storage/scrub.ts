@@ -501,7 +501,10 @@ class SegmentScrub {
     }
   }
 
-  /** Returns: false when the segment has gone meanwhile. Errors: DiskError. */
+  /**
+   * Returns: false when the segment has gone meanwhile, or cannot be read whole: an index of what is left of
+   * it would hide the rest, and the old one may be right about it. Errors: DiskError.
+   */
   async #rebuild(): Promise<boolean> {
     const { disk } = this.#options;
     const { directory, config } = this.#log;
@@ -511,12 +514,13 @@ class SegmentScrub {
       segment: this.#segment,
       indexIntervalBytes: config.indexIntervalBytes,
     });
+    let isDamaged = false;
     try {
-      const isWhole = await this.#walk({
+      const isComplete = await this.#walk({
         onBatch: (batch) => draft.add(batch),
-        onDamage: () => {},
+        onDamage: () => isDamaged = true,
       });
-      if (!isWhole) return false;
+      if (!isComplete || isDamaged) return false;
       await draft.store();
       if (!this.#isThere()) return false;
       draft.takePlace();

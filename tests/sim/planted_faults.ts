@@ -5,7 +5,12 @@
  * asks for is not done, done by half, or answered with something else.
  */
 
-import { batchSizeBytes, readLastOffset, sealCrc } from "../../protocol/record_batch.ts";
+import {
+  batchSizeBytes,
+  readLastOffset,
+  RECORD_BATCH_OVERHEAD,
+  sealCrc,
+} from "../../protocol/record_batch.ts";
 import type { Disk, DiskFile } from "../../storage/platform.ts";
 import type { Weather } from "./disk_weather.ts";
 import type { SimDisk } from "./sim_disk.ts";
@@ -97,21 +102,22 @@ function writtenEnd(disk: SimDisk, directory: string): number {
   return end;
 }
 
-/** What a scan reads has a checksum that fits. */
+/** What is read has a checksum that fits. */
 function withoutChecksums(): DiskWrapper {
+  const seal = (bytes: Uint8Array, count: number): number => {
+    for (let at = 0; at + RECORD_BATCH_OVERHEAD <= count;) {
+      const sizeBytes = batchSizeBytes(bytes, at);
+      if (sizeBytes < RECORD_BATCH_OVERHEAD || at + sizeBytes > count) break;
+      sealCrc(bytes, at);
+      at += sizeBytes;
+    }
+    return count;
+  };
   return withFiles((file, path) => {
     if (!isLog(path)) return {};
     return {
-      async readCold(position, into) {
-        const count = await file.readCold(position, into);
-        for (let at = 0; at + 61 <= count;) {
-          const sizeBytes = batchSizeBytes(into, at);
-          if (sizeBytes < 61 || at + sizeBytes > count) break;
-          sealCrc(into, at);
-          at += sizeBytes;
-        }
-        return count;
-      },
+      read: (position, into) => seal(into, file.read(position, into)),
+      readCold: async (position, into) => seal(into, await file.readCold(position, into)),
     };
   });
 }

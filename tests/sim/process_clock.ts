@@ -24,11 +24,15 @@ export class ProcessClock implements Clock {
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = this.timer(delayMs, resolve);
-      signal?.addEventListener("abort", () => {
+      const aborted = () => {
         timer.cancel();
         resolve();
-      }, { once: true });
+      };
+      const timer = this.timer(delayMs, () => {
+        signal?.removeEventListener("abort", aborted);
+        resolve();
+      });
+      signal?.addEventListener("abort", aborted, { once: true });
     });
   }
   timer(delayMs: number, callback: () => void): Timer {

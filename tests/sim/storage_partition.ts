@@ -7,7 +7,8 @@
 
 import assert from "node:assert/strict";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { patchAsLeader } from "../../protocol/record_batch.ts";
+import { batchSizeBytes, patchAsLeader } from "../../protocol/record_batch.ts";
+import { readRecords } from "../../protocol/records.ts";
 import { offset, type TopicPartition, type Uuid } from "../../protocol/types.ts";
 import type { AppendResult, Log, ReadRecords } from "../../storage/log.ts";
 import type { LogConfig } from "../../storage/log_config.ts";
@@ -27,6 +28,8 @@ export interface Surroundings {
   isFair(): boolean;
   /** True where appends may be refused for reasons of the disk. */
   mayRefuse(): boolean;
+  /** True while a cleaner is at work. */
+  isCleaning(): boolean;
   /** True where logs may be offline. */
   mayBeOffline(): boolean;
   /** Lets virtual time pass until the promise settles; throws when the process dies meanwhile. */
@@ -57,8 +60,12 @@ export class SimPartition {
   readonly clients: LogClients;
   readonly isFollower: boolean;
   config: LogConfig;
+  /** What was in force before, of which something may still be under way. */
+  #configBefore: LogConfig;
   /** Null while it is not open. */
   log: Log | null = null;
+  /** Bits of its files have been turned over: it may be offline, and serves what it still can. */
+  isRotten = false;
   /** What must be true of it at the next start. */
   fate: "creating" | "there" | "deleting" | "gone" = "creating";
   readonly #world: Surroundings;
@@ -91,6 +98,7 @@ export class SimPartition {
     this.topicId = options.topicId;
     this.name = `${options.topicPartition.topic}-${options.topicPartition.partition}`;
     this.config = options.config;
+    this.#configBefore = options.config;
     this.clients = options.clients;
     this.isFollower = options.isFollower;
   }
@@ -101,6 +109,11 @@ export class SimPartition {
 
   get #random(): SimRandom {
     return this.#world.random;
+  }
+
+  /** True where it may answer with an error. That it may be offline is asked apart. */
+  get #mayRefuse(): boolean {
+    return this.#world.mayRefuse() || this.isRotten || !this.isOnline;
   }
 
   // ── starts ──────────────────────────────────────────────────────────────────────────────────────
@@ -123,14 +136,15 @@ export class SimPartition {
     this.fate = "there";
     this.log = log;
     if (log.offlineReason !== null) {
-      return assert(this.#world.mayBeOffline(), `${this.name} is offline: ${log.offlineReason}`);
+      const mayBe = this.isRotten || this.#world.mayBeOffline();
+      return assert(mayBe, `${this.name} is offline: ${log.offlineReason}`);
     }
-    const isLossy = this.#isLossy;
+    const isLossy = this.#isLossy || this.isRotten;
     this.#isLossy = false;
     this.#checkStart(log);
     if (this.#truncating !== null) this.#resume(log, this.#truncating);
     else {
-      const keeps = isLossy ? model.synced : model.end;
+      const keeps = this.isRotten ? 0 : isLossy ? model.synced : model.end;
       assert(
         log.endOffset >= keeps,
         `${this.name}: ${isLossy ? "synced" : "written"} up to ${keeps}, ` +
@@ -151,6 +165,7 @@ export class SimPartition {
 
   #checkStart(log: Log): void {
     if (this.#truncating?.restartAt != null) return;
+    this.#noteRetention(log);
     const latest = Math.max(this.model.logStart, this.#deletingUpTo);
     assert(log.logStartOffset <= latest, "records are gone that were not deleted");
     this.model.logStart = log.logStartOffset;
@@ -240,8 +255,7 @@ export class SimPartition {
       return false;
     }
     assert.equal(result.error, ErrorCode.KAFKA_STORAGE_ERROR, JSON.stringify(result));
-    const mayRefuse = this.#world.mayRefuse() || !this.isOnline;
-    assert(mayRefuse, `an append is refused in fair weather: ${result.message}`);
+    assert(this.#mayRefuse, `an append is refused in fair weather: ${result.message}`);
     this.model.uncertain.push(batches);
     return false;
   }
@@ -293,13 +307,13 @@ export class SimPartition {
 
   /** A client did not get its answer and sends its last batch again. */
   resend(): void {
-    const again = this.isFollower ? null : this.clients.again(this.model);
+    const again = this.isFollower || this.isRotten ? null : this.clients.again(this.model);
     if (again === null) return;
     const { batch, gap } = again;
     const append = (bytes: Uint8Array) =>
       this.log!.appendAsLeader(bytes, { leaderEpoch: this.#epoch, origin: "client" });
     const result = append(batch.sent.slice());
-    if (result.error === ErrorCode.KAFKA_STORAGE_ERROR) return assert(this.#world.mayRefuse());
+    if (result.error === ErrorCode.KAFKA_STORAGE_ERROR) return assert(this.#mayRefuse);
     assert("duplicate" in result, JSON.stringify(result));
     assert.equal(result.duplicate, true);
     assert.equal(result.baseOffset, batch.baseOffset);
@@ -312,6 +326,7 @@ export class SimPartition {
     const log = this.log!;
     const { model } = this;
     const random = this.#random;
+    this.#noteCompaction();
     const from = random.between(log.logStartOffset, model.end);
     const maxBytes = random.pick([0, 1, 100, 1000, 10_000]);
     const minOneMessage = random.chance(0.8);
@@ -327,7 +342,8 @@ export class SimPartition {
     const first = model.batches[model.indexAt(from)];
     const isFirstAllowed = first !== undefined && first.lastOffset < upToOffset &&
       (minOneMessage || (first.sizeBytes ?? Infinity) <= maxBytes);
-    if (isFirstAllowed) assert(next > from, `nothing is served at ${from}`);
+    const isKnown = from >= model.compactedBelow;
+    if (isFirstAllowed && isKnown) assert(next > from, `nothing is served at ${from}`);
     if (random.chance(0.3)) this.#held.push({ copy: result.records.slice(), result });
     else {
       result.release();
@@ -337,8 +353,10 @@ export class SimPartition {
   }
 
   #checkFailedRead(error: ErrorCode): void {
+    if (this.isRotten && error === ErrorCode.CORRUPT_MESSAGE) return;
+    if (!this.isOnline) return;
     assert.equal(error, ErrorCode.KAFKA_STORAGE_ERROR);
-    assert(this.#world.mayRefuse(), "a read is refused in fair weather");
+    assert(this.#mayRefuse, "a read is refused in fair weather");
   }
 
   readOutside(): void {
@@ -364,14 +382,18 @@ export class SimPartition {
     if (!this.isOnline) return;
     const log = this.log!;
     const { model } = this;
-    const target = this.#random.between(log.logStartOffset, model.end);
+    this.#noteCompaction();
+    // Only committed records are cleaned, and only others are ever truncated.
+    const from = Math.max(log.logStartOffset, Math.min(model.compactedBelow, model.end));
+    const target = this.#random.between(from, model.end);
     const boundary = model.boundary(target);
     this.#truncating = { endAtLeast: Math.min(boundary, target), restartAt: null };
     const truncation = this.#whileReading(log.truncateTo(offset(target)));
     if (!await this.#isDone(truncation)) return this.#afterFailedTruncation();
     this.#truncating = null;
     this.#counts.truncations++;
-    assert(log.endOffset >= boundary && log.endOffset <= Math.max(target, boundary));
+    const atLeast = target <= model.compactedBelow ? 0 : boundary;
+    assert(log.endOffset >= atLeast && log.endOffset <= Math.max(target, boundary));
     model.cutTo(log.endOffset);
     model.synced = log.syncedOffset;
     this.clients.learn(model);
@@ -406,6 +428,7 @@ export class SimPartition {
       while (!isDone) {
         const from = this.#random.between(this.model.logStart, this.model.end);
         const result = this.log!.read(offset(from), { maxBytes: 1000, minOneMessage: true });
+        this.#noteCompaction();
         if ("records" in result) {
           this.model.compare(result.records, from);
           result.release();
@@ -441,7 +464,7 @@ export class SimPartition {
       return true;
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
-      assert(this.#world.mayRefuse(), `refused in fair weather: ${failure.message}`);
+      assert(this.#mayRefuse, `refused in fair weather: ${failure.message}`);
       this.#mayBeOffline ||= this.#truncating !== null;
       return false;
     }
@@ -455,7 +478,7 @@ export class SimPartition {
     const { error } = log.deleteRecordsBefore(offset(upTo));
     if (error === ErrorCode.KAFKA_STORAGE_ERROR) {
       this.#deletingUpTo = Math.max(this.#deletingUpTo, upTo);
-      return assert(this.#world.mayRefuse());
+      return assert(this.#mayRefuse);
     }
     assert.equal(error, ErrorCode.NONE);
     assert.equal(log.logStartOffset, upTo);
@@ -473,13 +496,18 @@ export class SimPartition {
   }
 
   async findByTime(): Promise<void> {
-    if (!this.isOnline) return;
+    if (!this.isOnline || this.isRotten) return;
+    this.#noteCompaction();
     const log = this.log!;
     const { model } = this;
     const timestampMs = this.#world.wallMs() + this.#random.between(-60, 30);
     try {
       const found = await this.#world.wait(log.offsetForTimestamp(timestampMs));
       const expected = model.findTime(timestampMs, log.logStartOffset);
+      if (model.compactedBelow > log.logStartOffset) {
+        assert(found === null || found.timestampMs >= timestampMs);
+        return;
+      }
       assert.equal(found?.offset, expected?.offset, `offset for timestamp ${timestampMs}`);
       const max = await this.#world.wait(log.maxTimestampOffset());
       const first = model.findTime(max?.timestampMs ?? 0, log.logStartOffset);
@@ -488,8 +516,58 @@ export class SimPartition {
       assert(!later, `a record is newer than ${max?.timestampMs}`);
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
-      assert(this.#world.mayRefuse(), `refused in fair weather: ${failure.message}`);
+      assert(this.#mayRefuse, `refused in fair weather: ${failure.message}`);
     }
+  }
+
+  /** Retention moves the log start by itself: whole segments, and no more than it should. */
+  #noteRetention(log: Log): void {
+    const { model } = this;
+    const start = log.logStartOffset;
+    if (start <= Math.max(model.logStart, this.#deletingUpTo)) return;
+    const { retentionMs, retentionBytes } = this.#retention;
+    assert(retentionMs >= 0 || retentionBytes >= 0, "records are gone that nobody let go");
+    assert(start <= model.end);
+    if (retentionBytes < 0) {
+      const latestMs = this.#world.wallMs() - retentionMs;
+      for (const { timestamp, offset: at } of model.recordsFrom(model.logStart)) {
+        if (at >= start) break;
+        assert(timestamp < latestMs, `the record at ${at} is gone too early`);
+      }
+    }
+    model.logStart = start;
+  }
+
+  /** The most that retention has been allowed to take since the log was last looked at. */
+  get #retention(): { readonly retentionMs: number; readonly retentionBytes: number } {
+    const configs = [this.config, this.#configBefore]
+      .filter(({ cleanupPolicy }) => cleanupPolicy.includes("delete"));
+    const bounds = (values: readonly number[]) => {
+      const set = values.filter((value) => value >= 0);
+      return set.length === 0 ? -1 : Math.min(...set);
+    };
+    return {
+      retentionMs: bounds(configs.map((config) => config.retentionMs)),
+      retentionBytes: bounds(configs.map((config) => config.retentionBytes)),
+    };
+  }
+
+  /** Takes other settings. */
+  reconfigure(config: LogConfig): void {
+    this.#noteCompaction();
+    this.#configBefore = this.config;
+    this.config = config;
+    this.log!.updateConfig(config);
+  }
+
+  /** Every segment but the active one may have been compacted by now. */
+  #noteCompaction(): void {
+    const active = this.log?.segments.at(-1);
+    if (active === undefined || !this.#world.isCleaning()) return;
+    const isCompacted = [this.config, this.#configBefore]
+      .some(({ cleanupPolicy }) => cleanupPolicy.includes("compact"));
+    if (!isCompacted) return;
+    this.model.compactedBelow = Math.max(this.model.compactedBelow, active.baseOffset);
   }
 
   // ── what must hold ──────────────────────────────────────────────────────────────────────────────
@@ -499,9 +577,12 @@ export class SimPartition {
     const { log, model } = this;
     if (log === null) return;
     if (log.offlineReason !== null) {
-      const mayBe = this.#mayBeOffline || this.#world.mayBeOffline();
+      const mayBe = this.isRotten || this.#mayBeOffline || this.#world.mayBeOffline();
       return assert(mayBe, `${this.name} went offline: ${log.offlineReason}`);
     }
+    this.#noteRetention(log);
+    this.#noteCompaction();
+    this.#configBefore = this.config;
     assert(log.recoveryPoint <= log.syncedOffset && log.syncedOffset <= log.endOffset);
     assert(log.highWatermark <= log.endOffset);
     assert(log.logStartOffset <= log.endOffset);
@@ -515,14 +596,17 @@ export class SimPartition {
     if (!this.isOnline || !this.#world.isFair()) return;
     const log = this.log!;
     const { model } = this;
+    this.#noteRetention(log);
+    this.#noteCompaction();
+    if (this.isRotten) return this.#verifyRotten(log);
     this.#verifyRecords(log);
     for (const batch of model.batches) {
-      if (batch.lastOffset < log.logStartOffset) continue;
+      if (batch.lastOffset < Math.max(log.logStartOffset, model.compactedBelow)) continue;
       const at = Math.max(batch.baseOffset, log.logStartOffset);
       assert.equal(log.leaderEpochs.epochForOffset(at), batch.epoch, `epoch of ${at}`);
     }
     for (let epoch = 0; epoch <= this.#epoch; epoch++) {
-      const expected = model.endOfEpoch(epoch);
+      const expected = model.compactedBelow > 0 ? null : model.endOfEpoch(epoch);
       if (expected === null) continue;
       assert.deepEqual(log.endOffsetForEpoch(epoch), expected, `end of epoch ${epoch}`);
     }
@@ -534,13 +618,20 @@ export class SimPartition {
     const { model } = this;
     let next: number = log.logStartOffset;
     const maxBytes = this.#random.pick([1, 700, 3000]);
-    const isServed = (at: number) => model.indexAt(at) >= 0;
-    while (isServed(next)) {
+    const isServed = (at: number) => model.indexAt(Math.max(at, model.compactedBelow)) >= 0;
+    const served = new Set<number>();
+    while (next < log.endOffset) {
       const result = log.read(offset(next), { maxBytes, minOneMessage: true });
-      assert("records" in result && result.records.length > 0, `offset ${next} cannot be read`);
+      assert("records" in result, `offset ${next} cannot be read`);
+      if (result.records.length === 0) {
+        assert(!isServed(next), `nothing is served at ${next}`);
+        break;
+      }
+      if (next < model.compactedBelow) noteOffsets(result.records, served);
       next = model.compare(result.records, next);
       result.release();
     }
+    this.#verifyCompacted(log, served);
     for (let at: number = log.logStartOffset; isServed(at); at += this.#random.between(1, 30)) {
       const result = log.read(offset(at), { maxBytes: 1, minOneMessage: true });
       assert("records" in result);
@@ -549,14 +640,57 @@ export class SimPartition {
     }
   }
 
+  /** The cleaner has left the newest record of each key, unless that was a deletion. */
+  #verifyCompacted(log: Log, served: ReadonlySet<number>): void {
+    const { model } = this;
+    if (model.compactedBelow <= log.logStartOffset) return;
+    for (const [key, { offset: at, isTombstone }] of model.newestByKey(log.logStartOffset)) {
+      const isMeant = !isTombstone && at < model.compactedBelow;
+      const isKept = !isMeant || served.has(at);
+      assert(isKept, `the newest record of key ${key}, at ${at}, was cleaned away`);
+    }
+  }
+
+  /** What is served of a damaged log is what was written, and the log goes on. */
+  #verifyRotten(log: Log): void {
+    for (
+      let at: number = log.logStartOffset;
+      at < log.endOffset;
+      at += this.#random.between(1, 9)
+    ) {
+      const result = log.read(offset(at), { maxBytes: 700, minOneMessage: true });
+      if ("records" in result) {
+        this.model.compare(result.records, at);
+        result.release();
+      } else assert.equal(result.error, ErrorCode.CORRUPT_MESSAGE, result.message);
+    }
+  }
+
   #verifyTransactions(log: Log): void {
     const { aborted, open } = this.model.transactions(log.logStartOffset);
     const text = (one: { producerId: number; firstOffset: number; lastOffset: number }) =>
       `${one.producerId}:${one.firstOffset}-${one.lastOffset}`;
-    const found = log.abortedTransactions(log.logStartOffset, log.endOffset);
-    assert.deepEqual(found.map(text), aborted.map(text), "aborted transactions");
+    const found = log.abortedTransactions(log.logStartOffset, log.endOffset).map(text);
+    const expected = aborted.map(text);
+    if (this.model.compactedBelow <= log.logStartOffset) {
+      assert.deepEqual(found, expected, "aborted transactions");
+    } else {
+      const strange = found.filter((one) => !expected.includes(one));
+      assert.deepEqual(strange, [], "transactions that were not aborted");
+      const late = aborted.filter(({ lastOffset }) => lastOffset >= this.model.compactedBelow);
+      const missing = late.map(text).filter((one) => !found.includes(one));
+      assert.deepEqual(missing, [], "aborted transactions that are not listed");
+    }
     const unstable = Math.min(Infinity, ...open.values());
     const stable = Math.min(log.endOffset, Math.max(unstable, log.logStartOffset));
     assert.equal(log.lastStableOffset(log.endOffset), stable, "last stable offset");
+  }
+}
+
+/** Notes the offsets of the records in whole batches. */
+function noteOffsets(batches: Uint8Array, into: Set<number>): void {
+  for (let at = 0; at < batches.length; at += batchSizeBytes(batches, at)) {
+    const records = readRecords(batches, at, { maxDecompressedBytes: 1 << 20 });
+    for (const record of records) into.add(record.offset);
   }
 }

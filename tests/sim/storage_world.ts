@@ -14,10 +14,12 @@
 
 import assert from "node:assert/strict";
 import { drainMicrotasks } from "bun:jsc";
-import { readBatchHeader } from "../../protocol/record_batch.ts";
+import { batchSizeBytes, readBatchHeader } from "../../protocol/record_batch.ts";
 import { DEFAULT_LOG_CONFIG, type Log, type LogConfig } from "../../storage/log.ts";
 import { LogDirectory, LogDirectoryError } from "../../storage/log_directory.ts";
-import { type Disk, DiskError } from "../../storage/platform.ts";
+import { Cleaner } from "../../storage/cleaner.ts";
+import { OFFSET_MAP_SLOT_BYTES } from "../../storage/offset_map.ts";
+import { type Disk, DiskError, type Logger } from "../../storage/platform.ts";
 import { randomUuid } from "../../storage/random_uuid.ts";
 import { LogClients } from "../storage/log_clients.ts";
 import { ALL_WEATHERS, begin, clear, type Weather, WEATHERS } from "./disk_weather.ts";
@@ -36,6 +38,11 @@ const TOPICS = ["orders", "a", "__consumer_offsets"];
 const SETTLE_MS = 5_000;
 /** Bad weather ends after so long at the latest. */
 const WEATHER_MS = 60_000;
+const DELETES_NOTHING: Pick<LogConfig, "cleanupPolicy" | "retentionMs" | "retentionBytes"> = {
+  cleanupPolicy: ["delete"],
+  retentionMs: -1,
+  retentionBytes: -1,
+};
 /** The most starts in a row that do not come to their end. */
 const MAX_BROKEN_STARTS = 4;
 
@@ -63,6 +70,7 @@ export interface StorageCounts extends PartitionCounts {
   cleanStops: number;
   weathers: number;
   deletions: number;
+  rotten: number;
 }
 
 /** Counts of nothing. */
@@ -76,6 +84,7 @@ export function noCounts(): StorageCounts {
     cleanStops: 0,
     weathers: 0,
     deletions: 0,
+    rotten: 0,
     appends: 0,
     refusals: 0,
     reads: 0,
@@ -107,11 +116,20 @@ export class StorageWorld {
   readonly #gone = new Set<string>();
   #process!: { disk: ProcessDisk; clock: ProcessClock; died: Promise<typeof ProcessDied> };
   #workers!: SimWorkers;
+  /** Whether this life has one. */
+  readonly #hasCleaner: boolean;
+  #cleaner: Cleaner | null = null;
+  /** Whether bits of synced records turn over in this life. */
+  readonly #hasRot: boolean;
+  /** A log line told of damage where there is none. */
+  #falseAlarm: string | null = null;
   #directory: LogDirectory | null = null;
   #isFair = true;
   #fairSinceMs = -Infinity;
   #mayBeOffline = false;
   #isHealing = false;
+  /** The last clean stop said that it was one. */
+  #leftMark = false;
   #current: SimPartition | null = null;
 
   private constructor({ seed, steps, wrap, weathers, trace }: StorageWorldOptions) {
@@ -126,12 +144,15 @@ export class StorageWorld {
     this.#seen = (wrap ?? ((disk) => disk))(this.#disk);
     const mix = ALL_WEATHERS.filter(() => this.#random.chance(0.5));
     this.#weathers = weathers ?? mix;
+    this.#hasCleaner = this.#random.chance(0.5);
+    this.#hasRot = !this.#hasCleaner && this.#random.chance(0.4);
     this.#operations = this.#mix();
     this.#surroundings = {
       random: this.#random,
       wallMs: () => this.#clock.wallMs(),
       sleep: (delayMs) => this.#process.clock.sleep(delayMs),
       isFair: () => this.#isFair,
+      isCleaning: () => this.#hasCleaner,
       mayRefuse: () => this.#mayRefuse,
       mayBeOffline: () => this.#mayBeOffline,
       wait: (promise) => this.#wait(promise),
@@ -175,6 +196,7 @@ export class StorageWorld {
       }
     }
     for (const partition of this.#partitions) partition.check();
+    assert.equal(this.#falseAlarm, null);
   }
 
   #pickOperation(): () => void | Promise<void> {
@@ -199,6 +221,7 @@ export class StorageWorld {
       ["wait for sync", 30, on((one) => one.syncAll())],
       ["pass a moment", 100, () => this.#pass(this.#random.below(30))],
       ["pass seconds", 20, () => this.#pass(this.#random.below(3000))],
+      ["pass minutes", 3, () => this.#pass(this.#random.below(100_000))],
       ["read", 80, on((one) => one.readSome())],
       ["read outside", 10, on((one) => one.readOutside())],
       ["let go of reads", 15, on((one) => one.letGo())],
@@ -222,6 +245,14 @@ export class StorageWorld {
       Math.ceil(weight * this.#random.pick([0.2, 1, 1, 3])),
       run,
     ]);
+  }
+
+  /** Nothing is damaged that is merely torn, lost, or being written. */
+  #logged(line: string): void {
+    this.#trace(line);
+    const isExpected = this.counts.rotten > 0 || this.#mayBeOffline;
+    if (isExpected || !/damaged? /i.test(line.split(" {")[0]!)) return;
+    this.#falseAlarm ??= line;
   }
 
   // ── time and weather ────────────────────────────────────────────────────────────────────────────
@@ -307,22 +338,49 @@ export class StorageWorld {
     }
     this.#clock.dropTimers();
     this.#directory = null;
+    if (this.#hasRot && this.#random.chance(0.1)) this.#rot();
     return cameTo;
+  }
+
+  /** Turns over a bit of a partition's records, at rest. */
+  #rot(): void {
+    const sound = this.#partitions.filter((one) => one.fate === "there" && !one.isRotten);
+    if (this.#isHealing || sound.length < 2) return;
+    const partition = this.#random.pick(sound);
+    const files = this.#disk.files().filter((path) =>
+      path.startsWith(`${PATH}/${partition.name}/`) && path.endsWith(".log") &&
+      this.#disk.sizeOf(path) > 0
+    );
+    if (files.length === 0) return;
+    const path = this.#random.pick(files);
+    const bytes = this.#disk.bytesOf(path);
+    const position = this.#random.below(bytes.length);
+    // Base offset and leader epoch are not under the checksum: nobody can tell that they have changed.
+    const field = position - batchStart(bytes, position);
+    if (field < 8 || (field >= 12 && field < 16)) return;
+    this.#trace(`bit turned over: byte ${position} of ${path}`);
+    this.#disk.flipBit(path, position, this.#random.below(8));
+    partition.isRotten = true;
+    this.counts.rotten++;
   }
 
   async #stop(): Promise<void> {
     const { disk, clock } = this.#process;
     for (const partition of this.#partitions) partition.letGo();
     const directory = this.#directory!;
+    if (this.#cleaner !== null) await this.#wait(this.#cleaner.stop());
     await this.#wait(directory.close());
     await this.#workers.close();
+    // A job that was cut short ends by itself.
+    await this.#pass(100);
     assert.equal(disk.openHandles, 0, "a closed directory leaves no handle open");
     assert.equal(clock.pendingTimers, 0, "a closed directory leaves no timer");
     assert.equal(directory.buffers.lentBytes, 0, "a buffer was not given back");
     this.counts.cleanStops++;
-    if (!this.#mayRefuse) {
+    this.#leftMark = this.#disk.exists(`${PATH}/.kafka_cleanshutdown`);
+    if (!this.#mayRefuse && this.#partitions.every((one) => one.isOnline)) {
       assert(this.#disk.exists(`${PATH}/.kafka_cleanshutdown`), "a clean stop leaves its mark");
-      this.#checkIndexFiles();
+      if (this.counts.rotten === 0) this.#checkIndexFiles();
     }
   }
 
@@ -352,13 +410,12 @@ export class StorageWorld {
   }
 
   #checkCleanStart(): void {
-    if (this.#mayRefuse) return;
-    assert.equal(this.#directory!.hadCleanShutdown, true);
+    assert.equal(this.#directory!.hadCleanShutdown, this.#leftMark);
   }
 
   async #open(): Promise<void> {
     const { disk, clock } = this.#process;
-    const logger = new TracedLogger(this.#trace);
+    const logger = new TracedLogger((line) => this.#logged(line));
     const workers = this.#workers = new SimWorkers({ disk, clock, logger });
     const directory = await this.#wait(LogDirectory.open({
       disk,
@@ -374,14 +431,43 @@ export class StorageWorld {
       flusher: { maxDirtyMs: this.#random.pick([50, 200, 1000]) },
       maxOpenFiles: this.#random.pick([1, 8, 512]),
       recoveryMaxBytes: this.#random.pick([0, 1000, 10_000, Infinity]),
+      retentionCheckMs: this.#random.pick([50, 1000, 5000]),
+      scrub: {
+        maxBytesPerSecond: this.#random.pick([500, 100_000]),
+        intervalMs: this.#random.pick([1000, 100_000]),
+      },
     }));
     this.#directory = directory;
+    this.#cleaner = this.#hasCleaner ? this.#startCleaner(directory, logger) : null;
     this.#checkFound(directory);
     for (const partition of [...this.#partitions]) {
       if (partition.fate === "deleting") await this.#finishDeleting(partition);
       if (partition.fate === "gone") continue;
       partition.opened(await this.#openLog(partition));
     }
+  }
+
+  #startCleaner(directory: LogDirectory, logger: Logger): Cleaner {
+    const random = this.#random.fork(`cleaner${this.counts.starts}`);
+    const settings = {
+      isEnabled: true,
+      backoffMs: random.pick([50, 1000]),
+      dedupeBufferBytes: random.pick([20 * OFFSET_MAP_SLOT_BYTES, 64 * 1024]),
+      loadFactor: 0.9,
+      ioBufferBytes: random.pick([200, 64 * 1024]),
+      maxBytesPerSecond: Infinity,
+      reserveBytes: 0,
+    };
+    const cleaner = new Cleaner({
+      clock: this.#process.clock,
+      random,
+      logger,
+      workers: this.#workers,
+      directories: () => [directory],
+      settings: () => settings,
+    });
+    cleaner.start();
+    return cleaner;
   }
 
   #openLog({ topicPartition, topicId, config }: SimPartition): Promise<Log> {
@@ -439,15 +525,24 @@ export class StorageWorld {
       messageTimestampType: random.pick(["CreateTime", "CreateTime", "LogAppendTime"]),
       compressionType: random.pick(["producer", "producer", "producer", "gzip", "uncompressed"]),
       flushMessages: random.pick([DEFAULT_LOG_CONFIG.flushMessages, 1, 5]),
-      cleanupPolicy: random.pick([["delete"], ["delete"], ["compact"]] as const),
+      cleanupPolicy: random.pick(
+        [["delete"], ["delete"], ["compact"], ["compact", "delete"]] as const,
+      ),
+      retentionMs: random.pick([-1, -1, 500, 10_000]),
+      retentionBytes: random.pick([-1, -1, 3000]),
+      minCleanableDirtyRatio: random.pick([0, 0.3]),
+      deleteRetentionMs: random.pick([0, 1000]),
+      minCompactionLagMs: random.pick([0, 0, 500]),
+      maxCompactionLagMs: random.pick([Number.MAX_SAFE_INTEGER, 300]),
       fileDeleteDelayMs: random.pick([0, 20, 2000]),
     };
   }
 
   #reconfigure(partition: SimPartition): void {
     const { cleanupPolicy } = partition.config;
-    partition.config = { ...this.#config(), cleanupPolicy };
-    partition.log!.updateConfig(partition.config);
+    const isKept = this.#random.chance(0.7);
+    const config = this.#config();
+    partition.reconfigure(isKept ? { ...config, cleanupPolicy } : config);
   }
 
   async #create(): Promise<void> {
@@ -504,12 +599,13 @@ export class StorageWorld {
     this.#clearWeather();
     this.#process.disk.dieAt(Infinity);
     const needsStart = this.#mayBeOffline || this.#process.disk.isDead ||
-      this.#partitions.some((one) => one.fate === "deleting" || !one.isOnline);
+      this.#partitions.some((one) => one.fate === "deleting" || !(one.isOnline || one.isRotten));
     if (needsStart) await this.#endAndStart("kill");
     await this.#pass(SETTLE_MS);
     this.#mayBeOffline = false;
     if (this.#partitions.length === 0) await this.#create();
     for (const partition of this.#partitions) {
+      if (partition.isRotten && !partition.isOnline) continue;
       if (partition.log === null) {
         partition.opened(await this.#openLog(partition));
       }
@@ -522,10 +618,15 @@ export class StorageWorld {
     for (const partition of this.#partitions) {
       partition.verify();
       await partition.findByTime();
+      if (!partition.isOnline) continue;
+      // What is deleted from now on would still wait for its removal at the end.
+      partition.reconfigure({ ...partition.config, ...DELETES_NOTHING });
     }
     await this.#pass(SETTLE_MS);
     await this.#stop();
-    const left = this.#disk.files().filter((path) => /\.(deleted|tmp)$|-delete\//.test(path));
+    const left = this.#disk.files().filter((path) =>
+      /\.(deleted|cleaned|swap)$|-delete\/|\/[^/]+-\d\/.*\.tmp$/.test(path)
+    );
     assert.deepEqual(left, [], "what was deleted is gone from the disk");
   }
 
@@ -548,4 +649,11 @@ export class StorageWorld {
       }
     }
   }
+}
+
+/** Where the batch starts that holds the byte at `position`. */
+function batchStart(bytes: Uint8Array, position: number): number {
+  let start = 0;
+  for (let at = 0; at <= position; at += batchSizeBytes(bytes, at)) start = at;
+  return start;
 }

@@ -5,9 +5,11 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { patchAsLeader } from "../../protocol/record_batch.ts";
 import { buildBatch, type NewBatch } from "../../protocol/records.ts";
 import { offset } from "../../protocol/types.ts";
+import { Cleaner } from "../../storage/cleaner.ts";
 import { FileCache } from "../../storage/file_cache.ts";
 import type { DiskError } from "../../storage/platform.ts";
 import { Segment } from "../../storage/segment.ts";
+import { SimWorkers } from "../sim/sim_workers.ts";
 import { Fixture, ORDERS, ORDERS_PATH } from "./log_fixture.ts";
 
 /** A batch as a leader sends it. */
@@ -390,4 +392,79 @@ test("TransactionIndex.truncateTo: is not misled by what a crash has left behind
   const { transactionIndex: found } = newSegment(fixture);
   found.truncateTo(15);
   expect([...found.entries()].map(({ lastOffset }) => lastOffset)).toEqual([10]);
+});
+
+test("Scrub: no index is made of a segment that could not be read", async () => {
+  const config = { segmentBytes: 1000, indexIntervalBytes: 1 };
+  const scrub = { maxBytesPerSecond: 1_000_000, intervalMs: 1000 };
+  const fixture = await Fixture.open(config, { scrub });
+  for (let i = 0; i < 30; i++) fixture.append(1);
+  await synced(fixture);
+  const paths = [fixture.path(0, ".index"), fixture.path(0, ".timeindex")];
+  const before = paths.map((path) => fixture.disk.bytesOf(path));
+  fixture.disk.faults.read = (path) => path.startsWith(fixture.path(0, ".")) ? "EIO" : null;
+  await fixture.clock.advance(70_000);
+  expect(fixture.directory.scrubStats.lastPassMs).toBeGreaterThan(0);
+  expect(paths.map((path) => fixture.disk.bytesOf(path))).toEqual(before);
+  fixture.disk.faults = {};
+  await fixture.clock.advance(5000);
+  const read = fixture.log.read(offset(0), { maxBytes: 100, minOneMessage: true });
+  expect("records" in read && read.records.length > 0).toBe(true);
+});
+
+test("Cleaner: passes by a log whose records are being dropped", async () => {
+  const fixture = await Fixture.open({ cleanupPolicy: ["compact"], segmentBytes: 300 });
+  for (let i = 0; i < 10; i++) fixture.append(1);
+  await synced(fixture);
+  const cleaner = new Cleaner({
+    ...fixture,
+    workers: new SimWorkers(fixture),
+    directories: () => [fixture.directory],
+    settings: () => ({
+      isEnabled: true,
+      backoffMs: 1000,
+      dedupeBufferBytes: 10_000,
+      loadFactor: 0.9,
+      ioBufferBytes: 10_000,
+      maxBytesPerSecond: Infinity,
+      reserveBytes: 0,
+    }),
+  });
+  let isDone = false;
+  const truncation = fixture.log.truncateFullyAndStartAt(offset(50)).then(() => isDone = true);
+  while (!isDone) {
+    expect(await Promise.race([cleaner.cleanDirtiest(), truncation.then(() => false)])).toBe(false);
+  }
+});
+
+test("Log.open: damage before the recovery point does not stop what a failed sync needs", async () => {
+  const config = { indexIntervalBytes: 1_000_000 };
+  const fixture = await Fixture.open(config);
+  for (let i = 0; i < 5; i++) fixture.append(1, { valueBytes: 1000 });
+  await synced(fixture);
+  await fixture.directory.checkpoint();
+  for (let i = 0; i < 5; i++) fixture.append(1, { valueBytes: 1000 });
+  fixture.disk.faults.sync = () => "EIO";
+  fixture.log.sync();
+  await fixture.clock.advance(100);
+  fixture.disk.faults = {};
+  fixture.disk.kill();
+  fixture.disk.flipBit(fixture.path(0), 3000);
+  const log = await fixture.reopen(config);
+  expect([log.offlineReason, log.endOffset]).toEqual([null, offset(10)]);
+});
+
+test("Log.open: after a clean stop the last batch does not move the end by a flipped bit", async () => {
+  for (let bit = 2; bit < 7; bit++) {
+    const fixture = await Fixture.open();
+    for (let i = 0; i < 3; i++) {
+      fixture.append(1, { producerId: 7, producerEpoch: 0, baseSequence: i });
+    }
+    await synced(fixture);
+    await fixture.directory.close();
+    const lastBatchAt = fixture.disk.sizeOf(fixture.path(0)) * 2 / 3;
+    fixture.disk.flipBit(fixture.path(0), lastBatchAt + 26, bit);
+    const log = await fixture.reopen();
+    expect(log.offlineReason).toContain("offset 2 should start there");
+  }
 });

@@ -136,6 +136,8 @@ export class LogModel {
   uncertain: (readonly ModelBatch[])[] = [];
   /** Everything before it was said to be on stable storage. */
   synced = 0;
+  /** Before it the cleaner may have taken records out, and may have written batches anew. */
+  compactedBelow = 0;
   logStart = 0;
 
   #base = 0;
@@ -177,12 +179,63 @@ export class LogModel {
     let index = this.indexAt(from);
     let next = from;
     for (let at = 0; at < records.length;) {
+      const { baseOffset } = readBatchHeader(records, at);
+      if (baseOffset < this.compactedBelow) {
+        next = this.#compareCompacted(records, at, next);
+        at += batchSizeBytes(records, at);
+        index = this.indexAt(next);
+        continue;
+      }
+      // All between was taken out by the cleaner.
+      if (next < this.compactedBelow) index = this.indexAt(Math.max(next, this.compactedBelow));
       const batch = index < 0 ? undefined : this.batches[index++];
       assert(batch !== undefined, `records are served past the end, at ${next}`);
       at += batch.compare(records, at);
       next = batch.lastOffset + 1;
     }
     return next;
+  }
+
+  /** What is left of a batch holds nothing that was not written there. Returns: the offset after it. */
+  #compareCompacted(bytes: Uint8Array, at: number, from: number): number {
+    const header = readBatchHeader(bytes, at);
+    const lastOffset = header.baseOffset + header.lastOffsetDelta;
+    assert(
+      lastOffset >= from,
+      `offset ${from} is asked for, and a batch up to ${lastOffset} served`,
+    );
+    for (const record of readRecords(bytes, at, { maxDecompressedBytes: MAX_BYTES })) {
+      const written = this.batches[this.indexAt(record.offset)];
+      const found = written?.records.find(({ offset }) => offset === record.offset);
+      assert(found !== undefined && isSame(found, record), `another record at ${record.offset}`);
+      assert.equal(header.producerId, written?.header.producerId);
+      assert.equal(header.partitionLeaderEpoch, written?.epoch);
+    }
+    return lastOffset + 1;
+  }
+
+  /** Of each key, the offset of its last record that holds: of no transaction that was aborted or is open. */
+  newestByKey(
+    from: number,
+  ): Map<string, { readonly offset: number; readonly isTombstone: boolean }> {
+    const newest = new Map<string, { offset: number; isTombstone: boolean }>();
+    const { aborted, open } = this.transactions(0);
+    for (const batch of this.batches) {
+      const { producerId } = batch.header;
+      const isAborted = aborted.some((one) =>
+        one.producerId === producerId && one.firstOffset <= batch.baseOffset &&
+        batch.lastOffset <= one.lastOffset
+      );
+      const isOpen = batch.isTransactional &&
+        (open.get(producerId) ?? Infinity) <= batch.baseOffset;
+      if (batch.isControl || isAborted || isOpen) continue;
+      for (const { offset, key, value } of batch.records) {
+        if (offset < from) continue;
+        const name = Buffer.from(key ?? []).toString("hex");
+        newest.set(name, { offset, isTombstone: value === null });
+      }
+    }
+    return newest;
   }
 
   /** The log was found to end at `endOffset`. */
@@ -192,11 +245,13 @@ export class LogModel {
     const index = this.indexAt(endOffset);
     if (index >= 0) {
       const { baseOffset } = this.batches[index]!;
-      assert(endOffset <= baseOffset, `the log ends at ${endOffset}, inside of a batch`);
+      const isWhole = endOffset <= baseOffset || endOffset <= this.compactedBelow;
+      assert(isWhole, `the log ends at ${endOffset}, inside of a batch`);
       this.batches.length = index;
     }
     this.#end = endOffset;
     this.synced = Math.min(this.synced, endOffset);
+    this.compactedBelow = Math.min(this.compactedBelow, endOffset);
     this.logStart = Math.min(this.logStart, endOffset);
   }
 
@@ -219,6 +274,7 @@ export class LogModel {
     this.#end = start;
     this.logStart = start;
     this.synced = start;
+    this.compactedBelow = 0;
   }
 
   *recordsFrom(from: number): Generator<ModelRecord, void, void> {
