@@ -6,7 +6,7 @@
  */
 
 import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
-import type { Uuid } from "../../protocol/types.ts";
+import { DirectoryId, type Uuid } from "../../protocol/types.ts";
 import type { LogDirectories } from "../../storage/log_directories.ts";
 import type { Logger } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
@@ -79,8 +79,8 @@ async function noteCordoned(
 }
 
 /**
- * Names the directories that this node had registered and that are not there. A disk that is not mounted looks
- * like a new, empty directory: its id is what tells.
+ * Names the directories that partitions of this node lie in and that are not there. A disk that is not mounted
+ * looks like a new, empty directory: its id is what tells.
  */
 export function reportMissingDirectories(
   { nodeId, logger, logDirectories, controller }: Pick<
@@ -88,12 +88,24 @@ export function reportMissingDirectories(
     "nodeId" | "logger" | "logDirectories" | "controller"
   >,
 ): void {
-  const before = controller.image().brokers.get(nodeId)?.logDirs ?? [];
-  const missing = before.filter((id) => logDirectories.byId(id) === undefined);
-  if (missing.length === 0) return;
-  logger.error(
-    "Log directories that this node had are missing or offline, and their partitions with them; check " +
-      "that every disk of log.dirs is mounted",
-    { directoryIds: missing },
-  );
+  const counts = new Map<Uuid, number>();
+  for (const { partitions } of controller.image().topics()) {
+    for (const { replicas, directories } of partitions) {
+      const directory = directories[replicas.indexOf(nodeId)];
+      if (directory === undefined || isReserved(directory)) continue;
+      if (logDirectories.byId(directory) !== undefined) continue;
+      counts.set(directory, (counts.get(directory) ?? 0) + 1);
+    }
+  }
+  for (const [directoryId, partitionCount] of counts) {
+    logger.error(
+      "Log directory is missing or offline, and its partitions answer KAFKA_STORAGE_ERROR: check that " +
+        "every disk of log.dirs is mounted and start again, or delete their topics",
+      { directoryId, partitionCount },
+    );
+  }
+}
+
+function isReserved(directory: Uuid): boolean {
+  return Object.values<Uuid>(DirectoryId).includes(directory);
 }

@@ -47,7 +47,12 @@ export type ReplicaLocation<Directory> =
     readonly others: readonly Directory[];
   }
   | { readonly kind: "new" }
-  | { readonly kind: "refused"; readonly reason: string };
+  | {
+    readonly kind: "refused";
+    readonly reason: string;
+    /** True when its directory is away, with all that lies in it. */
+    readonly isAway: boolean;
+  };
 
 /** Says where a replica's log is. */
 export function locateReplica<Directory extends { readonly path: string }>(
@@ -64,6 +69,7 @@ export function locateReplica<Directory extends { readonly path: string }>(
     return refused(
       `it lies in ${copies.map(({ path }) => path).join(" and in ")}, and the metadata names ` +
         "neither; move the copies that are not wanted out of log.dirs and start again",
+      false,
     );
   }
   const [only] = copies;
@@ -75,6 +81,7 @@ export function locateReplica<Directory extends { readonly path: string }>(
     return refused(
       `it belongs to the log directory with id ${assigned}, which is missing or offline, and what ` +
         `lies in ${only.path} may be an old copy; bring that directory back and start again`,
+      false,
     );
   }
   if (assigned === DirectoryId.UNASSIGNED) return { kind: "new" };
@@ -87,9 +94,13 @@ export function locateReplica<Directory extends { readonly path: string }>(
         : "its directory ") +
         "is missing or offline; bring that directory back and start again, or delete the topic if " +
         "its records are lost",
+    isNamed && home === undefined,
   );
 }
 
-function refused(reason: string): { readonly kind: "refused"; readonly reason: string } {
-  return { kind: "refused", reason };
+function refused(
+  reason: string,
+  isAway: boolean,
+): { readonly kind: "refused"; readonly reason: string; readonly isAway: boolean } {
+  return { kind: "refused", reason, isAway };
 }

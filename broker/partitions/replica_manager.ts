@@ -101,6 +101,8 @@ export class ReplicaManager {
   readonly #progress: OpeningProgress;
   #readyWaiters = new Map<string, ((partition: Partition | PartitionRefusal) => void)[]>();
   #failedOpens = new Set<string>();
+  /** Partitions that are not there because their directory is not. */
+  readonly #away = new Set<string>();
   readonly #reopenTimers = new Set<Timer>();
   /** What was found at the start and is not open yet. */
   #found: FoundReplicas | null = null;
@@ -340,6 +342,7 @@ export class ReplicaManager {
     const location = this.#found!.locate(wanted);
     if (location.kind === "found") return location.directory;
     if (location.kind === "refused") {
+      if (location.isAway) this.#away.add(name);
       throw new LogDirectoryError(`Cannot open ${name}: ${location.reason}`);
     }
     const preference = this.#preferences.get(name);
@@ -420,7 +423,8 @@ export class ReplicaManager {
    * round; one that is asked to stay gives its copy up. A partition that is not here yet will be made there.
    *
    * Returns: NONE once its log in the directory is made. Errors: INVALID_TOPIC_EXCEPTION, LOG_DIR_NOT_FOUND,
-   * KAFKA_STORAGE_ERROR, INVALID_REPLICA_ASSIGNMENT for a cordoned directory, REPLICA_NOT_AVAILABLE.
+   * KAFKA_STORAGE_ERROR, INVALID_REPLICA_ASSIGNMENT for a cordoned directory, UNKNOWN_TOPIC_OR_PARTITION,
+   * REPLICA_NOT_AVAILABLE for one that is not open here.
    */
   async moveReplica(topicPartition: TopicPartition, path: string): Promise<ErrorCode> {
     const { topic, partition: index } = topicPartition;
@@ -435,7 +439,10 @@ export class ReplicaManager {
     const partition = this.#byName.get(topic)?.partitions[index];
     if (partition === undefined) {
       this.#prefer(name, path);
-      return ErrorCode.REPLICA_NOT_AVAILABLE;
+      const image = this.#options.controller.image().topicByName(topic);
+      return image?.partitions[index] === undefined
+        ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        : ErrorCode.REPLICA_NOT_AVAILABLE;
     }
     const { promise, resolve, reject } = Promise.withResolvers<ErrorCode>();
     this.#enqueue(name, () => this.#turnTo(partition, target).then(resolve, reject));
@@ -494,8 +501,10 @@ export class ReplicaManager {
   #openFailed(topic: TopicImage, index: number, failure: DiskError | LogDirectoryError): void {
     const name = formatTopicPartition(topic.name, index);
     if (!this.#failedOpens.has(name)) {
-      const found = failure.message;
-      this.#logger.error("Partition cannot be opened", { partition: name, found });
+      const fields = { partition: name, found: failure.message };
+      // Of a directory that is away its thousands of partitions need no line each.
+      if (this.#away.delete(name)) this.#logger.debug("Partition cannot be opened", fields);
+      else this.#logger.error("Partition cannot be opened", fields);
     }
     this.#failedOpens.add(name);
     if (failure instanceof DiskError && PASSING_CODES.has(failure.code)) {

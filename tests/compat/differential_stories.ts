@@ -4,6 +4,10 @@
  * A story is played once for every version of its API, on a topic of its own.
  */
 
+import {
+  alterReplicaLogDirsRequest,
+  alterReplicaLogDirsResponse,
+} from "../../protocol/schemas/alter_replica_log_dirs.ts";
 import { ApiKey, apiName } from "../../protocol/api_keys.ts";
 import { fetchRequest, fetchResponse } from "../../protocol/schemas/fetch.ts";
 import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
@@ -72,6 +76,7 @@ import {
   makeTopic,
   newTopic,
   produce,
+  type State,
   type Step,
   step,
   type Story,
@@ -867,6 +872,54 @@ export const topicStories: readonly Story[] = [
             ),
           })),
       },
+    ),
+  ]],
+  ["moves replicas between log directories", ApiKey.AlterReplicaLogDirs, [
+    ...makeTopic({}, 2),
+    step(
+      "where it lies",
+      describeLogDirsRequest,
+      describeLogDirsResponse,
+      () => ({ topics: null }),
+      { compare: false, keep: (state, { results }) => state["dir"] = results[0]!.logDir },
+    ),
+    ...([
+      ["to where it lies", (state) => [[state["dir"], topicOf(state), [0, 1]]]],
+      ["to an unknown directory", (state) => [["/no/such", topicOf(state), [0]]]],
+      ["to a relative directory", (state) => [["data", topicOf(state), [0]]]],
+      ["of an unknown partition", (state) => [[state["dir"], topicOf(state), [0, 7]]]],
+      ["of an unknown topic", (state) => [[state["dir"], "no-such-topic", [0]]]],
+      ["of a topic with a long name", (state) => [[state["dir"], "n".repeat(230), [0]]]],
+      ["of a topic with a bad name", (state) => [[state["dir"], "a/b", [0]]]],
+      ["of an internal topic", (state) => [[state["dir"], "__cluster_metadata", [0]]]],
+      ["to two directories", (state) => [
+        ["/no/such", topicOf(state), [0]],
+        [state["dir"], topicOf(state), [0]],
+      ]],
+    ] as readonly (readonly [string, (state: State) => readonly unknown[][]])[]).map((
+      [title, dirs],
+    ) =>
+      step(
+        title,
+        alterReplicaLogDirsRequest,
+        alterReplicaLogDirsResponse,
+        (state) => ({
+          dirs: dirs(state).map(([path, name, partitions]) => ({
+            path: path as string,
+            topics: [{ name: name as string, partitions: partitions as number[] }],
+          })),
+        }),
+        {
+          pick: ({ results }) =>
+            results.flatMap(({ topicName, partitions }) =>
+              partitions.map(({ partitionIndex, errorCode }) => [
+                topicName.slice(0, 4),
+                partitionIndex,
+                errorCode,
+              ])
+            ).toSorted(),
+        },
+      )
     ),
   ]],
 ];

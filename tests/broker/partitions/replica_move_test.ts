@@ -59,8 +59,8 @@ describe("AlterReplicaLogDirs", () => {
       (world) => world.move("/c", 0, "u"),
       "LOG_DIR_NOT_FOUND",
     ],
-    ["of an unknown topic", (world) => world.move("/b", 0, "u"), "REPLICA_NOT_AVAILABLE"],
-    ["of an unknown partition", (world) => world.move("/b", 5), "REPLICA_NOT_AVAILABLE"],
+    ["of an unknown topic", (world) => world.move("/b", 0, "u"), "UNKNOWN_TOPIC_OR_PARTITION"],
+    ["of an unknown partition", (world) => world.move("/b", 5), "UNKNOWN_TOPIC_OR_PARTITION"],
     [
       "of a topic whose name is too long",
       (world) => world.move("/b", 0, "n".repeat(214)),
@@ -98,7 +98,7 @@ describe("AlterReplicaLogDirs", () => {
       const name = `later${path.slice(1)}`;
       for (let partition = 0; partition < 6; partition++) {
         expect(await node.run(world.move(path, partition, name)))
-          .toBe(ErrorCode.REPLICA_NOT_AVAILABLE);
+          .toBe(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
       }
       await node.run(node.controller.createTopics([newTopic(name, { partitionCount: 6 })]));
       await node.run(node.replicaManager.settled());
