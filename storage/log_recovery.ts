@@ -21,11 +21,16 @@ import { LeaderEpochs } from "./leader_epochs.ts";
 import type { LogConfig } from "./log_config.ts";
 import { type LogListing, straySnapshots, tidyAndListLog } from "./log_listing.ts";
 import { DiskError } from "./platform.ts";
-import { type ReplayOptions, replayProducers } from "./producer_replay.ts";
+import {
+  believedHeader,
+  type ReplayedBatch,
+  type ReplayOptions,
+  replayProducers,
+} from "./producer_replay.ts";
 import { MAX_BATCHES_PER_PRODUCER, type ProducerBatch, ProducerState } from "./producer_state.ts";
 import { ProducerTable } from "./producer_table.ts";
-import { readWholeBatch, scanSegment, type ScanSource } from "./recovery.ts";
-import type { IndexedPlace, Segment } from "./segment.ts";
+import { type DoubtfulBatch, readWholeBatch, scanSegment, type ScanSource } from "./recovery.ts";
+import { DamagedBytes, type IndexedPlace, type Segment } from "./segment.ts";
 import { segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import {
   listedTransactionIndexes,
@@ -127,7 +132,7 @@ class LogRecovery {
     try {
       endOffset = await this.#run();
     } catch (failure) {
-      if (!(failure instanceof WireError)) throw failure;
+      if (!(failure instanceof WireError || failure instanceof DamagedBytes)) throw failure;
       this.#damage = `Cannot open ${this.#input.name}: ${failure.message}; ${this.#advice()}`;
     } finally {
       for (const segment of this.#segments) segment.close();
@@ -384,17 +389,18 @@ class LogRecovery {
       // Without the producers' state no aborted transaction can be found again.
       stableOffset: feedsState ? this.#snapshotOffset : Infinity,
     });
-    const { validBytes, nextOffset, end } = await scanSegment(source, {
+    const { validBytes, nextOffset, doubt, end } = await scanSegment(source, {
       baseOffset: segment.baseOffset,
       ...(place !== null && { start: place }),
       verifyFrom,
-      onBatch: (header, bytes, at) => {
+      onBatch: (header, bytes, at, position) => {
         indexing.note(header, batchSizeBytes(bytes, at));
-        if (feedsState) this.#feed(header, bytes, at, segment);
+        if (feedsState) this.#feed({ header, bytes, at, position, path: segment.path }, segment);
       },
     });
     indexing.finish();
-    if (end.kind === "whole") return nextOffset;
+    this.#checkDoubt(segment, doubt);
+    if (end.kind === "whole" || this.#damage !== null) return nextOffset;
     const maySyncedBeCut = nextOffset < this.#input.recoveryPoint ||
       this.#input.hadCleanShutdown || !feedsState;
     if (end.kind === "damaged" || maySyncedBeCut) {
@@ -411,6 +417,16 @@ class LogRecovery {
     return nextOffset;
   }
 
+  /** Nothing but the cleaner makes gaps: a base offset that was flipped would move all that is to come. */
+  #checkDoubt(segment: Segment, doubt: DoubtfulBatch | null): void {
+    const isLast = segment === this.#segments.at(-1);
+    if (doubt === null || !isLast || this.#input.config.cleanupPolicy.includes("compact")) return;
+    const { position, baseOffset, expectedOffset } = doubt;
+    this.#damage = `Cannot open ${this.#input.name}: ${segment.path} is damaged at byte ` +
+      `${position}: the last batch has the base offset ${baseOffset}, and ${expectedOffset} ` +
+      `should come; ${this.#advice()}`;
+  }
+
   #cut(segment: Segment, fromByte: number, endOffset: number, cutBytes: number): void {
     segment.truncateBytes(fromByte, endOffset);
     this.#cutBytes += cutBytes;
@@ -423,13 +439,15 @@ class LogRecovery {
     });
   }
 
-  #feed(header: RecordBatchHeader, bytes: Uint8Array, at: number, segment: Segment): void {
+  #feed(batch: ReplayedBatch, segment: Segment): void {
+    const { header, bytes, at } = batch;
     this.#epochs.assign(header.partitionLeaderEpoch, header.baseOffset);
     if (header.producerId < 0) return;
     if (header.baseSequence >= 0) this.#noteRecent(header);
     if (header.baseOffset < this.#snapshotOffset) return;
+    const believed = believedHeader(this.#producers, batch, this.#context.clock);
     const marker = transactionMarkerAt(header.attributes, bytes, at);
-    const completed = this.#producers.update(header, marker);
+    const completed = this.#producers.update(believed, marker);
     if (completed === null || !completed.isAborted) return;
     segment.transactionIndex.append({
       ...completed,

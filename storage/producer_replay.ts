@@ -3,11 +3,12 @@
  */
 
 import { WireError } from "../protocol/bytes.ts";
+import { isControl, isCrcValid, type RecordBatchHeader } from "../protocol/record_batch.ts";
 import { readSmallFile } from "./checkpoint.ts";
 import type { Clock, Disk, Logger } from "./platform.ts";
 import type { ProducerState } from "./producer_state.ts";
 import { scanSegment, type ScanSource } from "./recovery.ts";
-import type { Segment } from "./segment.ts";
+import { DamagedBytes, type Segment } from "./segment.ts";
 import { parseSegmentName, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
 import { transactionMarkerAt } from "./transaction_marker.ts";
 
@@ -59,13 +60,47 @@ export async function replayProducers(
     await scanSegment(sourceOf(segment), {
       baseOffset: segment.baseOffset,
       verifyFrom: Infinity,
-      onBatch: (header, bytes, at) => {
+      onBatch: (header, bytes, at, position) => {
         if (header.producerId < 0 || header.baseOffset < snapshotOffset) return;
-        producers.update(header, transactionMarkerAt(header.attributes, bytes, at));
+        const batch = { header, bytes, at, position, path: segment.path };
+        const believed = believedHeader(producers, batch, options.clock);
+        producers.update(believed, transactionMarkerAt(header.attributes, bytes, at));
       },
     });
   }
   return snapshotOffset;
+}
+
+/** A batch that is read for what it says of its producer. */
+export interface ReplayedBatch {
+  readonly header: RecordBatchHeader;
+  readonly bytes: Uint8Array;
+  readonly at: number;
+  readonly position: number;
+  readonly path: string;
+}
+
+/**
+ * What may be believed of the batch about its producer. Where its checksum does not fit, mostly its records
+ * are damaged: its header is right when it says what had to come next, but for its time, which nothing
+ * confirms and which must not make the producer look like one of long ago. A wrong one would make a batch
+ * that is sent again count as new, or end another transaction.
+ * Errors: DamagedBytes when nothing may be believed.
+ */
+export function believedHeader(
+  producers: ProducerState,
+  { header, bytes, at, position, path }: ReplayedBatch,
+  clock: Clock,
+): RecordBatchHeader {
+  if (isCrcValid(bytes, at)) return header;
+  const { attributes, lastOffsetDelta, recordCount } = header;
+  const isPlain = !isControl(attributes) && recordCount === lastOffsetDelta + 1;
+  if (isPlain && producers.isContinuedBy(header)) {
+    return { ...header, maxTimestamp: clock.wallMs() };
+  }
+  const found = "the checksum of the batch does not fit, and what its producer has sent by then " +
+    "cannot be told without it";
+  throw new DamagedBytes(path, position, found);
 }
 
 async function loadNewestSnapshot(

@@ -285,6 +285,17 @@ export class ProducerState implements RowOwner {
     return null;
   }
 
+  /** True when the batch is the one that has to come next from its producer, or the first one of an epoch. */
+  isContinuedBy(batch: ProducerBatch): boolean {
+    const row = this.#find(batch.producerId);
+    if (row < 0) return batch.baseSequence === 0;
+    const ints = this.#table.ints(row);
+    const at = this.#table.intsAt(row);
+    const epoch = ints[at + EPOCH_AND_COUNT]! >> COUNT_BITS;
+    if (epoch < 0 || batch.producerEpoch > epoch) return batch.baseSequence === 0;
+    return this.#checkSequence(batch, epoch, ints[at + LAST_SEQUENCE]!) === null;
+  }
+
   #openSince(row: number): number {
     return this.#table.floats(row)[this.#table.floatsAt(row) + TXN_FIRST_OFFSET]!;
   }

@@ -73,7 +73,16 @@ export interface ScanResult {
   readonly validBytes: number;
   /** Offset after the last whole batch. */
   readonly nextOffset: number;
+  /** The last whole batch, where its offsets leave a gap that nothing behind it confirms; else null. */
+  readonly doubt: DoubtfulBatch | null;
   readonly end: ScanEnd;
+}
+
+/** A batch whose base offset, which no checksum covers, is not that to which those before it lead. */
+export interface DoubtfulBatch {
+  readonly position: number;
+  readonly baseOffset: number;
+  readonly expectedOffset: number;
 }
 
 /** Pieces of scans that have ended. */
@@ -146,6 +155,7 @@ async function scan(
   let position = options.start?.position ?? 0;
   let nextOffset = options.start?.offset ?? options.baseOffset;
   let lastEpoch = -1;
+  let doubt: DoubtfulBatch | null = null;
   while (position < source.sizeBytes) {
     const at = await loadBatch(window, position, source.sizeBytes);
     const header = at < 0 ? null : wholeBatch(window.bytes, at, nextOffset, options.verifyFrom);
@@ -154,14 +164,16 @@ async function scan(
       header.baseOffset + header.lastOffsetDelta > options.baseOffset + MAX_RELATIVE_OFFSET
     ) {
       const end = await judge(window, position, nextOffset, source.sizeBytes);
-      return { validBytes: position, nextOffset, end };
+      return { validBytes: position, nextOffset, doubt, end };
     }
     options.onBatch(header, window.bytes, at, position);
+    const { baseOffset } = header;
+    doubt = baseOffset > nextOffset ? { position, baseOffset, expectedOffset: nextOffset } : null;
     lastEpoch = header.partitionLeaderEpoch;
     nextOffset = header.baseOffset + header.lastOffsetDelta + 1;
     position += batchSizeBytes(window.bytes, at);
   }
-  return { validBytes: position, nextOffset, end: { kind: "whole" } };
+  return { validBytes: position, nextOffset, doubt, end: { kind: "whole" } };
 }
 
 /** Loads the batch that the bytes at `position` announce. Returns: its index, −1 when it cannot be one. */

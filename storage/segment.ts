@@ -421,16 +421,23 @@ export class Segment {
     return nextOffset;
   }
 
-  /** Timestamp of the first batch, by which a segment's age counts; null when it is empty or has none. */
+  /**
+   * Timestamp of the first batch, by which a segment's age counts; null when it is empty, has none, or
+   * begins with damage, for which nothing else has to stop.
+   */
   get firstTimestamp(): number | null {
     if (this.#sizeBytes === 0) return null;
-    if (this.#firstBatchTimestamp === null) {
-      this.walk(0, (place) => {
-        this.#firstBatchTimestamp = place.maxTimestamp;
-        return false;
-      });
+    this.#firstBatchTimestamp ??= this.#readFirstTimestamp();
+    return this.#firstBatchTimestamp < 0 ? null : this.#firstBatchTimestamp;
+  }
+
+  #readFirstTimestamp(): number {
+    try {
+      return this.#find(0, () => true)?.maxTimestamp ?? -1;
+    } catch (failure) {
+      if (failure instanceof DamagedBytes) return -1;
+      throw failure;
     }
-    return this.#firstBatchTimestamp! < 0 ? null : this.#firstBatchTimestamp;
   }
 
   /** True when an index has no room for another entry. */

@@ -23,7 +23,7 @@ import {
   writeFileUnderNewName,
 } from "./checkpoint.ts";
 import { type Disk, DiskError } from "./platform.ts";
-import { type ReplayOptions, replayProducers } from "./producer_replay.ts";
+import { believedHeader, type ReplayOptions, replayProducers } from "./producer_replay.ts";
 import { ProducerState } from "./producer_state.ts";
 import { scanSegment } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
@@ -99,7 +99,7 @@ export async function rebuildTransactionIndexes(
     upTo: from,
   });
   for (const segment of segments.slice(first, last + 1)) {
-    const found = await abortedIn(segment, producers, snapshotOffset);
+    const found = await abortedIn(options, { segment, producers, snapshotOffset });
     if (!lost.has(segment)) continue;
     segment.transactionIndex.replace(found);
     await segment.transactionIndex.file.sync();
@@ -111,18 +111,23 @@ export async function rebuildTransactionIndexes(
 }
 
 async function abortedIn(
-  segment: Segment,
-  producers: ProducerState,
-  snapshotOffset: number,
+  { clock }: ReplayOptions,
+  { segment, producers, snapshotOffset }: {
+    readonly segment: Segment;
+    readonly producers: ProducerState;
+    readonly snapshotOffset: number;
+  },
 ): Promise<AbortedTransaction[]> {
   const found: AbortedTransaction[] = [];
   await scanSegment(segment, {
     baseOffset: segment.baseOffset,
     verifyFrom: Infinity,
-    onBatch: (header, bytes, at) => {
+    onBatch: (header, bytes, at, position) => {
       if (header.producerId < 0 || header.baseOffset < snapshotOffset) return;
+      const batch = { header, bytes, at, position, path: segment.path };
+      const believed = believedHeader(producers, batch, clock);
       const marker = transactionMarkerAt(header.attributes, bytes, at);
-      const completed = producers.update(header, marker);
+      const completed = producers.update(believed, marker);
       if (completed === null || !completed.isAborted) return;
       const lastStableOffset = producers.lastStableOffsetAfter(completed);
       found.push({ ...completed, lastStableOffset });

@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from "bun:test";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { batchSizeBytes } from "../../protocol/record_batch.ts";
+import { batches, batchSizeBytes, RECORD_BATCH_OVERHEAD } from "../../protocol/record_batch.ts";
+import { buildControlBatch } from "../../protocol/control_records.ts";
 import { offset } from "../../protocol/types.ts";
 import { CheckedRanges } from "../../storage/checked_ranges.ts";
 import { DiskError } from "../../storage/platform.ts";
@@ -167,6 +168,97 @@ describe("Log.offsetForTimestamp", () => {
     }
     expect(errorCount).toBeGreaterThan(100);
   }, 60_000);
+});
+
+describe("Log.open", () => {
+  const producer = { producerId: 5, producerEpoch: 3 };
+
+  /** Batches of one producer, the last of three records; stopped cleanly, or as a crash stops it. */
+  async function idempotentLog(isClean: boolean) {
+    const fixture = await Fixture.open(CONFIG);
+    const appended: { readonly at: number; readonly baseSequence: number }[] = [];
+    for (let i = 0; i < 15; i++) {
+      const baseSequence = fixture.log.endOffset;
+      appended.push({ at: fixture.log.sizeBytes, baseSequence });
+      const result = fixture.append(1 + i % 3, { ...producer, baseSequence, valueBytes: 3 + i });
+      expect(result.error).toBe(ErrorCode.NONE);
+      if (i === 6) fixture.log.roll();
+      await fixture.clock.advance(10);
+    }
+    fixture.log.sync();
+    await fixture.clock.advance(100);
+    await fixture.clock.run(fixture.directory.checkpoint());
+    const { endOffset, segments } = fixture.log;
+    expect(fixture.log.recoveryPoint).toBe(endOffset);
+    const { path, baseOffset } = segments[1]!;
+    const from = appended.at(-3)!.at - segments[0]!.sizeBytes;
+    if (isClean) await fixture.clock.run(fixture.directory.close());
+    const files = new Map(fixture.disk.files().map((name) => [name, fixture.disk.bytesOf(name)]));
+    if (!isClean) await fixture.clock.run(fixture.directory.close());
+    return { fixture, files, path, from, endOffset, baseOffset, last: appended.at(-1)! };
+  }
+
+  for (const isClean of [true, false]) {
+    const what = isClean ? "a clean stop" : "a crash";
+    test(
+      `after ${what} and a flip of any bit: the end does not move, no batch is new twice`,
+      async () => {
+        const life = await idempotentLog(isClean);
+        const { fixture, files, path, endOffset, last } = life;
+        const original = files.get(path)!;
+        const random = new SimRandom(testSeeds(1)[0]!);
+        let offlineCount = 0;
+        for (let at = life.from; at < original.length; at++) {
+          for (const name of fixture.disk.files()) if (!files.has(name)) fixture.disk.remove(name);
+          for (const [name, bytes] of files) fixture.disk.plant(name, bytes);
+          fixture.disk.flipBit(path, at, random.below(8));
+          const log = await fixture.clock.run(fixture.reopen(CONFIG));
+          if (log.offlineReason === null) {
+            expect({ at, endOffset: log.endOffset }).toEqual({ at, endOffset });
+            const again = fixture.append(3, { ...producer, baseSequence: last.baseSequence });
+            expect({ at, again }).toMatchObject({
+              at,
+              again: { duplicate: true, baseOffset: last.baseSequence },
+            });
+            const next = fixture.append(1, { ...producer, baseSequence: endOffset });
+            expect({ at, next }).toMatchObject({ at, next: { baseOffset: endOffset } });
+          } else {
+            offlineCount++;
+            expect(log.offlineReason).toContain(path);
+          }
+          await fixture.clock.run(fixture.directory.close());
+        }
+        expect(offlineCount).toBeGreaterThan(20);
+        expect(offlineCount).toBeLessThan((original.length - life.from) / 2);
+      },
+      60_000,
+    );
+  }
+
+  test("a marker that is damaged is not believed: committed records might count as aborted", async () => {
+    const fixture = await Fixture.open(CONFIG);
+    for (const i of [0, 1]) {
+      fixture.append(1, { ...producer, baseSequence: i, transactional: true });
+      const marker = buildControlBatch({
+        ...producer,
+        timestamp: fixture.clock.wallMs(),
+        records: [{ type: "commit", coordinatorEpoch: 0 }],
+      });
+      fixture.log.appendAsLeader(marker, { leaderEpoch: 0, origin: "coordinator" });
+    }
+    fixture.log.sync();
+    await fixture.clock.advance(100);
+    await fixture.clock.run(fixture.directory.checkpoint());
+    const path = fixture.path(0);
+    const bytes = fixture.disk.bytesOf(path);
+    fixture.disk.kill();
+    // The key of a marker is a version and a type, 4 bytes behind its length.
+    const [, marker] = [...batches(bytes)];
+    const typeAt = bytes.indexOf(1, marker! + RECORD_BATCH_OVERHEAD + 8);
+    fixture.disk.flipBit(path, typeAt, 0);
+    const log = await fixture.clock.run(fixture.reopen(CONFIG));
+    expect(log.offlineReason).toContain(`${path} is damaged at byte ${marker}`);
+  });
 });
 
 test("CheckedRanges: says of no byte that it is checked when it is not", () => {

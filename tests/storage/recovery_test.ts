@@ -46,6 +46,7 @@ describe("scanSegment:", () => {
     expect(await scan(bytes)).toEqual({
       validBytes: bytes.length,
       nextOffset: 26,
+      doubt: null,
       end: { kind: "whole" },
       seen: [10, 12, 14, 16, 18, 20, 22, 24],
     });
@@ -90,6 +91,16 @@ describe("scanSegment:", () => {
     damaged[starts[2]! + 100]! ^= 1;
     expect((await scan(damaged, 16)).end.kind).toBe("whole");
     expect((await scan(damaged, 15)).end.kind).toBe("damaged");
+  });
+
+  test("a last batch whose offsets leave a gap is in doubt, one that is followed is not", async () => {
+    const flipped = bytes.slice();
+    flipped[starts[7]! + 6]! ^= 1;
+    const [position, expectedOffset] = [starts[7]!, 24];
+    expect((await scan(flipped)).doubt)
+      .toEqual({ position, expectedOffset, baseOffset: expectedOffset + 256 });
+    const hole = Buffer.concat([bytes.subarray(0, starts[3]), bytes.subarray(starts[4])]);
+    expect(await scan(new Uint8Array(hole))).toMatchObject({ nextOffset: 26, doubt: null });
   });
 
   test("offsets and epochs that go back end the log", async () => {
