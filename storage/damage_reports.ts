@@ -18,6 +18,11 @@ export class DamageReports {
     return this.#count;
   }
 
+  /** True when the place was noted. */
+  has(path: string, position: number): boolean {
+    return this.#places.get(path)?.has(position) === true;
+  }
+
   /** Notes a place. Returns: true when it is to be told. */
   add(path: string, position: number): boolean {
     const known = this.#places.get(path);

@@ -157,6 +157,10 @@ interface PendingSnapshot {
   readonly producers: SnapshotInProgress;
 }
 
+const DAMAGE_ADVICE =
+  "restore the file from a backup while the broker does not run, or give the records up: " +
+  "weir log verify says where whole ones go on, DeleteRecords up to there removes those before";
+
 /** Where bytes are damaged. */
 export interface DamagedPlace {
   readonly path: string;
@@ -1188,19 +1192,33 @@ export class Log implements Flushable {
     }
   }
 
-  #corrupt(startOffset: Offset, failure: Error): ReadResult {
+  #corrupt(startOffset: number, failure: Error): ReadResult {
     // Readers try again and again: one line for each place is enough.
-    const { path, position } = failure instanceof DamagedBytes
-      ? failure
-      : { path: this.#directory, position: startOffset };
-    this.reportDamage({ path, position, offset: startOffset, found: failure.message });
+    if (failure instanceof DamagedBytes) this.#reportDamaged(failure);
+    else {
+      const place = { path: this.#directory, position: startOffset };
+      this.reportDamage({ ...place, offset: startOffset, found: failure.message });
+    }
     return { error: ErrorCode.CORRUPT_MESSAGE, message: failure.message };
+  }
+
+  /** A reader may have come upon it on its way to another offset. */
+  #reportDamaged({ path, position, message }: DamagedBytes): void {
+    const segment = this.#segments.find((one) => one.path === path);
+    // What a truncation or compaction has taken away meanwhile is not damaged any more.
+    if (segment === undefined || this.#damage.has(path, position)) return;
+    this.reportDamage({ path, position, offset: segment.offsetAt(position), found: message });
   }
 
   /** Tells of a damaged place, once. */
   reportDamage({ path, position, offset: at, found }: DamagedPlace): void {
     if (!this.#damage.add(path, position)) return;
-    this.#logger.error("Damaged bytes are not served", { partition: this.name, offset: at, found });
+    this.#logger.error("Damaged bytes are not served", {
+      partition: this.name,
+      offset: at,
+      found,
+      advice: DAMAGE_ADVICE,
+    });
   }
 
   /** How many damaged places are known. */
@@ -1218,12 +1236,22 @@ export class Log implements Flushable {
    * Errors: DiskError, WireError, TooLargeError past the bounds of decompression, JobCancelledError.
    */
   offsetForTimestamp(timestampMs: number): Promise<TimestampedOffset | null> {
-    return this.#timestamps.offsetForTimestamp(timestampMs);
+    return this.#searched(this.#timestamps.offsetForTimestamp(timestampMs));
   }
 
   /** The first record that carries the largest timestamp of the log, or null when it has none. Errors: as above. */
   maxTimestampOffset(): Promise<TimestampedOffset | null> {
-    return this.#timestamps.maxTimestampOffset();
+    return this.#searched(this.#timestamps.maxTimestampOffset());
+  }
+
+  /** The same search; damage that it comes upon is told. */
+  async #searched<T>(search: Promise<T>): Promise<T> {
+    try {
+      return await search;
+    } catch (failure) {
+      if (failure instanceof DamagedBytes) this.#reportDamaged(failure);
+      throw failure;
+    }
   }
 
   // ── durability ──────────────────────────────────────────────────────────────────────────────────

@@ -399,7 +399,7 @@ class LogRecovery {
       },
     });
     indexing.finish();
-    this.#checkDoubt(segment, doubt);
+    this.#checkDoubt(segment, doubt, nextOffset);
     if (end.kind === "whole" || this.#damage !== null) return nextOffset;
     const maySyncedBeCut = nextOffset < this.#input.recoveryPoint ||
       this.#input.hadCleanShutdown || !feedsState;
@@ -417,14 +417,19 @@ class LogRecovery {
     return nextOffset;
   }
 
-  /** Nothing but the cleaner makes gaps: a base offset that was flipped would move all that is to come. */
-  #checkDoubt(segment: Segment, doubt: DoubtfulBatch | null): void {
-    const isLast = segment === this.#segments.at(-1);
-    if (doubt === null || !isLast || this.#input.config.cleanupPolicy.includes("compact")) return;
+  /**
+   * The recovery point was the end of the log once, or where a truncation was about to cut it: it lies
+   * between batches. One that it lies in has another base offset than it was written with.
+   */
+  #checkDoubt(segment: Segment, doubt: DoubtfulBatch | null, nextOffset: number): void {
+    if (doubt === null || segment !== this.#segments.at(-1)) return;
     const { position, baseOffset, expectedOffset } = doubt;
+    const { recoveryPoint, hadCleanShutdown } = this.#input;
+    if (expectedOffset >= recoveryPoint || recoveryPoint >= nextOffset) return;
+    if (recoveryPoint === baseOffset && !hadCleanShutdown) return;
     this.#damage = `Cannot open ${this.#input.name}: ${segment.path} is damaged at byte ` +
-      `${position}: the last batch has the base offset ${baseOffset}, and ${expectedOffset} ` +
-      `should come; ${this.#advice()}`;
+      `${position}: the last batch has the base offset ${baseOffset}, the one before it ends at ` +
+      `${expectedOffset}, and the log ended at ${recoveryPoint}; ${this.#advice()}`;
   }
 
   #cut(segment: Segment, fromByte: number, endOffset: number, cutBytes: number): void {

@@ -397,6 +397,29 @@ export class Segment {
     }
   }
 
+  /** The offset that should come at a position, as far as the batches before it can be read. */
+  offsetAt(position: number): number {
+    const { offsetIndex } = this;
+    let nextOffset = this.baseOffset;
+    try {
+      let low = 0;
+      let high = offsetIndex.count;
+      while (low < high) {
+        const middle = (low + high) >>> 1;
+        if (offsetIndex.entry(middle).position < position) low = middle + 1;
+        else high = middle;
+      }
+      this.walk(low === 0 ? 0 : offsetIndex.entry(low - 1).position, (place) => {
+        if (place.position >= position) return false;
+        nextOffset = place.lastOffset + 1;
+        return true;
+      });
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+    }
+    return nextOffset;
+  }
+
   /** The error for bytes that must not be believed. */
   damagedAt(position: number, found: string, cause?: unknown): DamagedBytes {
     return new DamagedBytes(this.path, position, found, { cause });

@@ -23,6 +23,7 @@ import {
 } from "../../protocol/schemas/list_offsets.ts";
 import { TooLargeError, WireError } from "../../protocol/bytes.ts";
 import { type Clock, DiskError } from "../../storage/platform.ts";
+import { DamagedBytes } from "../../storage/segment.ts";
 import { JobCancelledError } from "../../storage/workers.ts";
 import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
 import { checkLeaderEpoch } from "../partitions/delayed_fetch.ts";
@@ -226,6 +227,7 @@ class Listing {
 }
 
 function errorOf(failure: unknown): ErrorCode {
+  if (failure instanceof DamagedBytes) return ErrorCode.CORRUPT_MESSAGE;
   if (failure instanceof DiskError) return ErrorCode.KAFKA_STORAGE_ERROR;
   // A batch that is past the topic's bounds of decompression, in Kafka's words.
   if (failure instanceof TooLargeError) return ErrorCode.INVALID_RECORD;

@@ -11,6 +11,7 @@ import { decodeControlRecord } from "../../protocol/control_records.ts";
 import {
   batches,
   isControl,
+  isCrcValid,
   isTransactional,
   readAttributes,
   readBaseOffset,
@@ -21,6 +22,7 @@ import { type KafkaRecord, readRecords } from "../../protocol/records.ts";
 import type { FetchResponse } from "../../protocol/schemas/fetch.ts";
 import { Calls } from "./calls.ts";
 import { isPassing, type KafkaClient, KafkaError, throwOnError } from "./client.ts";
+import { CliError } from "./io.ts";
 import { listOffsets, SpecialTimestamp } from "./offsets.ts";
 
 const FETCH_BYTES = 16 * 1024 * 1024;
@@ -99,7 +101,8 @@ export class Consumer {
 
   /**
    * Waits for records, at most half a second where there are none.
-   * Errors: rejects with KafkaError, NetworkError or WireError that did not pass in time.
+   * Errors: rejects with KafkaError, NetworkError or WireError that did not pass in time, and with CliError
+   * where records are damaged.
    */
   async poll(): Promise<Polled[]> {
     return await this.#client.retry(async () => {
@@ -194,11 +197,19 @@ export class Consumer {
       await this.#reset(assigned);
       return null;
     }
+    if (fetched.errorCode === ErrorCode.CORRUPT_MESSAGE) {
+      throw damaged(assigned, "the broker does not serve it");
+    }
     const bytes = fetched.records;
     if (bytes === null) return null;
     const records: KafkaRecord[] = [];
     const aborted = new AbortedTransactions(fetched.abortedTransactions ?? []);
     for (const at of batches(bytes)) {
+      if (!isCrcValid(bytes, at)) {
+        // What came before it is given out first.
+        if (records.length > 0) break;
+        throw damaged(assigned, "the checksum of the batch does not fit");
+      }
       if (readLastOffset(bytes, at) < assigned.position) continue;
       const attributes = readAttributes(bytes, at);
       const producerId = readProducerId(bytes, at);
@@ -233,14 +244,24 @@ export class Consumer {
   }
 }
 
-/** Errors: KafkaError of the answer or of any partition, but an offset out of range, which has a remedy. */
+/** Errors: KafkaError of the answer or of any partition, but those that are dealt with one by one. */
 function throwOnPartitionError(answer: FetchResponse): void {
   throwOnError(answer.errorCode);
   for (const { partitions } of answer.responses) {
     for (const { errorCode } of partitions) {
-      if (errorCode !== ErrorCode.OFFSET_OUT_OF_RANGE) throwOnError(errorCode);
+      const isForLater = errorCode === ErrorCode.OFFSET_OUT_OF_RANGE ||
+        errorCode === ErrorCode.CORRUPT_MESSAGE;
+      if (!isForLater) throwOnError(errorCode);
     }
   }
+}
+
+/** Asking again does not help, though the code counts as one that passes, for producers. */
+function damaged({ topic, partition, position }: Assigned, found: string): CliError {
+  return new CliError(
+    `partition ${partition} of ${topic} is damaged at offset ${position}: ${found}; the broker's log ` +
+      `names the place, and --partition ${partition} with --from goes on behind it`,
+  );
 }
 
 /** Which producers' records are to be left out, as one answer is read from its first batch on. */

@@ -7,6 +7,7 @@ import { buildControlBatch } from "../../protocol/control_records.ts";
 import { offset } from "../../protocol/types.ts";
 import { CheckedRanges } from "../../storage/checked_ranges.ts";
 import { DiskError } from "../../storage/platform.ts";
+import { DamagedBytes } from "../../storage/segment.ts";
 import { SimRandom, testSeeds } from "../sim/sim_random.ts";
 import { Fixture, ORDERS_PATH } from "./log_fixture.ts";
 
@@ -108,6 +109,7 @@ describe("Log.read", () => {
       partition: "orders-0",
       offset: 0,
       found: expect.stringContaining(`${fixture.path(0)} is damaged at byte`),
+      advice: expect.stringContaining("restore the file"),
     }]);
   });
 
@@ -168,6 +170,28 @@ describe("Log.offsetForTimestamp", () => {
     }
     expect(errorCount).toBeGreaterThan(100);
   }, 60_000);
+});
+
+test("a search by time tells of the damage that it comes upon, with its place", async () => {
+  const { fixture, written } = await stoppedLog();
+  await fixture.clock.run(fixture.reopen(CONFIG));
+  const { sizeBytes } = fixture.log.segments[0]!;
+  await fixture.clock.run(fixture.directory.close());
+  // The last batch of the first segment, with record 12.
+  const { baseOffset, bytes } = written[6]!;
+  const position = sizeBytes - bytes.length;
+  fixture.disk.flipBit(fixture.path(0), position + 70, 3);
+  await fixture.clock.run(fixture.reopen(CONFIG));
+  const { timestampMs } = fixture.log.segments[0]!.largest;
+  for (let i = 0; i < 3; i++) {
+    const failure = await fixture.clock.run(
+      fixture.log.offsetForTimestamp(timestampMs).catch((error: unknown) => error),
+    );
+    expect(failure).toBeInstanceOf(DamagedBytes);
+  }
+  const told = fixture.logger.lines.filter(({ level }) => level === "error");
+  expect(told.map(({ fields }) => fields?.["offset"])).toEqual([baseOffset]);
+  expect(told[0]!.fields!["found"]).toContain(`${fixture.path(0)} is damaged at byte ${position}`);
 });
 
 describe("Log.open", () => {

@@ -395,6 +395,29 @@ test("consume: goes on at the first record that retention has left, and says so"
   expect(error).toContain(`no longer has offset 0; going on at ${start}`);
 });
 
+test("consume: damage that the broker tells of ends it with 1 at once, and says where", async () => {
+  const { machine, broker } = await tenRecords();
+  broker.fault(ApiKey.Fetch, { kind: "error", code: ErrorCode.CORRUPT_MESSAGE });
+  const beganMs = machine.clock.monotonicMs();
+  const { exitCode, error } = await machine.run(["consume", "logs", "--from", "3"]);
+  expect(exitCode).toBe(1);
+  expect(error).toStartWith("Cannot consume logs: partition 0 of logs is damaged at offset 3: ");
+  expect(machine.clock.monotonicMs() - beganMs).toBeLessThan(1000);
+});
+
+test("consume: a batch with a wrong checksum is not printed, and those before it are", async () => {
+  const { machine, broker } = await tenRecords();
+  const { batches } = broker.topics.get("logs")![0]!;
+  const damaged = batches[3]!.slice();
+  damaged[70]! ^= 1;
+  batches[3] = damaged;
+  const { exitCode, out, error } = await machine.run(["consume", "logs", "--format", "%o"]);
+  const first = readBaseOffset(damaged, 0);
+  expect(exitCode).toBe(1);
+  expect(out).toBe(Array.from({ length: first }, (_, i) => `${i}\n`).join(""));
+  expect(error).toContain(`is damaged at offset ${first}: the checksum of the batch does not fit`);
+});
+
 test("consume: ends quietly when nobody reads its output any more, as with head", async () => {
   const { machine } = await tenRecords();
   machine.writesUntilClosed = 0;
