@@ -58,6 +58,8 @@ const SETTINGS = {
   "log.segment.bytes": String(1024 * 1024),
   "log.retention.check.interval.ms": "200",
   "log.cleaner.backoff.ms": "100",
+  // Snapshots between those of the segments, at which recovery begins.
+  "weir.recovery.max.bytes": String(1024 * 1024),
 };
 /** A segment ends with its 84th index entry, about 100 KB: what is closed can be deleted or compacted. */
 const SMALL_SEGMENTS = [
