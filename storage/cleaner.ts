@@ -65,6 +65,8 @@ export interface CleanedDirectory {
   logs(): Iterable<Log>;
   freeBytes(): number;
   checkpoint(): Promise<boolean>;
+  /** Told of failures, among which a sync's takes it offline. */
+  noteFailure(failure: unknown): void;
 }
 
 /** What the cleaner works with. */
@@ -278,6 +280,7 @@ export class Cleaner {
       this.#reportNoRoom(directory, log);
       return;
     }
+    directory.noteFailure(failure);
     if (log.offlineReason !== null) return;
     this.#uncleanable.add(log);
     this.#logger.error("Log cannot be read and is not compacted any more; it is served as it is", {

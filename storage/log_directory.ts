@@ -307,6 +307,7 @@ export class LogDirectory {
       path: options.path,
       logs: this.#logs,
       isOpening: () => this.#openings.size > 0,
+      onFailure: (failure) => this.noteFailure(failure),
     });
     this.#scrub.start();
     this.#unrecovered = unrecovered;
@@ -317,7 +318,7 @@ export class LogDirectory {
       maxAtOnce: () => threads() + LOADS_BESIDE_RECOVERIES,
     });
     this.#removal = new DelayedRemoval(options);
-    this.#names = new SharedSync(() => options.disk.syncDirectory(options.path));
+    this.#names = new SharedSync(() => this.#watched(options.disk.syncDirectory(options.path)));
     this.#removeLeftOvers();
     this.#armCheckpoint();
   }
@@ -431,12 +432,7 @@ export class LogDirectory {
         name,
         this.#logs,
         () => this.#open(directory, topicPartition, topicId, config),
-      )
-        .catch((failure: unknown) => {
-          if (failure instanceof DiskError && !failure.isPassing) this.#noteDiskFailure();
-          throw failure;
-        })
-        .finally(() => this.#openings.delete(name));
+      ).finally(() => this.#openings.delete(name));
       this.#openings.set(name, opening);
     }
     return await opening;
@@ -453,7 +449,11 @@ export class LogDirectory {
       return open();
     });
     if (this.#urgent.delete(name)) turns.hurry(name);
-    const log = await turn;
+    const log = await turn.catch((failure: unknown) => {
+      this.noteFailure(failure);
+      if (failure instanceof DiskError && !failure.isPassing) this.#noteDiskFailure();
+      throw failure;
+    });
     logs.set(name, log);
     // A log that is damaged is looked at again at each start, and keeps no other from being marked clean.
     if (log.offlineReason !== null) this.#unrecovered.add(name);
@@ -552,7 +552,8 @@ export class LogDirectory {
     }
     if (foundId === null) {
       const text = `version: 0\ntopic_id: ${topicId}`;
-      await writeFileAtomically(disk, `${directory}/${PARTITION_METADATA}`, textBytes(text));
+      const path = `${directory}/${PARTITION_METADATA}`;
+      await this.#watched(writeFileAtomically(disk, path, textBytes(text)));
     }
     if (this.#unsyncedNames.has(name)) {
       await this.#names.request();
@@ -616,6 +617,7 @@ export class LogDirectory {
       disk.rename(begun, directory);
     } catch (failure) {
       this.#removal.removeLater([], 0, [begun]);
+      this.noteFailure(failure);
       throw failure;
     }
     await this.#names.request();
@@ -863,6 +865,23 @@ export class LogDirectory {
     this.#retention.hurry();
     this.#removal.hurry();
     for (const log of this.#logs.values()) log.hurryRemovals();
+  }
+
+  /**
+   * Takes the directory offline where the failure is that of a sync, whatever was being done: the kernel
+   * tells it once, and what it has dropped may be anybody's.
+   */
+  noteFailure(failure: unknown): void {
+    if (failure instanceof DiskError && failure.isFailedSync) this.#diskFailed(failure);
+  }
+
+  async #watched(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (failure) {
+      this.noteFailure(failure);
+      throw failure;
+    }
   }
 
   #diskFailed(failure: DiskError): void {

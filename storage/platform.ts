@@ -47,10 +47,20 @@ export interface Logger {
 export class DiskError extends Error {
   override name = "DiskError";
   readonly code: string;
+  /**
+   * True when a sync was tried and failed: what was written may be lost, of other files too, and the kernel
+   * tells it once. Whoever meets it takes the log directory offline (`LogDirectory.noteFailure`).
+   */
+  readonly isFailedSync: boolean;
 
-  constructor(message: string, code: string, options?: ErrorOptions) {
+  constructor(
+    message: string,
+    code: string,
+    options?: ErrorOptions & { readonly isFailedSync?: boolean },
+  ) {
     super(message, options);
     this.code = code;
+    this.isFailedSync = options?.isFailedSync ?? false;
   }
 
   /** True when there is no room: nothing is broken, and it may work later. */

@@ -26,10 +26,10 @@ const F_TLOCK = 2;
 /** setTimeout takes an int32; longer delays are taken in steps. */
 const MAX_TIMEOUT_MS = 0x7fff_ffff;
 
-function diskError(doing: string, cause: unknown): DiskError {
+function diskError(doing: string, cause: unknown, isFailedSync = false): DiskError {
   const code = (cause as NodeJS.ErrnoException | null)?.code ?? "EIO";
   const found = cause instanceof Error ? cause.message : String(cause);
-  return new DiskError(`Cannot ${doing}: ${found}`, code, { cause });
+  return new DiskError(`Cannot ${doing}: ${found}`, code, { cause, isFailedSync });
 }
 
 class BunDiskFile implements DiskFile {
@@ -142,7 +142,7 @@ class BunDiskFile implements DiskFile {
     return new Promise((resolve, reject) => {
       fs.fdatasync(this.#descriptor, (cause) => {
         if (cause === null || cause === undefined) resolve();
-        else reject(diskError(`sync ${this.path}`, cause));
+        else reject(diskError(`sync ${this.path}`, cause, true));
       });
     });
   }
@@ -278,7 +278,7 @@ class BunDisk implements Disk {
       await new Promise<void>((resolve, reject) => {
         fs.fsync(descriptor, (cause) => {
           if (cause === null || cause === undefined) resolve();
-          else reject(diskError(`sync directory ${path}`, cause));
+          else reject(diskError(`sync directory ${path}`, cause, true));
         });
       });
     } finally {

@@ -76,6 +76,8 @@ export interface ScrubOptions {
   readonly logs: ReadonlyMap<string, ScrubbedLog>;
   /** True while logs are being opened: a pass that began would miss them. */
   readonly isOpening: () => boolean;
+  /** Told of failures to write, among which a sync's takes the directory offline. */
+  readonly onFailure: (failure: DiskError) => void;
 }
 
 /** What the scrub has done since the start. */
@@ -269,6 +271,7 @@ export class Scrub {
       );
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
+      this.#options.onFailure(failure);
       logger.debug("When closed segments were checked is not written down", {
         path,
         found: failure.message,
@@ -493,6 +496,7 @@ class SegmentScrub {
       logger.warn("Index contradicts its log and was rebuilt", fields);
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
+      this.#options.onFailure(failure);
       if (!this.#isThere()) return;
       logger.warn("Index contradicts its log and cannot be rebuilt", {
         ...fields,

@@ -22,8 +22,9 @@ export interface WorkerLogLine {
 export interface WorkerFailure {
   readonly type: "disk" | "too large" | "wire" | "bug";
   readonly message: string;
-  /** Of a DiskError. */
+  /** Of a DiskError, as the next one. */
   readonly code: string;
+  readonly isFailedSync: boolean;
   readonly stack: string | undefined;
 }
 
@@ -41,6 +42,7 @@ export function encodeFailure(failure: unknown): WorkerFailure {
     type: failureType(error),
     message: error.message,
     code: error instanceof DiskError ? error.code : "",
+    isFailedSync: error instanceof DiskError && error.isFailedSync,
     stack: error.stack,
   };
 }
@@ -52,9 +54,9 @@ function failureType(error: Error): WorkerFailure["type"] {
 }
 
 /** The error again, of the class that it had. */
-export function decodeFailure({ type, message, code, stack }: WorkerFailure): Error {
+export function decodeFailure({ type, message, code, isFailedSync, stack }: WorkerFailure): Error {
   const error = type === "disk"
-    ? new DiskError(message, code)
+    ? new DiskError(message, code, { isFailedSync })
     : type === "too large"
     ? new TooLargeError(message)
     : type === "wire"

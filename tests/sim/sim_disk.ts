@@ -240,7 +240,7 @@ export class SimDisk implements Disk {
     }
     const { mark } = node.pending;
     await this.latency(path);
-    this.#fault(this.faults.syncDirectory?.(path), `sync directory ${path}`);
+    this.#syncFault(this.faults.syncDirectory?.(path), `sync directory ${path}`);
     node.settle(mark);
   }
 
@@ -329,7 +329,7 @@ export class SimDisk implements Disk {
     await this.latency(path);
     const fault = this.faults.sync?.(path) ?? null;
     if (fault !== null) file.doom(mark);
-    this.#fault(fault, `sync ${path}`);
+    this.#syncFault(fault, `sync ${path}`);
     file.settle(mark, this.#random);
   }
 
@@ -341,6 +341,13 @@ export class SimDisk implements Disk {
 
   #fault(code: string | null | undefined, doing: string): void {
     if (code) throw new DiskError(`Cannot ${doing}: ${code}`, code);
+  }
+
+  /** Without a handle nothing is tried. */
+  #syncFault(code: string | null | undefined, doing: string): void {
+    if (!code) return;
+    const isFailedSync = code !== "EMFILE" && code !== "ENFILE";
+    throw new DiskError(`Cannot ${doing}: ${code}`, code, { isFailedSync });
   }
 
   #needRoom(doing: string): void {

@@ -90,6 +90,9 @@ test("decodeFailure: gives back the class, the code and the text", () => {
   const disk = decodeFailure(structuredClone(encodeFailure(new DiskError("Cannot read", "EIO"))));
   expect(disk).toBeInstanceOf(DiskError);
   expect(disk).toMatchObject({ message: "Cannot read", code: "EIO" });
+  expect(disk).toMatchObject({ isFailedSync: false });
+  const sync = new DiskError("Cannot sync", "EIO", { isFailedSync: true });
+  expect(decodeFailure(structuredClone(encodeFailure(sync)))).toMatchObject({ isFailedSync: true });
   expect(decodeFailure(encodeFailure(new WireError("bad")))).toBeInstanceOf(WireError);
   const bug = decodeFailure(encodeFailure(new RangeError("ours")));
   expect(bug).toMatchObject({ name: "Error", message: "ours" });
