@@ -180,7 +180,6 @@ function readLog(
     const before = position;
     for (const at of batches(read.records)) {
       const header = readBatchHeader(read.records, at);
-      if (header.baseOffset + header.lastOffsetDelta < position) continue;
       position = header.baseOffset + header.lastOffsetDelta + 1;
       if (!isCrcValid(read.records, at)) {
         throw unreadable(
