@@ -216,9 +216,14 @@ class LogLoader {
   #epochsProblem(first: number, endOffset: number): string | null {
     const startOffset = Math.max(this.#options.logStartOffset, first);
     const known = this.#epochs.entries[0]?.startOffset ?? Infinity;
-    return endOffset > startOffset && known > startOffset
-      ? `it has no leader epoch of offset ${startOffset}`
-      : null;
+    if (endOffset <= startOffset || known <= startOffset) return null;
+    // The cleaner may have left nothing of what came before the first epoch that is known.
+    for (const segment of this.#listing!.segments) {
+      const batch = segment.findBatch(startOffset);
+      if (batch === null) continue;
+      return batch.baseOffset < known ? `it has no leader epoch of offset ${startOffset}` : null;
+    }
+    return null;
   }
 
   async #finish(endOffset: number): Promise<LoadedLog> {

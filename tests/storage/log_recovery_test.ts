@@ -1,7 +1,9 @@
 /** Recovery as a job: what it reads, what it leaves, what becomes of indexes that lie and of deaths in its midst. */
 
 import { describe, expect, test } from "bun:test";
+import { ErrorCode } from "../../protocol/errors.ts";
 import { readBatchHeader } from "../../protocol/record_batch.ts";
+import { buildBatch } from "../../protocol/records.ts";
 import { METADATA_TOPIC_ID, offset } from "../../protocol/types.ts";
 import { textBytes } from "../../storage/checkpoint.ts";
 import { DEFAULT_LOG_CONFIG, type LogConfig } from "../../storage/log.ts";
@@ -109,6 +111,28 @@ describe("recoverLogJob: reads", () => {
     await fixture.directory.close();
     await fixture.reopen(CONFIG);
     expect(fixture.directory.recoveredBytes).toBe(0);
+  });
+
+  test("nothing after a clean stop whose cleaner left nothing before the first epoch that is known", async () => {
+    const fixture = await Fixture.open({ ...CONFIG, cleanupPolicy: ["compact"] });
+    const records = [{ key: new Uint8Array(1), value: null, headers: [], timestamp: 1 }];
+    const batch = buildBatch({ records, baseOffset: 80, partitionLeaderEpoch: 3 });
+    expect(fixture.log.appendAsFollower(batch).error).toBe(ErrorCode.NONE);
+    await fixture.directory.close();
+    await fixture.reopen(CONFIG);
+    expect(fixture.directory.recoveredBytes).toBe(0);
+    expect(fixture.logger.lines.filter(({ level }) => level === "warn")).toEqual([]);
+    expect(fixture.log.endOffsetForEpoch(3)).toEqual({ leaderEpoch: 3, endOffset: 81 });
+  });
+
+  test("all of it where the first records have no epoch", async () => {
+    const fixture = await longLog();
+    await fixture.directory.close();
+    const path = "/data/orders-0/leader-epoch-checkpoint";
+    fixture.disk.plant(path, textBytes("0\n1\n0 50\n"));
+    await fixture.reopen(CONFIG);
+    expect(fixture.directory.recoveredBytes).toBeGreaterThan(400_000);
+    expect(fixture.log.endOffsetForEpoch(0)).toEqual({ leaderEpoch: 0, endOffset: 420 });
   });
 
   test("next to nothing a second time", async () => {
