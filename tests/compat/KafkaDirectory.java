@@ -93,6 +93,12 @@ public class KafkaDirectory {
                 topic("empty", 3), topic("steady", 3), topic("under_score.and-dash", 1), topic("grown", 1), topic("gone", 2),
                 topic("compacted", 1, "cleanup.policy", "compact", "min.cleanable.dirty.ratio", "0.01",
                     "delete.retention.ms", "86400000"))).all().get();
+            // Answered once each partition has its leader.
+            Map<TopicPartition, OffsetSpec> all = new HashMap<>();
+            for (String name : new String[] {"codecs", "append-time", "recompressed", "trimmed", "steady", "compacted"}) {
+                all.put(new TopicPartition(name, 0), OffsetSpec.latest());
+            }
+            admin.listOffsets(all).all().get();
         }
         fillCodecs(bootstrap);
         fillOthers(bootstrap);

@@ -55,9 +55,10 @@ const SNAPSHOTS = {
   "metadata.log.segment.ms": "1000",
   "metadata.log.max.snapshot.interval.ms": "1000",
 };
-/** A busy machine must not have Kafka take its only broker for dead. */
-const PATIENCE = {
-  "broker.session.timeout.ms": "60000",
+/** Kafka waits this long before it believes that weir, which was the broker of this id, is gone. */
+const SESSION = {
+  "broker.session.timeout.ms": "5000",
+  "broker.heartbeat.interval.ms": "500",
 };
 
 let driver: KafkaDriver;
@@ -69,7 +70,7 @@ async function kafka(directory: string, more: Readonly<Record<string, string>> =
   const peer = await startKafka({
     directory,
     port,
-    settings: { ...SETTINGS, ...PATIENCE, ...more },
+    settings: { ...SETTINGS, ...SESSION, ...more },
   });
   running.add(peer);
   return peer;

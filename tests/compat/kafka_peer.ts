@@ -65,7 +65,9 @@ export async function startKafka(options: KafkaOptions): Promise<KafkaPeer> {
   const bootstrap = `127.0.0.1:${port}`;
   await eventually("Apache Kafka answers", async () => {
     if (child.exitCode !== null) {
-      const said = logLines(logFile).slice(linesBefore).slice(-20).join("\n");
+      const said = logLines(logFile).slice(linesBefore)
+        .filter((line) => /\] (ERROR|FATAL) |^(Caused by|\S+(Exception|Error)):/.test(line))
+        .slice(0, 20).join("\n");
       throw new Error(`Apache Kafka ended with code ${child.exitCode}:\n${said}`);
     }
     const wire = await Wire.connect(bootstrap).catch(() => undefined);
