@@ -31,14 +31,14 @@ async function start(config: Config): Promise<Served> {
   });
   for (const warning of config.warnings) logger.warn(warning);
   const { promise: failed, resolve: fail } = Promise.withResolvers<string>();
+  const directoryCount = config.logDirectories().length;
   const workers = bunWorkers({
     logger,
     entry: new URL("./storage/worker_main_bun.ts", import.meta.url).href,
     threads: {
       // The event loop has a processor of its own; more than two threads would cost memory that few need.
       batches: () => Math.min(Math.max(availableParallelism() - 1, 1), 2),
-      recovery: () =>
-        config.number("num.recovery.threads.per.data.dir") * config.logDirectories().length,
+      recovery: () => config.number("num.recovery.threads.per.data.dir") * directoryCount,
     },
   });
   const broker = await Broker.start({

@@ -80,6 +80,7 @@ export async function loadLog(options: LoadOptions): Promise<LoadedLog> {
     });
   }
   const recovered = await recover(options);
+  options.onRecovering?.(recovered.scannedBytes);
   const loader = new LogLoader(options);
   if (recovered.damage !== null) return loader.damaged(recovered.damage);
   const loaded = await loader.load(recovered);

@@ -88,7 +88,7 @@ export interface RecoveredLog {
   readonly recentBatches: readonly ProducerBatch[];
 }
 
-/** Recovers the log of one partition. Progress: bytes read so far. Memory: a piece and the largest batch. */
+/** Recovers the log of one partition. Progress: bytes read so far, now and then. Memory: a piece and the largest batch. */
 export const recoverLogJob: Job<RecoverLogInput, RecoveredLog> = {
   name: "recover-log",
   lane: "recovery",
@@ -366,7 +366,8 @@ class LogRecovery {
           ? await segment.readCold(position, into)
           : segment.read(position, into);
         this.#scannedBytes += byteCount;
-        progress(this.#scannedBytes);
+        // A message costs more than the read of a small log.
+        if (isPause) progress(this.#scannedBytes);
         return byteCount;
       },
     };
