@@ -140,23 +140,28 @@ async function dumpLog(
   json: boolean,
 ): Promise<void> {
   const decoding = options.decode === "auto" ? decodingFor(file.path) : options.decode;
-  let damagedCount = 0;
+  let wrongCount = 0;
+  let unreadableCount = 0;
   for (const { position, bytes } of batchesOf(file)) {
     const batch = describeBatch(position, bytes);
-    if (!batch.crcValid) damagedCount++;
+    if (!batch.crcValid) wrongCount++;
+    const isShown = options.records === true && batch.crcValid;
+    const records = isShown ? recordsOf(bytes, decoding, batch.isControl) : [];
+    const problem = typeof records === "string" ? records : undefined;
+    if (problem !== undefined) unreadableCount++;
+    const read = typeof records === "string" ? [] : records;
     if (json) {
-      const records = options.records && batch.crcValid
-        ? recordsOf(bytes, decoding, batch.isControl).map(({ shown }) => shown)
-        : undefined;
-      await io.write(`${JSON.stringify({ ...batch, records })}\n`);
+      const shown = isShown ? read.map((record) => record.shown) : undefined;
+      await io.write(`${JSON.stringify({ ...batch, records: shown, problem })}\n`);
     } else {
-      const lines = options.records && batch.crcValid
-        ? recordsOf(bytes, decoding, batch.isControl).map(({ line }) => `  ${line}\n`)
-        : [];
-      await io.write(`${batchLine(batch)}\n${lines.join("")}`);
+      const lines = problem === undefined ? read.map(({ line }) => line) : [problem];
+      await io.write(`${batchLine(batch)}\n${lines.map((line) => `  ${line}\n`).join("")}`);
     }
   }
-  if (damagedCount > 0) throw new CliError(`${damagedCount} batches have a wrong checksum`);
+  if (wrongCount > 0) throw new CliError(`${wrongCount} batches have a wrong checksum`);
+  if (unreadableCount > 0) {
+    throw new CliError(`${unreadableCount} batches hold records that cannot be read`);
+  }
 }
 
 function describeBatch(position: number, bytes: Uint8Array) {
@@ -205,8 +210,15 @@ function batchLine(batch: ReturnType<typeof describeBatch>): string {
     `crc ${batch.crcValid ? "ok" : "WRONG"}`;
 }
 
+/** Returns: the records, or why they cannot be read: other batches can. */
 function recordsOf(bytes: Uint8Array, decoding: Decoding, control: boolean) {
-  const records = readRecords(bytes, 0, { maxDecompressedBytes: MAX_DECOMPRESSED_BYTES });
+  let records: KafkaRecord[];
+  try {
+    records = readRecords(bytes, 0, { maxDecompressedBytes: MAX_DECOMPRESSED_BYTES });
+  } catch (failure) {
+    if (!(failure instanceof WireError)) throw failure;
+    return failure.message;
+  }
   return records.map((record) => {
     const shown = showRecord(record, decoding, control);
     const { offset, timestamp, headers, ...rest } = shown as Record<string, unknown>;

@@ -16,7 +16,7 @@ import * as streamsSchemas from "../../protocol/schemas/records/streams.ts";
 import * as transactionSchemas from "../../protocol/schemas/records/transaction.ts";
 
 /** What the records of a log mean. */
-export const DECODINGS = ["auto", "offsets", "transactions", "metadata", "none"] as const;
+export const DECODINGS = ["auto", "offsets", "transactions", "shares", "metadata", "none"] as const;
 export type Decoding = (typeof DECODINGS)[number];
 
 /** A record in words: its kind and the fields of its key and value. */
@@ -30,6 +30,7 @@ export interface DecodedRecord {
 const DIRECTORIES: readonly (readonly [string, Decoding])[] = [
   ["__consumer_offsets-", "offsets"],
   ["__transaction_state-", "transactions"],
+  ["__share_group_state-", "shares"],
   ["__cluster_metadata-", "metadata"],
 ];
 
@@ -51,29 +52,28 @@ function tableOf(modules: readonly object[], suffix: string): Table {
   );
 }
 
-const groupModules = [
-  groupSchemas,
-  { ...pick(shareSchemas, "shareGroup") },
-  streamsSchemas,
-];
+/** The share coordinator's own records number their types anew, in another topic. */
+const isShareGroup = (name: string) => name.startsWith("shareGroup");
+const groupModules = [groupSchemas, pick(shareSchemas, isShareGroup), streamsSchemas];
+const shareModules = [pick(shareSchemas, (name) => !isShareGroup(name))];
 const TABLES = {
   offsets: { keys: tableOf(groupModules, "Key"), values: tableOf(groupModules, "Value") },
   transactions: {
     keys: tableOf([transactionSchemas], "LogKey"),
     values: tableOf([transactionSchemas], "LogValue"),
   },
+  shares: { keys: tableOf(shareModules, "Key"), values: tableOf(shareModules, "Value") },
 } as const;
 const metadataTable = tableOf([metadataSchemas], "Record");
 
-/** The share coordinator's own records number their types anew, in another topic. */
-function pick(module: object, prefix: string): object {
-  return Object.fromEntries(Object.entries(module).filter(([name]) => name.startsWith(prefix)));
+function pick(module: object, isWanted: (name: string) => boolean): object {
+  return Object.fromEntries(Object.entries(module).filter(([name]) => isWanted(name)));
 }
 
 /** Decodes one record. Errors: WireError for a kind or version that is unknown, or damage. */
 export function decodeRecord(
   record: Pick<KafkaRecord, "key" | "value">,
-  decoding: "offsets" | "transactions" | "metadata",
+  decoding: Exclude<Decoding, "auto" | "none">,
 ): DecodedRecord {
   if (decoding === "metadata") return decodeMetadata(record.value);
   const { keys, values } = TABLES[decoding];

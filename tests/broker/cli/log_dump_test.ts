@@ -3,8 +3,10 @@ import { encodeMessage } from "../../../protocol/compile.ts";
 import { CompressionCodec } from "../../../protocol/compression.ts";
 import { buildControlBatch } from "../../../protocol/control_records.ts";
 import { Writer } from "../../../protocol/bytes.ts";
+import { RECORD_BATCH_OVERHEAD, sealCrc } from "../../../protocol/record_batch.ts";
 import { buildBatch } from "../../../protocol/records.ts";
 import { offsetCommitKey, offsetCommitValue } from "../../../protocol/schemas/records/group.ts";
+import { shareSnapshotKey } from "../../../protocol/schemas/records/share.ts";
 import { topicRecord } from "../../../protocol/schemas/records/metadata.ts";
 import type { Uuid } from "../../../protocol/types.ts";
 import { TestMachine } from "./test_io.ts";
@@ -111,9 +113,21 @@ test("log dump: records of the cluster's own topics are decoded by their directo
   });
   expect(batch.records[1].error).toContain("type 99 is unknown");
 
+  const shareKey = new Writer();
+  shareKey.int16(0);
+  const topicId = "vAlEsYVbTKClcuBUDT5gaA" as Uuid;
+  shareKey.raw(encodeMessage(shareSnapshotKey, 0, { groupId: "s", topicId, partition: 4 }));
+  const shares = buildBatch({
+    records: [{ key: shareKey.finish(), value: null, timestamp: 1 }],
+  });
+  const sharePath = `/data/__share_group_state-0/${NAME}.log`;
+  const shared = await machineWith(sharePath, shares).run(["log", "dump", sharePath, "-r"]);
+  expect(shared.out).toContain(
+    `{"type":"ShareSnapshot","key":{"groupId":"s","topicId":"${topicId}","partition":4},"value":null}`,
+  );
+
   const frame = new Writer();
   for (const number of [1, topicRecord.apiKey!, 0]) frame.unsignedVarint(number);
-  const topicId = "vAlEsYVbTKClcuBUDT5gaA" as Uuid;
   frame.raw(encodeMessage(topicRecord, 0, { name: "orders", topicId }));
   const metadata = buildBatch({ records: [{ key: null, value: frame.finish(), timestamp: 1 }] });
   const metadataPath = `/data/__cluster_metadata-0/${NAME}.log`;
@@ -125,6 +139,24 @@ test("log dump: records of the cluster's own topics are decoded by their directo
     ...["log", "dump", metadataPath, "-r", "--decode", "none"],
   ]);
   expect(raw.out).not.toContain("TopicRecord");
+});
+
+test("log dump: records that cannot be read in spite of their checksum do not end it", async () => {
+  const path = `/data/orders-0/${NAME}.log`;
+  const odd = buildBatch({
+    baseOffset: 100,
+    records: [{ key: null, value: text("v"), timestamp: 1 }],
+  });
+  odd[RECORD_BATCH_OVERHEAD] = 2;
+  sealCrc(odd, 0);
+  const machine = machineWith(path, odd, marker());
+  const { exitCode, out, error } = await machine.run(["log", "dump", path, "-r"]);
+  expect(exitCode).toBe(1);
+  expect(out).toContain("  Cannot read record at position");
+  expect(out).toContain('"coordinatorEpoch":3');
+  expect(error).toBe(`Cannot dump ${path}: 1 batches hold records that cannot be read\n`);
+  const [first] = json((await machine.run(["log", "dump", path, "-r", "--json"])).out);
+  expect(first).toMatchObject({ crcValid: true, records: [], problem: expect.any(String) });
 });
 
 function words(write: (view: DataView) => void, sizeBytes: number): Uint8Array {
