@@ -21,7 +21,9 @@ import {
 import {
   hasTool,
   partitionDirectories,
+  repositoryRoot,
   type RunningBroker,
+  runProgram,
   scratchDirectory,
   startWeir,
   testWith,
@@ -201,6 +203,17 @@ async function expectCompactedWell(broker: RunningBroker, before: Served): Promi
   expect(updated).toHaveLength(KEYS);
 }
 
+/** `weir log verify` finds nothing in what whole brokers have written, of whichever make. */
+async function expectVerified(dataDirectory: string): Promise<void> {
+  const words = [process.execPath, join(repositoryRoot, "main.ts"), "log", "verify", dataDirectory];
+  const { code, stdout, stderr } = await runProgram(words);
+  expect({ code, stdout, stderr }).toEqual({
+    code: 0,
+    stdout: expect.stringContaining("nothing is damaged"),
+    stderr: "",
+  });
+}
+
 const withoutCompacted = (digests: ReadonlyMap<string, string>) =>
   new Map([...digests].filter(([path]) => !path.startsWith("compacted")));
 
@@ -256,6 +269,7 @@ describe.skipIf(isExternal)("one directory, opened by Apache Kafka and by weir",
       await driver.run("group", peer.bootstrap);
       const first = await served(peer);
       await peer.kill();
+      await expectVerified(dataDirectory);
       expectVariety(dataDirectory, first);
       dropMetadataBeforeSnapshot(dataDirectory);
       const untouched = closedSegments(dataDirectory);
@@ -280,6 +294,7 @@ describe.skipIf(isExternal)("one directory, opened by Apache Kafka and by weir",
       await driver.run("settle");
       const fifth = await served(peer);
       await peer.stop();
+      await expectVerified(dataDirectory);
       const stopped = closedSegments(dataDirectory);
 
       broker = await weir(dataDirectory);
@@ -290,6 +305,7 @@ describe.skipIf(isExternal)("one directory, opened by Apache Kafka and by weir",
       expect(await broker.stop()).toBe(0);
       expect(worries(broker)).toEqual([]);
       expectUnchanged(stopped, dataDirectory);
+      await expectVerified(dataDirectory);
       const counts = await expectKafkaReadsAll(driver, dataDirectory);
       console.log(`dump-log: ${JSON.stringify(counts)}`);
     },
