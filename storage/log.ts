@@ -157,9 +157,11 @@ interface PendingSnapshot {
   readonly producers: SnapshotInProgress;
 }
 
-const DAMAGE_ADVICE =
-  "restore the file from a backup while the broker does not run, or give the records up: " +
-  "weir log verify says where whole ones go on, DeleteRecords up to there removes those before";
+const RESTORE = "restore the file from a backup while the broker does not run";
+/** DeleteRecords is refused where records are compacted alone. */
+const GIVE_UP =
+  ", or give the records up: weir log verify says where whole ones go on, and DeleteRecords up to " +
+  "there removes those before";
 
 /** Where bytes are damaged. */
 export interface DamagedPlace {
@@ -1217,7 +1219,7 @@ export class Log implements Flushable {
       partition: this.name,
       offset: at,
       found,
-      advice: DAMAGE_ADVICE,
+      advice: RESTORE + (this.#config.cleanupPolicy.includes("delete") ? GIVE_UP : ""),
     });
   }
 

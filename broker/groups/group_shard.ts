@@ -345,7 +345,7 @@ export class GroupShard {
     if (this.#status !== "loading") return;
     this.#status = "failed";
     this.#logger.error(
-      "Cannot load groups: their requests are refused until the broker is restarted",
+      "Cannot load groups: their requests are refused until what is wrong is mended and the broker restarted",
       {
         partition: this.partition,
         reason,

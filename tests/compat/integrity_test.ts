@@ -70,6 +70,12 @@ testWith(
     await eventually("the broker names the place", () => {
       return again.output().includes(place) || undefined;
     });
+    const words = ["consume", "orders", "--partition", "0", "--format", "%o"];
+    const ours = await weir("-b", again.bootstrap, ...words);
+    expect(ours.code).toBe(1);
+    expect(ours.stdout.trim().split("\n").map(Number))
+      .toEqual(Array.from({ length: baseOffset }, (_, i) => i));
+    expect(ours.stderr).toContain(`partition 0 of orders is damaged at offset ${baseOffset}: `);
     const rest = await kcat(
       again.bootstrap,
       ...["-C", "-t", "orders", "-p", "0", "-o", String(behind), "-e"],

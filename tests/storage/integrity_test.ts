@@ -124,6 +124,27 @@ describe("Log.read", () => {
     expect(fixture.append(1).error).toBe(ErrorCode.NONE);
   });
 
+  test("what takes the place of damage that is cut off is served, and needs no check", async () => {
+    const { fixture, written } = await stoppedLog();
+    const { baseOffset, bytes } = written.at(-1)!;
+    await fixture.clock.run(fixture.reopen(CONFIG));
+    const { path, sizeBytes } = fixture.log.segments.at(-1)!;
+    const position = sizeBytes - bytes.length;
+    await fixture.clock.run(fixture.directory.close());
+    fixture.disk.flipBit(path, position + 70, 3);
+    await fixture.clock.run(fixture.reopen(CONFIG));
+    expect(serve(fixture, written, baseOffset, 100)).toBeNull();
+    expect(fixture.log.damagedCount).toBe(1);
+    await fixture.clock.run(fixture.log.truncateTo(offset(baseOffset)));
+    fixture.append(1 + 17 % 3, { valueBytes: 5 + 7 * (17 % 4) });
+    const active = fixture.log.segments.at(-1)!;
+    expect([active.path, active.sizeBytes]).toEqual([path, sizeBytes]);
+    expect(active.isChecked(position, sizeBytes)).toBe(true);
+    const read = fixture.log.read(offset(baseOffset), { maxBytes: 100, minOneMessage: true });
+    expect(read).toMatchObject({ error: ErrorCode.NONE, nextOffset: fixture.log.endOffset });
+    expect(fixture.log.damagedCount).toBe(0);
+  });
+
   test("what is checked is not read twice for it, and what was appended is not checked", async () => {
     const { fixture, written } = await stoppedLog();
     await fixture.clock.run(fixture.reopen(CONFIG));
