@@ -11,7 +11,7 @@
  * `WEIR_SEED` repeats the choices, though not the timing, of an earlier run.
  */
 
-import { describe, expect } from "bun:test";
+import { afterEach, describe, expect } from "bun:test";
 import { appendFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -40,6 +40,7 @@ import {
   serveCommand,
   startWeir,
   testWith,
+  type WeirOptions,
 } from "./harness.ts";
 import { expectKafkaReadsAll, KafkaDriver } from "./kafka_peer.ts";
 import { linesOf } from "./lines_of.ts";
@@ -73,6 +74,18 @@ const TOPICS: readonly (readonly [name: string, configs: readonly string[]])[] =
   [RETAINED, [...SMALL_SEGMENTS, "retention.bytes=300000"]],
 ];
 const isExternal = process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined;
+
+/** Every broker and client of a run: none may outlive a check that fails. */
+const processes: { kill(signal: "SIGKILL"): unknown }[] = [];
+afterEach(() => {
+  for (const it of processes.splice(0)) it.kill("SIGKILL");
+});
+
+async function start(options: WeirOptions): Promise<RunningBroker> {
+  const broker = await startWeir(options);
+  processes.push({ kill: () => broker.kill() });
+  return broker;
+}
 
 /** What the log lines of all the broker's lives say. */
 class Lives {
@@ -212,7 +225,7 @@ async function crash(
     lives.end(await startInVain(broker, random));
     lives.killCount++;
   }
-  const next = await startWeir({ dataDirectory, port, settings: SETTINGS });
+  const next = await start({ dataDirectory, port, settings: SETTINGS });
   notBefore(before[0], await committedOffsets(next));
   notBefore(before[1], await logStartOffsets(next));
   client.kill("SIGCONT");
@@ -251,7 +264,7 @@ async function run(): Promise<void> {
   console.log(`WEIR_SEED=${SEED}`);
   const random = new SimRandom(SEED);
   const lives = new Lives();
-  let broker = await startWeir({ settings: SETTINGS });
+  let broker = await start({ settings: SETTINGS });
   for (const [topic, configs] of TOPICS) {
     const words = ["topic", "create", topic, "--partitions", String(PARTITIONS)];
     const flags = configs.flatMap((config) => ["--config", config]);
@@ -263,7 +276,7 @@ async function run(): Promise<void> {
     ["python3", script, broker.bootstrap, String(PARTITIONS), GROUP, ...names],
     { stdin: "pipe", stdout: "pipe", stderr: "inherit" },
   );
-  process.on("exit", () => client.kill("SIGKILL"));
+  processes.push(client);
   const output = linesOf(client.stdout);
   expect(await output.next()).toEqual({ value: "ready", done: false });
   for (let round = 0; round < ROUNDS; round++) {
