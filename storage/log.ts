@@ -936,6 +936,8 @@ export class Log implements Flushable {
     this.#logStartOffset = logStartOffset;
     try {
       await this.#options.checkpointRecoveryPoints?.();
+      // The checkpoint leaves out a log that is offline, as the last sync before may have taken this one.
+      if (this.#offlineReason !== null) throw new DiskError(this.#offlineReason, "EIO");
     } catch (failure) {
       this.#logStartOffset = logStartBefore;
       throw failure;

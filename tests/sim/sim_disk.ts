@@ -93,6 +93,11 @@ export class SimDisk implements Disk {
     this.#locks.clear();
   }
 
+  /** True while a file shows what a sync that failed has dropped. */
+  get hasDropped(): boolean {
+    return nodesOf(this.#root).some((node) => node.hasDropped);
+  }
+
   /** Turns one bit over, in the page cache and on stable storage. */
   flipBit(path: string, position: number, bit = 0): void {
     const file = this.#file(path, "flip a bit of");
@@ -391,6 +396,12 @@ export class SimDisk implements Disk {
     }
     throw new DiskError(`Cannot ${doing} ${path}: no such directory`, "ENOENT");
   }
+}
+
+function nodesOf(directory: DirectoryNode): FileNode[] {
+  return [...directory.current.values()].flatMap((node) =>
+    node instanceof FileNode ? [node] : nodesOf(node)
+  );
 }
 
 function usedBytes(directory: DirectoryNode): number {

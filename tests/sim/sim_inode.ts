@@ -102,10 +102,18 @@ export class FileNode {
 
   /** A sync has ended: what was pending at `mark` is stable, but for what an earlier one had dropped. */
   settle(mark: number, random: SimRandom): void {
-    for (const change of this.pending.take(mark)) {
-      if (change.doomed) applyByChance(this.stable, change, random);
+    const taken = this.pending.take(mark);
+    const isDoomed = taken.some(({ doomed }) => doomed);
+    const kept = isDoomed ? sectorsWritten(taken) : new Map<number, boolean>();
+    for (const change of taken) {
+      if (change.doomed) applyByChance(this.stable, change, { random, kept });
       else this.stable.apply(change);
     }
+  }
+
+  /** True while the page cache shows what a sync that failed has dropped. */
+  get hasDropped(): boolean {
+    return this.pending.changes.some(({ doomed }) => doomed);
   }
 
   /** A sync has failed. */
@@ -146,7 +154,7 @@ export class FileNode {
       const from = isWrite ? change.position : change.sizeBytes;
       const to = isWrite ? change.position + change.bytes.length : stable.sizeBytes;
       for (let at = from; at < to;) {
-        const end = Math.min(to, (Math.floor(at / SECTOR_BYTES) + 1) * SECTOR_BYTES);
+        const end = Math.min(to, sectorEnd(at));
         if (reachedBy(Math.floor(at / SECTOR_BYTES)) > index) {
           const bytes = isWrite
             ? change.bytes.subarray(at - from, end - from)
@@ -160,15 +168,40 @@ export class FileNode {
   }
 }
 
-function applyByChance(content: Content, change: Change, random: SimRandom): void {
-  const fate = random.below(3);
-  if (fate === 0) return;
-  if (fate === 1 || change.kind === "truncate") return content.apply(change);
+/** Sectors that go to the disk as the page cache has them, with whatever else lies in them. */
+function sectorsWritten(changes: readonly Change[]): Map<number, boolean> {
+  const sectors = new Map<number, boolean>();
+  for (const change of changes) {
+    if (change.doomed || change.kind === "truncate") continue;
+    const end = change.position + change.bytes.length;
+    for (let at = change.position; at < end; at = sectorEnd(at)) {
+      sectors.set(Math.floor(at / SECTOR_BYTES), true);
+    }
+  }
+  return sectors;
+}
+
+function sectorEnd(position: number): number {
+  return (Math.floor(position / SECTOR_BYTES) + 1) * SECTOR_BYTES;
+}
+
+/** A change that no sync takes along any more. `kept` says of sectors whether they came through all the same. */
+function applyByChance(
+  content: Content,
+  change: Change,
+  { random, kept }: { readonly random: SimRandom; readonly kept: Map<number, boolean> },
+): void {
+  const likelihood = random.pick([0, 0.5, 1]);
+  if (change.kind === "truncate") {
+    if (likelihood === 1) content.apply(change);
+    return;
+  }
   const { position, bytes } = change;
-  for (let at = 0; at < bytes.length;) {
-    const sectorEnd = (Math.floor((position + at) / SECTOR_BYTES) + 1) * SECTOR_BYTES - position;
-    const end = Math.min(sectorEnd, bytes.length);
-    if (random.chance(0.5)) content.write(position + at, bytes.subarray(at, end));
+  for (let at = position; at < position + bytes.length;) {
+    const end = Math.min(sectorEnd(at), position + bytes.length);
+    const sector = Math.floor(at / SECTOR_BYTES);
+    if (!kept.has(sector)) kept.set(sector, random.chance(likelihood));
+    if (kept.get(sector)!) content.write(at, bytes.subarray(at - position, end - position));
     at = end;
   }
 }

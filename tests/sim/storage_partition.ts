@@ -528,7 +528,8 @@ export class SimPartition {
     const { retentionMs, retentionBytes } = this.#retention;
     assert(retentionMs >= 0 || retentionBytes >= 0, "records are gone that nobody let go");
     assert(start <= model.end);
-    if (retentionBytes < 0) {
+    // What the cleaner has taken out does not count for a segment's age.
+    if (retentionBytes < 0 && model.compactedBelow === 0 && !this.isRotten) {
       const latestMs = this.#world.wallMs() - retentionMs;
       for (const { timestamp, offset: at } of model.recordsFrom(model.logStart)) {
         if (at >= start) break;

@@ -323,6 +323,9 @@ export class StorageWorld {
         cameTo = this.#random.pick(["kill", "power cut"]);
       }
     }
+    // Killed before it could leave word of a failed sync: nobody can know, and the machine must go as well.
+    const isUnknown = this.#disk.hasDropped && !this.#disk.exists(`${PATH}/.weir-disk-failed`);
+    if (isUnknown) cameTo = "power cut";
     this.#trace(`end: ${cameTo}`);
     drainMicrotasks();
     disk.die();

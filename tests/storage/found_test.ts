@@ -126,6 +126,23 @@ describe("Log.truncateTo:", () => {
     expect(fixture.append(1)).toMatchObject({ error: ErrorCode.NONE, baseOffset: 10 });
   });
 
+  test("drops nothing where the sync before it has taken the log offline", async () => {
+    const fixture = await Fixture.open({ segmentBytes: 300 });
+    for (let i = 0; i < 10; i++) fixture.append(1);
+    await synced(fixture);
+    await fixture.directory.checkpoint();
+    for (let i = 0; i < 10; i++) fixture.append(1);
+    fixture.disk.faults.syncDirectory = (path) => path === ORDERS_PATH ? "EMFILE" : null;
+    fixture.log.sync();
+    await Promise.resolve();
+    const code = (failure: DiskError) => failure.code;
+    expect(await fixture.log.truncateFullyAndStartAt(offset(50)).catch(code)).toBe("EIO");
+    fixture.disk.faults = {};
+    fixture.disk.kill();
+    const log = await fixture.reopen({ segmentBytes: 300 });
+    expect([log.offlineReason, log.endOffset]).toEqual([null, offset(20)]);
+  });
+
   test("that runs out of file handles takes its log offline, and no other", async () => {
     const fixture = await Fixture.open({ segmentBytes: 300 });
     for (let i = 0; i < 10; i++) fixture.append(1);
