@@ -226,6 +226,71 @@ describe("ReplicaMove", () => {
     expect(caughtCount).toBeGreaterThan(10);
   });
 
+  test("a crash while it is taken back loses nothing that was acknowledged meanwhile", async () => {
+    let caughtCount = 0;
+    for (let seed = 1; seed <= 60; seed++) {
+      const world = await MoveWorld.start(15, { seed });
+      const { node } = world;
+      await node.run(world.move("/b"));
+      const stepOf = () => [...node.replicaManager.moves.steps()][0]?.[1];
+      while (world.isMoving && stepOf() !== "assigning") await node.clock.advance(0.02);
+      if (!world.isMoving) continue;
+      node.disks!.fail("/b");
+      for (let i = 0; i < 10; i++) {
+        void world.produce();
+        await node.clock.advance(0.02 * (seed % 10));
+      }
+      if (!world.isMoving) continue;
+      caughtCount++;
+      await world.end("crash");
+      // It was a cable.
+      node.disks!.mend("/b");
+      await node.openWhole();
+      await world.check();
+      await world.moved();
+      await world.check();
+    }
+    expect(caughtCount).toBeGreaterThan(5);
+  });
+
+  test("keeps the cleaner off, and begins anew where it has been at work without it", async () => {
+    const world = await MoveWorld.start(500, {
+      configs: { "cleanup.policy": "compact", "min.compaction.lag.ms": "1000000" },
+    });
+    const { node } = world;
+    const source = node.partition("t").log;
+    const cleaning = source.startCleaning()!;
+    const asked = world.move("/b");
+    const b = node.logDirectories.online().find(({ path }) => path === "/b")!;
+    const copied = () => b.future({ topic: "t", partition: 0 })?.endOffset ?? 0;
+    await node.clock.advance(10);
+    // It waits for the cleaning to end.
+    expect([cleaning.aborted, copied()]).toEqual([true, 0]);
+    source.endCleaning(null);
+    await node.run((async () => {
+      await asked;
+      expect(source.startCleaning()).toBeNull();
+      while (copied() < 100) await Promise.resolve();
+      await node.replicaManager.moves.close();
+    })());
+    const [before] = b.foundFutures();
+    await world.end("stop");
+    node.disks!.fail("/b");
+    await node.openWhole();
+    expect(node.partition("t").log.startCleaning()).not.toBeNull();
+    node.partition("t").log.endCleaning(node.partition("t").log.endOffset);
+    await world.end("stop");
+    node.disks!.mend("/b");
+    await node.openWhole();
+    const name = `/b/${before!.name}`;
+    expect(node.disks!.exists(name)).toBe(false);
+    await world.moved();
+    expect(world.directory).toBe("/b/t-0");
+    expect(node.partition("t").log.startCleaning()).not.toBeNull();
+    node.partition("t").log.endCleaning(null);
+    await world.check();
+  });
+
   test("a source whose disk fails, at any time: nothing acknowledged is lost when it is back", async () => {
     for (let ms = 0; ms < 24; ms++) {
       const world = await MoveWorld.start(20, { seed: ms });

@@ -79,7 +79,7 @@ export class MoveWorld {
           producerId: PRODUCER_ID,
           producerEpoch: 0,
           records: [{
-            key: null,
+            key: encoder.encode(text),
             value: encoder.encode(text.padEnd(200, ".")),
             headers: [],
             timestamp: Date.UTC(2026, 0, 1),
