@@ -75,7 +75,9 @@ function readOptions() {
     seed: values.seed === undefined ? null : number(values.seed, 0),
     steps: number(values.steps, simulation.steps),
     seedCount: hasEnd ? number(values.seeds, DEFAULT_SEEDS) : Infinity,
-    untilMs: performance.now() + number(values.minutes, Infinity) * 60_000,
+    untilMs: values.minutes === undefined
+      ? Infinity
+      : performance.now() + number(values.minutes, 0) * 60_000,
   };
 }
 
