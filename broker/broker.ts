@@ -83,6 +83,8 @@ export class Broker {
   readonly kafkaAddresses: readonly Address[];
   /** Where HTTP is served, with the real ports. */
   readonly httpAddresses: readonly Address[];
+  /** What it is made of, for those that look inside: the simulator asks it what must hold. */
+  readonly subsystems: Subsystems;
   readonly #stops: Stops;
 
   /**
@@ -96,7 +98,7 @@ export class Broker {
       const { metrics, server } = startServer(options, subsystems, stops);
       const kafkaAddresses = listen(options.config, server);
       const httpAddresses = startGateway(options, subsystems, metrics, stops);
-      return new Broker(subsystems.clusterId, stops, kafkaAddresses, httpAddresses);
+      return new Broker(subsystems, stops, kafkaAddresses, httpAddresses);
     } catch (failure) {
       await stopAll(stops);
       throw failure;
@@ -104,13 +106,14 @@ export class Broker {
   }
 
   private constructor(
-    clusterId: string,
+    subsystems: Subsystems,
     stops: Stops,
     kafkaAddresses: readonly Address[],
     httpAddresses: readonly Address[],
   ) {
     this.#stops = stops;
-    this.clusterId = clusterId;
+    this.subsystems = subsystems;
+    this.clusterId = subsystems.clusterId;
     this.kafkaAddresses = kafkaAddresses;
     this.httpAddresses = httpAddresses;
   }

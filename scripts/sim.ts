@@ -6,12 +6,15 @@
  *     bun scripts/sim.ts storage --minutes 30        for so long
  *     bun scripts/sim.ts storage --seed 123          this one again, with a trace of its end when it fails
  *     bun scripts/sim.ts storage --steps 1000        longer lives
+ *     bun scripts/sim.ts cluster                     the same for whole clusters; a step is a second of faults
+ *     bun scripts/sim.ts cluster --nodes 1           of so many nodes
  *
  * Each seed that fails is one line with the command that repeats it on the same commit. Exit code: 0 when
  * none did.
  */
 
 import { parseArgs } from "node:util";
+import { ClusterWorld } from "../tests/sim/cluster_world.ts";
 import { freshSeeds, runSeed } from "../tests/sim/seeds.ts";
 import { StorageWorld } from "../tests/sim/storage_world.ts";
 
@@ -25,12 +28,13 @@ interface Simulation {
   /** How long a life is when nobody says. */
   readonly steps: number;
   run(
-    options: { seed: number; steps: number; trace?: (line: string) => void },
+    options: { seed: number; steps: number; nodes?: number; trace?: (line: string) => void },
   ): Promise<object>;
 }
 
 const SIMULATIONS: Readonly<Record<string, Simulation>> = {
   storage: { steps: 120, run: (options) => StorageWorld.run(options) },
+  cluster: { steps: 30, run: (options) => ClusterWorld.run(options) },
 };
 
 function fail(message: string): never {
@@ -56,6 +60,7 @@ function readOptions() {
       seed: { type: "string" },
       minutes: { type: "string" },
       steps: { type: "string" },
+      nodes: { type: "string" },
     },
   });
   const [name = ""] = positionals;
@@ -74,6 +79,7 @@ function readOptions() {
     simulation,
     seed: values.seed === undefined ? null : number(values.seed, 0),
     steps: number(values.steps, simulation.steps),
+    ...(values.nodes !== undefined && { nodes: number(values.nodes, 0) }),
     seedCount: hasEnd ? number(values.seeds, DEFAULT_SEEDS) : Infinity,
     untilMs: values.minutes === undefined
       ? Infinity
@@ -82,10 +88,14 @@ function readOptions() {
 }
 
 /** One seed again, with what led to its end. */
-async function repeat(simulation: Simulation, seed: number, steps: number): Promise<number> {
+async function repeat(
+  simulation: Simulation,
+  life: { seed: number; steps: number; nodes?: number },
+): Promise<number> {
+  const { seed } = life;
   const lines: string[] = [];
   const found = await runSeed(seed, async () => {
-    const counts = await simulation.run({ seed, steps, trace: (line) => lines.push(line) });
+    const counts = await simulation.run({ ...life, trace: (line) => lines.push(line) });
     console.log(`Seed ${seed} holds: ${JSON.stringify(counts)}`);
   });
   if (found === null) return 0;
@@ -95,8 +105,9 @@ async function repeat(simulation: Simulation, seed: number, steps: number): Prom
 }
 
 async function main(): Promise<number> {
-  const { name, simulation, seed: only, steps, seedCount, untilMs } = readOptions();
-  if (only !== null) return await repeat(simulation, only, steps);
+  const { name, simulation, seed: only, steps, nodes, seedCount, untilMs } = readOptions();
+  const size = nodes === undefined ? {} : { nodes };
+  if (only !== null) return await repeat(simulation, { seed: only, steps, ...size });
   const at = commit();
   const sum = new Map<string, number>();
   let [done, failed] = [0, 0];
@@ -104,7 +115,7 @@ async function main(): Promise<number> {
   while (done < seedCount && performance.now() < untilMs) {
     for (const seed of freshSeeds(Math.min(SEEDS_AT_ONCE, seedCount - done))) {
       const found = await runSeed(seed, async () => {
-        for (const [key, count] of Object.entries(await simulation.run({ seed, steps }))) {
+        for (const [key, count] of Object.entries(await simulation.run({ seed, steps, ...size }))) {
           sum.set(key, (sum.get(key) ?? 0) + Number(count));
         }
       });
@@ -112,7 +123,8 @@ async function main(): Promise<number> {
       if (found !== null) {
         failed++;
         const [what] = found.failure.message.split("\n");
-        const again = `bun scripts/sim.ts ${name} --seed ${seed} --steps ${steps}`;
+        const again = `bun scripts/sim.ts ${name} --seed ${seed} --steps ${steps}` +
+          (nodes === undefined ? "" : ` --nodes ${nodes}`);
         console.log(`FAILED ${again}   # commit ${at}: ${what}`);
       }
       if (performance.now() - reportedMs > REPORT_EVERY_MS) {

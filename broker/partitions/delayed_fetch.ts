@@ -222,8 +222,10 @@ export class DelayedFetch implements FetchWaiter, Waiting {
     if (this.#done !== null) this.#finish(new FetchRead(this.#options));
   }
 
+  /** A read that fails may take the log offline, which has ended the wait by the time that it returns. */
   #finish(result: FetchResult): void {
-    const done = this.#done!;
+    const done = this.#done;
+    if (done === null) return result.release();
     this.#done = null;
     this.#stopWaiting();
     done(result);

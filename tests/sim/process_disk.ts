@@ -19,13 +19,20 @@ import {
 export class ProcessDisk implements Disk {
   readonly #disk: Disk;
   readonly #onDeath: () => void;
+  readonly #gate: { turn(): Promise<void> } | undefined;
   #callsLeft = Infinity;
   #isDead = false;
   #openHandles = 0;
 
-  constructor(disk: Disk, onDeath: () => void = () => {}) {
+  /** `gate` keeps answers that come while the process is paused. */
+  constructor(
+    disk: Disk,
+    onDeath: () => void = () => {},
+    gate?: { turn(): Promise<void> },
+  ) {
     this.#disk = disk;
     this.#onDeath = onDeath;
+    this.#gate = gate;
   }
 
   get isDead(): boolean {
@@ -67,6 +74,7 @@ export class ProcessDisk implements Disk {
       return await promise;
     } finally {
       if (this.#isDead) await new Promise<never>(() => {});
+      if (this.#gate !== undefined) await this.#gate.turn();
     }
   }
 

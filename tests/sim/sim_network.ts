@@ -5,7 +5,9 @@
  *
  * A chunk leaves the send buffer when the other side has been given it, so a side that is paused fills
  * the buffer of the other: TCP's back-pressure. Bytes of one direction never overtake each other; the end
- * of a connection arrives after the bytes before it, a reset (`reset`) at once.
+ * of a connection arrives after the bytes before it, a reset (`reset`) at once. What lies between two machines
+ * is `SimLinks`: what is sent into a cut waits there. A machine that lost its power vanishes from its
+ * connections without a word; whoever writes to it afterwards is told so once it is back.
  *
  * Keeps the promises of `broker/network.ts`: no callback inside a call, `onClose` once and last.
  */
@@ -20,6 +22,7 @@ import {
   NetworkError,
 } from "../../broker/network.ts";
 import type { Clock, Random } from "../../storage/platform.ts";
+import { SimLinks } from "./sim_links.ts";
 
 /** How the network behaves. */
 export interface SimNetworkOptions {
@@ -43,6 +46,9 @@ interface OpenPort {
 
 const FIRST_EPHEMERAL_PORT = 40_000;
 const WILDCARDS = ["0.0.0.0", "::"];
+/** The first packet of a connection is sent again after this, then after twice as long … */
+const FIRST_RETRY_MS = 1_000;
+const CONNECT_TIMEOUT_MS = 60_000;
 
 /** One machine's view of the network: `host` is its address; views made with `host()` share the wires. */
 export class SimNetwork implements Network {
@@ -50,6 +56,7 @@ export class SimNetwork implements Network {
   readonly address: string;
   readonly #ports: Map<number, OpenPort[]>;
   readonly #connections: Set<SimConnection>;
+  readonly links: SimLinks;
   #lastPort = FIRST_EPHEMERAL_PORT;
 
   constructor(options: SimNetworkOptions, address = "127.0.0.1", shared?: SimNetwork) {
@@ -63,11 +70,17 @@ export class SimNetwork implements Network {
     this.address = address;
     this.#ports = shared === undefined ? new Map() : shared.#ports;
     this.#connections = shared === undefined ? new Set() : shared.#connections;
+    this.links = shared === undefined ? new SimLinks() : shared.links;
   }
 
   /** The same network as another machine sees it. */
   host(address: string): SimNetwork {
     return new SimNetwork(this.options, address, this);
+  }
+
+  /** Open connections of a machine, its own ends, oldest first. */
+  connectionsOf(machine: string): SimConnection[] {
+    return [...this.#connections].filter(({ localAddress }) => localAddress === machine);
   }
 
   /** Connections that are open, both ends counted. */
@@ -97,7 +110,8 @@ export class SimNetwork implements Network {
 
   async connect({ host, port }: Endpoint, opened: Acceptor): Promise<Connection> {
     const address = host === "localhost" ? "127.0.0.1" : host;
-    await this.options.clock.sleep(this.latencyMs());
+    await this.options.clock.sleep(this.latencyMs() + this.links.delayMs(this.address, address));
+    await this.#reach(address, port);
     const entry = this.#ports.get(port)
       ?.find((open) => open.host === address || WILDCARDS.includes(open.host));
     if (entry === undefined) {
@@ -121,6 +135,22 @@ export class SimNetwork implements Network {
     far.handlers = entry.accept(far);
     near.handlers = opened(near);
     return near;
+  }
+
+  /** Waits until the other machine can be heard. Errors: NetworkError. */
+  async #reach(machine: string, port: number): Promise<void> {
+    const { clock } = this.options;
+    const here = this.address;
+    let retryMs = FIRST_RETRY_MS;
+    for (let waitedMs = 0;;) {
+      if (this.links.isOpen(here, machine) && this.links.isOpen(machine, here)) return;
+      if (waitedMs >= CONNECT_TIMEOUT_MS) {
+        throw new NetworkError(`Cannot connect to ${machine}:${port}: ETIMEDOUT`, "ETIMEDOUT");
+      }
+      await clock.sleep(retryMs);
+      waitedMs += retryMs;
+      retryMs *= 2;
+    }
   }
 
   /** A delay by chance. */
@@ -153,6 +183,9 @@ export class SimConnection implements Connection {
   #isPaused = false;
   #isDelivering = false;
   #isClosed = false;
+  #hasVanished = false;
+  /** What this end sent and the links hold back. */
+  #heldBack: (() => void)[] = [];
   #hasPeerEnded = false;
   #wantsDrain = false;
   readonly #network: SimNetwork;
@@ -211,6 +244,23 @@ export class SimConnection implements Connection {
     this.peer!.#finish("ECONNRESET");
   }
 
+  /** This end is told that the connection broke; the other gets what is under way, then hears of it. */
+  breakHere(): void {
+    if (this.#isClosed) return;
+    this.#finish("ECONNRESET");
+    const peer = this.peer!;
+    this.#arrive(() => peer.#finish("ECONNRESET"));
+  }
+
+  /** The machine of this end has lost its power: nobody is told. */
+  vanish(): void {
+    this.#isClosed = true;
+    this.#hasVanished = true;
+    this.#received.length = 0;
+    this.#heldBack = [];
+    this.#open.delete(this);
+  }
+
   #send(bytes: Uint8Array): void {
     const { maxChunkBytes, random } = this.#network.options;
     const peer = this.peer!;
@@ -222,6 +272,7 @@ export class SimConnection implements Connection {
       const chunk = bytes.slice(at, at + size);
       at += size;
       this.#arrive(() => {
+        if (peer.#hasVanished) return this.#answeredByReset();
         if (peer.#isClosed) return;
         peer.#received.push(chunk);
         peer.#deliver();
@@ -229,12 +280,40 @@ export class SimConnection implements Connection {
     }
   }
 
+  /** The machine is up again and knows nothing of this connection. */
+  #answeredByReset(): void {
+    if (!this.#network.links.isDown(this.remoteAddress)) this.#finish("ECONNRESET");
+  }
+
   /** Runs `effect` at the other end after the latency, in the order of the calls. */
   #arrive(effect: () => void): void {
     const { clock } = this.#network.options;
-    const atMs = Math.max(clock.monotonicMs() + this.#network.latencyMs(), this.#lastArrivalMs);
+    const { links } = this.#network;
+    const delayMs = this.#network.latencyMs() +
+      links.delayMs(this.localAddress, this.remoteAddress);
+    const atMs = Math.max(clock.monotonicMs() + delayMs, this.#lastArrivalMs);
     this.#lastArrivalMs = atMs;
-    clock.timer(atMs - clock.monotonicMs(), effect);
+    clock.timer(atMs - clock.monotonicMs(), () => this.#pass(effect));
+  }
+
+  /** Over the link, or held back there until it is open. */
+  #pass(effect: () => void): void {
+    const { links } = this.#network;
+    if (this.#hasVanished) return;
+    const isOpen = !links.isCut(this.localAddress, this.remoteAddress);
+    if (isOpen && this.#heldBack.length === 0) return effect();
+    this.#heldBack.push(effect);
+    if (this.#heldBack.length === 1) this.#passWhenHealed();
+  }
+
+  #passWhenHealed(): void {
+    const { links } = this.#network;
+    links.whenHealed(() =>
+      this.#later(() => {
+        if (links.isCut(this.localAddress, this.remoteAddress)) return this.#passWhenHealed();
+        for (const effect of this.#heldBack.splice(0)) effect();
+      })
+    );
   }
 
   #later(effect: () => void): void {

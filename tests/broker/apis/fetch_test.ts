@@ -254,6 +254,15 @@ describe("fetchApi waits", () => {
     expect(answer.responses[0]!.partitions[0]!.errorCode).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
   });
 
+  test("until its own read finds that the disk fails", async () => {
+    const node = await started();
+    const fetch = node.fetch({ topics: [{ topic: "a", partitions: [{}] }] });
+    node.disk.faults.read = () => "EIO";
+    await node.produced("a", batch(1));
+    const answer = await node.run(fetch.answer);
+    expect(answer!.responses[0]!.partitions[0]!.errorCode).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
+  });
+
   test("no longer than its client: a closed connection leaves nothing behind", async () => {
     const node = await started();
     const asked = node.fetch({ topics: TOPICS, maxWaitMs: 60_000 });

@@ -1,0 +1,220 @@
+/**
+ * What must hold in a cluster at every moment, whoever is down, cut off or late.
+ *
+ * Looked at after every event (`check`), in the brokers as they are: a partition has one leader an epoch;
+ * the high watermark of a leader never goes back; a leader holds everything that was ever committed; a
+ * controller epoch has one active controller; two nodes whose images end at the same offset have the same
+ * image. Now and then (`scan`): of what is committed, every node has the same batches.
+ *
+ * Draws no chance; a scan reads the logs as a consumer would.
+ */
+
+import assert from "node:assert/strict";
+import type { Broker } from "../../broker/broker.ts";
+import type { MetadataImage } from "../../broker/controller/metadata_image.ts";
+import type { Partition } from "../../broker/partitions/partition.ts";
+import { batches, readBatchHeader } from "../../protocol/record_batch.ts";
+import { offset } from "../../protocol/types.ts";
+
+/** A node as the invariants see it. */
+export interface WatchedNode {
+  readonly nodeId: number;
+  /** Null while no process serves. */
+  readonly broker: Broker | null;
+}
+
+/** What was seen of one partition object of one process. */
+interface Seen {
+  leaderEpoch: number;
+  highWatermark: number;
+  /** Committed batches before this were compared. */
+  scannedOffset: number;
+}
+
+/** What is known of one partition of the cluster. */
+interface Committed {
+  readonly name: string;
+  /** Who leads it in each epoch. */
+  readonly leaders: Map<number, number>;
+  /** The highest high watermark that a leader had. */
+  highWatermark: number;
+  /** Checksum of each committed batch by its base offset, and its last offset. */
+  readonly batches: Map<number, { readonly crc: number; readonly lastOffset: number }>;
+}
+
+const READ_BYTES = 1024 * 1024;
+
+/** The invariants of one life of a cluster. */
+export class ClusterInvariants {
+  /** How many committed batches were compared. */
+  comparedCount = 0;
+  readonly #seen = new Map<Partition, Seen>();
+  readonly #committed = new Map<string, Committed>();
+  readonly #controllers = new Map<number, number>();
+  /** The image that a node had last, and what it is like, by offset. */
+  readonly #images = new Map<number, MetadataImage>();
+  readonly #digests = new Map<number, { readonly nodeId: number; readonly text: string }>();
+
+  /** After every event. */
+  check(nodes: readonly WatchedNode[]): void {
+    for (const { nodeId, broker } of nodes) {
+      if (broker === null) continue;
+      const { controller, replicaManager } = broker.subsystems;
+      for (const partition of replicaManager.partitions()) this.#checkPartition(nodeId, partition);
+      if (controller.isActive) this.#checkController(nodeId, controller.controllerEpoch);
+      const image = controller.image();
+      if (this.#images.get(nodeId) !== image) this.#checkImage(nodeId, image);
+    }
+  }
+
+  /** Compares what has been committed since the last scan. */
+  scan(nodes: readonly WatchedNode[]): void {
+    const alive = new Set<Partition>();
+    for (const { nodeId, broker } of nodes) {
+      for (const partition of broker?.subsystems.replicaManager.partitions() ?? []) {
+        this.#scanPartition(nodeId, partition);
+        alive.add(partition);
+      }
+    }
+    for (const partition of this.#seen.keys()) {
+      if (!alive.has(partition)) this.#seen.delete(partition);
+    }
+  }
+
+  #committedOf({ topicId, topic, partition }: Partition): Committed {
+    const key = `${topicId}-${partition}`;
+    let committed = this.#committed.get(key);
+    if (committed === undefined) {
+      const name = `${topic}-${partition}`;
+      committed = { name, leaders: new Map(), highWatermark: 0, batches: new Map() };
+      this.#committed.set(key, committed);
+    }
+    return committed;
+  }
+
+  #seenOf(partition: Partition): Seen {
+    let seen = this.#seen.get(partition);
+    if (seen === undefined) {
+      seen = { leaderEpoch: -1, highWatermark: 0, scannedOffset: 0 };
+      this.#seen.set(partition, seen);
+    }
+    return seen;
+  }
+
+  #checkPartition(nodeId: number, partition: Partition): void {
+    if (!partition.isLeader) return;
+    const { highWatermark, leaderEpoch } = partition;
+    const seen = this.#seenOf(partition);
+    if (seen.highWatermark === highWatermark && seen.leaderEpoch === leaderEpoch) return;
+    const committed = this.#committedOf(partition);
+    const where = `${committed.name} on node ${nodeId}, leader epoch ${leaderEpoch}`;
+    assert(
+      leaderEpoch > seen.leaderEpoch || highWatermark >= seen.highWatermark,
+      `${where}: the high watermark went back from ${seen.highWatermark} to ${highWatermark}`,
+    );
+    const leader = committed.leaders.get(leaderEpoch);
+    assert(leader === undefined || leader === nodeId, `${where}: node ${leader} leads it too`);
+    const newestEpoch = Math.max(leaderEpoch, ...committed.leaders.keys());
+    committed.leaders.set(leaderEpoch, nodeId);
+    const { endOffset, offlineReason } = partition.log;
+    if (leaderEpoch === newestEpoch && offlineReason === null) {
+      assert(
+        endOffset >= committed.highWatermark,
+        `${where}: it ends at ${endOffset}, and ${committed.highWatermark} records are committed`,
+      );
+    }
+    committed.highWatermark = Math.max(committed.highWatermark, highWatermark);
+    seen.highWatermark = highWatermark;
+    seen.leaderEpoch = leaderEpoch;
+  }
+
+  #checkController(nodeId: number, epoch: number): void {
+    const known = this.#controllers.get(epoch);
+    assert(
+      known === undefined || known === nodeId,
+      `nodes ${known} and ${nodeId} are both the active controller of epoch ${epoch}`,
+    );
+    this.#controllers.set(epoch, nodeId);
+  }
+
+  #checkImage(nodeId: number, image: MetadataImage): void {
+    this.#images.set(nodeId, image);
+    const text = digest(image);
+    const known = this.#digests.get(image.offset);
+    if (known === undefined) {
+      this.#digests.set(image.offset, { nodeId, text });
+      return;
+    }
+    assert.equal(
+      text,
+      known.text,
+      `the images of nodes ${known.nodeId} and ${nodeId} at offset ${image.offset} differ`,
+    );
+  }
+
+  #scanPartition(nodeId: number, partition: Partition): void {
+    const seen = this.#seenOf(partition);
+    const { log, highWatermark } = partition;
+    const committed = this.#committedOf(partition);
+    seen.scannedOffset = Math.max(seen.scannedOffset, log.logStartOffset);
+    while (seen.scannedOffset < highWatermark) {
+      const read = log.read(offset(seen.scannedOffset), {
+        maxBytes: READ_BYTES,
+        minOneMessage: true,
+        upToOffset: highWatermark,
+      });
+      // A log that cannot be read says so elsewhere.
+      if (!("records" in read)) return;
+      try {
+        const before = seen.scannedOffset;
+        for (const at of batches(read.records)) {
+          const { baseOffset, lastOffsetDelta, crc } = readBatchHeader(read.records, at);
+          const lastOffset = baseOffset + lastOffsetDelta;
+          this.#compare(nodeId, committed, baseOffset, { crc, lastOffset });
+          seen.scannedOffset = lastOffset + 1;
+        }
+        if (seen.scannedOffset === before) return;
+      } finally {
+        read.release();
+      }
+    }
+  }
+
+  #compare(
+    nodeId: number,
+    committed: Committed,
+    baseOffset: number,
+    batch: { readonly crc: number; readonly lastOffset: number },
+  ): void {
+    this.comparedCount++;
+    const known = committed.batches.get(baseOffset);
+    if (known === undefined) committed.batches.set(baseOffset, batch);
+    else {
+      assert.deepEqual(
+        batch,
+        known,
+        `${committed.name}: node ${nodeId} has another batch at offset ${baseOffset}`,
+      );
+    }
+  }
+}
+
+/** All that an image says, in an order that does not depend on how it came about. */
+function digest(image: MetadataImage): string {
+  const topics = [...image.topics()].sort((a, b) => a.name < b.name ? -1 : 1);
+  const brokers = [...image.brokers.values()]
+    .sort((a, b) => a.id - b.id)
+    .map((broker) => ({ ...broker, features: [...broker.features].sort() }));
+  const configs = [...image.parts().configs.entries()]
+    .map(([name, values]) => [name, [...values].sort()] as const)
+    .sort(([a], [b]) => a < b ? -1 : 1);
+  const { provenance, nextProducerId } = image;
+  return JSON.stringify({
+    provenance,
+    topics,
+    brokers,
+    configs,
+    features: [...image.features].sort(),
+    nextProducerId,
+  });
+}

@@ -1,0 +1,82 @@
+/** Random lives of whole clusters, and proof that they notice what they are for. */
+
+import { describe, expect, test } from "bun:test";
+import { type ClusterCounts, ClusterWorld } from "./cluster_world.ts";
+import { PLANTED_CLUSTER_FAULTS } from "./planted_cluster_faults.ts";
+import { type FailedSeed, freshSeeds, runSeed } from "./seeds.ts";
+
+/** Virtual seconds of faults. */
+const STEPS = 15;
+const SEEDS = 40;
+/** A fault that more lives than this do not notice is not noticed. */
+const SEEDS_PER_FAULT = 60;
+
+test(
+  `ClusterWorld: a single node keeps what it acknowledged, ${SEEDS} fresh seeds`,
+  async () => {
+    const sums = new Map<string, number>();
+    const failed: FailedSeed[] = [];
+    for (const seed of freshSeeds(SEEDS)) {
+      const found = await runSeed(seed, async () => {
+        const counts = await ClusterWorld.run({ seed, steps: STEPS, nodes: 1 });
+        for (const [key, count] of Object.entries(counts)) {
+          sums.set(key, (sums.get(key) ?? 0) + Number(count));
+        }
+      });
+      if (found !== null) failed.push(found);
+    }
+    const texts = failed.map(({ seed, failure }) =>
+      `bun scripts/sim.ts cluster --seed ${seed} --steps ${STEPS} --nodes 1: ${failure.message}`
+    );
+    expect(texts).toEqual([]);
+    // Lives in which little happens show little.
+    const sum = (key: keyof ClusterCounts) => sums.get(key) ?? 0;
+    expect(sum("starts")).toBeGreaterThan(2 * SEEDS);
+    expect(sum("faults")).toBeGreaterThan(4 * SEEDS);
+    expect(sum("acknowledged")).toBeGreaterThan(200 * SEEDS);
+    expect(sum("commits")).toBeGreaterThan(20 * SEEDS);
+    expect(sum("comparedBatches")).toBeGreaterThan(200 * SEEDS);
+  },
+  300_000,
+);
+
+test("ClusterWorld: the same seed is the same life", async () => {
+  const live = async () => {
+    const lines: string[] = [];
+    const counts = await ClusterWorld.run({
+      seed: 7,
+      steps: STEPS,
+      nodes: 1,
+      trace: (line) => lines.push(line),
+    });
+    return { lines, counts };
+  };
+  const [first, second] = [await live(), await live()];
+  expect(second.counts).toEqual(first.counts);
+  expect(second.lines).toEqual(first.lines);
+}, 60_000);
+
+describe("ClusterWorld: notices", () => {
+  for (const [name, fault] of Object.entries(PLANTED_CLUSTER_FAULTS)) {
+    test(name, async () => {
+      let found: FailedSeed | null = null;
+      const restore = fault.patch?.();
+      try {
+        for (let seed = 1; seed <= SEEDS_PER_FAULT && found === null; seed++) {
+          found = await runSeed(seed, async () => {
+            await ClusterWorld.run({
+              seed,
+              steps: STEPS,
+              nodes: fault.nodes,
+              ...(fault.wrap !== undefined && { wrap: fault.wrap() }),
+              ...(fault.faults !== undefined && { faults: fault.faults }),
+            });
+          });
+        }
+      } finally {
+        restore?.();
+      }
+      expect(found).not.toBeNull();
+    }, 120_000);
+  }
+});

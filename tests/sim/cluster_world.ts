@@ -1,0 +1,453 @@
+/**
+ * A random life of a cluster: real brokers on simulated machines, clients that speak the protocol to them, on
+ * one virtual clock and from one seed.
+ *
+ *     seed → mix of faults ──→ clients and faults for some seconds ──→ heal ──→ progress in bounded time
+ *                                                                        └──→ the history is clean
+ *
+ * Machines are killed, lose their power and what was not synced with it, are stopped, restarted one after
+ * another, paused; disks are slow, fill up and fail; links are cut, also in one direction, slow, and lose
+ * their connections; wall clocks jump. After every event the invariants of `cluster_invariants.ts` hold. Once
+ * everything is healed each partition takes records, each consumer reads them, every replica is in sync,
+ * within bounded virtual time; and what the clients noted is what logs with their promises can have caused.
+ *
+ * A promise that is settled by another thread would come in real time: there is none in a simulated broker.
+ */
+
+import assert from "node:assert/strict";
+import { drainMicrotasks } from "bun:jsc";
+import type { Disk } from "../../storage/platform.ts";
+import {
+  type ClientSurroundings,
+  SimAdmin,
+  SimMember,
+  SimProducer,
+  SimReader,
+} from "./cluster_clients.ts";
+import { type Fault, FAULTS } from "./cluster_faults.ts";
+import { ClusterInvariants } from "./cluster_invariants.ts";
+import { ClusterNode } from "./cluster_node.ts";
+import { HistoryCheck, type HistoryEvent } from "./history.ts";
+import { SimClock } from "./sim_clock.ts";
+import { SimDisk } from "./sim_disk.ts";
+import { TracedLogger } from "./sim_logger.ts";
+import { SimNetwork } from "./sim_network.ts";
+import { SimProcess } from "./sim_process.ts";
+import { SimRandom } from "./sim_random.ts";
+
+const CLUSTER_ID = "simulatedcluster000000";
+const KAFKA_PORT = 9092;
+const CONTROLLER_PORT = 9093;
+const TOPIC = "orders";
+const GROUP = "readers";
+/** A life has come to nothing when it takes longer than this. Virtual ms. */
+const MAX_LIFE_MS = 3_600_000;
+/** Rejected promises that nobody awaited are told of in turns of the real loop: one in so many events. */
+const EVENTS_A_TURN = 5_000;
+const SCAN_EVERY_MS = 500;
+/** After the heal, how long until every node serves and every replica is in sync. */
+const HEAL_MS = 120_000;
+/** And from then on, how long until each producer has got an acknowledgement. */
+const PROGRESS_MS = 30_000;
+/** How long a group may take until it has read everything: a session may have to run out. */
+const CATCH_UP_MS = 180_000;
+
+/** How a world is made. */
+export interface ClusterWorldOptions {
+  readonly seed: number;
+  /** Virtual seconds of faults. */
+  readonly steps: number;
+  readonly nodes?: number;
+  /** The only faults there are; a mix by seed when left out. */
+  readonly faults?: readonly string[];
+  /** Wraps the disks, so that a test can plant a fault in what the brokers do with them. */
+  readonly wrap?: (disk: SimDisk) => Disk;
+  /** Told what happens, line by line. */
+  readonly trace?: (line: string) => void;
+}
+
+/** What worlds have seen, for summaries and for tests of the tests. */
+export interface ClusterCounts {
+  events: number;
+  virtualMs: number;
+  starts: number;
+  faults: number;
+  sent: number;
+  acknowledged: number;
+  givenUp: number;
+  read: number;
+  commits: number;
+  joins: number;
+  topics: number;
+  comparedBatches: number;
+}
+
+/** One seed. */
+export class ClusterWorld {
+  readonly clock = new SimClock();
+  readonly random: SimRandom;
+  readonly network: SimNetwork;
+  readonly nodes: ClusterNode[] = [];
+  readonly counts: ClusterCounts = {
+    events: 0,
+    virtualMs: 0,
+    starts: 0,
+    faults: 0,
+    sent: 0,
+    acknowledged: 0,
+    givenUp: 0,
+    read: 0,
+    commits: 0,
+    joins: 0,
+    topics: 0,
+    comparedBatches: 0,
+  };
+  readonly #options: ClusterWorldOptions;
+  readonly #invariants = new ClusterInvariants();
+  readonly #history = new HistoryCheck();
+  readonly #partitions: readonly number[];
+  readonly #producers: SimProducer[] = [];
+  readonly #members: SimMember[] = [];
+  readonly #readers: SimReader[] = [];
+  readonly #clientHosts: string[] = [];
+  /** What clients and faults are at; each ends by itself once told to. */
+  readonly #running: Promise<void>[] = [];
+  #failure: { readonly cause: unknown } | null = null;
+  #scannedMs = 0;
+
+  private constructor(options: ClusterWorldOptions) {
+    this.#options = options;
+    this.random = new SimRandom(options.seed);
+    const networkRandom = this.random.fork("network");
+    this.network = new SimNetwork({
+      clock: this.clock,
+      random: networkRandom,
+      maxLatencyMs: networkRandom.pick([1, 3, 20]),
+      maxChunkBytes: networkRandom.pick([null, null, 100, 2_000]),
+      partialWrites: networkRandom.chance(0.3),
+    });
+    this.#partitions = Array.from({ length: this.random.between(1, 3) }, (_, at) => at);
+    const count = options.nodes ?? 1;
+    for (let nodeId = 1; nodeId <= count; nodeId++) this.nodes.push(this.#newNode(nodeId, count));
+  }
+
+  /** Lives through one seed. Errors: an assertion where something does not hold. */
+  static async run(options: ClusterWorldOptions): Promise<ClusterCounts> {
+    const world = new ClusterWorld(options);
+    await world.#drive(world.#live());
+    return world.counts;
+  }
+
+  /** Says what happens, with the time. */
+  readonly trace = (line: string): void => {
+    this.#options.trace?.(`${this.clock.monotonicMs().toFixed(3)} ${line}`);
+  };
+
+  /** Addresses of the machines that clients run on. */
+  get clientHosts(): readonly string[] {
+    return this.#clientHosts;
+  }
+
+  /** Lets something run beside the rest; its failure is that of the world. */
+  spawn(work: Promise<void>): void {
+    this.#running.push(work.catch((failure: unknown) => this.fail(failure)));
+  }
+
+  /** Ends the world with what must not happen. */
+  fail(failure: unknown): void {
+    this.#failure ??= { cause: failure };
+  }
+
+  // ── the loop ────────────────────────────────────────────────────────────────────────────────────
+
+  async #drive(life: Promise<void>): Promise<void> {
+    let isOver = false;
+    life.then(() => isOver = true, (failure: unknown) => this.fail(failure));
+    while (!isOver) {
+      if (this.counts.events % EVENTS_A_TURN === 0) await Bun.sleep(0);
+      drainMicrotasks();
+      if (this.#failure !== null) throw this.#failure.cause;
+      if (isOver) break;
+      assert(this.clock.step(MAX_LIFE_MS), "nothing is left to happen, and the life is not over");
+      drainMicrotasks();
+      this.counts.events++;
+      this.#check();
+    }
+    this.counts.virtualMs = Math.round(this.clock.monotonicMs());
+    this.counts.comparedBatches = this.#invariants.comparedCount;
+    for (const node of this.nodes) this.counts.starts += node.starts;
+  }
+
+  #check(): void {
+    this.#invariants.check(this.nodes);
+    const nowMs = this.clock.monotonicMs();
+    if (nowMs - this.#scannedMs < SCAN_EVERY_MS) return;
+    this.#scannedMs = nowMs;
+    this.#invariants.scan(this.nodes);
+  }
+
+  /** Waits until something holds. Errors: when it does not in time. */
+  async #within(limitMs: number, what: string, holds: () => boolean): Promise<void> {
+    const untilMs = this.clock.monotonicMs() + limitMs;
+    while (!holds()) {
+      assert(this.clock.monotonicMs() < untilMs, `not within ${limitMs} ms: ${what}`);
+      await this.clock.sleep(100);
+    }
+  }
+
+  // ── machines ────────────────────────────────────────────────────────────────────────────────────
+
+  get #replicationFactor(): number {
+    return Math.min(3, this.nodes.length);
+  }
+
+  #newNode(nodeId: number, count: number): ClusterNode {
+    const random = this.random.fork(`node${nodeId}`);
+    const { trace } = this;
+    return new ClusterNode({
+      nodeId,
+      host: hostOf(nodeId),
+      settings: { ...this.#settings(count), ...addressSettings(nodeId, count) },
+      clock: this.clock,
+      network: this.network,
+      random,
+      wrap: this.#options.wrap ?? ((disk) => disk),
+      logger: new TracedLogger((line) => trace(`node ${nodeId}:${line}`)),
+      trace,
+      maxSyncMs: random.pick([1, 3, 20]),
+      fail: (failure) => this.fail(failure),
+    });
+  }
+
+  #settings(count: number): Record<string, string> {
+    const replicationFactor = String(Math.min(3, count));
+    return {
+      "weir.cluster.id": CLUSTER_ID,
+      "group.initial.rebalance.delay.ms": "500",
+      "offsets.topic.num.partitions": "2",
+      "offsets.topic.replication.factor": replicationFactor,
+      "default.replication.factor": replicationFactor,
+      "min.insync.replicas": count > 2 ? "2" : "1",
+    };
+  }
+
+  /** A client's machine with its process. */
+  #newClient(name: string): ClientSurroundings {
+    const random = this.random.fork(name);
+    const host = `10.0.1.${this.#clientHosts.length + 1}`;
+    this.#clientHosts.push(host);
+    return {
+      name,
+      process: new SimProcess({
+        clock: this.clock,
+        disk: new SimDisk({ random }),
+        network: this.network.host(host),
+      }),
+      random,
+      bootstrap: this.nodes.map((node) => ({ host: node.host, port: KAFKA_PORT })),
+      note: (event) => this.#note(event),
+      trace: (line) => this.trace(line),
+    };
+  }
+
+  #note(event: HistoryEvent): void {
+    if (event.kind === "send") this.counts.sent++;
+    this.trace(JSON.stringify(event));
+    this.#history.take(event);
+  }
+
+  // ── a life ──────────────────────────────────────────────────────────────────────────────────────
+
+  async #live(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.start()));
+    const admin = new SimAdmin(this.#newClient("admin"));
+    await admin.createTopic(TOPIC, this.#partitions.length, this.#replicationFactor);
+    this.#startClients();
+    this.spawn(admin.run(() => this.random.between(1, this.#replicationFactor)));
+    await this.#faults();
+    await this.#heal();
+    await this.#progress();
+    await this.#end(admin);
+  }
+
+  #startClients(): void {
+    const { random } = this;
+    const partitions = this.#partitions;
+    const start = (
+      name: string,
+      options: Partial<ConstructorParameters<typeof SimProducer>[1]>,
+    ) => {
+      const producer = new SimProducer(this.#newClient(name), {
+        topic: TOPIC,
+        partitions,
+        guarantee: "exactly once",
+        isImpatient: false,
+        thinkMs: random.pick([100, 1_000]),
+        acks: -1,
+        ...options,
+      });
+      this.#producers.push(producer);
+      this.spawn(producer.run());
+    };
+    start("idempotent", {});
+    start("impatient", { partitions: [random.pick(partitions)], isImpatient: true });
+    start("plain", { guarantee: "at least once", partitions: [random.pick(partitions)] });
+    start("careless", { guarantee: "none", acks: 1, partitions: [random.pick(partitions)] });
+    for (let i = 1; i <= random.between(1, 3); i++) this.#startMember(`member${i}`);
+    const reader = new SimReader(this.#newClient("reader"), TOPIC, partitions);
+    this.#readers.push(reader);
+    this.spawn(reader.run());
+  }
+
+  #startMember(name: string): void {
+    const member = new SimMember(this.#newClient(name), GROUP, TOPIC);
+    this.#members.push(member);
+    this.spawn(member.run());
+  }
+
+  async #faults(): Promise<void> {
+    const { random } = this;
+    const names = this.#options.faults ?? Object.keys(FAULTS).filter(() => random.chance(0.5));
+    const faults = names.map((name): readonly [string, Fault] => [name, FAULTS[name]!])
+      .filter(([, { minNodes }]) => this.nodes.length >= minNodes);
+    const untilMs = this.clock.monotonicMs() + this.#options.steps * 1_000;
+    const pauseMs = random.pick([1_000, 3_000, 10_000]);
+    while (this.clock.monotonicMs() < untilMs) {
+      await this.clock.sleep(random.below(pauseMs));
+      if (faults.length === 0) continue;
+      const [name, fault] = random.pick(faults);
+      this.trace(`fault: ${name}`);
+      this.counts.faults++;
+      this.spawn(fault.happen(this));
+    }
+  }
+
+  async #heal(): Promise<void> {
+    this.trace("heal");
+    this.network.links.heal();
+    for (const node of this.nodes) {
+      node.mend();
+      node.resume();
+    }
+    // What faults had begun comes to its end: a restart that waits, a link that is cut for a while.
+    await this.#within(
+      HEAL_MS,
+      "every node serves",
+      () => this.nodes.every((node) => node.isUp && !node.isBusy),
+    );
+    this.network.links.heal();
+    for (const node of this.nodes) {
+      node.mend();
+      if (node.mayFail) await node.crash("kill", 100);
+    }
+    await this.#within(HEAL_MS, "every replica is in sync", () => this.#isInSync());
+  }
+
+  /** Every node serves, knows the newest image, and has every partition that it should have in sync. */
+  #isInSync(): boolean {
+    const images = this.nodes.map((node) => node.broker?.subsystems.controller.image());
+    if (images.some((image) => image === undefined)) return false;
+    if (new Set(images.map((image) => image!.offset)).size > 1) return false;
+    const topics = [...images[0]!.topics()];
+    return topics.flatMap(({ partitions }) => partitions).every((partition) =>
+      partition.leader >= 0 && partition.isr.length === partition.replicas.length
+    );
+  }
+
+  async #progress(): Promise<void> {
+    this.trace("progress");
+    const sinceMs = this.clock.monotonicMs();
+    await this.#within(
+      PROGRESS_MS,
+      "every producer gets acknowledgements",
+      () =>
+        this.#producers.every(({ acknowledgedMs }) =>
+          acknowledgedMs.size > 0 && [...acknowledgedMs.values()].every((atMs) => atMs > sinceMs)
+        ),
+    );
+  }
+
+  async #end(admin: SimAdmin): Promise<void> {
+    this.trace("end");
+    for (const producer of this.#producers) producer.stop();
+    admin.stop();
+    const looker = new SimAdmin(this.#newClient("looker"));
+    await this.#within(
+      PROGRESS_MS,
+      "every producer gets its last acknowledgements",
+      () => this.#producers.every(({ isDone }) => isDone),
+    );
+    const ends = await looker.endOffsets(TOPIC, this.#partitions);
+    this.trace(`ends: ${[...ends].join(" ")}`);
+    const isRead = (reader: { readonly positions: ReadonlyMap<number, number> }) =>
+      [...ends].every(([partition, end]) => (reader.positions.get(partition) ?? 0) >= end);
+    await this.#within(
+      CATCH_UP_MS,
+      "the reader reads to the end",
+      () => this.#readers.every((reader) => isRead(reader)),
+    );
+    const untilMs = this.clock.monotonicMs() + CATCH_UP_MS;
+    for (;;) {
+      const committed = await looker.committed(GROUP, TOPIC, this.#partitions);
+      if (committed.every(({ partition, offset }) => offset >= ends.get(partition)!)) break;
+      assert(
+        this.clock.monotonicMs() < untilMs,
+        `the group does not get to the end: ${
+          committed.map(({ partition, offset }) => `${partition}: ${offset}`).join(", ")
+        }`,
+      );
+      await this.clock.sleep(1_000);
+    }
+    for (const client of [...this.#members, ...this.#readers]) client.stop();
+    await Promise.all(this.#running);
+    await looker.noteLog(TOPIC, this.#partitions);
+    await looker.client.close();
+    this.#count(admin);
+    assert.deepEqual(this.#history.end(), [], "the history is not clean");
+    this.#invariants.scan(this.nodes);
+    await this.#stopAll();
+  }
+
+  #count(admin: SimAdmin): void {
+    for (const { acknowledgedCount, givenUpCount } of this.#producers) {
+      this.counts.acknowledged += acknowledgedCount;
+      this.counts.givenUp += givenUpCount;
+    }
+    for (const { commitCount, joinCount, readCount } of this.#members) {
+      this.counts.commits += commitCount;
+      this.counts.joins += joinCount;
+      this.counts.read += readCount;
+    }
+    for (const { readCount } of this.#readers) this.counts.read += readCount;
+    this.counts.topics += admin.createdCount + admin.deletedCount;
+  }
+
+  /** A stop leaves nothing behind. */
+  async #stopAll(): Promise<void> {
+    for (const node of this.nodes) {
+      await node.stop();
+      assert.deepEqual(node.leftovers, { timers: 0, handles: 0 }, `left by node ${node.nodeId}`);
+    }
+  }
+}
+
+function hostOf(nodeId: number): string {
+  return `10.0.0.${nodeId}`;
+}
+
+/** Where a node listens and, of several, whom it votes with. */
+function addressSettings(nodeId: number, count: number): Record<string, string> {
+  const kafka = `PLAINTEXT://${hostOf(nodeId)}:${KAFKA_PORT}`;
+  if (count === 1) return { "node.id": String(nodeId), listeners: kafka };
+  const voters = Array.from({ length: count }, (_, at) => (
+    `${at + 1}@${hostOf(at + 1)}:${CONTROLLER_PORT}`
+  ));
+  return {
+    "node.id": String(nodeId),
+    "process.roles": "broker,controller",
+    listeners: `${kafka},CONTROLLER://${hostOf(nodeId)}:${CONTROLLER_PORT}`,
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "controller.quorum.voters": voters.join(","),
+  };
+}
