@@ -138,6 +138,8 @@ export class LogModel {
   synced = 0;
   /** Before it the cleaner may have taken records out, and may have written batches anew. */
   compactedBelow = 0;
+  /** What batches before it said of transactions may be known, or be forgotten. */
+  forgottenBefore = 0;
   logStart = 0;
 
   #base = 0;
@@ -275,6 +277,7 @@ export class LogModel {
     this.logStart = start;
     this.synced = start;
     this.compactedBelow = 0;
+    this.forgottenBefore = 0;
   }
 
   *recordsFrom(from: number): Generator<ModelRecord, void, void> {
@@ -301,13 +304,19 @@ export class LogModel {
     return { leaderEpoch: epoch, endOffset: next === undefined ? this.end : next.baseOffset };
   }
 
-  /** Aborted transactions whose marker is at or past `from`, and the first offsets of the open ones. */
-  transactions(from: number): { aborted: ModelAborted[]; open: Map<number, number> } {
+  /**
+   * Aborted transactions whose marker is at or past `from`, and the first offsets of the open ones, as the
+   * batches from `knownFrom` on tell.
+   */
+  transactions(
+    from: number,
+    knownFrom = 0,
+  ): { aborted: ModelAborted[]; open: Map<number, number> } {
     const open = new Map<number, number>();
     const aborted: ModelAborted[] = [];
     for (const batch of this.batches) {
       const { producerId } = batch.header;
-      if (producerId < 0) continue;
+      if (producerId < 0 || batch.lastOffset < knownFrom) continue;
       if (!batch.isControl) {
         if (batch.isTransactional && !open.has(producerId)) open.set(producerId, batch.baseOffset);
         continue;
