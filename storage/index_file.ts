@@ -186,6 +186,11 @@ export class IndexFile {
     return file;
   }
 
+  /** True when what the page cache holds may differ from stable storage. */
+  get isUnsynced(): boolean {
+    return this.#unsynced;
+  }
+
   /** Resolves when what was stored is on stable storage; the file's name needs the directory's sync. */
   async sync(
     { evenIfUnchanged = false }: { readonly evenIfUnchanged?: boolean } = {},

@@ -1502,10 +1502,9 @@ export class Log implements Flushable {
   }
 
   async #storeForClose(): Promise<void> {
-    if (this.#active.sizeBytes > 0) {
-      this.#active.storeIndexes();
-      this.#sealed.push(this.#active);
-    }
+    if (this.#active.sizeBytes > 0) this.#active.storeIndexes();
+    // One that was cut to nothing too: its entries would come back with a later crash.
+    if (this.#active.hasUnsyncedIndexes) this.#sealed.push(this.#active);
     const isEmpty = this.#endOffset === this.#segments[0]!.baseOffset;
     if (this.#snapshotOffset !== this.#endOffset && !isEmpty) this.#takeSnapshot();
     if (!await this.#settle(this.#endOffset)) {

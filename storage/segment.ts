@@ -575,6 +575,12 @@ export class Segment {
     if (this.transactionIndex.isUsed) this.transactionIndex.file.seal();
   }
 
+  /** True when an index was stored or cut, and not synced since. */
+  get hasUnsyncedIndexes(): boolean {
+    const { offsetIndex, timeIndex, transactionIndex } = this;
+    return [offsetIndex, timeIndex, transactionIndex].some(({ file }) => file.isUnsynced);
+  }
+
   /** Resolves when the stored indexes are on stable storage. Errors: DiskError. */
   async syncIndexes(how: { readonly evenIfUnchanged?: boolean } = {}): Promise<void> {
     const { offsetIndex, timeIndex, transactionIndex } = this;

@@ -113,6 +113,24 @@ describe("Log.truncateTo:", () => {
     expect([again.offlineReason, again.endOffset]).toEqual([null, offset(2)]);
   });
 
+  test("to nothing takes the index entries along, whatever a later crash brings back", async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const config = { indexIntervalBytes: 1 };
+      const fixture = await Fixture.open(config, {}, seed);
+      for (let i = 0; i < 4; i++) fixture.append(1);
+      await synced(fixture);
+      await fixture.directory.close();
+      await fixture.reopen(config);
+      await fixture.log.truncateTo(offset(0));
+      await fixture.directory.close();
+      fixture.disk.crash();
+      const sizes = [".index", ".timeindex"].map((suffix) =>
+        fixture.disk.bytesOf(fixture.path(0, suffix)).length
+      );
+      expect(sizes).toEqual([0, 0]);
+    }
+  });
+
   test("that cannot find its place leaves a log that goes on", async () => {
     const fixture = await Fixture.open({ segmentBytes: 300 }, { maxOpenFiles: 1 });
     for (let i = 0; i < 10; i++) fixture.append(1);
