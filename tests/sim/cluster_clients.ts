@@ -92,12 +92,14 @@ abstract class SimClient {
 
   /** Tries until it succeeds. Errors: those that do not pass. */
   async insist<T>(what: string, attempt: () => Promise<T>): Promise<T> {
-    for (;;) {
+    for (let told = "";;) {
       try {
         return await attempt();
       } catch (error) {
         if (!mayPass(error)) throw error;
-        this.surroundings.trace(`${this.name}: ${what}: ${(error as Error).message}`);
+        const { message } = error as Error;
+        if (message !== told) this.surroundings.trace(`${this.name}: ${what}: ${message}`);
+        told = message;
       }
       await this.pass(BACKOFF_MS);
     }

@@ -17,6 +17,7 @@ export interface FaultyCluster {
   readonly nodes: readonly ClusterNode[];
   readonly clientHosts: readonly string[];
   readonly trace: (line: string) => void;
+  replaceMember(): void;
 }
 
 /** A kind of fault. */
@@ -64,6 +65,15 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   kill: {
     minNodes: 1,
     happen: ({ nodes, random }) => random.pick(nodes).crash("kill", whileMs(random)),
+  },
+  "dies in a call": {
+    minNodes: 1,
+    happen: ({ nodes, random }) =>
+      random.pick(nodes).dieAt(
+        random.below(random.pick([5, 100])),
+        random.pick(["kill", "power cut"]),
+        whileMs(random),
+      ),
   },
   "power cut": {
     minNodes: 1,
@@ -140,6 +150,13 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
       network.links.slow(from, to, random.pick([20, 200, 2_000]));
       await clock.sleep(whileMs(random));
       network.links.slow(from, to, 0);
+    },
+  },
+  "a consumer dies": {
+    minNodes: 1,
+    happen(cluster) {
+      cluster.replaceMember();
+      return Promise.resolve();
     },
   },
   "connections break": {

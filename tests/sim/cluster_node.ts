@@ -101,6 +101,17 @@ export class ClusterNode {
     });
   }
 
+  /** It dies in the midst of one of its next calls to the disk, and is started again after a while. */
+  async dieAt(callCount: number, death: Death, downMs: number): Promise<void> {
+    const process = this.#process;
+    if (process === null || process.isDead) return;
+    process.disk.dieAt(callCount);
+    await process.died;
+    if (process !== this.#process) return;
+    this.#trace("died in the midst of a call");
+    await this.crash(death, downMs);
+  }
+
   /** Ends it as an operator does, and starts it again after a while. */
   async restart(downMs: number): Promise<void> {
     await this.#alone(async () => {
@@ -240,10 +251,11 @@ export class ClusterNode {
 
   /** The broker says that it cannot go on. */
   async #gaveUp(process: SimProcess, message: string): Promise<void> {
+    if (process.isDead) return;
     this.#trace(`gave up: ${message}`);
     if (!this.mayFail) throw new Error(`node ${this.nodeId} gave up: ${message}`);
     // A start that fails says so itself, and whoever stops it is at it.
-    if (process !== this.#process || this.broker === null || process.isDead) return;
+    if (process !== this.#process || this.broker === null) return;
     await this.#alone(async () => {
       await this.#stop();
       await this.#options.clock.sleep(RESTART_MS);
@@ -256,9 +268,8 @@ export class ClusterNode {
     if (broker === null) return;
     this.broker = null;
     this.#trace("stops");
-    const stopped = broker.stop().then(() => true);
     const isStopped = await Promise.race([
-      stopped,
+      Promise.race([broker.stop(), this.#process!.died]).then(() => true),
       this.#options.clock.sleep(STOP_MS).then(() => false),
     ]);
     this.#trace(isStopped ? "stopped" : "did not stop in time");

@@ -108,6 +108,8 @@ export class ClusterWorld {
   readonly #partitions: readonly number[];
   readonly #producers: SimProducer[] = [];
   readonly #members: SimMember[] = [];
+  /** Members that there ever were. */
+  #memberCount = 0;
   readonly #readers: SimReader[] = [];
   readonly #clientHosts: string[] = [];
   /** What clients and faults are at; each ends by itself once told to. */
@@ -293,16 +295,30 @@ export class ClusterWorld {
     start("impatient", { partitions: [random.pick(partitions)], isImpatient: true });
     start("plain", { guarantee: "at least once", partitions: [random.pick(partitions)] });
     start("careless", { guarantee: "none", acks: 1, partitions: [random.pick(partitions)] });
-    for (let i = 1; i <= random.between(1, 3); i++) this.#startMember(`member${i}`);
+    this.#memberCount = random.between(1, 3);
+    for (let i = 1; i <= this.#memberCount; i++) this.#startMember(`member${i}`);
     const reader = new SimReader(this.#newClient("reader"), TOPIC, partitions);
     this.#readers.push(reader);
     this.spawn(reader.run());
   }
 
   #startMember(name: string): void {
-    const member = new SimMember(this.#newClient(name), GROUP, TOPIC);
+    const client = this.#newClient(name);
+    const member = new SimMember(client, GROUP, TOPIC);
     this.#members.push(member);
-    this.spawn(member.run());
+    this.spawn(Promise.race([member.run(), client.process.died]));
+  }
+
+  /** A member of the group dies without a word; another one takes its place. */
+  replaceMember(): void {
+    const at = this.random.below(this.#members.length);
+    const member = this.#members[at]!;
+    if (member.surroundings.process.isDead) return;
+    this.trace(`${member.name} dies`);
+    member.surroundings.process.die("kill");
+    this.#countMember(member);
+    this.#members.splice(at, 1);
+    this.#startMember(`member${++this.#memberCount}`);
   }
 
   async #faults(): Promise<void> {
@@ -413,13 +429,15 @@ export class ClusterWorld {
       this.counts.acknowledged += acknowledgedCount;
       this.counts.givenUp += givenUpCount;
     }
-    for (const { commitCount, joinCount, readCount } of this.#members) {
-      this.counts.commits += commitCount;
-      this.counts.joins += joinCount;
-      this.counts.read += readCount;
-    }
+    for (const member of this.#members) this.#countMember(member);
     for (const { readCount } of this.#readers) this.counts.read += readCount;
     this.counts.topics += admin.createdCount + admin.deletedCount;
+  }
+
+  #countMember({ commitCount, joinCount, readCount }: SimMember): void {
+    this.counts.commits += commitCount;
+    this.counts.joins += joinCount;
+    this.counts.read += readCount;
   }
 
   /** A stop leaves nothing behind. */
