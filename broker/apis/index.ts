@@ -9,10 +9,17 @@ import type { FetchSessions } from "../partitions/fetch_session.ts";
 import type { ReplicaManager } from "../partitions/replica_manager.ts";
 import type { Cleaner } from "../../storage/cleaner.ts";
 import type { ProducerTable } from "../../storage/producer_table.ts";
+import { allocateProducerIdsApi } from "./allocate_producer_ids.ts";
 import { alterConfigsApi } from "./alter_configs.ts";
+import { alterPartitionApi } from "./alter_partition.ts";
+import { alterPartitionReassignmentsApi } from "./alter_partition_reassignments.ts";
 import { alterReplicaLogDirsApi } from "./alter_replica_log_dirs.ts";
 import type { Api } from "./api.ts";
 import { apiVersionsApi, type FeatureView } from "./api_versions.ts";
+import { assignReplicasToDirsApi } from "./assign_replicas_to_dirs.ts";
+import { brokerHeartbeatApi } from "./broker_heartbeat.ts";
+import { brokerRegistrationApi } from "./broker_registration.ts";
+import { controllerRegistrationApi } from "./controller_registration.ts";
 import { createPartitionsApi } from "./create_partitions.ts";
 import { createTopicsApi } from "./create_topics.ts";
 import { deleteGroupsApi } from "./delete_groups.ts";
@@ -24,6 +31,7 @@ import { describeGroupsApi } from "./describe_groups.ts";
 import { describeLogDirsApi } from "./describe_log_dirs.ts";
 import { describeProducersApi } from "./describe_producers.ts";
 import { describeTopicPartitionsApi } from "./describe_topic_partitions.ts";
+import { electLeadersApi } from "./elect_leaders.ts";
 import { fetchApi } from "./fetch.ts";
 import { findCoordinatorApi } from "./find_coordinator.ts";
 import { heartbeatApi } from "./heartbeat.ts";
@@ -34,6 +42,7 @@ import { leaveGroupApi } from "./leave_group.ts";
 import { listConfigResourcesApi } from "./list_config_resources.ts";
 import { listGroupsApi } from "./list_groups.ts";
 import { listOffsetsApi } from "./list_offsets.ts";
+import { listPartitionReassignmentsApi } from "./list_partition_reassignments.ts";
 import { metadataApi } from "./metadata.ts";
 import { offsetCommitApi } from "./offset_commit.ts";
 import { offsetDeleteApi } from "./offset_delete.ts";
@@ -41,6 +50,8 @@ import { offsetFetchApi } from "./offset_fetch.ts";
 import { offsetForLeaderEpochApi } from "./offset_for_leader_epoch.ts";
 import { produceApi } from "./produce.ts";
 import { syncGroupApi } from "./sync_group.ts";
+import { unregisterBrokerApi } from "./unregister_broker.ts";
+import { updateFeaturesApi } from "./update_features.ts";
 
 /** What the handlers need; `broker.ts` makes it. */
 export interface Subsystems {
@@ -74,6 +85,11 @@ export function apis(subsystems: Subsystems): Api[] {
     alterConfigsApi(subsystems),
     incrementalAlterConfigsApi(subsystems),
     listConfigResourcesApi(subsystems),
+    electLeadersApi(subsystems),
+    alterPartitionReassignmentsApi(subsystems),
+    listPartitionReassignmentsApi(subsystems),
+    updateFeaturesApi(subsystems),
+    unregisterBrokerApi(subsystems),
     // Records.
     produceApi(subsystems),
     fetchApi({ ...subsystems, fetchMaxBytes: () => subsystems.config.number("fetch.max.bytes") }),
@@ -98,6 +114,18 @@ export function apis(subsystems: Subsystems): Api[] {
     deleteGroupsApi(subsystems),
   ];
   return list;
+}
+
+/** The handlers of what brokers and controllers ask of the active controller, and clients never do. */
+export function controllerApis(subsystems: { readonly controller: Controller }): Api[] {
+  return [
+    brokerRegistrationApi(subsystems),
+    brokerHeartbeatApi(subsystems),
+    controllerRegistrationApi(subsystems),
+    alterPartitionApi(subsystems),
+    allocateProducerIdsApi(subsystems),
+    assignReplicasToDirsApi(subsystems),
+  ];
 }
 
 function features({ controller, nodeId }: Subsystems): FeatureView {

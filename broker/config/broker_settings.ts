@@ -483,6 +483,32 @@ const WEIR = {
   }),
 } as const satisfies Readonly<Record<string, Setting>>;
 
+/** How the active controller watches over brokers and their leaderships. */
+const CONTROLLER = {
+  "auto.leader.rebalance.enable": boolean("true", {
+    ...high,
+    doc: "Whether partitions are given back to their first replica once it is in sync again.",
+  }),
+  "broker.heartbeat.interval.ms": int("300", {
+    min: 1,
+    unit: "ms",
+    doc: "Time between two heartbeats of a broker to the controller. Kafka's default is 2000.",
+  }),
+  "broker.session.timeout.ms": int("1500", {
+    min: 1,
+    unit: "ms",
+    doc:
+      "How long a broker may be silent before others lead what it led; it decides how long partitions " +
+      "stand still after a node is gone. Kafka's default is 9000.",
+  }),
+  "leader.imbalance.check.interval.seconds": long("300", {
+    ...high,
+    min: 1,
+    doc:
+      "Time between two looks for partitions that are not led by their first replica, in seconds.",
+  }),
+} as const satisfies Readonly<Record<string, Setting>>;
+
 /** By name. */
 export const BROKER_SETTINGS = {
   ...NETWORK,
@@ -490,6 +516,7 @@ export const BROKER_SETTINGS = {
   ...TOPIC_DEFAULTS,
   ...WORK,
   ...GROUPS,
+  ...CONTROLLER,
   ...WEIR,
 } as const;
 

@@ -7,8 +7,8 @@
  */
 
 import { ErrorCode } from "../../protocol/errors.ts";
-import { DirectoryId, type Uuid } from "../../protocol/types.ts";
 import type { MetadataImage, PartitionImage } from "./metadata_image.ts";
+import { hasOnlineDirectory } from "./partition_changes.ts";
 
 /** Whom the answer is for. */
 export interface Viewer {
@@ -92,13 +92,7 @@ export function viewPartition(
     replicaNodes: partition.replicas,
     isrNodes: partition.isr,
     offlineReplicas: partition.replicas.filter((id, i) =>
-      !brokers.has(id) || isOffline(image.brokers.get(id)?.logDirs ?? [], partition.directories[i])
+      !brokers.has(id) || !hasOnlineDirectory(image.brokers.get(id)!, partition.directories[i])
     ),
   };
-}
-
-/** True when a replica lies in a log directory that its broker cannot use now (KIP-858). */
-function isOffline(logDirs: readonly Uuid[], directory: Uuid | undefined): boolean {
-  if (directory === undefined || logDirs.length === 0 || logDirs.includes(directory)) return false;
-  return directory !== DirectoryId.UNASSIGNED && directory !== DirectoryId.MIGRATING;
 }

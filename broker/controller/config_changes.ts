@@ -10,9 +10,12 @@
  */
 
 import { ErrorCode } from "../../protocol/errors.ts";
+import { isElrEnabled } from "./leader_election.ts";
 import { type ConfigResource, ConfigResourceType, type MetadataImage } from "./metadata_image.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
 import { duplicatesOf, invalidTopicName, type Plan, type Refusal } from "./topic_changes.ts";
+
+const MIN_ISR = "min.insync.replicas";
 
 /** How one setting is to change. */
 export interface ConfigOperation {
@@ -104,7 +107,8 @@ function planEach<Change extends { readonly resource: ConfigResource }>(
       ? { error: ErrorCode.INVALID_REQUEST, message: "Each resource must appear at most once." }
       : refuseResource(image, resource) ?? newValues(change);
     if ("error" in planned) return { resource, ...planned };
-    const refusal = rules.refuse(resource, planned.values, planned.changed);
+    const refusal = refuseMinIsr(image, resource, planned) ??
+      rules.refuse(resource, planned.values, planned.changed);
     if (refusal !== null) return { resource, ...refusal };
     for (const name of planned.changed) {
       const value = planned.values.get(name) ?? null;
@@ -114,9 +118,31 @@ function planEach<Change extends { readonly resource: ConfigResource }>(
         value: { resourceType, resourceName: resource.name, name, value },
       });
     }
+    if (isElrEnabled(image) && planned.changed.has(MIN_ISR)) {
+      // Who left the ISR below another minimum may lack what was committed since.
+      const topicName = resource.type === "topic" ? resource.name : "";
+      records.push({ type: "ClearElrRecord", value: { topicName } });
+    }
     return { resource, error: ErrorCode.NONE, message: null };
   });
   return { records, results };
+}
+
+/** Eligible leader replicas rest on a minimum that leaders and controller agree on (KIP-966). */
+function refuseMinIsr(
+  image: MetadataImage,
+  { type, name }: ConfigResource,
+  { values, changed }: NewValues,
+): Refusal | null {
+  if (type !== "broker" || !changed.has(MIN_ISR) || !isElrEnabled(image)) return null;
+  const error = ErrorCode.INVALID_CONFIG;
+  if (name !== "") {
+    const message = "Broker-level min.insync.replicas cannot be altered while ELR is enabled.";
+    return { error, message };
+  }
+  if (values.has(MIN_ISR)) return null;
+  const message = "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.";
+  return { error, message };
 }
 
 /** Why the resource cannot have settings of its own. */

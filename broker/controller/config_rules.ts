@@ -7,11 +7,12 @@
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { Logger } from "../../storage/platform.ts";
 import { brokerConfigProblem, type Config } from "../config/config.ts";
-import { parseList } from "../config/setting.ts";
+import { parseBoolean, parseList, parseNumber } from "../config/setting.ts";
 import { findSetting } from "../config/settings.ts";
-import { validateGroupConfig, validateTopicConfigs } from "../config/topic_config.ts";
+import { topicValue, validateGroupConfig, validateTopicConfigs } from "../config/topic_config.ts";
 import type { ConfigRules } from "./config_changes.ts";
 import type { Controller, ControllerSettings } from "./controller.ts";
+import type { TopicRules } from "./leader_election.ts";
 import type { ConfigResource, MetadataChanges, MetadataImage } from "./metadata_image.ts";
 import type { Refusal } from "./topic_changes.ts";
 
@@ -21,6 +22,24 @@ export function controllerSettings(config: Config): ControllerSettings {
     defaultPartitionCount: () => config.number("num.partitions"),
     defaultReplicationFactor: () => config.number("default.replication.factor"),
     configRules: configRules(config),
+    topicRules: topicRules(config),
+    sessionTimeoutMs: () => config.number("broker.session.timeout.ms"),
+    balancing: {
+      isEnabled: () => config.boolean("auto.leader.rebalance.enable"),
+      intervalMs: () => 1000 * config.number("leader.imbalance.check.interval.seconds"),
+    },
+  };
+}
+
+function topicRules(config: Config): TopicRules {
+  return {
+    defaultMinInsyncReplicas: () => config.number("min.insync.replicas"),
+    minInsyncReplicas: (image, topic) =>
+      parseNumber(topicValue(config, "min.insync.replicas", image.configs("topic", topic))),
+    isUncleanLeaderElectionEnabled: (image, topic) =>
+      parseBoolean(
+        topicValue(config, "unclean.leader.election.enable", image.configs("topic", topic)),
+      ),
   };
 }
 

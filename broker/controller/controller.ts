@@ -16,7 +16,7 @@ import assert from "node:assert/strict";
 import { WireError } from "../../protocol/bytes.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { type LeaderEpoch, leaderEpoch, offset, type Uuid } from "../../protocol/types.ts";
-import { DiskError, type Logger, type Random } from "../../storage/platform.ts";
+import { type Clock, DiskError, type Logger, type Random } from "../../storage/platform.ts";
 import {
   type ConfigChange,
   type ConfigReplacement,
@@ -25,7 +25,46 @@ import {
   planConfigChanges,
   planConfigReplacements,
 } from "./config_changes.ts";
-import { electionsOf } from "./leader_election.ts";
+import { BrokerHeartbeats, type BrokerState, type Heartbeat } from "./broker_heartbeats.ts";
+import {
+  type ControllerRegistration,
+  planControlledShutdown,
+  planControllerRegistration,
+  planCordons,
+  planFencing,
+  planOfflineDirectories,
+  planRegistration,
+  planUnfencing,
+  planUnregistration,
+  refuseBrokerEpoch,
+  type RegistrationRequest,
+} from "./broker_registrations.ts";
+import {
+  type ElectionResult,
+  type ElectionType,
+  hasLeaderships,
+  isLeaderless,
+  planBalancing,
+  planElections,
+  planLeaderAndIsrChanges,
+  planUncleanElections,
+  type TopicPartitions,
+  type TopicRules,
+} from "./leader_election.ts";
+import {
+  type FeatureUpdate,
+  firstFeatures,
+  planFeatureUpdates,
+  SUPPORTED_FEATURES,
+} from "./feature_changes.ts";
+import { isActive } from "./partition_changes.ts";
+import {
+  type PartitionAlteration,
+  type PartitionAltered,
+  planPartitionAlterations,
+} from "./partition_alterations.ts";
+import { PeriodicTasks } from "./periodic_tasks.ts";
+import { planReassignments, type Reassignment, type ReassignmentResult } from "./reassignments.ts";
 import {
   type DirectoryAssigned,
   type DirectoryAssignment,
@@ -34,6 +73,7 @@ import {
 import {
   type BrokerEndpoint,
   type BrokerImage,
+  type FeatureRanges,
   type MetadataChanges,
   MetadataDelta,
   MetadataImage,
@@ -60,14 +100,10 @@ import {
 /** Producer ids handed out at once, as in Kafka. */
 export const PRODUCER_ID_BLOCK_SIZE = 1000;
 
-/** The records that we write and read: metadata.version 4.3-IV0. */
-const METADATA_VERSION = 30;
-
-/** Features that this version knows, with the levels it can work at; what it announces of itself. */
-export const SUPPORTED_FEATURES: ReadonlyMap<
-  string,
-  { readonly lowest: number; readonly highest: number }
-> = new Map([["metadata.version", { lowest: METADATA_VERSION, highest: METADATA_VERSION }]]);
+/** Leaders that are elected at once without anybody having asked, as in Kafka. */
+const MAX_ELECTIONS_AT_ONCE = 1000;
+/** Time between two rounds of them while there are more. */
+const MORE_ELECTIONS_MS = 10;
 
 /** Hears of every committed change, in order. Must not throw. */
 export type ImageListener = (image: MetadataImage, changes: MetadataChanges) => void;
@@ -77,6 +113,14 @@ export interface ControllerSettings {
   defaultPartitionCount(): number;
   defaultReplicationFactor(): number;
   readonly configRules: ConfigRules;
+  readonly topicRules: TopicRules;
+  /** How long a broker may be silent. */
+  sessionTimeoutMs(): number;
+  /** Whether and how often partitions are given back to their first replica. */
+  readonly balancing: {
+    isEnabled(): boolean;
+    intervalMs(): number;
+  };
 }
 
 /** What the controller needs. */
@@ -88,11 +132,11 @@ export interface ControllerOptions extends QuorumOptions {
   readonly onFailure: (message: string) => void;
 }
 
-/** A broker that announces itself. */
+/** This node as it registers itself. */
 export interface BrokerRegistration {
   readonly brokerId: number;
   readonly endpoints: readonly BrokerEndpoint[];
-  readonly features: ReadonlyMap<string, { readonly lowest: number; readonly highest: number }>;
+  readonly features: FeatureRanges;
   readonly rack: string | null;
   /** The log directories that it can use. */
   readonly logDirs: readonly Uuid[];
@@ -109,6 +153,30 @@ export type ProducerIdBlock =
   }
   | Refusal;
 
+/** A broker, and which of its incarnations. */
+export interface BrokerIncarnation {
+  readonly brokerId: number;
+  readonly brokerEpoch: number;
+}
+
+/** A heartbeat with all that a broker says in it. */
+export interface BrokerHeartbeat extends Heartbeat {
+  readonly brokerEpoch: number;
+  /** Directories that it cannot use, by their ids. */
+  readonly offlineLogDirs: readonly Uuid[];
+  /** Directories that take no new partitions; null for those that are known already. */
+  readonly cordonedLogDirs: readonly Uuid[] | null;
+}
+
+/** What a broker is told. */
+export interface HeartbeatReply {
+  readonly error: typeof ErrorCode.NONE;
+  /** It knows its own registration. */
+  readonly isCaughtUp: boolean;
+  readonly isFenced: boolean;
+  readonly shouldShutDown: boolean;
+}
+
 interface PendingImage {
   readonly batch: MetadataBatch;
   readonly image: MetadataImage;
@@ -120,6 +188,7 @@ export class Controller implements QuorumListener {
   readonly #random: Random;
   readonly #logger: Logger;
   readonly #settings: ControllerSettings;
+  readonly #clock: Clock;
   readonly #nodeId: number;
   readonly #onFailure: (message: string) => void;
   #quorum: Quorum | null = null;
@@ -131,11 +200,16 @@ export class Controller implements QuorumListener {
   readonly #pending: PendingImage[] = [];
   #lastCommit: Promise<CommitOutcome> = Promise.resolve({ error: ErrorCode.NONE });
   readonly #listeners = new Set<ImageListener>();
+  /** Null unless this node is the active controller. */
+  #heartbeats: BrokerHeartbeats | null = null;
+  #tasks: PeriodicTasks | null = null;
+  #hasMoreElections = false;
 
   private constructor(options: ControllerOptions) {
     this.#random = options.random;
     this.#logger = options.logger;
     this.#settings = options.settings;
+    this.#clock = options.clock;
     this.#nodeId = options.nodeId;
     this.#onFailure = options.onFailure;
     this.#committed = MetadataImage.empty(options.clusterId);
@@ -157,10 +231,7 @@ export class Controller implements QuorumListener {
 
   /** The first records of a new cluster: the features that we act on, and no more. */
   async #bootstrap(): Promise<void> {
-    const records = [...SUPPORTED_FEATURES].map(([name, { highest }]) => (
-      { type: "FeatureLevelRecord", value: { name, featureLevel: highest } } as const
-    ));
-    const outcome = await this.#commit(records);
+    const outcome = await this.#commit(firstFeatures(this.#settings.topicRules));
     if (outcome.error !== ErrorCode.NONE) throw new DiskError(outcome.message, "EIO");
   }
 
@@ -203,6 +274,7 @@ export class Controller implements QuorumListener {
   /** Stops writing. Calls that are not committed yet are answered with an error. */
   stop(): void {
     this.#listeners.clear();
+    this.#resign();
     this.#quorum?.stop();
   }
 
@@ -283,6 +355,40 @@ export class Controller implements QuorumListener {
     return this.#answer(plan, validateOnly, ({ resource }, refusal) => ({ resource, ...refusal }));
   }
 
+  /** Elects leaders; of all partitions for null. */
+  electLeaders(
+    type: ElectionType,
+    topicPartitions: readonly TopicPartitions[] | null,
+  ): Promise<readonly ElectionResult[]> {
+    const rules = this.#settings.topicRules;
+    const plan = planElections(this.#newest, rules, type, topicPartitions);
+    return this.#answer(plan, false, (result, refusal) => ({ ...result, ...refusal }));
+  }
+
+  /** Moves partitions to other brokers, or takes such a move back. */
+  alterPartitionReassignments(
+    reassignments: readonly Reassignment[],
+    options: { readonly allowReplicationFactorChange: boolean },
+  ): Promise<readonly ReassignmentResult[]> {
+    const plan = planReassignments(
+      this.#newest,
+      this.#settings.topicRules,
+      reassignments,
+      options,
+    );
+    return this.#answer(plan, false, (result, refusal) => ({ ...result, ...refusal }));
+  }
+
+  /** Puts levels of features in force: all of them, or none. */
+  async updateFeatures(
+    updates: readonly FeatureUpdate[],
+    { validateOnly = false }: { readonly validateOnly?: boolean } = {},
+  ): Promise<CommitOutcome> {
+    const planned = planFeatureUpdates(this.#newest, updates, this.#settings.topicRules);
+    if ("error" in planned) return planned;
+    return validateOnly ? { error: ErrorCode.NONE } : await this.#commit(planned);
+  }
+
   /** Reserves a block of producer ids for a broker; durable before it is answered. */
   async allocateProducerIds(brokerId: number): Promise<ProducerIdBlock> {
     const firstProducerId = this.#newest.nextProducerId;
@@ -299,7 +405,8 @@ export class Controller implements QuorumListener {
   }
 
   /**
-   * Registers a broker, unfenced: it takes part from now on, and leads what has no leader and may be led by it.
+   * Registers this very node, unfenced: it takes part from now on, and leads what has no leader and may be led
+   * by it. It sends no heartbeats: it is there for as long as this controller is.
    *
    * Returns: its broker epoch, the offset of the registration.
    */
@@ -307,13 +414,14 @@ export class Controller implements QuorumListener {
     registration: BrokerRegistration,
   ): Promise<{ readonly error: typeof ErrorCode.NONE; readonly brokerEpoch: number } | Refusal> {
     const brokerEpoch = this.#quorum!.logEndOffset;
+    const { brokerId } = registration;
     const features = [...registration.features].map(([name, { lowest, highest }]) => (
       { name, minSupportedVersion: lowest, maxSupportedVersion: highest }
     ));
-    const outcome = await this.#commit([{
+    const registered = this.#commit([{
       type: "RegisterBrokerRecord",
       value: {
-        brokerId: registration.brokerId,
+        brokerId,
         incarnationId: randomUuid(this.#random),
         brokerEpoch,
         endPoints: registration.endpoints,
@@ -324,17 +432,160 @@ export class Controller implements QuorumListener {
         logDirs: registration.logDirs,
         cordonedLogDirs: registration.cordonedLogDirs ?? [],
       },
-    }, ...electionsOf(this.#newest, registration.brokerId)]);
+    }]);
+    this.#heartbeats?.register(brokerId, Infinity);
+    const outcome = await this.#electLeaderless(brokerId, registered);
     return outcome.error === ErrorCode.NONE ? { error: ErrorCode.NONE, brokerEpoch } : outcome;
   }
 
+  /** What waits for a broker is led by it. Returns: the end of `before` where that was an error. */
+  async #electLeaderless(
+    brokerId: number,
+    before: Promise<CommitOutcome>,
+  ): Promise<CommitOutcome> {
+    const { topicRules } = this.#settings;
+    const change = { added: brokerId };
+    const elected = this.#commit(
+      planLeaderAndIsrChanges(this.#newest, topicRules, change, isLeaderless),
+    );
+    const outcome = await before;
+    return outcome.error === ErrorCode.NONE ? await elected : outcome;
+  }
+
+  /**
+   * Registers a broker, fenced. Another incarnation of it must have been silent for a session.
+   *
+   * Returns: its broker epoch, which later requests of its have to name.
+   */
+  async brokerRegistration(
+    request: RegistrationRequest,
+  ): Promise<{ readonly error: typeof ErrorCode.NONE; readonly brokerEpoch: number } | Refusal> {
+    const heartbeats = this.#heartbeats;
+    if (heartbeats === null || !this.isActive) return notController();
+    const existing = this.#newest.brokers.get(request.brokerId);
+    const nowMs = this.#clock.monotonicMs();
+    const planned = planRegistration(this.#newest, request, {
+      rules: this.#settings.topicRules,
+      nextEpoch: this.#quorum!.logEndOffset,
+      hasValidSession: existing !== undefined && heartbeats.hasValidSession(existing, nowMs),
+    });
+    if ("error" in planned) {
+      this.#logger.warn("A broker cannot register", {
+        brokerId: request.brokerId,
+        reason: planned.message,
+      });
+      return planned;
+    }
+    const { records, brokerEpoch } = planned;
+    const committed = this.#commit(records);
+    const isWritten = this.#newest.brokers.get(request.brokerId)?.epoch === brokerEpoch;
+    if (isWritten) heartbeats.register(request.brokerId, nowMs);
+    const outcome = await committed;
+    return outcome.error === ErrorCode.NONE ? { error: ErrorCode.NONE, brokerEpoch } : outcome;
+  }
+
+  /** Takes a heartbeat; fences or unfences the broker, or moves what it leads, where it asks for it. */
+  async brokerHeartbeat(heartbeat: BrokerHeartbeat): Promise<HeartbeatReply | Refusal> {
+    const heartbeats = this.#heartbeats;
+    if (heartbeats === null || !this.isActive) return notController();
+    const { brokerId, brokerEpoch } = heartbeat;
+    const refusal = refuseBrokerEpoch(this.#newest, brokerId, brokerEpoch);
+    if (refusal !== null) return refusal;
+    const changed = this.#changeDirectories(heartbeat);
+    const broker = this.#newest.brokers.get(brokerId)!;
+    const { current, next } = heartbeats.handle(
+      heartbeat,
+      { broker, hasLeaderships: () => hasLeaderships(this.#newest, brokerId) },
+      this.#clock.monotonicMs(),
+      (id) => isActive(this.#newest.brokers.get(id)),
+    );
+    const committed = current === next ? this.#lastCommit : this.#enter(next, broker);
+    // What the others must have heard of is all that was written until now.
+    if (next === "controlledShutdown") {
+      heartbeats.noteControlledShutdown(brokerId, this.#newest.offset);
+    }
+    for (const outcome of [await changed, await committed]) {
+      if (outcome.error !== ErrorCode.NONE && "message" in outcome) return outcome;
+    }
+    return {
+      error: ErrorCode.NONE,
+      isCaughtUp: heartbeat.metadataOffset >= broker.epoch,
+      isFenced: next === "fenced" || next === "shutdownNow",
+      shouldShutDown: next === "shutdownNow",
+    };
+  }
+
+  #changeDirectories(heartbeat: BrokerHeartbeat): Promise<CommitOutcome> {
+    const { brokerId, offlineLogDirs, cordonedLogDirs } = heartbeat;
+    const broker = this.#newest.brokers.get(brokerId)!;
+    const records = [
+      ...planOfflineDirectories(this.#newest, this.#settings.topicRules, broker, offlineLogDirs),
+      ...planCordons(broker, cordonedLogDirs),
+    ];
+    return this.#commit(records);
+  }
+
+  /** Writes down that a broker goes over into another state. */
+  #enter(state: BrokerState, broker: BrokerImage): Promise<CommitOutcome> {
+    const { topicRules } = this.#settings;
+    this.#logger.info("A broker changes its state", { brokerId: broker.id, state });
+    switch (state) {
+      case "fenced":
+      case "shutdownNow":
+        return this.#commit(
+          broker.fenced ? [] : planFencing(this.#newest, topicRules, broker),
+        );
+      case "unfenced":
+        return this.#commit(planUnfencing(this.#newest, topicRules, broker));
+      case "controlledShutdown":
+        return this.#commit(planControlledShutdown(this.#newest, topicRules, broker));
+    }
+  }
+
+  /** Takes a broker out of the cluster. One that still runs will have to register anew. */
+  async unregisterBroker(brokerId: number): Promise<CommitOutcome> {
+    const planned = planUnregistration(this.#newest, this.#settings.topicRules, brokerId);
+    if ("error" in planned) return planned;
+    const committed = this.#commit(planned);
+    if (!this.#newest.brokers.has(brokerId)) this.#heartbeats?.remove(brokerId);
+    return await committed;
+  }
+
+  /** Writes down what a controller says of itself. */
+  controllerRegistration(registration: ControllerRegistration): Promise<CommitOutcome> {
+    return this.#commit(planControllerRegistration(registration));
+  }
+
+  /** Changes the ISR of partitions that `brokerId` leads. */
+  async alterPartition(
+    broker: BrokerIncarnation,
+    alterations: readonly PartitionAlteration[],
+  ): Promise<readonly PartitionAltered[] | Refusal> {
+    const refusal = this.refuseBroker(broker);
+    if (refusal !== null) return refusal;
+    const rules = this.#settings.topicRules;
+    const plan = planPartitionAlterations(this.#newest, rules, broker.brokerId, alterations);
+    const outcome = await this.#commit(plan.records);
+    return outcome.error === ErrorCode.NONE || !("message" in outcome) ? plan.results : outcome;
+  }
+
+  /**
+   * Why a request of a broker is not to be acted on: this node is not the active controller, or another
+   * incarnation of the broker has registered since. Null when it is.
+   */
+  refuseBroker({ brokerId, brokerEpoch }: BrokerIncarnation): Refusal | null {
+    if (!this.isActive) return notController();
+    return refuseBrokerEpoch(this.#newest, brokerId, brokerEpoch);
+  }
+
   /** Writes down in which log directories a broker has put replicas; durable before it is answered. */
-  assignReplicasToDirs(
+  async assignReplicasToDirs(
     brokerId: number,
     assignments: readonly DirectoryAssignment[],
   ): Promise<readonly DirectoryAssigned[]> {
-    const plan = planDirectoryAssignments(this.#newest, brokerId, assignments);
-    return this.#answer(plan, false, (result, { error }) => ({ ...result, error }));
+    const rules = this.#settings.topicRules;
+    const plan = planDirectoryAssignments(this.#newest, rules, brokerId, assignments);
+    return await this.#answer(plan, false, (result, { error }) => ({ ...result, error }));
   }
 
   /**
@@ -371,7 +622,8 @@ export class Controller implements QuorumListener {
   handleLeaderChange(leaderId: number, epoch: LeaderEpoch): void {
     this.#leaderId = leaderId;
     this.#leaderEpoch = epoch;
-    if (leaderId === this.#nodeId) return;
+    this.#resign();
+    if (leaderId === this.#nodeId) return this.#takeOver();
     // What was not committed under our lead may be gone; what is not gone will be committed again.
     this.#pending.length = 0;
     this.#newest = this.#committed;
@@ -380,12 +632,73 @@ export class Controller implements QuorumListener {
   handleFailure(message: string): void {
     // What will never be committed must not be what later calls are refused by.
     this.#newest = this.#committed;
+    this.#resign();
     this.#onFailure(message);
+  }
+
+  /** Begins to watch over brokers and leaderships, as the active controller. */
+  #takeOver(): void {
+    const { balancing } = this.#settings;
+    const heartbeats = new BrokerHeartbeats({
+      sessionTimeoutMs: this.#settings.sessionTimeoutMs(),
+      nowMs: this.#clock.monotonicMs(),
+      brokerIds: this.#newest.brokers.keys(),
+      nodeId: this.#nodeId,
+    });
+    this.#heartbeats = heartbeats;
+    this.#tasks = new PeriodicTasks(this.#clock, [
+      { intervalMs: () => heartbeats.checkIntervalMs, run: () => this.#fenceStaleBrokers() },
+      {
+        intervalMs: () => this.#hasMoreElections ? MORE_ELECTIONS_MS : balancing.intervalMs(),
+        run: () => this.#balance(),
+      },
+    ]);
+  }
+
+  #resign(): void {
+    this.#tasks?.stop();
+    this.#tasks = null;
+    this.#heartbeats = null;
+  }
+
+  #fenceStaleBrokers(): void {
+    if (!this.isActive) return;
+    const nowMs = this.#clock.monotonicMs();
+    for (;;) {
+      const id = this.#heartbeats?.staleBroker(this.#newest.brokers.values(), nowMs) ?? null;
+      if (id === null) return;
+      this.#logger.warn("Fencing a broker, whose session has timed out", { brokerId: id });
+      const broker = this.#newest.brokers.get(id)!;
+      void this.#commit(planFencing(this.#newest, this.#settings.topicRules, broker));
+      // Nothing can be written now: the next look tries again.
+      if (this.#newest.brokers.get(id)?.fenced === false) return;
+    }
+  }
+
+  /** Gives partitions back to their first replicas, and a leader to those that may have any. */
+  #balance(): void {
+    if (!this.isActive) return;
+    const { balancing, topicRules } = this.#settings;
+    this.#hasMoreElections = this.#electUncleanLeaders();
+    if (!balancing.isEnabled()) return;
+    const balanced = planBalancing(this.#newest, topicRules, MAX_ELECTIONS_AT_ONCE);
+    void this.#commit(balanced.records);
+    this.#hasMoreElections ||= balanced.hasMore;
+  }
+
+  /** Gives a leader to partitions that have none and may lose records for it. Returns: true when there are more. */
+  #electUncleanLeaders(): boolean {
+    const rules = this.#settings.topicRules;
+    const { records, hasMore } = planUncleanElections(this.#newest, rules, MAX_ELECTIONS_AT_ONCE);
+    void this.#commit(records);
+    return hasMore;
   }
 
   #publish(image: MetadataImage, changes: MetadataChanges): void {
     this.#committed = image;
     for (const listener of this.#listeners) listener(image, changes);
+    // Somebody may have just allowed it.
+    if (changes.changedConfigs.length > 0 && this.isActive) this.#electUncleanLeaders();
   }
 
   /** Writes a plan and answers with its results, or with an error for each that had succeeded. */
@@ -404,10 +717,7 @@ export class Controller implements QuorumListener {
 
   #commit(records: readonly MetadataRecord[]): Promise<CommitOutcome> {
     if (!this.isActive) {
-      return Promise.resolve({
-        error: ErrorCode.NOT_CONTROLLER,
-        message: "This is not the correct controller for this cluster.",
-      });
+      return Promise.resolve(notController());
     }
     if (records.length === 0) return this.#lastCommit;
     const prepared = this.#quorum!.prepare(records);
@@ -424,6 +734,13 @@ export class Controller implements QuorumListener {
     });
     return appended.committed;
   }
+}
+
+function notController(): Refusal {
+  return {
+    error: ErrorCode.NOT_CONTROLLER,
+    message: "This is not the correct controller for this cluster.",
+  };
 }
 
 /** The image after a batch, and what the batch changed. */

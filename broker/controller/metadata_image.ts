@@ -63,6 +63,12 @@ export interface BrokerEndpoint {
   readonly securityProtocol: number;
 }
 
+/** The levels of features that a node can work at, by name. */
+export type FeatureRanges = ReadonlyMap<
+  string,
+  { readonly lowest: number; readonly highest: number }
+>;
+
 /** One registered broker. */
 export interface BrokerImage {
   readonly id: number;
@@ -70,7 +76,7 @@ export interface BrokerImage {
   readonly epoch: number;
   readonly incarnationId: Uuid;
   readonly endpoints: readonly BrokerEndpoint[];
-  readonly features: ReadonlyMap<string, { readonly lowest: number; readonly highest: number }>;
+  readonly features: FeatureRanges;
   readonly rack: string | null;
   readonly fenced: boolean;
   readonly inControlledShutdown: boolean;
@@ -78,6 +84,14 @@ export interface BrokerImage {
   readonly logDirs: readonly Uuid[];
   /** Those of them that take no new partitions. */
   readonly cordonedLogDirs: readonly Uuid[];
+}
+
+/** One registered controller. */
+export interface ControllerImage {
+  readonly id: number;
+  readonly incarnationId: Uuid;
+  readonly endpoints: readonly BrokerEndpoint[];
+  readonly features: FeatureRanges;
 }
 
 /** Kinds of things that have settings, by Kafka's number of each. */
@@ -112,6 +126,7 @@ interface ImageParts {
   /** Names with "." or "_" in them, by the name with "_" for each: such names share metric names. */
   readonly topicNamesByUnifiedName: PersistentMap<string>;
   readonly brokers: ReadonlyMap<number, BrokerImage>;
+  readonly controllers: ReadonlyMap<number, ControllerImage>;
   readonly configs: PersistentMap<ReadonlyMap<string, string>>;
   readonly features: ReadonlyMap<string, number>;
   readonly nextProducerId: ProducerId;
@@ -156,6 +171,7 @@ export class MetadataImage {
       topicNamesById: PersistentMap.empty(),
       topicNamesByUnifiedName: PersistentMap.empty(),
       brokers: new Map(),
+      controllers: new Map(),
       configs: PersistentMap.empty(),
       features: new Map(),
       nextProducerId: producerId(0),
@@ -179,6 +195,10 @@ export class MetadataImage {
   }
   get brokers(): ReadonlyMap<number, BrokerImage> {
     return this.#parts.brokers;
+  }
+  /** Controllers that have made themselves known. */
+  get controllers(): ReadonlyMap<number, ControllerImage> {
+    return this.#parts.controllers;
   }
   /** Finalized feature levels by name; a feature at level 0 is not there. */
   get features(): ReadonlyMap<string, number> {
@@ -271,12 +291,14 @@ export class MetadataDelta {
   readonly #configs = new Map<string, { resource: ConfigResource; values: Map<string, string> }>();
   readonly #brokers = new Map<number, BrokerImage | null>();
   readonly #features = new Map<string, number>();
+  #controllers: ReadonlyMap<number, ControllerImage>;
   #nextProducerId: ProducerId;
   #accessControlIds: ReadonlySet<Uuid>;
   #withoutEffect: ReadonlySet<MetadataRecordType>;
 
   constructor(base: MetadataImage) {
     this.#base = base;
+    this.#controllers = base.controllers;
     this.#nextProducerId = base.nextProducerId;
     this.#accessControlIds = base.accessControlIds;
     this.#withoutEffect = base.withoutEffect;
@@ -330,7 +352,12 @@ export class MetadataDelta {
         this.#withoutEffect = new Set(this.#withoutEffect).add(record.type);
         return;
       case "RegisterControllerRecord":
-      case "UnregisterControllerRecord":
+        return this.#registerController(record.value);
+      case "UnregisterControllerRecord": {
+        const { controllerId } = record.value;
+        this.#controllers = new Map([...this.#controllers].filter(([id]) => id !== controllerId));
+        return;
+      }
       case "ZkMigrationStateRecord":
       case "NoOpRecord":
         return;
@@ -363,6 +390,7 @@ export class MetadataDelta {
       topicNamesById: topics.namesById,
       topicNamesByUnifiedName: topics.namesByUnifiedName,
       brokers: this.#brokers.size === 0 ? base.brokers : this.#applyBrokers(base.brokers),
+      controllers: this.#controllers,
       configs: configs.configs,
       features: this.#features.size === 0 ? base.features : features,
       nextProducerId: this.#nextProducerId,
@@ -491,25 +519,7 @@ export class MetadataDelta {
     const { partitions } = this.#draft(record.topicId);
     const before = partitions[record.partitionId];
     assert(before !== undefined, `change of partition ${record.partitionId}, which does not exist`);
-    const { replicas, leader } = record;
-    // −2 is "as before". Every new leader, and every shrunken replica set, starts an epoch.
-    const changesLeader = leader !== -2;
-    partitions[record.partitionId] = {
-      partition: before.partition,
-      replicas: replicas ?? before.replicas,
-      directories: record.directories ?? before.directories,
-      isr: record.isr ?? before.isr,
-      removingReplicas: record.removingReplicas ?? before.removingReplicas,
-      addingReplicas: record.addingReplicas ?? before.addingReplicas,
-      elr: record.eligibleLeaderReplicas ?? before.elr,
-      lastKnownElr: record.lastKnownElr ?? before.lastKnownElr,
-      leader: changesLeader ? leader : before.leader,
-      leaderRecoveryState: record.leaderRecoveryState === -1
-        ? before.leaderRecoveryState
-        : record.leaderRecoveryState,
-      leaderEpoch: leaderEpoch(changesLeader ? before.leaderEpoch + 1 : before.leaderEpoch),
-      partitionEpoch: before.partitionEpoch + 1,
-    };
+    partitions[record.partitionId] = changedPartition(before, record);
   }
 
   /** Forgets the eligible leader replicas of a topic, of all of them for the name "". */
@@ -551,24 +561,27 @@ export class MetadataDelta {
   #registerBroker(
     record: Extract<DecodedMetadataRecord, { type: "RegisterBrokerRecord" }>["value"],
   ): void {
-    const features = record.features.map((feature) =>
-      [feature.name, {
-        lowest: feature.minSupportedVersion,
-        highest: feature.maxSupportedVersion,
-      }] as const
-    );
     this.#brokers.set(record.brokerId, {
       id: record.brokerId,
       epoch: record.brokerEpoch,
       incarnationId: record.incarnationId,
       endpoints: record.endPoints,
-      features: new Map(features),
+      features: featureRanges(record.features),
       rack: record.rack,
       fenced: record.fenced,
       inControlledShutdown: record.inControlledShutdown,
       logDirs: record.logDirs,
       cordonedLogDirs: record.cordonedLogDirs ?? [],
     });
+  }
+
+  #registerController(
+    record: Extract<DecodedMetadataRecord, { type: "RegisterControllerRecord" }>["value"],
+  ): void {
+    const { controllerId: id, incarnationId, endPoints: endpoints } = record;
+    const features = featureRanges(record.features);
+    const controller = { id, incarnationId, endpoints, features };
+    this.#controllers = new Map(this.#controllers).set(id, controller);
   }
 
   #changeBroker(id: number, change: Partial<BrokerImage>): void {
@@ -590,6 +603,52 @@ export class MetadataDelta {
       ...(cordonedLogDirs === null ? {} : { cordonedLogDirs }),
     });
   }
+}
+
+/** What a change of a partition says; what is left out stays as it is. */
+export type PartitionChange = Partial<
+  Extract<DecodedMetadataRecord, { type: "PartitionChangeRecord" }>["value"]
+>;
+
+/** A partition after a change. Every leader that the change names, the old one too, starts an epoch. */
+export function changedPartition(
+  before: PartitionImage,
+  change: PartitionChange,
+): PartitionImage {
+  // −2 and −1 are Kafka's "as before".
+  const { leader = -2, leaderRecoveryState = -1 } = change;
+  const namesLeader = leader !== -2;
+  return {
+    partition: before.partition,
+    replicas: change.replicas ?? before.replicas,
+    directories: change.directories ?? before.directories,
+    isr: change.isr ?? before.isr,
+    removingReplicas: change.removingReplicas ?? before.removingReplicas,
+    addingReplicas: change.addingReplicas ?? before.addingReplicas,
+    elr: change.eligibleLeaderReplicas ?? before.elr,
+    lastKnownElr: change.lastKnownElr ?? before.lastKnownElr,
+    leader: namesLeader ? leader : before.leader,
+    leaderRecoveryState: leaderRecoveryState === -1
+      ? before.leaderRecoveryState
+      : leaderRecoveryState,
+    leaderEpoch: leaderEpoch(namesLeader ? before.leaderEpoch + 1 : before.leaderEpoch),
+    partitionEpoch: before.partitionEpoch + 1,
+  };
+}
+
+/** The levels of features that a node says it can work at. */
+export function featureRanges(
+  features: readonly {
+    readonly name: string;
+    readonly minSupportedVersion: number;
+    readonly maxSupportedVersion: number;
+  }[],
+): FeatureRanges {
+  return new Map(
+    features.map((
+      { name, minSupportedVersion: lowest, maxSupportedVersion: highest },
+    ) => [name, { lowest, highest }]),
+  );
 }
 
 /** The name of Kafka's number of a resource type; null for one that has no settings. */

@@ -11,9 +11,10 @@
 import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
 import { DirectoryId, type Uuid, ZERO_UUID } from "../../protocol/types.ts";
 import type { Random } from "../../storage/platform.ts";
-import type { BrokerImage, MetadataImage, TopicImage } from "./metadata_image.ts";
+import type { MetadataImage, TopicImage } from "./metadata_image.ts";
 import { ConfigResourceType } from "./metadata_image.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
+import { isActive } from "./partition_changes.ts";
 import { placeReplicas } from "./placement.ts";
 import { METADATA_TOPIC } from "./quorum.ts";
 import { randomUuid } from "../../storage/random_uuid.ts";
@@ -23,6 +24,7 @@ const MAX_TOPIC_NAME_LENGTH = 249;
 /** The most partitions that one request may make, as in Kafka: what one atomic batch holds. */
 export const MAX_PARTITIONS_PER_REQUEST = 10_000;
 const TOPIC_NAME_PATTERN = /^[a-zA-Z0-9._-]+$/;
+const MANUAL_ASSIGNMENT = "The manual partition assignment includes";
 const INITIAL_LEADER_EPOCH = 0;
 const INITIAL_PARTITION_EPOCH = 0;
 
@@ -295,10 +297,12 @@ function place(
   request: { readonly partitionCount: number; readonly replicationFactor: number },
   random: Random,
 ): Assignments {
-  // A broker takes no new partitions when none of its directories does (KIP-1066).
-  const brokers = [...image.brokers.values()].filter(({ logDirs, cordonedLogDirs }) =>
-    logDirs.length === 0 || logDirs.some((id) => !cordonedLogDirs.includes(id))
-  );
+  // One that shuts down takes no new partitions, nor one with no directory that does (KIP-1066).
+  const brokers = [...image.brokers.values()].filter((broker) => {
+    const { inControlledShutdown, logDirs, cordonedLogDirs } = broker;
+    if (inControlledShutdown) return false;
+    return logDirs.length === 0 || logDirs.some((id) => !cordonedLogDirs.includes(id));
+  });
   const placement = placeReplicas(brokers, request, random);
   if (placement.ok) return placement.assignments;
   return refuse(
@@ -343,6 +347,25 @@ function manualAssignments(image: MetadataImage, topic: NewTopic): Assignments {
   return assignments;
 }
 
+/** Why these cannot be the replicas of a partition; null when they can. */
+export function refuseReplicas(
+  image: MetadataImage,
+  replicas: readonly number[],
+): Refusal | null {
+  const invalid = (message: string) => refuse(ErrorCode.INVALID_REPLICA_ASSIGNMENT, message);
+  if (replicas.length === 0) return invalid(`${MANUAL_ASSIGNMENT} an empty replica list.`);
+  const sorted = replicas.toSorted((a, b) => a - b);
+  for (const [i, id] of sorted.entries()) {
+    if (!image.brokers.has(id)) {
+      return invalid(`${MANUAL_ASSIGNMENT} broker ${id}, but no such broker is registered.`);
+    }
+    if (i > 0 && sorted[i - 1] === id) {
+      return invalid(`${MANUAL_ASSIGNMENT} the broker ${id} more than once.`);
+    }
+  }
+  return null;
+}
+
 /** `expectedCount`: the replicas that the other partitions have, null for the first one. */
 function refuseAssignment(
   image: MetadataImage,
@@ -350,20 +373,11 @@ function refuseAssignment(
   expectedCount: number | null,
 ): Refusal | null {
   const invalid = (message: string) => refuse(ErrorCode.INVALID_REPLICA_ASSIGNMENT, message);
-  const assignment = "The manual partition assignment includes";
-  if (replicas.length === 0) return invalid(`${assignment} an empty replica list.`);
-  const sorted = replicas.toSorted((a, b) => a - b);
-  for (const [i, id] of sorted.entries()) {
-    if (!image.brokers.has(id)) {
-      return invalid(`${assignment} broker ${id}, but no such broker is registered.`);
-    }
-    if (i > 0 && sorted[i - 1] === id) {
-      return invalid(`${assignment} the broker ${id} more than once.`);
-    }
-  }
+  const refusal = refuseReplicas(image, replicas);
+  if (refusal !== null) return refusal;
   if (expectedCount !== null && replicas.length !== expectedCount) {
     return invalid(
-      `${assignment} a partition with ${replicas.length} replica(s), but this is not ` +
+      `${MANUAL_ASSIGNMENT} a partition with ${replicas.length} replica(s), but this is not ` +
         `consistent with previous partitions, which have ${expectedCount} replica(s).`,
     );
   }
@@ -374,10 +388,6 @@ function refuseAssignment(
     );
   }
   return null;
-}
-
-function isActive(broker: BrokerImage | undefined): boolean {
-  return broker !== undefined && !broker.fenced && !broker.inControlledShutdown;
 }
 
 /** A partition's first record: all replicas that are up are in sync, and the first of them leads. */

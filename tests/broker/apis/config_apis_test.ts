@@ -91,6 +91,7 @@ test("describeConfigsApi: a value set for all brokers shows in topics and broker
   expect([broker!.value, broker!.configSource, broker!.readOnly]).toEqual(["123456", 3, false]);
   const everyone = await describe(4, BROKER, "");
   expect(everyone.configs.map(({ name, value }) => [name, value])).toEqual([
+    ["min.insync.replicas", "1"],
     ["log.retention.ms", "123456"],
   ]);
 });

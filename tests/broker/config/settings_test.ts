@@ -35,6 +35,8 @@ interface SpecSetting {
 
 /** Broker settings whose default is not Kafka's; `broker_settings.ts` says so in each sentence. */
 const OTHER_DEFAULTS = [
+  "broker.heartbeat.interval.ms",
+  "broker.session.timeout.ms",
   "listener.security.protocol.map",
   "listeners",
   "log.cleaner.dedupe.buffer.size",
@@ -44,6 +46,8 @@ const OTHER_DEFAULTS = [
 ];
 /** Kafka has no bound in these tables and checks elsewhere, or its validator is not a range. */
 const OTHER_BOUNDS = [
+  "broker.heartbeat.interval.ms",
+  "broker.session.timeout.ms",
   "connections.max.idle.ms",
   "default.replication.factor",
   "follower.replication.throttled.replicas",

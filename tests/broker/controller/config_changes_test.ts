@@ -33,6 +33,8 @@ const subtract = (name: string, value: string): ConfigOperation => ({
 });
 
 /** After the change: the error, its message, and the resource's own settings. */
+/** What a new cluster has for all brokers, with eligible leader replicas. */
+const minIsr = { "min.insync.replicas": "1" };
 const changes: readonly [
   string,
   ConfigResource,
@@ -133,7 +135,27 @@ const changes: readonly [
   }],
   ["all brokers", broker(""), [set("log.retention.ms", "9")], "NONE", null, {
     "log.retention.ms": "9",
+    ...minIsr,
   }],
+  ["the minimum of all brokers", broker(""), [set("min.insync.replicas", "2")], "NONE", null, {
+    "min.insync.replicas": "2",
+  }],
+  [
+    "the minimum of all brokers, to nothing",
+    broker(""),
+    [drop("min.insync.replicas")],
+    "INVALID_CONFIG",
+    "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.",
+    minIsr,
+  ],
+  [
+    "the minimum of one broker",
+    broker("1"),
+    [set("min.insync.replicas", "2")],
+    "INVALID_CONFIG",
+    "Broker-level min.insync.replicas cannot be altered while ELR is enabled.",
+    {},
+  ],
   [
     "broker that is not there",
     broker("2"),

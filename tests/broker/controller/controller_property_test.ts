@@ -96,12 +96,12 @@ function call(controller: Controller, model: Model, random: SimRandom): Promise<
     case 4: {
       const value = String(1 + random.below(4));
       const broker = random.chance(0.5) ? "" : String(NODE_ID);
+      const configs = [{ name: "log.retention.ms", value }];
+      // Cannot be left out for all brokers while there are eligible leader replicas.
+      if (broker === "") configs.push({ name: "min.insync.replicas", value: "1" });
       model.configs.delete(`broker:${broker}`);
-      model.setConfig(`broker:${broker}`, "log.retention.ms", value);
-      return controller.alterConfigs([{
-        resource: { type: "broker", name: broker },
-        configs: [{ name: "log.retention.ms", value }],
-      }]);
+      for (const { name, value } of configs) model.setConfig(`broker:${broker}`, name, value);
+      return controller.alterConfigs([{ resource: { type: "broker", name: broker }, configs }]);
     }
     default:
       model.nextProducerId += 1000;

@@ -5,14 +5,15 @@ import type { MetadataRecord } from "../../../broker/controller/metadata_records
 import { Quorum } from "../../../broker/controller/quorum.ts";
 import { Harness, newTopic, NODE_ID } from "./harness.ts";
 
-test("Controller: a fresh directory gets the feature level and an epoch, and a restart adds neither again", async () => {
+test("Controller: a fresh directory gets the feature levels and an epoch, and a restart adds neither again", async () => {
   const harness = await Harness.start();
-  expect([...harness.controller.image().features]).toEqual([["metadata.version", 30]]);
+  const features = [["metadata.version", 30], ["eligible.leader.replicas.version", 1]];
+  expect([...harness.controller.image().features] as unknown[]).toEqual(features);
   expect(harness.controller.controllerEpoch as number).toBe(1);
   expect(harness.controller.controllerId).toBe(NODE_ID);
   const end = harness.log.endOffset;
   await harness.crashAndReopen();
-  expect([...harness.controller.image().features]).toEqual([["metadata.version", 30]]);
+  expect([...harness.controller.image().features] as unknown[]).toEqual(features);
   expect(harness.controller.controllerEpoch as number).toBe(2);
   // The leader change alone.
   expect(harness.log.endOffset - end).toBe(1);

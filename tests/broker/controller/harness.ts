@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { Config } from "../../../broker/config/config.ts";
 import { controllerSettings } from "../../../broker/controller/config_rules.ts";
-import { Controller, SUPPORTED_FEATURES } from "../../../broker/controller/controller.ts";
+import { Controller } from "../../../broker/controller/controller.ts";
+import { SUPPORTED_FEATURES } from "../../../broker/controller/feature_changes.ts";
 import { METADATA_LOG_CONFIG, METADATA_TOPIC } from "../../../broker/controller/quorum.ts";
 import type { NewTopic } from "../../../broker/controller/topic_changes.ts";
 import { METADATA_TOPIC_ID, offset, type Uuid } from "../../../protocol/types.ts";
@@ -18,6 +19,8 @@ import { SimWorkers } from "../../sim/sim_workers.ts";
 
 /** This node, its cluster and its log directory. */
 export const NODE_ID = 1;
+/** This node where it is no broker. */
+export const CONTROLLER_ID = 100;
 export const CLUSTER_ID = "AIqYhQxJTvSOFhn3sVhHlw";
 export const DIRECTORY_ID = "AbqYhQxJTvSOFhn3sVhHlw" as Uuid;
 
@@ -34,9 +37,11 @@ export class Harness {
   readonly topicsReady = () => Promise.resolve();
   log!: Log;
   controller!: Controller;
+  readonly #nodeId: number;
   #starts = 0;
 
-  private constructor(seed: number, flags: Readonly<Record<string, string>>) {
+  private constructor(seed: number, flags: Readonly<Record<string, string>>, nodeId: number) {
+    this.#nodeId = nodeId;
     this.random = new SimRandom(seed);
     this.disk = new SimDisk({ random: this.random.fork("disk") });
     this.config = Config.load({ flags });
@@ -44,17 +49,20 @@ export class Harness {
 
   /** Starts a controller on an empty disk, with this node and `others` registered. */
   static async start(
-    { seed = 1, flags = {}, others = [] }: {
+    { seed = 1, flags = {}, others = [], isController = false }: {
       readonly seed?: number;
+      /** True for a node that is no broker: nobody is registered. */
+      readonly isController?: boolean;
       readonly flags?: Readonly<Record<string, string>>;
       readonly others?: readonly { readonly id: number; readonly rack: string | null }[];
     } = {},
   ): Promise<Harness> {
-    const harness = new Harness(seed, flags);
+    const harness = new Harness(seed, flags, isController ? CONTROLLER_ID : NODE_ID);
     // What the log directory does when it makes a partition's directory.
     harness.disk.makeDirectory(`/data/${METADATA_TOPIC}-0`);
     for (const path of ["/", "/data"]) await harness.disk.syncDirectory(path);
     await harness.open();
+    if (isController) return harness;
     for (const { id, rack } of [{ id: NODE_ID, rack: null }, ...others]) {
       await harness.register(id, rack);
     }
@@ -68,7 +76,7 @@ export class Harness {
       clock: this.clock,
       logger: this.logger,
       log: this.log,
-      nodeId: NODE_ID,
+      nodeId: this.#nodeId,
       clusterId: CLUSTER_ID,
       // Another stream each time, as entropy would be.
       random: this.random.fork(`controller ${this.#starts++}`),

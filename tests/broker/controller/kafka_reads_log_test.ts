@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Config } from "../../../broker/config/config.ts";
 import { controllerSettings } from "../../../broker/controller/config_rules.ts";
-import { Controller, SUPPORTED_FEATURES } from "../../../broker/controller/controller.ts";
+import { Controller } from "../../../broker/controller/controller.ts";
+import { SUPPORTED_FEATURES } from "../../../broker/controller/feature_changes.ts";
 import type { CreatedTopic } from "../../../broker/controller/topic_changes.ts";
 import { bunClock, bunDisk, bunRandom } from "../../../storage/platform_bun.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
@@ -102,6 +103,8 @@ test.skipIf(!isThere)(
     expect(types as string[]).toEqual([
       "LeaderChange",
       "FEATURE_LEVEL_RECORD",
+      "FEATURE_LEVEL_RECORD",
+      "CONFIG_RECORD",
       ...session,
       "LeaderChange",
       ...session,

@@ -63,13 +63,6 @@ export class GroupHarness {
     harness.disk.makeDirectory(METADATA_DIRECTORY);
     await harness.run(harness.disk.syncDirectory("/"));
     await harness.open();
-    await harness.run(harness.controller.registerBroker({
-      brokerId: NODE_ID,
-      endpoints: [{ name: "PLAINTEXT", host: "host1", port: 9092, securityProtocol: 0 }],
-      features: new Map(),
-      rack: null,
-      logDirs: harness.logDirectories.online().map(({ directoryId }) => directoryId),
-    }));
     await harness.makeTopic("t", 32);
     return harness;
   }
@@ -85,7 +78,8 @@ export class GroupHarness {
         log: await openMetadataLog(this.disk, clock, this.logger, METADATA_DIRECTORY),
         nodeId: NODE_ID,
         clusterId: CLUSTER_ID,
-        random: this.random.fork("controller"),
+        // Another stream each time, as entropy would be.
+        random: this.random.fork(`controller ${this.clock.monotonicMs()}`),
         settings: controllerSettings(this.config),
         onFailure: (message) => assert.fail(message),
       });
@@ -100,6 +94,13 @@ export class GroupHarness {
       metadataPath: "/data",
       clusterId: CLUSTER_ID,
       nodeId: NODE_ID,
+    }));
+    await this.run(this.controller.registerBroker({
+      brokerId: NODE_ID,
+      endpoints: [{ name: "PLAINTEXT", host: "host1", port: 9092, securityProtocol: 0 }],
+      features: new Map(),
+      rack: null,
+      logDirs: this.logDirectories.online().map(({ directoryId }) => directoryId),
     }));
     this.replicaManager = new ReplicaManager({
       nodeId: NODE_ID,

@@ -232,6 +232,8 @@ export class DataHarness {
       nodeId: NODE_ID,
       flusher: { maxDirtyBytes: this.config.number("weir.flush.max.dirty.bytes") },
     }));
+    // As a broker does with every start; the first one waits for the test.
+    if (this.controller.image().brokers.has(NODE_ID)) await this.register();
     const replicaManager = this.replicaManager = new ReplicaManager({
       nodeId: NODE_ID,
       clock,
