@@ -155,6 +155,8 @@ export class ClusterInvariants {
   #scanPartition(nodeId: number, partition: Partition): void {
     const seen = this.#seenOf(partition);
     const { log, highWatermark } = partition;
+    // Each node compacts for itself.
+    if (log.config.cleanupPolicy.includes("compact")) return;
     const committed = this.#committedOf(partition);
     seen.scannedOffset = Math.max(seen.scannedOffset, log.logStartOffset);
     while (seen.scannedOffset < highWatermark) {

@@ -39,6 +39,8 @@ const CLUSTER_ID = "simulatedcluster000000";
 const KAFKA_PORT = 9092;
 const CONTROLLER_PORT = 9093;
 const TOPIC = "orders";
+/** A segment ends with its tenth index entry. */
+const SMALL_SEGMENTS = { "log.index.size.max.bytes": "80", "log.index.interval.bytes": "300" };
 const GROUP = "readers";
 /** A life has come to nothing when it takes longer than this. Virtual ms. */
 const MAX_LIFE_MS = 3_600_000;
@@ -142,7 +144,8 @@ export class ClusterWorld {
 
   /** Says what happens, with the time. */
   readonly trace = (line: string): void => {
-    this.#options.trace?.(`${this.clock.monotonicMs().toFixed(3)} ${line}`);
+    const { trace } = this.#options;
+    if (trace !== undefined) trace(`${this.clock.monotonicMs().toFixed(3)} ${line}`);
   };
 
   /** Addresses of the machines that clients run on. */
@@ -221,7 +224,9 @@ export class ClusterWorld {
     });
   }
 
+  /** The same for all nodes. */
   #settings(count: number): Record<string, string> {
+    const random = this.random.fork("settings");
     const replicationFactor = String(Math.min(3, count));
     return {
       "weir.cluster.id": CLUSTER_ID,
@@ -230,6 +235,11 @@ export class ClusterWorld {
       "offsets.topic.replication.factor": replicationFactor,
       "default.replication.factor": replicationFactor,
       "min.insync.replicas": count > 2 ? "2" : "1",
+      // Commits are compacted while they are made, and what was closed is read again.
+      ...(random.chance(0.5) && SMALL_SEGMENTS),
+      "log.cleaner.backoff.ms": random.pick(["1000", "15000"]),
+      "log.cleaner.min.cleanable.ratio": random.pick(["0.1", "0.5"]),
+      "log.retention.check.interval.ms": random.pick(["1000", "300000"]),
     };
   }
 
@@ -254,7 +264,7 @@ export class ClusterWorld {
 
   #note(event: HistoryEvent): void {
     if (event.kind === "send") this.counts.sent++;
-    this.trace(JSON.stringify(event));
+    if (this.#options.trace !== undefined) this.trace(JSON.stringify(event));
     this.#history.take(event);
   }
 

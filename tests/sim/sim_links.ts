@@ -39,15 +39,16 @@ export class SimLinks {
 
   /** What `from` sends to `to` takes so much longer. Units: ms. */
   slow(from: string, to: string, byMs: number): void {
-    this.#delayMs.set(way(from, to), byMs);
+    if (byMs === 0) this.#delayMs.delete(way(from, to));
+    else this.#delayMs.set(way(from, to), byMs);
   }
 
   isCut(from: string, to: string): boolean {
-    return this.#cut.has(way(from, to));
+    return this.#cut.size > 0 && this.#cut.has(way(from, to));
   }
 
   delayMs(from: string, to: string): number {
-    return this.#delayMs.get(way(from, to)) ?? 0;
+    return this.#delayMs.size === 0 ? 0 : this.#delayMs.get(way(from, to)) ?? 0;
   }
 
   /** The machine has power, or has none. */
