@@ -207,6 +207,9 @@ function digest(image: MetadataImage): string {
   const brokers = [...image.brokers.values()]
     .sort((a, b) => a.id - b.id)
     .map((broker) => ({ ...broker, features: [...broker.features].sort() }));
+  const controllers = [...image.controllers.values()]
+    .sort((a, b) => a.id - b.id)
+    .map((controller) => ({ ...controller, features: [...controller.features].sort() }));
   const configs = [...image.parts().configs.entries()]
     .map(([name, values]) => [name, [...values].sort()] as const)
     .sort(([a], [b]) => a < b ? -1 : 1);
@@ -215,6 +218,7 @@ function digest(image: MetadataImage): string {
     provenance,
     topics,
     brokers,
+    controllers,
     configs,
     features: [...image.features].sort(),
     nextProducerId,
