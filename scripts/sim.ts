@@ -8,6 +8,7 @@
  *     bun scripts/sim.ts storage --steps 1000        longer lives
  *     bun scripts/sim.ts cluster                     the same for whole clusters; a step is a second of faults
  *     bun scripts/sim.ts cluster --nodes 1           of so many nodes
+ *     bun scripts/sim.ts raft                        the quorum instead of the store
  *
  * Each seed that fails is one line with the command that repeats it on the same commit. Exit code: 0 when
  * none did.
@@ -15,6 +16,7 @@
 
 import { parseArgs } from "node:util";
 import { ClusterWorld } from "../tests/sim/cluster_world.ts";
+import { RaftWorld } from "../tests/sim/raft_world.ts";
 import { freshSeeds, runSeed } from "../tests/sim/seeds.ts";
 import { StorageWorld } from "../tests/sim/storage_world.ts";
 
@@ -33,6 +35,7 @@ interface Simulation {
 }
 
 const SIMULATIONS: Readonly<Record<string, Simulation>> = {
+  raft: { steps: 120, run: (options) => RaftWorld.run(options) },
   storage: { steps: 120, run: (options) => StorageWorld.run(options) },
   cluster: { steps: 30, run: (options) => ClusterWorld.run(options) },
 };

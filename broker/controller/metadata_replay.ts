@@ -5,8 +5,7 @@
  *     00000000000000005000-0000000002.checkpoint     what records before offset 5000 came to
  *     00000000000000003000.log …                     records; those before 5000 are passed over
  *
- * We write no snapshots. Apache Kafka does, and deletes what lies before them, so its directories start
- * with one. A snapshot is a file of record batches with offsets of its own, between a header and a footer;
+ * A snapshot is a file of record batches with offsets of its own, between a header and a footer;
  * without the footer it is incomplete and not believed.
  *
  * Source: KIP-630 (snapshots), KIP-853 (voters in snapshots and in the log).
@@ -20,11 +19,13 @@ import {
   isControl,
   isCrcValid,
   MAGIC_V2,
+  readAttributes,
   readBatchHeader,
   readMagic,
   RECORD_BATCH_OVERHEAD,
 } from "../../protocol/record_batch.ts";
 import { readRecords } from "../../protocol/records.ts";
+import type { VotersRecord } from "../../protocol/schemas/records/raft.ts";
 import {
   type LeaderEpoch,
   leaderEpoch,
@@ -32,10 +33,14 @@ import {
   offset,
   type TimestampMs,
   timestampMs,
+  type Uuid,
 } from "../../protocol/types.ts";
 import type { Log } from "../../storage/log.ts";
 import { type Disk, DiskError, type DiskFile } from "../../storage/platform.ts";
 import { type DecodedMetadataRecord, decodeMetadataRecord } from "./metadata_records.ts";
+import type { FetchedBatch, QuorumChange } from "./raft_messages.ts";
+import type { OffsetAndEpoch } from "./raft_quorum.ts";
+import { VoterSet } from "./raft_voters.ts";
 
 const SNAPSHOT_NAME = /^(\d{20})-(\d{10})\.checkpoint$/;
 /** Bytes that one read of the replay asks for; a larger batch is read alone. */
@@ -56,8 +61,20 @@ export interface MetadataBatch {
 export interface ReplayOptions {
   readonly disk: Disk;
   readonly log: Log;
+  /** Batches of the log are handed over up to here: all before it is committed. */
+  readonly upTo: Offset;
   /** Called for each batch, in order. */
   readonly handleCommit: (batch: MetadataBatch) => void;
+}
+
+/** What snapshot and log say of the quorum. */
+export interface QuorumHistory {
+  /** In order of offsets, committed or not. What a snapshot says stands right before its end. */
+  readonly changes: readonly QuorumChange[];
+  /** Voters that the newest leader has named, for a log that has no other; null for none. */
+  readonly namedVoterIds: readonly number[] | null;
+  /** The newest snapshot that the log goes on from. */
+  readonly snapshotId: OffsetAndEpoch | null;
 }
 
 interface Snapshot {
@@ -68,30 +85,99 @@ interface Snapshot {
 }
 
 /**
- * Hands over everything that the metadata log holds.
+ * Reads what the quorum has written about itself, and looks at nothing else.
+ * Errors: DiskError, also for a damaged batch; WireError when a control record cannot be read.
+ */
+export function readQuorumHistory(disk: Disk, log: Log): QuorumHistory {
+  const changes: QuorumChange[] = [];
+  let namedVoterIds: readonly number[] | null = null;
+  const snapshot = newestSnapshot(disk, log);
+  if (snapshot !== null) {
+    readSnapshot(disk, snapshot, (bytes, at) => {
+      if (!isControl(readAttributes(bytes, at))) return;
+      const before = { offset: snapshot.endOffset - 1 };
+      changes.push(...quorumChanges(bytes, at).map((change) => ({ ...change, ...before })));
+    });
+  }
+  readLog(
+    log,
+    Math.max(log.logStartOffset, snapshot?.endOffset ?? 0),
+    log.endOffset,
+    (bytes, at) => {
+      if (!isControl(readAttributes(bytes, at))) return;
+      changes.push(...quorumChanges(bytes, at));
+      namedVoterIds = votersOfLeader(bytes, at) ?? namedVoterIds;
+    },
+  );
+  const snapshotId = snapshot && { offset: snapshot.endOffset, epoch: snapshot.leaderEpoch };
+  return { changes, namedVoterIds, snapshotId };
+}
+
+/**
+ * Hands over what the metadata log holds up to `upTo`.
  *
- * Returns: node ids of the voters that were named last, by a snapshot or in the log; null for nobody.
+ * Returns: the offset that follows what was handed over.
  * Errors: DiskError, also for a damaged batch; WireError when a record cannot be read.
  */
-export function replayMetadata({ disk, log, handleCommit }: ReplayOptions): number[] | null {
-  let voterIds: number[] | null = null;
-  const noteControl = (bytes: Uint8Array, at: number) => {
-    voterIds = votersIn(bytes, at) ?? voterIds;
-  };
-  const snapshot = newestSnapshot(disk, log);
+export function replayMetadata({ disk, log, upTo, handleCommit }: ReplayOptions): Offset {
   let position: number = log.logStartOffset;
-  if (snapshot !== null) {
-    const isNeeded = position > 0;
-    readSnapshot(disk, snapshot, noteControl, isNeeded ? handleCommit : () => {});
-    if (isNeeded) position = snapshot.endOffset;
-  } else if (position > 0) {
-    throw unreadable(
-      `it starts at offset ${position}, and no snapshot holds what lies before it; restore its ` +
-        "first segments or its snapshots from a backup",
-    );
+  if (position > 0) {
+    const snapshot = newestSnapshot(disk, log);
+    if (snapshot === null) {
+      throw unreadable(
+        `it starts at offset ${position}, and no snapshot holds what lies before it; restore its ` +
+          "first segments or its snapshots from a backup",
+      );
+    }
+    const lastOffset = offset(snapshot.endOffset - 1);
+    const epoch = leaderEpoch(snapshot.leaderEpoch);
+    readSnapshot(disk, snapshot, (bytes, at) => {
+      if (isControl(readAttributes(bytes, at))) return;
+      // Offsets within a snapshot count its own records: what is known is known as of its end.
+      const batch = decodeBatch(bytes, at);
+      handleCommit({ ...batch, baseOffset: lastOffset, lastOffset, leaderEpoch: epoch });
+    });
+    position = snapshot.endOffset;
   }
-  readLog(log, position, noteControl, handleCommit);
-  return voterIds;
+  while (position < upTo) position = replayPiece(log, offset(position), upTo, handleCommit);
+  return offset(position);
+}
+
+/**
+ * The same for a piece of the log from `from` on, up to `upTo` at most.
+ * Returns: where the next piece begins. Errors: as above.
+ */
+export function replayPiece(
+  log: Log,
+  from: Offset,
+  upTo: Offset,
+  handleCommit: (batch: MetadataBatch) => void,
+): Offset {
+  return readPiece(log, from, upTo, (bytes, at) => {
+    if (!isControl(readAttributes(bytes, at))) handleCommit(decodeBatch(bytes, at));
+  });
+}
+
+/**
+ * What batches that came from a leader are, in order.
+ * Errors: WireError when they are damaged, or a control record cannot be read.
+ */
+export function describeFetched(records: Uint8Array): FetchedBatch[] {
+  return [...batches(records)].map((at) => {
+    const { baseOffset, lastOffsetDelta, partitionLeaderEpoch, attributes } = readBatchHeader(
+      records,
+      at,
+    );
+    if (!isCrcValid(records, at)) {
+      throw new WireError(`Cannot use the batch at offset ${baseOffset}: its checksum is wrong`);
+    }
+    return {
+      baseOffset,
+      lastOffset: baseOffset + lastOffsetDelta,
+      epoch: partitionLeaderEpoch,
+      changes: isControl(attributes) ? quorumChanges(records, at) : [],
+    };
+  });
 }
 
 /** The newest snapshot that the log goes on from. */
@@ -108,32 +194,16 @@ function newestSnapshot(disk: Disk, log: Log): Snapshot | null {
   return newest;
 }
 
-function readSnapshot(
-  disk: Disk,
-  snapshot: Snapshot,
-  noteControl: (bytes: Uint8Array, at: number) => void,
-  handleCommit: (batch: MetadataBatch) => void,
-): void {
+type BatchVisitor = (bytes: Uint8Array, at: number) => void;
+
+function readSnapshot(disk: Disk, snapshot: Snapshot, visit: BatchVisitor): void {
   const file = disk.open(snapshot.path, "read");
   let isComplete = false;
   try {
     for (let position = 0; position < file.sizeBytes;) {
       const bytes = batchOf(file, position);
-      const { attributes } = readBatchHeader(bytes, 0);
-      if (isControl(attributes)) {
-        noteControl(bytes, 0);
-        isComplete = isFooter(bytes);
-      } else {
-        const lastOffset = offset(snapshot.endOffset - 1);
-        const epoch = leaderEpoch(snapshot.leaderEpoch);
-        // Offsets within a snapshot count its own records: what is known is known as of its end.
-        handleCommit({
-          ...decodeBatch(bytes, 0),
-          baseOffset: lastOffset,
-          lastOffset,
-          leaderEpoch: epoch,
-        });
-      }
+      if (isControl(readAttributes(bytes, 0))) isComplete = isFooter(bytes);
+      visit(bytes, 0);
       position += bytes.length;
     }
   } finally {
@@ -162,22 +232,22 @@ function damaged(path: string, position: number): DiskError {
   return unreadable(`${path} is damaged at byte ${position}; restore it from a backup`);
 }
 
-function readLog(
-  log: Log,
-  from: number,
-  noteControl: (bytes: Uint8Array, at: number) => void,
-  handleCommit: (batch: MetadataBatch) => void,
-): void {
-  const end = log.syncedOffset;
-  let position = from;
-  while (position < end) {
-    const read = log.read(offset(position), {
-      maxBytes: REPLAY_READ_BYTES,
-      minOneMessage: true,
-      upToOffset: end,
-    });
-    if (!("records" in read)) throw unreadable(read.message);
-    const before = position;
+function readLog(log: Log, from: number, upTo: Offset, visit: BatchVisitor): void {
+  for (let position = from; position < upTo;) {
+    position = readPiece(log, offset(position), upTo, visit);
+  }
+}
+
+/** Returns: the offset that follows the piece. */
+function readPiece(log: Log, from: Offset, upTo: Offset, visit: BatchVisitor): Offset {
+  const read = log.read(from, {
+    maxBytes: REPLAY_READ_BYTES,
+    minOneMessage: true,
+    upToOffset: upTo,
+  });
+  if (!("records" in read)) throw unreadable(read.message);
+  let position: number = from;
+  try {
     for (const at of batches(read.records)) {
       const header = readBatchHeader(read.records, at);
       position = header.baseOffset + header.lastOffsetDelta + 1;
@@ -187,14 +257,13 @@ function readLog(
             "directory of that log from a backup",
         );
       }
-      if (isControl(header.attributes)) noteControl(read.records, at);
-      else handleCommit(decodeBatch(read.records, at));
+      visit(read.records, at);
     }
+  } finally {
     read.release();
-    if (position === before) {
-      throw unreadable(`no batch at offset ${position}, before the end ${end}`);
-    }
   }
+  if (position === from) throw unreadable(`no batch at offset ${from}, before the end ${upTo}`);
+  return offset(position);
 }
 
 function unreadable(found: string): DiskError {
@@ -230,12 +299,32 @@ function isFooter(bytes: Uint8Array): boolean {
   return controlRecords(bytes, 0).at(-1)?.type === "snapshotFooter";
 }
 
-/** Who may vote, as a control batch says; null for one that says nothing of it. */
-function votersIn(bytes: Uint8Array, position: number): number[] | null {
-  let voterIds: number[] | null = null;
-  for (const record of controlRecords(bytes, position)) {
-    if (record.type !== "voters" && record.type !== "leaderChange") continue;
-    voterIds = record.message.voters.map(({ voterId }) => voterId);
-  }
-  return voterIds;
+/** What a control batch changes of the quorum. */
+function quorumChanges(bytes: Uint8Array, position: number): QuorumChange[] {
+  const { baseOffset } = readBatchHeader(bytes, position);
+  return controlRecords(bytes, position).flatMap((record, i): QuorumChange[] => {
+    const at = baseOffset + i;
+    if (record.type === "kraftVersion") {
+      return [{ kind: "kraftVersion", offset: at, version: record.message.kRaftVersion }];
+    }
+    if (record.type !== "voters") return [];
+    return [{ kind: "voters", offset: at, voters: votersOf(record.message) }];
+  });
+}
+
+/** The voters that a control record names. */
+export function votersOf({ voters }: VotersRecord): VoterSet {
+  return new VoterSet(voters.map((voter) => ({
+    id: voter.voterId,
+    directoryId: voter.voterDirectoryId as Uuid,
+    endpoints: voter.endpoints,
+    minKraftVersion: voter.kRaftVersionFeature.minSupportedVersion,
+    maxKraftVersion: voter.kRaftVersionFeature.maxSupportedVersion,
+  })));
+}
+
+/** Voters that a new leader has named; null when the batch is no leader's first. */
+function votersOfLeader(bytes: Uint8Array, position: number): number[] | null {
+  const first = controlRecords(bytes, position)[0];
+  return first?.type === "leaderChange" ? first.message.voters.map(({ voterId }) => voterId) : null;
 }

@@ -1,21 +1,18 @@
 /**
- * The replicated log of metadata, `__cluster_metadata-0`: who may write, and what is committed.
+ * The replicated log of metadata, `__cluster_metadata-0`: drives the Raft machine (`raft.ts`) with the real log,
+ * the file `quorum-state`, timers and the other nodes. A single node is a quorum of one and runs the same.
  *
- * Today a quorum of one: this node votes for itself, so its epoch begins as soon as that vote is on
- * stable storage, and a record is committed as soon as it is. Above this file nothing knows that: the
- * controller appends, hears of commits and of leadership, and never looks at the log. Raft slips in here,
- * between `append` and the commit.
+ *     prepare, append ──→ log ──sync──┐
+ *     requests of others ──→ Raft ◄───┘──→ Ready: quorum-state, log, then commits and messages
+ *                                            └─→ handleCommit(batch), handleLeaderChange, then the append's promise
  *
- *     append(records) ──→ log ──sync──→ high watermark ──→ handleCommit(batch), then the append's promise
+ * Above this file nothing knows of Raft: the controller appends, hears of commits and of leadership, and never
+ * looks at the log.
  *
- * Invariants: nothing is handed to the listener before it is on stable storage; batches reach it in the
- * order of their offsets, each once, first those replayed at start; the promise of an append resolves
- * after the listener has heard of it.
- *
- * Files: the segments of the log, and `quorum-state`, one JSON object as Kafka writes it, replaced
- * atomically and synced before the epoch in it is used.
- *
- * Source: KIP-595 (Raft over Kafka's log), KIP-853 (quorum-state version 1, voters).
+ * Invariants: what one `Ready` asks for is done in its order, and before the next one is taken; nothing is
+ * handed to the listener before a majority has it on stable storage; batches reach it in the order of their
+ * offsets, each once, first those replayed at start; the promise of an append resolves after the listener has
+ * heard of it.
  */
 
 import assert from "node:assert/strict";
@@ -28,23 +25,66 @@ import {
   leaderEpoch,
   type Offset,
   offset,
+  type Uuid,
   ZERO_UUID,
 } from "../../protocol/types.ts";
-import { readSmallText, textBytes, writeFileAtomically } from "../../storage/checkpoint.ts";
 import type { Log } from "../../storage/log.ts";
 import { DEFAULT_LOG_CONFIG, type LogConfig } from "../../storage/log_config.ts";
-import { type Clock, type Disk, DiskError, type Logger } from "../../storage/platform.ts";
+import {
+  type Clock,
+  type Disk,
+  DiskError,
+  type Logger,
+  type Random,
+  type Timer,
+} from "../../storage/platform.ts";
+import { NetworkError } from "../network.ts";
 import {
   decodeMetadataRecord,
   encodeMetadataRecord,
   type MetadataRecord,
 } from "./metadata_records.ts";
-import { MAX_METADATA_BATCH_BYTES, type MetadataBatch, replayMetadata } from "./metadata_replay.ts";
+import {
+  describeFetched,
+  MAX_METADATA_BATCH_BYTES,
+  type MetadataBatch,
+  type QuorumHistory,
+  readQuorumHistory,
+  replayMetadata,
+  replayPiece,
+} from "./metadata_replay.ts";
+import { readQuorumState, writeQuorumState } from "./quorum_state_file.ts";
+import {
+  type LeaderAndEpoch,
+  type LogChange,
+  type QuorumState,
+  Raft,
+  type RaftMessage,
+  type RaftSettings,
+  type Ready,
+} from "./raft.ts";
+import type {
+  Address,
+  Destination,
+  FetchDecision,
+  RaftAnswer,
+  RaftDecision,
+  RaftReply,
+  RaftRequest,
+  VoterChangeAnswer,
+} from "./raft_messages.ts";
+import type { RaftRules } from "./raft_quorum.ts";
+import {
+  type ReplicaKey,
+  type Voter,
+  type VoterEndpoint,
+  VoterHistory,
+  VoterSet,
+} from "./raft_voters.ts";
 
-const QUORUM_STATE_FILE = "quorum-state";
-const QUORUM_STATE_VERSION = 1;
-const LEADER_CHANGE_VERSION = 0;
 const MAX_PENDING_APPENDS = 1000;
+/** Errors of `connect` and of a process that has ended: nobody listens there. */
+const REFUSED_CODES: ReadonlySet<string> = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE"]);
 
 /** Name of the metadata log's topic; it has one partition and is in no image. */
 export const METADATA_TOPIC = "__cluster_metadata";
@@ -57,11 +97,27 @@ export const METADATA_LOG_CONFIG: LogConfig = {
   retentionBytes: -1,
 };
 
+/** Timeouts of a quorum where nobody sets them: Kafka's. */
+export const DEFAULT_RAFT_SETTINGS: RaftSettings = {
+  electionTimeoutMs: 1_000,
+  electionBackoffMaxMs: 1_000,
+  fetchTimeoutMs: 2_000,
+  retryBackoffMs: 20,
+  requestTimeoutMs: 2_000,
+  fetchMaxWaitMs: 500,
+};
+
+/** Bytes of records that a Fetch between replicas is answered with, if a batch is not larger. */
+const DEFAULT_FETCH_MAX_BYTES = 1024 * 1024;
+
 /** What the quorum tells the one who keeps the image. Calls never overlap. */
 export interface QuorumListener {
   /** A batch is committed: on stable storage of a majority. */
   handleCommit(batch: MetadataBatch): void;
-  /** Everything in the log was handed over and nothing was written yet. Throws what makes it unusable. */
+  /**
+   * What was known to be committed at start was handed over, and nothing was written yet. Throws what makes it
+   * unusable.
+   */
   handleReplayed(): void;
   /** Everything committed before `leaderEpoch` has been handed over; −1 is "no leader is known". */
   handleLeaderChange(leaderId: number, leaderEpoch: LeaderEpoch): void;
@@ -85,94 +141,191 @@ export interface PreparedBatch {
 export type AppendOutcome =
   | {
     readonly error: typeof ErrorCode.NONE;
-    /** Resolves when the batch is committed, after `handleCommit`, or when it never will be. */
+    /** Resolves when the batch is committed, after `handleCommit`, or when it is not known to be. */
     readonly committed: Promise<CommitOutcome>;
   }
   | { readonly error: ErrorCode; readonly message: string };
+
+/** The way to the other nodes. */
+export interface QuorumTransport {
+  /**
+   * Sends one request. Requests of one channel to one node leave in the order of the calls.
+   * Errors: NetworkError (refused, lost, late); nothing else.
+   */
+  send(to: Destination, channel: string, request: RaftRequest): Promise<RaftReply>;
+}
+
+/** How this node takes part in a quorum with others. */
+export interface QuorumMembership {
+  /** Those of `controller.quorum.voters`, in force until the log names others. */
+  readonly staticVoters: VoterSet;
+  readonly bootstrapServers: readonly Address[];
+  /** Where this node's controller listens; none for a broker alone. */
+  readonly endpoints: readonly VoterEndpoint[];
+  readonly settings: RaftSettings;
+  readonly fetchMaxBytes?: number;
+  readonly transport: QuorumTransport;
+  readonly rules?: RaftRules;
+}
 
 /** What the quorum needs. */
 export interface QuorumOptions {
   readonly disk: Disk;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly random: Random;
   /** The log of `__cluster_metadata-0`, opened with `METADATA_LOG_CONFIG`. */
   readonly log: Log;
   readonly nodeId: number;
+  /** Of the log directory that the log lies in. */
+  readonly directoryId?: Uuid;
+  /** Left out for a quorum of one. */
+  readonly membership?: QuorumMembership;
 }
 
 interface PendingAppend {
-  readonly lastOffset: Offset;
-  /** Null for the control record at the start of an epoch. */
-  readonly batch: MetadataBatch | null;
+  readonly batch: MetadataBatch;
   readonly resolve: (outcome: CommitOutcome) => void;
 }
 
+/** What is to be told to the listener, in order. */
+type Delivery = { readonly upTo: number } | { readonly leader: LeaderAndEpoch };
+
 /** The replicated log of metadata. */
 export class Quorum {
-  readonly #disk: Disk;
+  readonly #options: QuorumOptions;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #log: Log;
-  readonly #nodeId: number;
-  #listener: QuorumListener | null = null;
-  #leaderEpoch: LeaderEpoch = leaderEpoch(-1);
+  readonly #raft: Raft;
+  readonly #listener: QuorumListener;
   /** Set for good once nothing can be written any more. */
   #failure: { readonly error: ErrorCode; readonly message: string } | null = null;
-  /** In order of offsets. */
+  /** The leader that the listener knows of. */
+  #told: LeaderAndEpoch = { leaderId: -1, leaderEpoch: -1 };
+  /** Appends of this leader, in order of offsets. */
   readonly #pending: PendingAppend[] = [];
-  #stopListening: () => void = () => {};
+  #deliveries: Delivery[] = [];
+  #isDelivering = false;
+  /** The next offset to hand over. */
+  #position: Offset;
+  /** A `Ready` is being worked off that takes time. */
+  #isBusy = false;
+  #timer: Timer | null = null;
+  #timerAtMs = Infinity;
+  #nextHandle = 1;
+  readonly #handles = new Map<number, (decision: RaftDecision) => void>();
+  #whenIdle: (() => void)[] = [];
+  readonly #stops: (() => void)[] = [];
+  /** Told at every change of role or leader. */
+  readonly #watchers = new Set<() => void>();
 
-  private constructor(options: QuorumOptions) {
-    this.#disk = options.disk;
+  private constructor(
+    options: QuorumOptions,
+    listener: QuorumListener,
+    raft: Raft,
+    position: Offset,
+  ) {
+    this.#options = options;
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#log = options.log;
-    this.#nodeId = options.nodeId;
+    this.#listener = listener;
+    this.#raft = raft;
+    this.#position = position;
   }
 
   /**
-   * Replays the log into `listener`, in bounded memory, and begins a new epoch with this node as its leader.
-   * A log that cannot be used is left as it was found.
+   * Replays into `listener` what is known to be committed, in bounded memory, and takes part in the quorum. A log
+   * that cannot be used is left as it was found.
    *
-   * Returns: when the new epoch, and so all that was replayed, is on stable storage.
+   * Returns: when this node leads, where it is the only voter; else at once.
    * Errors: DiskError, also for a damaged batch; WireError when a record of the log cannot be read, or
-   * others have a vote.
+   * others have a vote of whom this node knows nothing.
    */
   static async start(options: QuorumOptions, listener: QuorumListener): Promise<Quorum> {
-    const quorum = new Quorum(options);
-    const { disk, log, nodeId } = options;
+    const { disk, log } = options;
+    const history = readQuorumHistory(disk, log);
+    const voters = votersOf(options, history);
+    const self = { id: options.nodeId, directoryId: options.directoryId ?? ZERO_UUID };
+    const isAlone = voters.latest.isOnly(self);
+    const quorumState = storedState(options, isAlone);
+    // The only voter has all that is committed on its own stable storage.
+    const known = Math.max(history.snapshotId?.offset ?? 0, log.highWatermark);
+    const upTo = isAlone ? log.endOffset : offset(Math.min(known, log.endOffset));
     const handleCommit = (batch: MetadataBatch) => listener.handleCommit(batch);
-    const voterIds = replayMetadata({ disk, log, handleCommit }) ?? [nodeId];
-    if (voterIds.length !== 1 || voterIds[0] !== nodeId) {
-      throw new WireError(
-        `Cannot use the metadata log: its quorum has the voters ${voterIds.join(", ")}, and this ` +
-          `version runs node ${nodeId} as the only one; remove the others from the quorum with the ` +
-          "version that wrote it, or leave the directory to that version",
-      );
-    }
+    const position = replayMetadata({ disk, log, upTo, handleCommit });
     listener.handleReplayed();
-    await quorum.#becomeLeader();
-    quorum.#listener = listener;
-    listener.handleLeaderChange(quorum.#nodeId, quorum.#leaderEpoch);
+    const raft = new Raft({
+      self,
+      endpoints: options.membership?.endpoints ?? [],
+      random: options.random.fork("raft"),
+      settings: options.membership?.settings ?? DEFAULT_RAFT_SETTINGS,
+      log: {
+        startOffset: log.logStartOffset,
+        endOffset: log.endOffset,
+        epochs: log.leaderEpochs.entries,
+        snapshotId: history.snapshotId,
+      },
+      voters,
+      quorumState,
+      highWatermark: position,
+      bootstrapServers: options.membership?.bootstrapServers ?? [],
+      ...(options.membership?.rules && { rules: options.membership.rules }),
+    });
+    const quorum = new Quorum(options, listener, raft, position);
+    await quorum.#begin(isAlone);
     return quorum;
   }
 
-  /** Node that leads the quorum; −1 when none is known. */
+  async #begin(isAlone: boolean): Promise<void> {
+    this.#stops.push(
+      this.#log.onSynced((syncedOffset) =>
+        this.#step((nowMs) => {
+          this.#raft.synced(syncedOffset, nowMs);
+        })
+      ),
+      this.#log.onOffline((reason) => this.#fail(reason)),
+    );
+    this.#step((nowMs) => this.#raft.start(nowMs));
+    while (isAlone && this.#failure === null && !this.isLeader) await this.#changed();
+    if (isAlone && this.#failure !== null) throw new DiskError(this.#failure.message, "EIO");
+  }
+
+  /** Resolves at the next change of leader or at a failure. */
+  #changed(): Promise<void> {
+    return new Promise((resolve) => {
+      const watcher = () => {
+        this.#watchers.delete(watcher);
+        resolve();
+      };
+      this.#watchers.add(watcher);
+    });
+  }
+
+  /** Node that leads the quorum, as the listener knows; −1 when none is known. */
   get leaderId(): number {
-    return this.#nodeId;
+    return this.#told.leaderId;
   }
   get leaderEpoch(): LeaderEpoch {
-    return this.#leaderEpoch;
+    return leaderEpoch(this.#raft.epoch);
   }
+  /** This node leads, and all of earlier epochs has been handed over. */
   get isLeader(): boolean {
-    return this.#failure === null;
+    const { leaderId, leaderEpoch: epoch } = this.#told;
+    return this.#failure === null && this.#raft.isLeader && epoch === this.#raft.epoch &&
+      leaderId === this.#options.nodeId;
   }
-  /** The first offset that is not committed yet. */
+  /** The first offset that is not known to be committed. */
   get highWatermark(): Offset {
-    return this.#log.syncedOffset;
+    return offset(this.#raft.highWatermark);
   }
   get logEndOffset(): Offset {
     return this.#log.endOffset;
+  }
+  /** The machine, to look at. */
+  get raft(): Raft {
+    return this.#raft;
   }
 
   /**
@@ -188,7 +341,7 @@ export class Quorum {
     const batch: MetadataBatch = {
       baseOffset,
       lastOffset: offset(baseOffset + records.length - 1),
-      leaderEpoch: this.#leaderEpoch,
+      leaderEpoch: this.leaderEpoch,
       timestampMs: this.#clock.wallMs(),
       records: values.map(decodeMetadataRecord),
     };
@@ -201,132 +354,397 @@ export class Quorum {
    * Synchronous up to the log, so the order of appends is the order of calls.
    */
   append({ batch, values }: PreparedBatch): AppendOutcome {
-    assert(this.#listener !== null, "append before the start");
     if (this.#failure !== null) return this.#failure;
+    if (!this.isLeader) return { error: ErrorCode.NOT_CONTROLLER, message: "Another node leads." };
     if (this.#pending.length >= MAX_PENDING_APPENDS) {
       return {
         error: ErrorCode.REQUEST_TIMED_OUT,
         message: `The controller has ${MAX_PENDING_APPENDS} changes in flight; try again later.`,
       };
     }
-    const written = this.#write(buildBatch({
+    // Only a role that is ending has a `Ready` that takes time.
+    assert(!this.#isBusy && this.#log.endOffset === this.#raft.log.endOffset);
+    const bytes = buildBatch({
       records: values.map((value) => ({ key: null, value, timestamp: batch.timestampMs })),
-      partitionLeaderEpoch: batch.leaderEpoch,
-    }));
+    });
+    const written = this.#write(bytes, batch.leaderEpoch);
     if (typeof written === "string") {
       return { error: ErrorCode.KAFKA_STORAGE_ERROR, message: written };
     }
     assert(written.lastOffset === batch.lastOffset, "another append between prepare and append");
     const { promise, resolve } = Promise.withResolvers<CommitOutcome>();
-    this.#pending.push({ lastOffset: batch.lastOffset, batch, resolve });
+    this.#pending.push({ batch, resolve });
     this.#log.sync();
+    this.#step((nowMs) => this.#raft.appended(this.#log.endOffset, nowMs));
     return { error: ErrorCode.NONE, committed: promise };
   }
 
-  /** Stops committing; what was not committed until now is answered as not done. The log stays open. */
-  stop(): void {
-    this.#stopListening();
-    this.#end(ErrorCode.NOT_CONTROLLER, "The controller is shutting down.");
-  }
-
-  #write(bytes: Uint8Array): { baseOffset: Offset; lastOffset: Offset } | string {
-    const result = this.#log.appendAsLeader(bytes, {
-      leaderEpoch: this.#leaderEpoch,
-      origin: "raft",
-    });
+  /** The epoch is that of whoever asked for it, which may be over by now. */
+  #write(bytes: Uint8Array, epoch: number): { baseOffset: Offset; lastOffset: Offset } | string {
+    const result = this.#log.appendAsLeader(bytes, { leaderEpoch: epoch, origin: "raft" });
     if ("baseOffset" in result) {
       return { baseOffset: result.baseOffset, lastOffset: result.lastOffset };
     }
     return `Cannot write to ${METADATA_TOPIC}: ${result.message}`;
   }
 
-  async #becomeLeader(): Promise<void> {
-    const lastEpoch = Math.max(this.#readQuorumState(), this.#log.leaderEpochs.latestEpoch, 0);
-    this.#leaderEpoch = leaderEpoch(lastEpoch + 1);
-    const state = {
-      leaderId: this.#nodeId,
-      leaderEpoch: this.#leaderEpoch,
-      votedId: -1,
-      votedDirectoryId: ZERO_UUID,
-      data_version: QUORUM_STATE_VERSION,
-    };
-    const path = this.#quorumStatePath();
-    await writeFileAtomically(this.#disk, path, textBytes(JSON.stringify(state)));
-    const stopSynced = this.#log.onSynced(() => this.#handleSynced());
-    const stopOffline = this.#log.onOffline((reason) => this.#fail(reason));
-    this.#stopListening = () => {
-      stopSynced();
-      stopOffline();
-    };
-    const voter = { voterId: this.#nodeId };
-    const written = this.#write(buildControlBatch({
-      records: [{
-        type: "leaderChange",
-        message: {
-          version: LEADER_CHANGE_VERSION,
-          leaderId: this.#nodeId,
-          voters: [voter],
-          grantingVoters: [voter],
-        },
-      }],
-      partitionLeaderEpoch: this.#leaderEpoch,
-      timestamp: this.#clock.wallMs(),
-    }));
-    if (typeof written === "string") throw new DiskError(written, "EIO");
-    const { promise, resolve } = Promise.withResolvers<CommitOutcome>();
-    this.#pending.push({ lastOffset: written.lastOffset, batch: null, resolve });
-    this.#log.sync();
-    const outcome = await promise;
-    if (outcome.error !== ErrorCode.NONE) throw new DiskError(outcome.message, "EIO");
-  }
-
-  #quorumStatePath(): string {
-    return `${this.#log.directory}/${QUORUM_STATE_FILE}`;
+  /**
+   * Takes a request of another replica in.
+   * Returns: its answer, which may take as long as the request says. Errors: none.
+   */
+  async handle(request: RaftRequest): Promise<RaftReply> {
+    const decision = await this.#ask((handle, nowMs) => {
+      switch (request.kind) {
+        case "vote":
+          return this.#raft.vote(handle, request, nowMs);
+        case "beginQuorumEpoch":
+          return this.#raft.beginQuorumEpoch(handle, request, nowMs);
+        case "endQuorumEpoch":
+          return this.#raft.endQuorumEpoch(handle, request, nowMs);
+        case "fetch":
+          return this.#raft.fetch(handle, request, nowMs);
+        case "fetchSnapshot":
+          return this.#raft.fetchSnapshot(handle, request, nowMs);
+        case "updateVoter":
+          return this.#raft.updateVoter(handle, request, nowMs);
+        case "probe":
+          assert.fail("a probe is answered by ApiVersions");
+      }
+    });
+    return this.#replyTo(decision);
   }
 
   /**
-   * The epoch that `quorum-state` names, −1 for none.
-   *
-   * A file that cannot be read is no reason to stay down: the only vote it could hold is our own for
-   * ourselves, and the log knows the last epoch in which anything was written.
+   * Makes an observer that has caught up a voter.
+   * Returns: when that is committed, or written, as asked. Errors: none; they are in the answer.
    */
-  #readQuorumState(): number {
-    const path = this.#quorumStatePath();
-    const text = readSmallText(this.#disk, path);
-    if (text === null) return -1;
-    try {
-      const state: unknown = JSON.parse(text);
-      if (typeof state === "object" && state !== null && "leaderEpoch" in state) {
-        if (Number.isSafeInteger(state.leaderEpoch)) return state.leaderEpoch as number;
-      }
-    } catch {
-      // Falls through to the warning.
-    }
-    this.#logger.warn("The quorum state file is damaged; its epoch is taken from the log", {
-      path,
-    });
-    return -1;
+  async addVoter(request: {
+    readonly voter: Voter;
+    readonly timeoutMs: number;
+    readonly ackWhenCommitted: boolean;
+  }): Promise<VoterChangeAnswer> {
+    const decision = await this.#ask((handle, nowMs) =>
+      this.#raft.addVoter(handle, request, nowMs)
+    );
+    assert(decision.kind === "voterChange");
+    return decision;
   }
 
-  #handleSynced(): void {
-    while (this.#pending.length > 0) {
-      const { lastOffset, batch, resolve } = this.#pending[0]!;
-      // What was appended during the sync that has just ended has asked for the next one.
-      if (lastOffset >= this.#log.syncedOffset) return;
-      this.#pending.shift();
-      if (batch !== null) this.#listener!.handleCommit(batch);
-      resolve({ error: ErrorCode.NONE });
+  /** Takes a voter out. Returns: when that is committed. Errors: none; they are in the answer. */
+  async removeVoter(request: { readonly voter: ReplicaKey }): Promise<VoterChangeAnswer> {
+    const decision = await this.#ask((handle, nowMs) => {
+      this.#raft.removeVoter(handle, request, nowMs);
+    });
+    assert(decision.kind === "voterChange");
+    return decision;
+  }
+
+  #ask(event: (handle: number, nowMs: number) => void): Promise<RaftDecision> {
+    const { promise, resolve } = Promise.withResolvers<RaftDecision>();
+    const handle = this.#nextHandle++;
+    this.#handles.set(handle, resolve);
+    this.#step((nowMs) => event(handle, nowMs));
+    return promise;
+  }
+
+  #replyTo(decision: RaftDecision): RaftReply {
+    if (decision.kind === "fetch") return this.#readFor(decision);
+    assert(decision.kind !== "voterChange" && decision.kind !== "fetchSnapshot");
+    return decision;
+  }
+
+  /** What the log has from there on, synced here or not: the follower will say when it has it. */
+  #readFor(decision: FetchDecision): RaftReply {
+    const none = { ...decision, records: new Uint8Array(0) };
+    if (decision.readFrom === null || decision.readFrom >= this.#log.endOffset) return none;
+    const read = this.#log.read(offset(decision.readFrom), {
+      maxBytes: this.#options.membership?.fetchMaxBytes ?? DEFAULT_FETCH_MAX_BYTES,
+      minOneMessage: true,
+    });
+    if (!("records" in read)) return { ...none, error: read.error };
+    const records = read.records.slice();
+    read.release();
+    return { ...none, records };
+  }
+
+  /** Stops committing; what was not committed until now is answered as not done. The log stays open. */
+  stop(): void {
+    for (const stop of this.#stops.splice(0)) stop();
+    this.#timer?.cancel();
+    this.#timer = null;
+    this.#end(ErrorCode.NOT_CONTROLLER, "The controller is shutting down.");
+  }
+
+  // ── the machine and what it asks for ────────────────────────────────────────────────────────────
+
+  /** One event for the machine, and all that comes of it. */
+  #step(event: (nowMs: number) => void): void {
+    if (this.#failure !== null) return;
+    event(this.#clock.monotonicMs());
+    this.#pump();
+  }
+
+  #pump(): void {
+    while (!this.#isBusy && this.#failure === null) {
+      const ready = this.#raft.take();
+      if (ready === null) break;
+      if (ready.quorumState === null && !ready.logChanges.some(takesTime)) {
+        for (const change of ready.logChanges) this.#appendNow(change);
+        this.#finish(ready);
+        continue;
+      }
+      this.#isBusy = true;
+      void this.#workOff(ready);
     }
+    this.#setTimer();
+  }
+
+  async #workOff(ready: Ready): Promise<void> {
+    try {
+      if (ready.quorumState !== null) {
+        const { disk } = this.#options;
+        await writeQuorumState(disk, this.#log.directory, ready.quorumState);
+      }
+      for (const change of ready.logChanges) {
+        if (takesTime(change)) await this.#changeSlowly(change);
+        else this.#appendNow(change);
+      }
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      this.#fail(failure.message);
+    }
+    this.#isBusy = false;
+    if (this.#failure === null) {
+      this.#finish(ready);
+      this.#pump();
+    }
+    for (const tell of this.#whenIdle.splice(0)) tell();
+  }
+
+  async #changeSlowly(change: LogChange): Promise<void> {
+    assert(change.kind === "truncate", "snapshots are not fetched yet");
+    const { endOffset } = change;
+    this.#logger.info("The metadata log is cut where it parts from the leader's", { endOffset });
+    await this.#log.truncateTo(offset(endOffset));
+    if (this.#log.endOffset === endOffset) return;
+    const found = `it ends at ${this.#log.endOffset}, not at ${endOffset}`;
+    throw new DiskError(`Cannot cut ${METADATA_TOPIC}: ${found}`, "EIO");
+  }
+
+  #appendNow(change: LogChange): void {
+    const before = this.#log.endOffset;
+    let refusal: string | null = null;
+    if (change.kind === "append") {
+      const result = this.#log.appendAsFollower(change.records);
+      if (!("baseOffset" in result)) refusal = result.message;
+      else assert(this.#log.endOffset === change.endOffset);
+    } else if (change.kind === "appendControl") {
+      assert(before === change.baseOffset, "the machine's log is not this one");
+      const timestamp = this.#clock.wallMs();
+      const bytes = buildControlBatch({ records: change.records, timestamp });
+      const written = this.#write(bytes, change.epoch);
+      if (typeof written === "string") refusal = written;
+    }
+    if (refusal === null) this.#log.sync();
+    else if (this.#failure === null) {
+      this.#logger.warn("The metadata log cannot be written", { reason: refusal });
+      this.#raft.appendFailed(before, this.#clock.monotonicMs());
+    }
+  }
+
+  #finish({ highWatermark, leader, messages }: Ready): void {
+    if (highWatermark !== null) {
+      this.#log.updateHighWatermark(offset(highWatermark));
+      this.#deliveries.push({ upTo: highWatermark });
+    }
+    if (leader !== null) this.#deliveries.push({ leader });
+    for (const message of messages) this.#say(message);
+    if (!this.#isDelivering) this.#deliver();
+  }
+
+  #say(message: RaftMessage): void {
+    switch (message.kind) {
+      case "answer": {
+        const resolve = this.#handles.get(message.handle)!;
+        this.#handles.delete(message.handle);
+        resolve(message.decision);
+        return;
+      }
+      case "send":
+        void this.#send(message.requestId, message.to, message.request);
+        return;
+      case "failure":
+        this.#fail(message.message);
+    }
+  }
+
+  async #send(requestId: number, to: Destination, request: RaftRequest): Promise<void> {
+    const transport = this.#options.membership?.transport;
+    assert(transport !== undefined, "a quorum of one has nobody to talk to");
+    // So that a Fetch, which is kept, does not hold up a vote.
+    const channel = request.kind === "fetch" || request.kind === "fetchSnapshot" ? "fetch" : "raft";
+    let answer: RaftAnswer | null = null;
+    let isRefused = false;
+    try {
+      answer = withBatches(await transport.send(to, channel, request));
+    } catch (failure) {
+      if (failure instanceof NetworkError) isRefused = REFUSED_CODES.has(failure.code);
+      else if (!(failure instanceof WireError)) throw failure;
+    }
+    this.#step((nowMs) => {
+      if (answer === null) this.#raft.failed(requestId, { isRefused }, nowMs);
+      else this.#raft.answered(requestId, answer, nowMs);
+    });
+  }
+
+  #setTimer(): void {
+    const atMs = this.#failure === null ? this.#raft.nextDeadlineMs : Infinity;
+    if (this.#timer !== null && this.#timerAtMs <= atMs) return;
+    this.#timer?.cancel();
+    this.#timer = null;
+    if (atMs === Infinity) return;
+    this.#timerAtMs = atMs;
+    this.#timer = this.#clock.timer(Math.max(atMs - this.#clock.monotonicMs(), 0), () => {
+      this.#timer = null;
+      this.#step((nowMs) => this.#raft.tick(nowMs));
+    });
+  }
+
+  // ── what the listener hears ─────────────────────────────────────────────────────────────────────
+
+  /** Tells what is due, as much as one read of the log gives at a time. */
+  #deliver(): void {
+    while (this.#failure === null) {
+      const next = this.#deliveries[0];
+      if (next === undefined) return;
+      if ("leader" in next) this.#tellLeader(next.leader);
+      else if (!this.#handOver(next.upTo)) {
+        this.#isDelivering = true;
+        void this.#clock.sleep(0).then(() => {
+          this.#isDelivering = false;
+          this.#deliver();
+        });
+        return;
+      }
+      this.#deliveries.shift();
+    }
+  }
+
+  /** Returns: whether all before `upTo` is handed over. */
+  #handOver(upTo: number): boolean {
+    let hasRead = false;
+    while (this.#position < upTo) {
+      const pending = this.#pending[0];
+      if (pending !== undefined && pending.batch.baseOffset === this.#position) {
+        this.#pending.shift();
+        this.#position = offset(pending.batch.lastOffset + 1);
+        this.#listener.handleCommit(pending.batch);
+        pending.resolve({ error: ErrorCode.NONE });
+        continue;
+      }
+      if (hasRead) return false;
+      hasRead = true;
+      const limit = pending === undefined ? upTo : Math.min(upTo, pending.batch.baseOffset);
+      if (!this.#replay(offset(limit))) return true;
+    }
+    return true;
+  }
+
+  #replay(upTo: Offset): boolean {
+    try {
+      this.#position = replayPiece(this.#log, this.#position, upTo, (batch) => {
+        this.#listener.handleCommit(batch);
+      });
+      return true;
+    } catch (failure) {
+      if (!(failure instanceof DiskError) && !(failure instanceof WireError)) throw failure;
+      this.#fail(failure.message);
+      return false;
+    }
+  }
+
+  #tellLeader(leader: LeaderAndEpoch): void {
+    this.#told = leader;
+    this.#logger.info("Quorum", { ...leader, role: this.#raft.role });
+    if (leader.leaderId !== this.#options.nodeId) {
+      const message = "The controller has moved to another node.";
+      for (const { resolve } of this.#pending.splice(0)) {
+        resolve({ error: ErrorCode.NOT_CONTROLLER, message });
+      }
+    }
+    this.#listener.handleLeaderChange(leader.leaderId, leaderEpoch(leader.leaderEpoch));
+    for (const watcher of [...this.#watchers]) watcher();
   }
 
   #fail(message: string): void {
     if (this.#failure !== null) return;
-    this.#listener?.handleFailure(message);
+    this.#listener.handleFailure(message);
     this.#end(ErrorCode.KAFKA_STORAGE_ERROR, message);
   }
 
   #end(error: ErrorCode, message: string): void {
     this.#failure = { error, message };
+    this.#timer?.cancel();
+    this.#timer = null;
     for (const { resolve } of this.#pending.splice(0)) resolve({ error, message });
+    for (const watcher of [...this.#watchers]) watcher();
   }
+}
+
+/** What may take a while: the machine goes on meanwhile, and says nothing. */
+function takesTime({ kind }: LogChange): boolean {
+  return kind !== "append" && kind !== "appendControl";
+}
+
+function withBatches(reply: RaftReply): RaftAnswer {
+  if (reply.kind !== "fetch") return reply;
+  return { ...reply, batches: describeFetched(reply.records) };
+}
+
+/**
+ * Who votes, by offset.
+ * Errors: WireError when others do, and this node was told nothing of them.
+ */
+function votersOf(options: QuorumOptions, history: QuorumHistory): VoterHistory {
+  const { nodeId, membership } = options;
+  const self = new VoterSet([{
+    id: nodeId,
+    directoryId: ZERO_UUID,
+    endpoints: [],
+    minKraftVersion: 0,
+    maxKraftVersion: 1,
+  }]);
+  const voters = new VoterHistory(membership?.staticVoters ?? self);
+  for (const change of history.changes) {
+    if (change.kind === "voters") voters.noteVoters(change.offset, change.voters);
+    else voters.noteKraftVersion(change.offset, change.version);
+  }
+  if (membership !== undefined) return voters;
+  const isNamed = history.changes.some(({ kind }) => kind === "voters");
+  const ids = isNamed ? voters.latest.ids : history.namedVoterIds ?? [nodeId];
+  if (ids.length === 1 && ids[0] === nodeId) return voters;
+  throw new WireError(
+    `Cannot use the metadata log: its quorum has the voters ${
+      ids.join(", ")
+    }, and node ${nodeId} is ` +
+      "started as the only one; set controller.quorum.voters or controller.quorum.bootstrap.servers, or " +
+      "remove the others from the quorum first",
+  );
+}
+
+/** Errors: DiskError when others may have this node's vote, and it is not known who. */
+function storedState({ disk, log, logger }: QuorumOptions, isAlone: boolean): QuorumState | null {
+  const state = readQuorumState(disk, log.directory);
+  if (state !== "damaged") return state;
+  const path = `${log.directory}/quorum-state`;
+  if (!isAlone) {
+    throw new DiskError(
+      `Cannot start from ${path}: it is damaged, and says whom this node has voted for; restore it, or ` +
+        "remove this node from the voters, empty the directory and add it again",
+      "EBADMSG",
+    );
+  }
+  // The only vote that it could hold is our own for ourselves, and the log knows the last epoch.
+  logger.warn("The quorum state file is damaged; its epoch is taken from the log", { path });
+  return null;
 }
