@@ -37,7 +37,9 @@ export function electLeadersApi({ controller }: { readonly controller: Controlle
       return {
         throttleTimeMs: 0,
         errorCode: ErrorCode.NONE,
-        replicaElectionResults: byTopic(results),
+        replicaElectionResults: topicPartitions === null
+          ? byTopic(results)
+          : asAsked(topicPartitions, results),
       };
     },
   });
@@ -56,13 +58,24 @@ function refuseAll(topicPartitions: ElectLeadersRequest["topicPartitions"]) {
   };
 }
 
-function byTopic(results: readonly ElectionResult[]) {
-  return [...Map.groupBy(results, ({ topic }) => topic)].map(([topic, ofTopic]) => ({
+/** The results in the shape of the request, a topic without partitions among them. */
+function asAsked(
+  topicPartitions: NonNullable<ElectLeadersRequest["topicPartitions"]>,
+  results: readonly ElectionResult[],
+) {
+  const inOrder = results.values();
+  return topicPartitions.map(({ topic, partitions }) => ({
     topic,
-    partitionResult: ofTopic.map(({ partition, error, message }) => ({
-      partitionId: partition,
-      errorCode: error,
-      errorMessage: message,
-    })),
+    partitionResult: partitions.map(() => partitionAnswer(inOrder.next().value!)),
   }));
+}
+
+function byTopic(results: readonly ElectionResult[]) {
+  return [...Map.groupBy(results, ({ topic }) => topic)].map(([topic, ofTopic]) => (
+    { topic, partitionResult: ofTopic.map(partitionAnswer) }
+  ));
+}
+
+function partitionAnswer({ partition, error, message }: ElectionResult) {
+  return { partitionId: partition, errorCode: error, errorMessage: message };
 }

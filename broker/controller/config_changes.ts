@@ -81,13 +81,16 @@ export function planConfigReplacements(
     if (duplicatesOf(configs.map(({ name }) => name)).size > 0) return refuseDuplicateKeys();
     const present = image.configs(resource.type, resource.name);
     const values = new Map(configs.map(({ name, value }) => [name, value!] as const));
-    return { values, changed: changedNames(present, values) };
+    const changed = changedNames(present, values);
+    return { values, changed, named: changed.union(new Set(values.keys())) };
   }, rules);
 }
 
 interface NewValues {
   readonly values: ReadonlyMap<string, string>;
   readonly changed: ReadonlySet<string>;
+  /** What the request speaks of, or leaves out and so takes away. */
+  readonly named: ReadonlySet<string>;
 }
 
 function planEach<Change extends { readonly resource: ConfigResource }>(
@@ -107,8 +110,8 @@ function planEach<Change extends { readonly resource: ConfigResource }>(
       ? { error: ErrorCode.INVALID_REQUEST, message: "Each resource must appear at most once." }
       : refuseResource(image, resource) ?? newValues(change);
     if ("error" in planned) return { resource, ...planned };
-    const refusal = refuseMinIsr(image, resource, planned) ??
-      rules.refuse(resource, planned.values, planned.changed);
+    const refusal = rules.refuse(resource, planned.values, planned.changed) ??
+      refuseMinIsr(image, resource, planned);
     if (refusal !== null) return { resource, ...refusal };
     for (const name of planned.changed) {
       const value = planned.values.get(name) ?? null;
@@ -132,9 +135,9 @@ function planEach<Change extends { readonly resource: ConfigResource }>(
 function refuseMinIsr(
   image: MetadataImage,
   { type, name }: ConfigResource,
-  { values, changed }: NewValues,
+  { values, named }: NewValues,
 ): Refusal | null {
-  if (type !== "broker" || !changed.has(MIN_ISR) || !isElrEnabled(image)) return null;
+  if (type !== "broker" || !named.has(MIN_ISR) || !isElrEnabled(image)) return null;
   const error = ErrorCode.INVALID_CONFIG;
   if (name !== "") {
     const message = "Broker-level min.insync.replicas cannot be altered while ELR is enabled.";
@@ -225,7 +228,8 @@ function applyOperations(
       values.set(name, result.join(","));
     }
   }
-  return { values, changed: changedNames(present, values) };
+  const named = new Set(operations.map(({ name }) => name));
+  return { values, changed: changedNames(present, values), named };
 }
 
 function wordsOf(list: string): string[] {

@@ -128,8 +128,10 @@ function whoCannot(
     ),
   ];
   for (const [node, features] of nodes) {
+    // Another node may know nothing of what is off; we have to know what we are asked for.
     const range = features.get(feature) ?? { lowest: 0, highest: 0 };
-    if (range.lowest <= level && level <= range.highest) continue;
+    const isKnown = features !== SUPPORTED_FEATURES || features.has(feature);
+    if (isKnown && range.lowest <= level && level <= range.highest) continue;
     if (range.highest === 0) return `${node} does not support this feature.`;
     return `${node} only supports versions ${range.lowest}-${range.highest}`;
   }

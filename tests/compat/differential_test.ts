@@ -23,6 +23,7 @@ import { versionsOf } from "../../protocol/compile.ts";
 import { METADATA_TOPIC_ID, ZERO_UUID } from "../../protocol/types.ts";
 import { hasTool, type RunningBroker, scratchDirectory, startWeir, testWith } from "./harness.ts";
 import { batchStories } from "./differential_batch_stories.ts";
+import { clusterStories } from "./differential_cluster_stories.ts";
 import { freePeerPort, type KafkaPeer, startKafka } from "./kafka_peer.ts";
 import { groupStories } from "./differential_group_stories.ts";
 import type { State, Step, Story } from "./differential_steps.ts";
@@ -33,7 +34,7 @@ const SETTLE_MS = 20_000;
 const VERSIONS_AT_ONCE = 4;
 const SHORT_BYTES = 64;
 const isExternal = process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined;
-const stories = [...topicStories, ...batchStories, ...groupStories];
+const stories = [...topicStories, ...batchStories, ...groupStories, ...clusterStories];
 
 /** Members whose value belongs to one broker, one clock or one draw of chance: only whether there is one counts. */
 const MASKED = new Set([
@@ -103,6 +104,10 @@ const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [
     why: "Kafka fails with UNKNOWN_SERVER_ERROR over an operation that does not exist",
   },
   {
+    where: /UpdateFeatures .*\.results\.\d\.errorMessage: null, Kafka "<errorMessage>"$/,
+    why: 'Kafka says "NONE" where there is no error',
+  },
+  {
     where: /FindCoordinator .* type 0\.errorMessage: "", Kafka "<errorMessage>"$/,
     why: 'up to version 3 Kafka says "NONE" where there is no error',
   },
@@ -114,10 +119,6 @@ const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [
   {
     where: /configs\.producer\.id\.expiration\.check\.interval\.ms: \{.*undefined$/,
     why: "a setting that Kafka has and does not list",
-  },
-  {
-    where: /configs\.min\.insync\.replicas(\.configSource: 5, Kafka 3|: undefined.*)$/,
-    why: "Kafka writes it for the whole cluster when eligible leader replicas are switched on",
   },
   {
     where: /describe\..*configs\.retention\.ms\.configSource: 4, Kafka 5$/,
