@@ -6,9 +6,6 @@
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
-import { versionsOf } from "../../protocol/compile.ts";
-import type { Message } from "../../protocol/schema.ts";
-import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
 import {
   createPartitionsRequest,
   createPartitionsResponse,
@@ -59,35 +56,12 @@ import { offsetCommitRequest, offsetCommitResponse } from "../../protocol/schema
 import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
 import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
 import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
-
-/** One kind of request with its answer. */
-export interface Call<Q extends Message, A extends Message> {
-  readonly key: number;
-  readonly request: Q;
-  readonly response: A;
-  readonly lowest: number;
-  readonly highest: number;
-}
-
-function call<Q extends Message, A extends Message>(
-  key: number,
-  request: Q,
-  response: A,
-  range: { readonly lowest?: number; readonly highest?: number } = {},
-): Call<Q, A> {
-  const valid = versionsOf(request.versions);
-  return {
-    key,
-    request,
-    response,
-    lowest: range.lowest ?? valid.lowest,
-    highest: range.highest ?? valid.highest,
-  };
-}
+import { apiVersionsCall } from "../peers/broker_connection.ts";
+import { call } from "../peers/call.ts";
 
 /** Every call of the client. */
 export const Calls = {
-  apiVersions: call(ApiKey.ApiVersions, apiVersionsRequest, apiVersionsResponse, { highest: 3 }),
+  apiVersions: apiVersionsCall,
   createPartitions: call(
     ApiKey.CreatePartitions,
     createPartitionsRequest,

@@ -12,8 +12,9 @@ import type { MetadataResponse } from "../../protocol/schemas/metadata.ts";
 import { ZERO_UUID } from "../../protocol/types.ts";
 import type { Clock, Random } from "../../storage/platform.ts";
 import { type Endpoint, type Network, NetworkError } from "../network.ts";
-import { BrokerConnection } from "./broker_connection.ts";
-import { type Call, Calls } from "./calls.ts";
+import { BrokerConnection } from "../peers/broker_connection.ts";
+import type { Call } from "../peers/call.ts";
+import { Calls } from "./calls.ts";
 import { CliError } from "./io.ts";
 
 const FIRST_BACKOFF_MS = 50;

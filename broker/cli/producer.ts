@@ -17,7 +17,7 @@ import { buildBatch, type NewRecord, recordSizeUpperBound } from "../../protocol
 import type { ProduceResponse } from "../../protocol/schemas/produce.ts";
 import type { Timer } from "../../storage/platform.ts";
 import { NetworkError } from "../network.ts";
-import type { BrokerConnection } from "./broker_connection.ts";
+import type { BrokerConnection } from "../peers/broker_connection.ts";
 import { Calls } from "./calls.ts";
 import { isPassing, type KafkaClient, KafkaError, throwOnError } from "./client.ts";
 import { CliError } from "./io.ts";

@@ -19,8 +19,10 @@ import {
 } from "../../../protocol/record_batch.ts";
 import { type KafkaRecord, readRecords } from "../../../protocol/records.ts";
 import type { Decoded, Encodable, Message } from "../../../protocol/schema.ts";
+import type { apiVersionsResponse } from "../../../protocol/schemas/api_versions.ts";
 import { ZERO_UUID } from "../../../protocol/types.ts";
-import { type Call, Calls } from "../../../broker/cli/calls.ts";
+import { Calls } from "../../../broker/cli/calls.ts";
+import type { Call } from "../../../broker/peers/call.ts";
 import type { Connection } from "../../../broker/network.ts";
 import type { TestMachine } from "./test_io.ts";
 
@@ -192,7 +194,7 @@ export class ScriptedBroker {
     }
   }
 
-  #apiVersions(code: number): Encodable<typeof Calls.apiVersions.response> {
+  #apiVersions(code: number): Encodable<typeof apiVersionsResponse> {
     return {
       errorCode: code,
       throttleTimeMs: 0,

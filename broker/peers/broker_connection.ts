@@ -16,7 +16,7 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { FrameSplitter } from "../../protocol/frame.ts";
 import { decodeResponseHeader, encodeRequestHeader } from "../../protocol/headers.ts";
 import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
-import { apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
+import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
 import type { Clock, Timer } from "../../storage/platform.ts";
 import {
   type Connection,
@@ -25,13 +25,17 @@ import {
   type Network,
   NetworkError,
 } from "../network.ts";
-import { type Call, Calls } from "./calls.ts";
+import { type Call, call } from "./call.ts";
 
 /** No answer that the client asks for is larger. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 const SOFTWARE_NAME = "weir";
-/** How long a host may take to accept, and then to say which versions it serves. */
+/** How long a host may take to accept, and then to say which versions it serves, when nobody says. */
 const OPEN_TIMEOUT_MS = 10_000;
+/** Asked first of every broker. One that does not know the version answers at version 0. */
+export const apiVersionsCall = call(ApiKey.ApiVersions, apiVersionsRequest, apiVersionsResponse, {
+  highest: 3,
+});
 
 interface Waiting {
   readonly apiKey: number;
@@ -51,6 +55,10 @@ export interface BrokerConnectionOptions {
   /** How long a request may take; the connection is given up after it. */
   readonly requestTimeoutMs: number;
   readonly softwareVersion: string;
+  /** How long it may take to open; 10 s when left out. */
+  readonly openTimeoutMs?: number;
+  /** Aborted: the opening is given up. */
+  readonly signal?: AbortSignal;
 }
 
 /** A connection whose broker has said which versions it serves. */
@@ -73,20 +81,39 @@ export class BrokerConnection {
   /** Connects and asks for the versions. Errors: rejects with NetworkError. */
   static async open(options: BrokerConnectionOptions): Promise<BrokerConnection> {
     const self = new BrokerConnection(options);
-    const late = new AbortController();
-    const connecting = options.network.connect(options.endpoint, () => self.#handlers());
+    const stopped = new AbortController();
+    const giveUp = () => {
+      stopped.abort();
+      self.close();
+    };
+    options.signal?.addEventListener("abort", giveUp);
+    if (options.signal?.aborted === true) giveUp();
+    try {
+      self.#connection = await self.#connect(stopped);
+      await self.#negotiate();
+      return self;
+    } finally {
+      options.signal?.removeEventListener("abort", giveUp);
+    }
+  }
+
+  async #connect(stopped: AbortController): Promise<Connection> {
+    this.#refuseWhenClosed();
+    const { network, clock, endpoint } = this.#options;
+    const connecting = network.connect(endpoint, () => this.#handlers());
     const connection = await Promise.race([
       connecting,
-      options.clock.sleep(OPEN_TIMEOUT_MS, late.signal).then(() => null),
-    ]).finally(() => late.abort());
-    if (connection === null) {
-      connecting.then((opened) => opened.close(), () => undefined);
-      const text = `${self.#name} did not accept a connection within ${OPEN_TIMEOUT_MS} ms`;
-      throw new NetworkError(text, "ETIMEDOUT");
-    }
-    self.#connection = connection;
-    await self.#negotiate();
-    return self;
+      clock.sleep(this.#openTimeoutMs, stopped.signal).then(() => null),
+    ]).finally(() => stopped.abort());
+    if (connection !== null && this.#failure === null) return connection;
+    connecting.then((opened) => opened.close(), () => undefined);
+    this.#refuseWhenClosed();
+    const text = `${this.#name} did not accept a connection within ${this.#openTimeoutMs} ms`;
+    throw new NetworkError(text, "ETIMEDOUT");
+  }
+
+  get #openTimeoutMs(): number {
+    return this.#options.openTimeoutMs ?? OPEN_TIMEOUT_MS;
   }
 
   /** False once the connection has ended; requests are refused from then on. */
@@ -284,7 +311,7 @@ export class BrokerConnection {
 
   /** An ApiVersions that the broker does not know is answered at version 0 with those that it knows. */
   async #negotiate(): Promise<void> {
-    const { request, highest } = Calls.apiVersions;
+    const { request, highest } = apiVersionsCall;
     const body = {
       clientSoftwareName: SOFTWARE_NAME,
       clientSoftwareVersion: this.#options.softwareVersion,
@@ -296,7 +323,7 @@ export class BrokerConnection {
       return codec(apiVersionsResponse, unsupported ? 0 : highest).decode(reader);
     };
     const answer = await this
-      .#send(ApiKey.ApiVersions, highest, request, body, OPEN_TIMEOUT_MS, decode)
+      .#send(ApiKey.ApiVersions, highest, request, body, this.#openTimeoutMs, decode)
       .catch((cause: Error) => {
         this.close();
         if (cause instanceof NetworkError && cause.code !== "EPROTO") throw cause;
