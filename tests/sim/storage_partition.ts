@@ -258,6 +258,8 @@ export class SimPartition {
       assert(!isAsSent || byteCount > this.config.segmentBytes, JSON.stringify(result));
       return false;
     }
+    // A bit that turned over in the epoch of a producer's first batch fences the producer.
+    if (this.isRotten && result.error === ErrorCode.INVALID_PRODUCER_EPOCH) return false;
     assert.equal(result.error, ErrorCode.KAFKA_STORAGE_ERROR, JSON.stringify(result));
     assert(this.#mayRefuse, `an append is refused in fair weather: ${result.message}`);
     this.model.uncertain.push(batches);
