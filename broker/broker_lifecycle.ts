@@ -27,7 +27,7 @@ import {
 } from "../protocol/schemas/broker_registration.ts";
 import type { Uuid } from "../protocol/types.ts";
 import type { Clock, Logger, Random, Timer } from "../storage/platform.ts";
-import type { Call } from "./cli/calls.ts";
+import type { Call } from "./peers/call.ts";
 import type { BrokerEndpoint, FeatureRanges } from "./controller/metadata_image.ts";
 import { NetworkError } from "./network.ts";
 
