@@ -3,6 +3,7 @@
 import type { Clock } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
+import type { ControllerChannel } from "../controller/controller_channel.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
 import type { FetchSessions } from "../partitions/fetch_session.ts";
@@ -32,6 +33,7 @@ import { describeLogDirsApi } from "./describe_log_dirs.ts";
 import { describeProducersApi } from "./describe_producers.ts";
 import { describeTopicPartitionsApi } from "./describe_topic_partitions.ts";
 import { electLeadersApi } from "./elect_leaders.ts";
+import { envelopeApi } from "./envelope.ts";
 import { fetchApi } from "./fetch.ts";
 import { findCoordinatorApi } from "./find_coordinator.ts";
 import { heartbeatApi } from "./heartbeat.ts";
@@ -60,6 +62,7 @@ export interface Subsystems {
   readonly clock: Clock;
   readonly config: Config;
   readonly controller: Controller;
+  readonly controllerChannel: ControllerChannel;
   readonly groupCoordinator: GroupCoordinator;
   readonly producerIds: ProducerIdManager;
   readonly producerTable: ProducerTable;
@@ -116,19 +119,46 @@ export function apis(subsystems: Subsystems): Api[] {
   return list;
 }
 
-/** The handlers of what brokers and controllers ask of the active controller, and clients never do. */
-export function controllerApis(subsystems: { readonly controller: Controller }): Api[] {
-  return [
+/** What the handlers of a controller's listener need. */
+export interface ControllerSubsystems {
+  readonly clusterId: string;
+  readonly nodeId: number;
+  readonly config: Config;
+  readonly controller: Controller;
+}
+
+/** Makes the handlers of what is asked of a controller, by other nodes and by tools. */
+export function controllerApis(subsystems: ControllerSubsystems): Api[] {
+  // The partitions of a topic that was made here come up on other nodes.
+  const withTopics = { ...subsystems, topicsReady: () => Promise.resolve() };
+  const served = () => list;
+  const list: Api[] = [
+    apiVersionsApi({ ...subsystems, features: () => features(subsystems), served }),
+    envelopeApi({ ...subsystems, served }),
+    // Of other nodes.
     brokerRegistrationApi(subsystems),
     brokerHeartbeatApi(subsystems),
     controllerRegistrationApi(subsystems),
     alterPartitionApi(subsystems),
     allocateProducerIdsApi(subsystems),
     assignReplicasToDirsApi(subsystems),
+    // Of tools, and of clients by way of their broker.
+    createTopicsApi(withTopics),
+    deleteTopicsApi(subsystems),
+    createPartitionsApi(withTopics),
+    describeConfigsApi(subsystems),
+    alterConfigsApi(subsystems),
+    incrementalAlterConfigsApi(subsystems),
+    electLeadersApi(subsystems),
+    alterPartitionReassignmentsApi(subsystems),
+    listPartitionReassignmentsApi(subsystems),
+    updateFeaturesApi(subsystems),
+    unregisterBrokerApi(subsystems),
   ];
+  return list;
 }
 
-function features({ controller, nodeId }: Subsystems): FeatureView {
+function features({ controller, nodeId }: ControllerSubsystems): FeatureView {
   const image = controller.image();
   return {
     epoch: image.offset,

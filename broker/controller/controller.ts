@@ -17,6 +17,7 @@ import { WireError } from "../../protocol/bytes.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { type LeaderEpoch, leaderEpoch, offset, type Uuid } from "../../protocol/types.ts";
 import { type Clock, DiskError, type Logger, type Random } from "../../storage/platform.ts";
+import type { Endpoint } from "../network.ts";
 import {
   type ConfigChange,
   type ConfigReplacement,
@@ -78,6 +79,7 @@ import {
   MetadataDelta,
   MetadataImage,
 } from "./metadata_image.ts";
+import type { ActiveController } from "./controller_channel.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
 import type { MetadataBatch } from "./metadata_replay.ts";
 import { type CommitOutcome, Quorum, type QuorumListener, type QuorumOptions } from "./quorum.ts";
@@ -184,7 +186,7 @@ interface PendingImage {
 }
 
 /** The controller of a cluster. */
-export class Controller implements QuorumListener {
+export class Controller implements QuorumListener, ActiveController {
   readonly #random: Random;
   readonly #logger: Logger;
   readonly #settings: ControllerSettings;
@@ -200,6 +202,7 @@ export class Controller implements QuorumListener {
   readonly #pending: PendingImage[] = [];
   #lastCommit: Promise<CommitOutcome> = Promise.resolve({ error: ErrorCode.NONE });
   readonly #listeners = new Set<ImageListener>();
+  readonly #leaderListeners = new Set<() => void>();
   /** Null unless this node is the active controller. */
   #heartbeats: BrokerHeartbeats | null = null;
   #tasks: PeriodicTasks | null = null;
@@ -289,6 +292,16 @@ export class Controller implements QuorumListener {
   }
   get controllerEpoch(): LeaderEpoch {
     return this.#leaderEpoch;
+  }
+  /** Where the active controller listens; null when none is known, or when it is this node. */
+  get endpoint(): Endpoint | null {
+    return this.#quorum?.leaderAddress ?? null;
+  }
+
+  /** Calls `changed` when another node leads, or nobody. Returns: what ends it. */
+  onChange(changed: () => void): () => void {
+    this.#leaderListeners.add(changed);
+    return () => this.#leaderListeners.delete(changed);
   }
   get isActive(): boolean {
     return this.#leaderId === this.#nodeId && this.#quorum !== null && this.#quorum.isLeader;
@@ -623,10 +636,13 @@ export class Controller implements QuorumListener {
     this.#leaderId = leaderId;
     this.#leaderEpoch = epoch;
     this.#resign();
-    if (leaderId === this.#nodeId) return this.#takeOver();
-    // What was not committed under our lead may be gone; what is not gone will be committed again.
-    this.#pending.length = 0;
-    this.#newest = this.#committed;
+    if (leaderId === this.#nodeId) this.#takeOver();
+    else {
+      // What was not committed under our lead may be gone; what is not gone will be committed again.
+      this.#pending.length = 0;
+      this.#newest = this.#committed;
+    }
+    for (const changed of [...this.#leaderListeners]) changed();
   }
 
   handleFailure(message: string): void {
@@ -710,8 +726,10 @@ export class Controller implements QuorumListener {
     if (validateOnly) return plan.results;
     const outcome = await this.#commit(plan.records);
     if (outcome.error === ErrorCode.NONE) return plan.results;
+    // What a plan found on a node that does not lead may long be otherwise.
+    const isStale = outcome.error === ErrorCode.NOT_CONTROLLER;
     return plan.results.map((result) =>
-      result.error === ErrorCode.NONE ? refused(result, outcome) : result
+      isStale || result.error === ErrorCode.NONE ? refused(result, outcome) : result
     );
   }
 
