@@ -3,13 +3,15 @@
 import type { Clock } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
-import type { ControllerChannel } from "../controller/controller_channel.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
+import type { QuorumSubsystems } from "../controller/quorum_answers.ts";
+import { MAX_KRAFT_VERSION } from "../controller/raft.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
 import type { FetchSessions } from "../partitions/fetch_session.ts";
 import type { ReplicaManager } from "../partitions/replica_manager.ts";
 import type { Cleaner } from "../../storage/cleaner.ts";
 import type { ProducerTable } from "../../storage/producer_table.ts";
+import { addRaftVoterApi } from "./add_raft_voter.ts";
 import { allocateProducerIdsApi } from "./allocate_producer_ids.ts";
 import { alterConfigsApi } from "./alter_configs.ts";
 import { alterPartitionApi } from "./alter_partition.ts";
@@ -18,6 +20,7 @@ import { alterReplicaLogDirsApi } from "./alter_replica_log_dirs.ts";
 import type { Api } from "./api.ts";
 import { apiVersionsApi, type FeatureView } from "./api_versions.ts";
 import { assignReplicasToDirsApi } from "./assign_replicas_to_dirs.ts";
+import { beginQuorumEpochApi } from "./begin_quorum_epoch.ts";
 import { brokerHeartbeatApi } from "./broker_heartbeat.ts";
 import { brokerRegistrationApi } from "./broker_registration.ts";
 import { controllerRegistrationApi } from "./controller_registration.ts";
@@ -31,10 +34,12 @@ import { describeConfigsApi } from "./describe_configs.ts";
 import { describeGroupsApi } from "./describe_groups.ts";
 import { describeLogDirsApi } from "./describe_log_dirs.ts";
 import { describeProducersApi } from "./describe_producers.ts";
+import { describeQuorumApi } from "./describe_quorum.ts";
 import { describeTopicPartitionsApi } from "./describe_topic_partitions.ts";
 import { electLeadersApi } from "./elect_leaders.ts";
-import { envelopeApi } from "./envelope.ts";
+import { endQuorumEpochApi } from "./end_quorum_epoch.ts";
 import { fetchApi } from "./fetch.ts";
+import { fetchSnapshotApi } from "./fetch_snapshot.ts";
 import { findCoordinatorApi } from "./find_coordinator.ts";
 import { heartbeatApi } from "./heartbeat.ts";
 import { incrementalAlterConfigsApi } from "./incremental_alter_configs.ts";
@@ -51,9 +56,15 @@ import { offsetDeleteApi } from "./offset_delete.ts";
 import { offsetFetchApi } from "./offset_fetch.ts";
 import { offsetForLeaderEpochApi } from "./offset_for_leader_epoch.ts";
 import { produceApi } from "./produce.ts";
+import { quorumFetchApi } from "./quorum_fetch.ts";
+import { removeRaftVoterApi } from "./remove_raft_voter.ts";
 import { syncGroupApi } from "./sync_group.ts";
 import { unregisterBrokerApi } from "./unregister_broker.ts";
 import { updateFeaturesApi } from "./update_features.ts";
+import { updateRaftVoterApi } from "./update_raft_voter.ts";
+import { voteApi } from "./vote.ts";
+
+const KRAFT_VERSION = "kraft.version";
 
 /** What the handlers need; `broker.ts` makes it. */
 export interface Subsystems {
@@ -62,7 +73,6 @@ export interface Subsystems {
   readonly clock: Clock;
   readonly config: Config;
   readonly controller: Controller;
-  readonly controllerChannel: ControllerChannel;
   readonly groupCoordinator: GroupCoordinator;
   readonly producerIds: ProducerIdManager;
   readonly producerTable: ProducerTable;
@@ -93,6 +103,9 @@ export function apis(subsystems: Subsystems): Api[] {
     listPartitionReassignmentsApi(subsystems),
     updateFeaturesApi(subsystems),
     unregisterBrokerApi(subsystems),
+    describeQuorumApi(subsystems),
+    addRaftVoterApi(subsystems),
+    removeRaftVoterApi(subsystems),
     // Records.
     produceApi(subsystems),
     fetchApi({ ...subsystems, fetchMaxBytes: () => subsystems.config.number("fetch.max.bytes") }),
@@ -119,50 +132,45 @@ export function apis(subsystems: Subsystems): Api[] {
   return list;
 }
 
-/** What the handlers of a controller's listener need. */
-export interface ControllerSubsystems {
-  readonly clusterId: string;
-  readonly nodeId: number;
-  readonly config: Config;
-  readonly controller: Controller;
-}
-
-/** Makes the handlers of what is asked of a controller, by other nodes and by tools. */
-export function controllerApis(subsystems: ControllerSubsystems): Api[] {
-  // The partitions of a topic that was made here come up on other nodes.
-  const withTopics = { ...subsystems, topicsReady: () => Promise.resolve() };
-  const served = () => list;
-  const list: Api[] = [
-    apiVersionsApi({ ...subsystems, features: () => features(subsystems), served }),
-    envelopeApi({ ...subsystems, served }),
-    // Of other nodes.
+/** The handlers of what brokers and controllers ask of the active controller, and clients never do. */
+export function controllerApis(subsystems: { readonly controller: Controller }): Api[] {
+  return [
     brokerRegistrationApi(subsystems),
     brokerHeartbeatApi(subsystems),
     controllerRegistrationApi(subsystems),
     alterPartitionApi(subsystems),
     allocateProducerIdsApi(subsystems),
     assignReplicasToDirsApi(subsystems),
-    // Of tools, and of clients by way of their broker.
-    createTopicsApi(withTopics),
-    deleteTopicsApi(subsystems),
-    createPartitionsApi(withTopics),
-    describeConfigsApi(subsystems),
-    alterConfigsApi(subsystems),
-    incrementalAlterConfigsApi(subsystems),
-    electLeadersApi(subsystems),
-    alterPartitionReassignmentsApi(subsystems),
-    listPartitionReassignmentsApi(subsystems),
-    updateFeaturesApi(subsystems),
-    unregisterBrokerApi(subsystems),
   ];
-  return list;
 }
 
-function features({ controller, nodeId }: ControllerSubsystems): FeatureView {
+/** The handlers of what replicas of the metadata log say to each other, on a controller's listener. */
+export function quorumApis(subsystems: QuorumSubsystems): Api[] {
+  return [
+    voteApi(subsystems),
+    beginQuorumEpochApi(subsystems),
+    endQuorumEpochApi(subsystems),
+    quorumFetchApi(subsystems),
+    fetchSnapshotApi(subsystems),
+    describeQuorumApi(subsystems),
+    addRaftVoterApi(subsystems),
+    removeRaftVoterApi(subsystems),
+    updateRaftVoterApi(subsystems),
+  ];
+}
+
+function features({ controller, nodeId }: Subsystems): FeatureView {
   const image = controller.image();
+  const { kraftVersion } = controller.quorum;
   return {
     epoch: image.offset,
-    finalized: image.features,
-    supported: image.brokers.get(nodeId)?.features ?? new Map(),
+    finalized: kraftVersion === 0
+      ? image.features
+      : new Map([...image.features, [KRAFT_VERSION, kraftVersion]]),
+    supported: new Map([
+      ...image.brokers.get(nodeId)?.features ?? [],
+      // Of the quorum, and in no record of the image.
+      [KRAFT_VERSION, { lowest: 0, highest: MAX_KRAFT_VERSION }],
+    ]),
   };
 }

@@ -17,7 +17,6 @@ import { WireError } from "../../protocol/bytes.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { type LeaderEpoch, leaderEpoch, offset, type Uuid } from "../../protocol/types.ts";
 import { type Clock, DiskError, type Logger, type Random } from "../../storage/platform.ts";
-import type { Endpoint } from "../network.ts";
 import {
   type ConfigChange,
   type ConfigReplacement,
@@ -79,9 +78,9 @@ import {
   MetadataDelta,
   MetadataImage,
 } from "./metadata_image.ts";
-import type { ActiveController } from "./controller_channel.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
 import type { MetadataBatch } from "./metadata_replay.ts";
+import { imageChanges } from "./image_changes.ts";
 import { type CommitOutcome, Quorum, type QuorumListener, type QuorumOptions } from "./quorum.ts";
 import { randomUuid } from "../../storage/random_uuid.ts";
 import {
@@ -186,7 +185,7 @@ interface PendingImage {
 }
 
 /** The controller of a cluster. */
-export class Controller implements QuorumListener, ActiveController {
+export class Controller implements QuorumListener {
   readonly #random: Random;
   readonly #logger: Logger;
   readonly #settings: ControllerSettings;
@@ -202,7 +201,6 @@ export class Controller implements QuorumListener, ActiveController {
   readonly #pending: PendingImage[] = [];
   #lastCommit: Promise<CommitOutcome> = Promise.resolve({ error: ErrorCode.NONE });
   readonly #listeners = new Set<ImageListener>();
-  readonly #leaderListeners = new Set<() => void>();
   /** Null unless this node is the active controller. */
   #heartbeats: BrokerHeartbeats | null = null;
   #tasks: PeriodicTasks | null = null;
@@ -228,7 +226,7 @@ export class Controller implements QuorumListener, ActiveController {
   static async start(options: ControllerOptions): Promise<Controller> {
     const controller = new Controller(options);
     controller.#quorum = await Quorum.start(options, controller);
-    if (controller.#committed.offset === -1) await controller.#bootstrap();
+    if (controller.isActive && controller.#committed.offset === -1) await controller.#bootstrap();
     return controller;
   }
 
@@ -293,15 +291,10 @@ export class Controller implements QuorumListener, ActiveController {
   get controllerEpoch(): LeaderEpoch {
     return this.#leaderEpoch;
   }
-  /** Where the active controller listens; null when none is known, or when it is this node. */
-  get endpoint(): Endpoint | null {
-    return this.#quorum?.leaderAddress ?? null;
-  }
-
-  /** Calls `changed` when another node leads, or nobody. Returns: what ends it. */
-  onChange(changed: () => void): () => void {
-    this.#leaderListeners.add(changed);
-    return () => this.#leaderListeners.delete(changed);
+  /** The replicated log under it. */
+  get quorum(): Quorum {
+    assert(this.#quorum !== null, "the controller has not started");
+    return this.#quorum;
   }
   get isActive(): boolean {
     return this.#leaderId === this.#nodeId && this.#quorum !== null && this.#quorum.isLeader;
@@ -632,17 +625,29 @@ export class Controller implements QuorumListener, ActiveController {
     this.#publish(pending.image, pending.changes);
   }
 
+  handleSnapshot(batches: readonly MetadataBatch[]): void {
+    const before = this.#committed;
+    let image = MetadataImage.empty(before.clusterId);
+    for (const batch of batches) image = replay(image, batch).image;
+    this.#newest = image;
+    this.#publish(image, imageChanges(before, image));
+  }
+
   handleLeaderChange(leaderId: number, epoch: LeaderEpoch): void {
     this.#leaderId = leaderId;
     this.#leaderEpoch = epoch;
     this.#resign();
-    if (leaderId === this.#nodeId) this.#takeOver();
-    else {
-      // What was not committed under our lead may be gone; what is not gone will be committed again.
-      this.#pending.length = 0;
-      this.#newest = this.#committed;
+    if (leaderId === this.#nodeId) {
+      this.#takeOver();
+      // The first leader of a new cluster; should it lose the lead, the next one does it.
+      if (this.isActive && this.#committed.offset === -1) {
+        void this.#commit(firstFeatures(this.#settings.topicRules));
+      }
+      return;
     }
-    for (const changed of [...this.#leaderListeners]) changed();
+    // What was not committed under our lead may be gone; what is not gone will be committed again.
+    this.#pending.length = 0;
+    this.#newest = this.#committed;
   }
 
   handleFailure(message: string): void {
@@ -726,10 +731,8 @@ export class Controller implements QuorumListener, ActiveController {
     if (validateOnly) return plan.results;
     const outcome = await this.#commit(plan.records);
     if (outcome.error === ErrorCode.NONE) return plan.results;
-    // What a plan found on a node that does not lead may long be otherwise.
-    const isStale = outcome.error === ErrorCode.NOT_CONTROLLER;
     return plan.results.map((result) =>
-      isStale || result.error === ErrorCode.NONE ? refused(result, outcome) : result
+      result.error === ErrorCode.NONE ? refused(result, outcome) : result
     );
   }
 

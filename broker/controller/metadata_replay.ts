@@ -77,7 +77,8 @@ export interface QuorumHistory {
   readonly snapshotId: OffsetAndEpoch | null;
 }
 
-interface Snapshot {
+/** A snapshot's file. */
+export interface Snapshot {
   readonly path: string;
   /** The first offset that is not in it. */
   readonly endOffset: number;
@@ -129,18 +130,43 @@ export function replayMetadata({ disk, log, upTo, handleCommit }: ReplayOptions)
           "first segments or its snapshots from a backup",
       );
     }
-    const lastOffset = offset(snapshot.endOffset - 1);
-    const epoch = leaderEpoch(snapshot.leaderEpoch);
-    readSnapshot(disk, snapshot, (bytes, at) => {
-      if (isControl(readAttributes(bytes, at))) return;
-      // Offsets within a snapshot count its own records: what is known is known as of its end.
-      const batch = decodeBatch(bytes, at);
-      handleCommit({ ...batch, baseOffset: lastOffset, lastOffset, leaderEpoch: epoch });
-    });
+    replaySnapshot(disk, snapshot, handleCommit);
     position = snapshot.endOffset;
   }
   while (position < upTo) position = replayPiece(log, offset(position), upTo, handleCommit);
   return offset(position);
+}
+
+/**
+ * Hands over what a snapshot holds.
+ * Returns: what it says of the quorum. Errors: as above; some batches may have been handed over then.
+ */
+export function replaySnapshot(
+  disk: Disk,
+  snapshot: Snapshot,
+  handleCommit: (batch: MetadataBatch) => void,
+): QuorumChange[] {
+  const changes: QuorumChange[] = [];
+  const lastOffset = offset(snapshot.endOffset - 1);
+  const epoch = leaderEpoch(snapshot.leaderEpoch);
+  readSnapshot(disk, snapshot, (bytes, at) => {
+    if (isControl(readAttributes(bytes, at))) {
+      changes.push(
+        ...quorumChanges(bytes, at).map((change) => ({ ...change, offset: lastOffset })),
+      );
+      return;
+    }
+    // Offsets within a snapshot count its own records: what is known is known as of its end.
+    const batch = decodeBatch(bytes, at);
+    handleCommit({ ...batch, baseOffset: lastOffset, lastOffset, leaderEpoch: epoch });
+  });
+  return changes;
+}
+
+/** The path of the snapshot with this id, in the directory of the log. */
+export function snapshotPath(directory: string, { offset: end, epoch }: OffsetAndEpoch): string {
+  const [endText, epochText] = [String(end).padStart(20, "0"), String(epoch).padStart(10, "0")];
+  return `${directory}/${endText}-${epochText}.checkpoint`;
 }
 
 /**

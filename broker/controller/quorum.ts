@@ -17,7 +17,7 @@
 
 import assert from "node:assert/strict";
 import { WireError } from "../../protocol/bytes.ts";
-import { buildControlBatch } from "../../protocol/control_records.ts";
+import { buildControlBatch, type NewControlRecord } from "../../protocol/control_records.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { buildBatch } from "../../protocol/records.ts";
 import {
@@ -53,6 +53,7 @@ import {
   replayMetadata,
   replayPiece,
 } from "./metadata_replay.ts";
+import { installSnapshot, readSnapshotPiece, writeSnapshotPiece } from "./fetched_snapshot.ts";
 import { readQuorumState, writeQuorumState } from "./quorum_state_file.ts";
 import {
   type LeaderAndEpoch,
@@ -62,19 +63,24 @@ import {
   type RaftMessage,
   type RaftSettings,
   type Ready,
+  votersRecord,
 } from "./raft.ts";
 import type {
   Address,
   Destination,
   FetchDecision,
+  FetchSnapshotDecision,
   RaftAnswer,
   RaftDecision,
   RaftReply,
   RaftRequest,
+  ReplyTo,
   VoterChangeAnswer,
 } from "./raft_messages.ts";
-import type { RaftRules } from "./raft_quorum.ts";
+import type { OffsetAndEpoch, RaftRules } from "./raft_quorum.ts";
+import type { ReplicaState } from "./raft_replicas.ts";
 import {
+  isSameReplica,
   type ReplicaKey,
   type Voter,
   type VoterEndpoint,
@@ -83,6 +89,7 @@ import {
 } from "./raft_voters.ts";
 
 const MAX_PENDING_APPENDS = 1000;
+const HANDOVER_CHECK_MS = 10;
 /** Errors of `connect` and of a process that has ended: nobody listens there. */
 const REFUSED_CODES: ReadonlySet<string> = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE"]);
 
@@ -105,15 +112,16 @@ export const DEFAULT_RAFT_SETTINGS: RaftSettings = {
   retryBackoffMs: 20,
   requestTimeoutMs: 2_000,
   fetchMaxWaitMs: 500,
+  fetchMaxBytes: 1024 * 1024,
+  fetchSnapshotMaxBytes: 1024 * 1024,
 };
-
-/** Bytes of records that a Fetch between replicas is answered with, if a batch is not larger. */
-const DEFAULT_FETCH_MAX_BYTES = 1024 * 1024;
 
 /** What the quorum tells the one who keeps the image. Calls never overlap. */
 export interface QuorumListener {
   /** A batch is committed: on stable storage of a majority. */
   handleCommit(batch: MetadataBatch): void;
+  /** What these batches come to is committed, and takes the place of all that was handed over before. */
+  handleSnapshot(batches: readonly MetadataBatch[]): void;
   /**
    * What was known to be committed at start was handed over, and nothing was written yet. Throws what makes it
    * unusable.
@@ -163,7 +171,6 @@ export interface QuorumMembership {
   /** Where this node's controller listens; none for a broker alone. */
   readonly endpoints: readonly VoterEndpoint[];
   readonly settings: RaftSettings;
-  readonly fetchMaxBytes?: number;
   readonly transport: QuorumTransport;
   readonly rules?: RaftRules;
 }
@@ -181,6 +188,26 @@ export interface QuorumOptions {
   readonly directoryId?: Uuid;
   /** Left out for a quorum of one. */
   readonly membership?: QuorumMembership;
+}
+
+/** One replica, as DescribeQuorum tells of it. Times are wall-clock; −1 for never. */
+export interface QuorumReplica {
+  readonly key: ReplicaKey;
+  readonly endOffset: number;
+  readonly lastFetchMs: number;
+  readonly lastCaughtUpMs: number;
+}
+
+/** The quorum, as its leader knows it. */
+export interface QuorumDescription extends LeaderAndEpoch {
+  readonly highWatermark: number;
+  readonly voters: readonly QuorumReplica[];
+  readonly observers: readonly QuorumReplica[];
+  /** Where the voters listen. */
+  readonly nodes: readonly {
+    readonly id: number;
+    readonly endpoints: readonly VoterEndpoint[];
+  }[];
 }
 
 interface PendingAppend {
@@ -215,7 +242,6 @@ export class Quorum {
   #timerAtMs = Infinity;
   #nextHandle = 1;
   readonly #handles = new Map<number, (decision: RaftDecision) => void>();
-  #whenIdle: (() => void)[] = [];
   readonly #stops: (() => void)[] = [];
   /** Told at every change of role or leader. */
   readonly #watchers = new Set<() => void>();
@@ -310,10 +336,6 @@ export class Quorum {
   get leaderEpoch(): LeaderEpoch {
     return leaderEpoch(this.#raft.epoch);
   }
-  /** Where the leader listens; null when none is known, or when it is this node. */
-  get leaderAddress(): Address | null {
-    return this.leaderId === -1 || this.#raft.isLeader ? null : this.#raft.leaderAddress;
-  }
   /** This node leads, and all of earlier epochs has been handed over. */
   get isLeader(): boolean {
     const { leaderId, leaderEpoch: epoch } = this.#told;
@@ -396,7 +418,9 @@ export class Quorum {
    * Takes a request of another replica in.
    * Returns: its answer, which may take as long as the request says. Errors: none.
    */
-  async handle(request: RaftRequest): Promise<RaftReply> {
+  async handle<Request extends Exclude<RaftRequest, { readonly kind: "probe" }>>(
+    request: Request,
+  ): Promise<ReplyTo<Request>> {
     const decision = await this.#ask((handle, nowMs) => {
       switch (request.kind) {
         case "vote":
@@ -411,11 +435,37 @@ export class Quorum {
           return this.#raft.fetchSnapshot(handle, request, nowMs);
         case "updateVoter":
           return this.#raft.updateVoter(handle, request, nowMs);
-        case "probe":
-          assert.fail("a probe is answered by ApiVersions");
       }
     });
-    return this.#replyTo(decision);
+    assert(decision.kind === request.kind);
+    return this.#replyTo(decision) as ReplyTo<Request>;
+  }
+
+  #replyTo(decision: RaftDecision): RaftReply {
+    assert(decision.kind !== "voterChange");
+    if (decision.kind === "fetch") return this.#readFor(decision);
+    return decision.kind === "fetchSnapshot" ? this.#readSnapshotFor(decision) : decision;
+  }
+
+  /** What the log has from there on, synced here or not: the follower will say when it has it. */
+  #readFor(decision: FetchDecision): RaftReply {
+    const none = { ...decision, records: new Uint8Array(0) };
+    if (decision.readFrom === null || decision.readFrom >= this.#log.endOffset) return none;
+    const read = this.#log.read(offset(decision.readFrom), {
+      maxBytes: decision.maxBytes,
+      minOneMessage: true,
+    });
+    if (!("records" in read)) return { ...none, error: read.error };
+    const records = read.records.slice();
+    read.release();
+    return { ...none, records };
+  }
+
+  #readSnapshotFor(decision: FetchSnapshotDecision): RaftReply {
+    const none = { ...decision, sizeBytes: 0, bytes: new Uint8Array(0) };
+    if (decision.error !== ErrorCode.NONE) return none;
+    const piece = readSnapshotPiece(this.#options.disk, this.#log.directory, decision);
+    return "error" in piece ? { ...none, error: piece.error } : { ...none, ...piece };
   }
 
   /**
@@ -451,24 +501,71 @@ export class Quorum {
     return promise;
   }
 
-  #replyTo(decision: RaftDecision): RaftReply {
-    if (decision.kind === "fetch") return this.#readFor(decision);
-    assert(decision.kind !== "voterChange" && decision.kind !== "fetchSnapshot");
-    return decision;
+  /** How the replicas of the log stand, as its leader knows; null on another node. */
+  describe(): QuorumDescription | null {
+    const { replicas, voters, epoch, highWatermark } = this.#raft;
+    if (replicas === null || this.#failure !== null) return null;
+    const { nodeId, directoryId = ZERO_UUID } = this.#options;
+    const nowMs = this.#clock.monotonicMs();
+    const wallMs = this.#clock.wallMs();
+    const toWall = (atMs: number) => atMs < 0 ? -1 : Math.round(wallMs - (nowMs - atMs));
+    const describe = (state: ReplicaState): QuorumReplica => ({
+      key: state.key,
+      endOffset: state.endOffset,
+      lastFetchMs: toWall(state.lastFetchMs),
+      lastCaughtUpMs: toWall(state.lastCaughtUpMs),
+    });
+    const self = { id: nodeId, directoryId };
+    const own = {
+      key: self,
+      endOffset: this.#log.endOffset,
+      lastFetchMs: nowMs,
+      lastCaughtUpMs: nowMs,
+    };
+    return {
+      leaderId: nodeId,
+      leaderEpoch: epoch,
+      highWatermark,
+      voters: voters.voters.map((voter) => {
+        return describe(isSameReplica(voter, self) ? own : replicas.ofVoter(voter));
+      }),
+      observers: replicas.observers(voters, nowMs).map(describe),
+      nodes: voters.voters.map(({ id, endpoints }) => ({ id, endpoints })),
+    };
   }
 
-  /** What the log has from there on, synced here or not: the follower will say when it has it. */
-  #readFor(decision: FetchDecision): RaftReply {
-    const none = { ...decision, records: new Uint8Array(0) };
-    if (decision.readFrom === null || decision.readFrom >= this.#log.endOffset) return none;
-    const read = this.#log.read(offset(decision.readFrom), {
-      maxBytes: this.#options.membership?.fetchMaxBytes ?? DEFAULT_FETCH_MAX_BYTES,
-      minOneMessage: true,
-    });
-    if (!("records" in read)) return { ...none, error: read.error };
-    const records = read.records.slice();
-    read.release();
-    return { ...none, records };
+  /** The version of the quorum's protocol that is in force: 1 with voters in the log (KIP-853). */
+  get kraftVersion(): number {
+    return this.#raft.voterHistory.kraftVersion;
+  }
+
+  /** What a snapshot of the records before `endOffset` has to say of the quorum. */
+  controlRecordsBefore(endOffset: Offset): NewControlRecord[] {
+    const { voterHistory } = this.#raft;
+    const kRaftVersion = voterHistory.kraftVersionBefore(endOffset);
+    if (kRaftVersion === 0) return [];
+    return [
+      { type: "kraftVersion", message: { version: 0, kRaftVersion } },
+      votersRecord(voterHistory.votersBefore(endOffset)),
+    ];
+  }
+
+  /** A snapshot of our own is on stable storage, and the log begins at `logStartOffset`. */
+  noteSnapshot(id: OffsetAndEpoch, logStartOffset: Offset): void {
+    this.#raft.snapshotTaken(id, logStartOffset);
+  }
+
+  /**
+   * Hands the lead over, if this node has it, and begins no election any more.
+   * Returns: when the other voters know, or after `timeoutMs`.
+   */
+  async shutDown(timeoutMs: number): Promise<void> {
+    this.#step((nowMs) => this.#raft.shutDown(nowMs));
+    const untilMs = this.#clock.monotonicMs() + timeoutMs;
+    while (this.#failure === null && !this.#raft.hasResigned) {
+      if (this.#clock.monotonicMs() >= untilMs) return;
+      await this.#clock.sleep(HANDOVER_CHECK_MS);
+    }
   }
 
   /** Stops committing; what was not committed until now is answered as not done. The log stays open. */
@@ -522,17 +619,39 @@ export class Quorum {
       this.#finish(ready);
       this.#pump();
     }
-    for (const tell of this.#whenIdle.splice(0)) tell();
   }
 
   async #changeSlowly(change: LogChange): Promise<void> {
-    assert(change.kind === "truncate", "snapshots are not fetched yet");
+    const { disk } = this.#options;
+    if (change.kind === "writeSnapshot") {
+      writeSnapshotPiece(disk, this.#log.directory, change);
+      return;
+    }
+    if (change.kind === "installSnapshot") return await this.#install(change.id);
+    assert(change.kind === "truncate");
     const { endOffset } = change;
     this.#logger.info("The metadata log is cut where it parts from the leader's", { endOffset });
     await this.#log.truncateTo(offset(endOffset));
     if (this.#log.endOffset === endOffset) return;
     const found = `it ends at ${this.#log.endOffset}, not at ${endOffset}`;
     throw new DiskError(`Cannot cut ${METADATA_TOPIC}: ${found}`, "EIO");
+  }
+
+  /** A snapshot that was fetched takes the place of log and image. */
+  async #install(id: OffsetAndEpoch): Promise<void> {
+    const found = await installSnapshot(this.#options.disk, this.#log.directory, id);
+    if (found === null) {
+      this.#logger.warn("A snapshot of the metadata came damaged, and is fetched again", { ...id });
+      this.#raft.snapshotRefused(this.#clock.monotonicMs());
+      return;
+    }
+    await this.#log.truncateFullyAndStartAt(offset(id.offset));
+    this.#logger.info("A snapshot takes the place of the metadata log", { ...id });
+    // What was to be handed over before is in it.
+    this.#deliveries = this.#deliveries.filter((delivery) => "leader" in delivery);
+    this.#position = offset(id.offset);
+    this.#listener.handleSnapshot(found.batches);
+    this.#raft.snapshotInstalled(id, found, this.#clock.monotonicMs());
   }
 
   #appendNow(change: LogChange): void {

@@ -92,6 +92,8 @@ export interface RaftSettings {
   readonly requestTimeoutMs: number;
   /** The longest that a leader may keep a Fetch of ours. */
   readonly fetchMaxWaitMs: number;
+  readonly fetchMaxBytes: number;
+  readonly fetchSnapshotMaxBytes: number;
 }
 
 /** What must survive a crash beside the log: the `quorum-state` file. */
@@ -600,7 +602,7 @@ export class Raft {
     this.#learnLeader(leaderId, leaderEpoch, this.#pick(endpoints), nowMs);
     // It is there after all.
     const { name } = this.#role;
-    const address = this.#pick(endpoints) ?? this.leaderAddress;
+    const address = this.#pick(endpoints) ?? this.#leaderAddress;
     if (name === "prospective" && address !== null) this.#becomeFollower(leaderId, address, nowMs);
     return this.#head(ErrorCode.NONE);
   }
@@ -613,6 +615,7 @@ export class Raft {
     const error = isInvalid ? ErrorCode.INVALID_REQUEST : this.#leaderOnly(currentLeaderEpoch);
     if (this.#role.name !== "leader" || error !== ErrorCode.NONE) {
       this.#answer(handle, this.#fetchDecision(error));
+      this.#poll(nowMs);
       return;
     }
     const leader = this.#role;
@@ -649,7 +652,8 @@ export class Raft {
   #answerFetch({ handle, request }: ParkedFetch): void {
     const { offset } = request.last;
     const readFrom = offset < this.#log.endOffset ? offset : null;
-    this.#answer(handle, { ...this.#fetchDecision(ErrorCode.NONE), readFrom });
+    const { maxBytes } = request;
+    this.#answer(handle, { ...this.#fetchDecision(ErrorCode.NONE), readFrom, maxBytes });
   }
 
   #fetchDecision(error: ErrorCode): FetchDecision {
@@ -661,17 +665,19 @@ export class Raft {
       diverging: null,
       snapshotId: null,
       readFrom: null,
+      maxBytes: 0,
     };
   }
 
   /** A replica wants a piece of a snapshot. */
   fetchSnapshot(handle: number, request: FetchSnapshotRequest, nowMs: number): void {
     const error = this.#leaderOnly(request.currentLeaderEpoch);
-    const { snapshotId, position } = request;
+    const { snapshotId, position, maxBytes } = request;
     if (error === ErrorCode.NONE && this.#role.name === "leader") {
       this.#role.replicas.seen(request.replica, nowMs);
     }
-    this.#answer(handle, { kind: "fetchSnapshot", ...this.#head(error), snapshotId, position });
+    const head = this.#head(error);
+    this.#answer(handle, { kind: "fetchSnapshot", ...head, snapshotId, position, maxBytes });
     this.#poll(nowMs);
   }
 
@@ -1318,6 +1324,7 @@ export class Raft {
       currentLeaderEpoch: this.#epoch,
       snapshotId: id,
       position,
+      maxBytes: this.#settings.fetchSnapshotMaxBytes,
     }));
   }
 
@@ -1329,6 +1336,7 @@ export class Raft {
       last: this.#log.end,
       highWatermark: this.#highWatermark,
       maxWaitMs: this.#settings.fetchMaxWaitMs,
+      maxBytes: this.#settings.fetchMaxBytes,
     };
   }
 
@@ -1392,12 +1400,13 @@ export class Raft {
 
   #head(error: ErrorCode): AnswerHead {
     const role = this.#role;
-    const leaderAddress = role.name === "leader" ? this.#pick(this.#endpoints) : this.leaderAddress;
+    const leaderAddress = role.name === "leader"
+      ? this.#pick(this.#endpoints)
+      : this.#leaderAddress;
     return { error, leaderId: this.leaderId, leaderEpoch: this.#epoch, leaderAddress };
   }
 
-  /** Where the leader listens; null when that is not known, or when none is. */
-  get leaderAddress(): Address | null {
+  get #leaderAddress(): Address | null {
     const role = this.#role;
     const isKnown = role.name === "follower" || role.name === "prospective";
     return isKnown ? role.leaderAddress : this.#addressOf(this.leaderId);

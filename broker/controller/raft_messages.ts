@@ -61,6 +61,8 @@ export interface FetchRequest {
   /** What the replica knows of it; Infinity when it does not say. */
   readonly highWatermark: number;
   readonly maxWaitMs: number;
+  /** Of records, if a batch is not larger. */
+  readonly maxBytes: number;
 }
 
 /** A replica wants a piece of a snapshot. */
@@ -70,6 +72,7 @@ export interface FetchSnapshotRequest {
   readonly currentLeaderEpoch: number;
   readonly snapshotId: OffsetAndEpoch;
   readonly position: number;
+  readonly maxBytes: number;
 }
 
 /** A voter tells where it listens and what it can do. */
@@ -110,10 +113,15 @@ export interface VoteAnswer extends AnswerHead {
   readonly isGranted: boolean;
 }
 
-/** Answers BeginQuorumEpoch, EndQuorumEpoch and UpdateRaftVoter. */
-export interface PlainAnswer extends AnswerHead {
-  readonly kind: "beginQuorumEpoch" | "endQuorumEpoch" | "updateVoter";
+interface PlainAnswerOf<Kind extends string> extends AnswerHead {
+  readonly kind: Kind;
 }
+
+/** Answers BeginQuorumEpoch, EndQuorumEpoch and UpdateRaftVoter. */
+export type PlainAnswer =
+  | PlainAnswerOf<"beginQuorumEpoch">
+  | PlainAnswerOf<"endQuorumEpoch">
+  | PlainAnswerOf<"updateVoter">;
 
 interface FetchAnswerBase extends AnswerHead {
   readonly kind: "fetch";
@@ -128,6 +136,7 @@ interface FetchAnswerBase extends AnswerHead {
 export interface FetchDecision extends FetchAnswerBase {
   /** Null for no records. */
   readonly readFrom: number | null;
+  readonly maxBytes: number;
 }
 
 /** One batch of a Fetch's answer. */
@@ -162,7 +171,9 @@ interface FetchSnapshotAnswerBase extends AnswerHead {
 }
 
 /** Answers FetchSnapshot, as it is decided: the bytes are read when the answer leaves. */
-export type FetchSnapshotDecision = FetchSnapshotAnswerBase;
+export interface FetchSnapshotDecision extends FetchSnapshotAnswerBase {
+  readonly maxBytes: number;
+}
 
 /** Answers FetchSnapshot, as it arrives. */
 export interface FetchSnapshotAnswer extends FetchSnapshotAnswerBase {
@@ -181,6 +192,12 @@ export interface ProbeAnswer {
 
 /** What one node answers another. */
 export type RaftReply = VoteAnswer | PlainAnswer | FetchReply | FetchSnapshotAnswer | ProbeAnswer;
+
+/** What a request of a kind is answered with. */
+export type ReplyTo<Request extends RaftRequest> = Extract<
+  RaftReply,
+  { readonly kind: Request["kind"] }
+>;
 
 /** What the machine gets for what it sent. */
 export type RaftAnswer = VoteAnswer | PlainAnswer | FetchAnswer | FetchSnapshotAnswer | ProbeAnswer;

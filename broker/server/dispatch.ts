@@ -115,14 +115,13 @@ function unsupportedApiVersions(served: Api): Api {
     key: ApiKey.ApiVersions,
     versions: served.versions,
     advertised: served.advertised,
-    isForwarded: false,
     cost: (frameBytes) => frameBytes,
     handle: () => answer,
     encode: (writer: Writer) => versionZero.encode(writer, answer),
   };
 }
 
-/** Knows the APIs that are served on a listener. */
+/** Knows the APIs that are served. */
 export class Dispatcher {
   /** By key. */
   readonly #apis: (Api | undefined)[] = [];

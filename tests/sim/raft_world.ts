@@ -576,6 +576,7 @@ class Node {
           world.fail(failure);
         }
       },
+      handleSnapshot() {},
       handleReplayed() {},
       handleLeaderChange() {},
       handleFailure: (message) => {

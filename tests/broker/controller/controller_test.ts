@@ -5,6 +5,14 @@ import type { MetadataRecord } from "../../../broker/controller/metadata_records
 import { Quorum } from "../../../broker/controller/quorum.ts";
 import { Harness, newTopic, NODE_ID } from "./harness.ts";
 
+const NO_LISTENER = {
+  handleCommit() {},
+  handleSnapshot() {},
+  handleReplayed() {},
+  handleLeaderChange() {},
+  handleFailure() {},
+};
+
 test("Controller: a fresh directory gets the feature levels and an epoch, and a restart adds neither again", async () => {
   const harness = await Harness.start();
   const features = [["metadata.version", 30], ["eligible.leader.replicas.version", 1]];
@@ -235,7 +243,7 @@ test.each(features)("Controller.start: a log at %s %p", async (name, featureLeve
   // What a later version would have written.
   const quorum = await Quorum.start(
     { ...harness, nodeId: NODE_ID },
-    { handleCommit() {}, handleReplayed() {}, handleLeaderChange() {}, handleFailure() {} },
+    NO_LISTENER,
   );
   const records: MetadataRecord[] = [{ type: "FeatureLevelRecord", value: { name, featureLevel } }];
   const appended = quorum.append(quorum.prepare(records));
@@ -261,7 +269,7 @@ test("Quorum.start: a flipped bit in a committed record is found by its checksum
   harness.disk.flipBit(path, at);
   const quorum = Quorum.start(
     { ...harness, nodeId: NODE_ID },
-    { handleCommit() {}, handleReplayed() {}, handleLeaderChange() {}, handleFailure() {} },
+    NO_LISTENER,
   );
   await expect(quorum).rejects.toThrow("is damaged, its checksum is wrong; restore");
 });

@@ -33,6 +33,8 @@ const SETTINGS = {
   retryBackoffMs: 20,
   requestTimeoutMs: 2_000,
   fetchMaxWaitMs: 500,
+  fetchMaxBytes: 1_000,
+  fetchSnapshotMaxBytes: 10,
 };
 const FIRST_PORT = 9000;
 const MAX_DELIVERIES = 500;

@@ -1,0 +1,85 @@
+/**
+ * DescribeQuorum (key 55), versions 0–2: leader, voters and observers of the metadata log (KIP-595).
+ *
+ * - v1: when each replica last fetched, and last had everything (KIP-836). v2: directories, endpoints, messages
+ *   (KIP-853).
+ *
+ * Gaps: none known.
+ */
+
+import { ApiKey } from "../../protocol/api_keys.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import {
+  describeQuorumRequest,
+  describeQuorumResponse,
+} from "../../protocol/schemas/describe_quorum.ts";
+import { METADATA_TOPIC, type QuorumReplica } from "../controller/quorum.ts";
+import { type Api, defineApi } from "./api.ts";
+import {
+  METADATA_PARTITION,
+  onlyPartition,
+  type QuorumSubsystems,
+} from "../controller/quorum_answers.ts";
+
+/** Answers DescribeQuorum. */
+export function describeQuorumApi({ controller }: Pick<QuorumSubsystems, "controller">): Api {
+  return defineApi({
+    key: ApiKey.DescribeQuorum,
+    request: describeQuorumRequest,
+    response: describeQuorumResponse,
+    versions: { lowest: 0, highest: 2 },
+    handle({ topics }) {
+      const isKnown = onlyPartition(topics) !== null;
+      const described = isKnown ? controller.quorum.describe() : null;
+      if (described === null) {
+        const errorCode = isKnown
+          ? ErrorCode.NOT_LEADER_OR_FOLLOWER
+          : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+        const refused = topics.map(({ topicName, partitions }) => ({
+          topicName,
+          partitions: partitions.map(({ partitionIndex }) => refusal(partitionIndex, errorCode)),
+        }));
+        return { errorCode: ErrorCode.NONE, errorMessage: null, topics: refused, nodes: [] };
+      }
+      const partition = {
+        partitionIndex: METADATA_PARTITION,
+        errorCode: ErrorCode.NONE,
+        errorMessage: null,
+        leaderId: described.leaderId,
+        leaderEpoch: described.leaderEpoch,
+        highWatermark: described.highWatermark,
+        currentVoters: described.voters.map(replicaAnswer),
+        observers: described.observers.map(replicaAnswer),
+      };
+      return {
+        errorCode: ErrorCode.NONE,
+        errorMessage: null,
+        topics: [{ topicName: METADATA_TOPIC, partitions: [partition] }],
+        nodes: described.nodes.map(({ id, endpoints }) => ({ nodeId: id, listeners: endpoints })),
+      };
+    },
+  });
+}
+
+function refusal(partitionIndex: number, errorCode: ErrorCode) {
+  return {
+    partitionIndex,
+    errorCode,
+    errorMessage: null,
+    leaderId: 0,
+    leaderEpoch: 0,
+    highWatermark: 0,
+    currentVoters: [],
+    observers: [],
+  };
+}
+
+function replicaAnswer({ key, endOffset, lastFetchMs, lastCaughtUpMs }: QuorumReplica) {
+  return {
+    replicaId: key.id,
+    replicaDirectoryId: key.directoryId,
+    logEndOffset: endOffset,
+    lastFetchTimestamp: lastFetchMs,
+    lastCaughtUpTimestamp: lastCaughtUpMs,
+  };
+}
