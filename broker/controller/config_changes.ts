@@ -10,7 +10,7 @@
  */
 
 import { ErrorCode } from "../../protocol/errors.ts";
-import { isElrEnabled } from "./leader_election.ts";
+import { isElrEnabled, planLeaderAndIsrChanges, type TopicRules } from "./leader_election.ts";
 import { type ConfigResource, ConfigResourceType, type MetadataImage } from "./metadata_image.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
 import { duplicatesOf, invalidTopicName, type Plan, type Refusal } from "./topic_changes.ts";
@@ -46,6 +46,7 @@ export interface ConfigResult {
 
 /** What is known of settings. */
 export interface ConfigRules {
+  readonly topicRules: TopicRules;
   /** The default of a list setting, for append and subtract; null when `name` is not a list. */
   defaultList(resource: ConfigResource, name: string): string | null;
   /** Why the resource cannot have these settings of its own; null when it can. */
@@ -121,14 +122,38 @@ function planEach<Change extends { readonly resource: ConfigResource }>(
         value: { resourceType, resourceName: resource.name, name, value },
       });
     }
-    if (isElrEnabled(image) && planned.changed.has(MIN_ISR)) {
-      // Who left the ISR below another minimum may lack what was committed since.
-      const topicName = resource.type === "topic" ? resource.name : "";
-      records.push({ type: "ClearElrRecord", value: { topicName } });
+    if (planned.changed.has(MIN_ISR)) {
+      const value = planned.values.get(MIN_ISR);
+      records.push(...planMinIsrChange(image, rules.topicRules, resource, value ?? null));
     }
     return { resource, error: ErrorCode.NONE, message: null };
   });
   return { records, results };
+}
+
+/**
+ * An ISR that reaches the new minimum commits from now on, and who had left it lacks that: nobody but the ISR
+ * is eligible any more.
+ */
+function planMinIsrChange(
+  image: MetadataImage,
+  rules: TopicRules,
+  { type, name }: ConfigResource,
+  value: string | null,
+): MetadataRecord[] {
+  const clusterWide = type === "broker" ? value : null;
+  const minInsyncReplicas = (_: MetadataImage, topic: string) => {
+    const own = type === "topic" ? value : image.configs("topic", topic).get(MIN_ISR);
+    const text = own ?? clusterWide;
+    return text === null ? rules.defaultMinInsyncReplicas(image) : Number(text);
+  };
+  return planLeaderAndIsrChanges(
+    image,
+    { ...rules, minInsyncReplicas },
+    {},
+    ({ elr, isr }, topic) =>
+      elr.length > 0 && isr.length > 0 && (type === "broker" || topic.name === name),
+  );
 }
 
 /** Eligible leader replicas rest on a minimum that leaders and controller agree on (KIP-966). */

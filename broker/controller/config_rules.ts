@@ -7,7 +7,7 @@
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { Logger } from "../../storage/platform.ts";
 import { brokerConfigProblem, type Config } from "../config/config.ts";
-import { parseBoolean, parseList, parseNumber } from "../config/setting.ts";
+import { parseBoolean, parseList } from "../config/setting.ts";
 import { findSetting } from "../config/settings.ts";
 import { topicValue, validateGroupConfig, validateTopicConfigs } from "../config/topic_config.ts";
 import type { ConfigRules } from "./config_changes.ts";
@@ -32,10 +32,16 @@ export function controllerSettings(config: Config): ControllerSettings {
 }
 
 function topicRules(config: Config): TopicRules {
+  const defaultMinInsyncReplicas = (image: MetadataImage) => {
+    const clusterWide = image.configs("broker", "").get("min.insync.replicas");
+    return clusterWide === undefined ? config.number("min.insync.replicas") : Number(clusterWide);
+  };
   return {
-    defaultMinInsyncReplicas: () => config.number("min.insync.replicas"),
-    minInsyncReplicas: (image, topic) =>
-      parseNumber(topicValue(config, "min.insync.replicas", image.configs("topic", topic))),
+    defaultMinInsyncReplicas,
+    minInsyncReplicas(image, topic) {
+      const own = image.configs("topic", topic).get("min.insync.replicas");
+      return own === undefined ? defaultMinInsyncReplicas(image) : Number(own);
+    },
     isUncleanLeaderElectionEnabled: (image, topic) =>
       parseBoolean(
         topicValue(config, "unclean.leader.election.enable", image.configs("topic", topic)),
@@ -45,6 +51,7 @@ function topicRules(config: Config): TopicRules {
 
 function configRules(config: Config): ConfigRules {
   return {
+    topicRules: topicRules(config),
     defaultList({ type }, name) {
       if (type !== "topic" && type !== "broker" && type !== "group") return null;
       const setting = findSetting(type, name);

@@ -232,7 +232,7 @@ export class Controller implements QuorumListener {
 
   /** The first records of a new cluster: the features that we act on, and no more. */
   async #bootstrap(): Promise<void> {
-    const outcome = await this.#commit(firstFeatures(this.#settings.topicRules));
+    const outcome = await this.#commit(firstFeatures(this.#newest, this.#settings.topicRules));
     if (outcome.error !== ErrorCode.NONE) throw new DiskError(outcome.message, "EIO");
   }
 

@@ -40,9 +40,9 @@ export interface FeatureUpdate {
 }
 
 /** The records that put the first levels in force, those of a new cluster. */
-export function firstFeatures(rules: TopicRules): MetadataRecord[] {
+export function firstFeatures(image: MetadataImage, rules: TopicRules): MetadataRecord[] {
   return [...SUPPORTED_FEATURES].flatMap(([feature, { highest: level }]) =>
-    recordsOf(feature, level, rules)
+    recordsOf(image, feature, level, rules)
   );
 }
 
@@ -59,19 +59,26 @@ export function planFeatureUpdates(
     if (problem !== null) {
       return { error: ErrorCode.INVALID_UPDATE_VERSION, message: problem };
     }
-    records.push(...recordsOf(update.feature, update.level, rules));
+    records.push(...recordsOf(image, update.feature, update.level, rules));
   }
   return records;
 }
 
 function recordsOf(
+  image: MetadataImage,
   name: string,
   featureLevel: number,
   rules: TopicRules,
 ): MetadataRecord[] {
   const record: MetadataRecord = { type: "FeatureLevelRecord", value: { name, featureLevel } };
   if (name !== ELR_FEATURE) return [record];
-  if (featureLevel === 0) return [record, { type: "ClearElrRecord", value: { topicName: "" } }];
+  if (featureLevel === 0) {
+    return [
+      ...planIsrsWithoutElr(image),
+      record,
+      { type: "ClearElrRecord", value: { topicName: "" } },
+    ];
+  }
   // Leaders and controller must mean the same by it: what a node's own file says is not enough.
   return [record, {
     type: "ConfigRecord",
@@ -79,9 +86,28 @@ function recordsOf(
       resourceType: ConfigResourceType.broker,
       resourceName: "",
       name: "min.insync.replicas",
-      value: String(rules.defaultMinInsyncReplicas()),
+      value: String(rules.defaultMinInsyncReplicas(image)),
     },
   }];
+}
+
+/** Without eligible leaders no ISR may be empty: who was eligible, or led last, is the ISR. */
+function planIsrsWithoutElr(image: MetadataImage): MetadataRecord[] {
+  const records: MetadataRecord[] = [];
+  for (const { id: topicId, partitions } of image.topics()) {
+    for (const { partition: partitionId, isr, elr, lastKnownElr } of partitions) {
+      if (isr.length > 0) continue;
+      const value = {
+        topicId,
+        partitionId,
+        isr: elr.length > 0 ? elr : lastKnownElr,
+        eligibleLeaderReplicas: [],
+        lastKnownElr: [],
+      };
+      records.push({ type: "PartitionChangeRecord", value });
+    }
+  }
+  return records;
 }
 
 function problemOf(

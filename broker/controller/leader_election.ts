@@ -26,7 +26,7 @@ export const ELR_FEATURE = "eligible.leader.replicas.version";
 /** What is set for topics, their own settings over those of the cluster. */
 export interface TopicRules {
   /** What is in force for topics without a value of their own. */
-  defaultMinInsyncReplicas(): number;
+  defaultMinInsyncReplicas(image: MetadataImage): number;
   minInsyncReplicas(image: MetadataImage, topic: string): number;
   isUncleanLeaderElectionEnabled(image: MetadataImage, topic: string): boolean;
 }
@@ -80,20 +80,21 @@ export function planLeaderAndIsrChanges(
   image: MetadataImage,
   rules: TopicRules,
   { removed = NO_LEADER, added = NO_LEADER, uncleanShutdown = NO_LEADER }: BrokerChange,
-  isAffected: (partition: PartitionImage) => boolean,
+  isAffected: (partition: PartitionImage, topic: TopicImage) => boolean,
 ): MetadataRecord[] {
   const records: MetadataRecord[] = [];
   for (const topic of image.topics()) {
     for (const partition of topic.partitions) {
-      if (!isAffected(partition)) continue;
+      if (!isAffected(partition, topic)) continue;
       const changeRules = changeRulesOf(image, topic, partition, rules);
       const { isAcceptableLeader } = changeRules;
+      const mayLead = (id: number) =>
+        id !== removed && id !== uncleanShutdown && (id === added || isAcceptableLeader(id));
       const record = planPartitionChange(topic.id, partition, {
         isr: partition.isr.filter((id) => id !== removed && id !== uncleanShutdown),
       }, {
         ...changeRules,
-        isAcceptableLeader: (id) =>
-          id !== removed && id !== uncleanShutdown && (id === added || isAcceptableLeader(id)),
+        isAcceptableLeader: mayLead,
         uncleanShutdownReplicas: uncleanShutdown === NO_LEADER ? [] : [uncleanShutdown],
       });
       if (record !== null) records.push(record);

@@ -182,7 +182,11 @@ function elect(
     }
   } else if (target.elr.includes(leader)) {
     target.isr = [leader];
-    target.elr = without(target.elr, [leader]);
+    // Where one alone commits, the others lack that from now on.
+    target.elr = rules.minIsr > 1 ? without(target.elr, [leader]) : [];
+  } else if (partition.leader === NO_LEADER) {
+    // Nobody who is away stays in the ISR of somebody who leads again.
+    target.isr = target.isr.filter(rules.isAcceptableLeader);
   }
 }
 
@@ -236,8 +240,10 @@ function noteLastKnownLeader(
   if (!isElrEnabled) return;
   const { leader: before, lastKnownElr } = partition;
   const leader = record.leader ?? before;
-  if (record.isr?.length === 0 && before !== NO_LEADER) {
-    if (!isSame(lastKnownElr, [before])) record.lastKnownElr = [before];
+  if (record.isr?.length === 0) {
+    // Where nobody led, it is one of those who had all: somebody has to be known.
+    const last = before === NO_LEADER ? partition.isr[0]! : before;
+    if (!isSame(lastKnownElr, [last])) record.lastKnownElr = [last];
   } else if (leader !== NO_LEADER && lastKnownElr.length > 0) record.lastKnownElr = [];
 }
 

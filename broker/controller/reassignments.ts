@@ -138,9 +138,12 @@ function cancel(
     return { error, message: errorMessage(error) };
   }
   const replicas = originalReplicas(partition);
-  const isr = partition.isr.filter((id) => !partition.addingReplicas.includes(id));
+  const isr = partition.isr.filter((id) => replicas.includes(id));
   const changeRules = changeRulesOf(image, topic, partition, rules);
-  const hasOriginal = isr.length > 0 || partition.isr.length === 0;
+  // Without anybody in the ISR, who is eligible leads, or who led last.
+  const eligible = partition.elr.length > 0 ? partition.elr : partition.lastKnownElr;
+  const hasOriginal = isr.length > 0 ||
+    (partition.isr.length === 0 && eligible.some((id) => replicas.includes(id)));
   if (!hasOriginal && changeRules.election !== "unclean") {
     return {
       error: ErrorCode.INVALID_REPLICA_ASSIGNMENT,

@@ -96,6 +96,17 @@ const cases: Readonly<Record<string, Case>> = {
     rules: { isElrEnabled: true, minIsr: 2 },
     expected: { isr: [3], elr: [1], lastKnownElr: [], leader: 3, leaderEpoch: leaderEpoch(6) },
   },
+  "an eligible one that commits alone is the only one": {
+    from: { isr: [], elr: [1, 3], lastKnownElr: [1], leader: -1 },
+    up: [3],
+    rules: { isElrEnabled: true, minIsr: 1 },
+    expected: { isr: [3], elr: [], lastKnownElr: [], leader: 3, leaderEpoch: leaderEpoch(6) },
+  },
+  "who is away leaves the ISR of one who leads again": {
+    from: { isr: [1, 2, 3], leader: -1 },
+    up: [2, 3],
+    expected: { isr: [2, 3], leader: 2, leaderEpoch: leaderEpoch(6) },
+  },
   "an eligible one does not lead while the ISR is not": {
     from: { isr: [2], elr: [3], leader: -1 },
     up: [1, 3],
