@@ -319,6 +319,13 @@ export class ControllerWorld {
     const level = isElrEnabled(this.cluster.image) ? 0 : 1;
     const upgradeType = level === 0 ? "safeDowngrade" : "upgrade";
     const feature = "eligible.leader.replicas.version";
+    for (const [topic, model] of this.#models) {
+      const { isr, elr, lastKnownElr } = this.cluster.partition(topic);
+      if (level > 0 || isr.length + elr.length > 0) continue;
+      // Who led last is the ISR from now on, whatever it has lost.
+      const holds = Math.min(...lastKnownElr.map((id) => model.held.get(id) ?? 0));
+      model.committed = Math.min(model.committed, holds);
+    }
     const outcome = await this.cluster.controller.updateFeatures([{ feature, level, upgradeType }]);
     assert.equal(outcome.error, ErrorCode.NONE);
     this.#note(`ELR ${level}`);
