@@ -199,14 +199,16 @@ export function planFencing(
 export function planUnfencing(
   image: MetadataImage,
   rules: TopicRules,
-  { id: brokerId, epoch: brokerEpoch }: BrokerImage,
+  { id: brokerId, epoch: brokerEpoch, inControlledShutdown }: BrokerImage,
 ): MetadataRecord[] {
+  // One that was on its way down before it was fenced still is.
+  const change = inControlledShutdown ? {} : { added: brokerId };
   return [
     {
       type: "BrokerRegistrationChangeRecord",
       value: { brokerId, brokerEpoch, fenced: FencingChange.unfence },
     },
-    ...planLeaderAndIsrChanges(image, rules, { added: brokerId }, isLeaderless),
+    ...planLeaderAndIsrChanges(image, rules, change, isLeaderless),
   ];
 }
 

@@ -641,7 +641,7 @@ export class Controller implements QuorumListener {
       this.#takeOver();
       // The first leader of a new cluster; should it lose the lead, the next one does it.
       if (this.isActive && this.#committed.offset === -1) {
-        void this.#commit(firstFeatures(this.#settings.topicRules));
+        void this.#commit(firstFeatures(this.#newest, this.#settings.topicRules));
       }
       return;
     }

@@ -88,8 +88,9 @@ export function planLeaderAndIsrChanges(
       if (!isAffected(partition, topic)) continue;
       const changeRules = changeRulesOf(image, topic, partition, rules);
       const { isAcceptableLeader } = changeRules;
+      const isBack = (id: number) => id === added && hasReplicaOnline(image, partition, id);
       const mayLead = (id: number) =>
-        id !== removed && id !== uncleanShutdown && (id === added || isAcceptableLeader(id));
+        id !== removed && id !== uncleanShutdown && (isBack(id) || isAcceptableLeader(id));
       const record = planPartitionChange(topic.id, partition, {
         isr: partition.isr.filter((id) => id !== removed && id !== uncleanShutdown),
       }, {

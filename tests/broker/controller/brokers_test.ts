@@ -238,10 +238,17 @@ describe("Controller.brokerHeartbeat", () => {
     expect(cluster.image.brokers.get(4)!.logDirs).toEqual([uuid("dir", 4)]);
     expect(cluster.partition("a")).toMatchObject({ leader: 4, isr: [4, 1] });
     expect(cluster.partition("b")).toMatchObject({ leader: 1, isr: [1] });
+    // Nor does it lead there again when it is unfenced anew.
+    await cluster.beat(4, { wantFence: true });
+    await cluster.beat(1, { wantFence: true });
+    expect(cluster.partition("b")).toMatchObject({ leader: -1, elr: [1] });
+    await cluster.beat(4);
+    expect(cluster.partition("b")).toMatchObject({ leader: -1, elr: [1] });
+    await cluster.beat(1);
+    expect(cluster.partition("b")).toMatchObject({ leader: 1, isr: [1] });
     // It begins anew elsewhere, with nothing in it: nothing to lead with.
     await assign("b", uuid("dir", 4));
     await cluster.silence(1);
-    expect(cluster.partition("a")).toMatchObject({ leader: 4 });
     expect(cluster.partition("b")).toMatchObject({ leader: -1, elr: [1] });
   });
 });
