@@ -17,12 +17,13 @@ import type { Clock, Disk, Logger, Random } from "../storage/platform.ts";
 import { ProducerExpiry } from "../storage/producer_expiry.ts";
 import { ProducerTable } from "../storage/producer_table.ts";
 import type { Workers } from "../storage/workers.ts";
-import { apis, type Subsystems } from "./apis/index.ts";
+import { apis, controllerApis, type Subsystems } from "./apis/index.ts";
 import type { Config } from "./config/config.ts";
 import { type Address, isWildcard } from "./config/listeners.ts";
 import { ConfigError } from "./config/sources.ts";
 import { controllerSettings, followBrokerConfigs } from "./controller/config_rules.ts";
 import { Controller } from "./controller/controller.ts";
+import { ControllerChannel } from "./controller/controller_channel.ts";
 import { SUPPORTED_FEATURES } from "./controller/feature_changes.ts";
 import { ProducerIdManager } from "./controller/producer_id_manager.ts";
 import { gatewayApp } from "./gateway/app.ts";
@@ -40,6 +41,7 @@ import {
 } from "./partitions/directory_watch.ts";
 import { FetchSessions } from "./partitions/fetch_session.ts";
 import { ReplicaManager } from "./partitions/replica_manager.ts";
+import { Peers } from "./peers/peers.ts";
 import {
   directorySamples,
   groupSamples,
@@ -48,6 +50,7 @@ import {
 } from "./telemetry/broker_samples.ts";
 import { LoopDelay } from "./telemetry/loop_delay.ts";
 import { Metrics, type ProcessUsage } from "./telemetry/metrics.ts";
+import { forwarding } from "./server/forwarding.ts";
 import { limitsOf } from "./server/limits.ts";
 import { Server } from "./server/server.ts";
 
@@ -142,6 +145,7 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
   stops.push(expireProducers(options, producerTable));
   const controller = await startController(options, logDirectories, nodeId);
   stops.push(() => controller.stop());
+  const controllerChannel = startChannel(options, logDirectories.clusterId, controller, stops);
   const { onFailure } = options;
   reportMissingDirectories({ nodeId, logger, logDirectories, controller });
   await register(controller, config, logDirectories, nodeId);
@@ -185,6 +189,7 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
     clock,
     config,
     controller,
+    controllerChannel,
     groupCoordinator,
     producerIds,
     producerTable,
@@ -193,6 +198,35 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
     fetchSessions,
     topicsReady: (names) => topicsReady(controller, replicaManager, names),
   };
+}
+
+/** The way to the other nodes, and to the active controller among them. */
+function startChannel(
+  { config, clock, random, network, version }: BrokerOptions,
+  clusterId: string,
+  controller: Controller,
+  stops: Stops,
+): ControllerChannel {
+  const nodeId = config.number("node.id");
+  const clientId = `broker-${nodeId}`;
+  const peers = new Peers({
+    network,
+    clock,
+    random: random.fork("peers"),
+    clientId,
+    softwareVersion: version,
+  });
+  stops.push(() => peers.close());
+  const channel = new ControllerChannel({
+    clock,
+    random: random.fork("controller channel"),
+    peers,
+    active: controller,
+    handlers: controllerApis({ clusterId, nodeId, config, controller }),
+    clientId,
+  });
+  stops.push(() => channel.close());
+  return channel;
 }
 
 function expireProducers({ config, clock }: BrokerOptions, table: ProducerTable): Stops[number] {
@@ -207,7 +241,7 @@ function expireProducers({ config, clock }: BrokerOptions, table: ProducerTable)
 
 function startServer(options: BrokerOptions, subsystems: Subsystems, stops: Stops) {
   const { config, clock, network, logger } = options;
-  const { replicaManager, groupCoordinator } = subsystems;
+  const { replicaManager, groupCoordinator, controllerChannel: channel } = subsystems;
   const metrics = new Metrics({ clock, usage: options.usage, version: options.version });
   const server = new Server({
     network,
@@ -215,11 +249,15 @@ function startServer(options: BrokerOptions, subsystems: Subsystems, stops: Stop
     logger: logger.child("server"),
     metrics: metrics.server,
     limits: limitsOf(config),
-    apis: apis(subsystems),
+    apis: forwarding(apis(subsystems), {
+      channel,
+      timeoutMs: () => config.number("request.timeout.ms"),
+    }),
   });
   stops.push(async () => {
     const drained = server.stop({ deadlineMs: config.number("weir.shutdown.timeout.ms") });
     // What only waits would hold up the drain: it is answered now.
+    channel.close();
     replicaManager.delayedFetches.close();
     await groupCoordinator.stop();
     await drained;

@@ -23,6 +23,7 @@ export function alterConfigsApi({ controller }: { readonly controller: Controlle
     request: alterConfigsRequest,
     response: alterConfigsResponse,
     versions: { lowest: 0, highest: 2 },
+    isForwarded: true,
     async handle({ resources, validateOnly }) {
       const replacements: ConfigReplacement[] = [];
       const responses = [];

@@ -27,6 +27,7 @@ export function alterPartitionReassignmentsApi(
     request: alterPartitionReassignmentsRequest,
     response: alterPartitionReassignmentsResponse,
     versions: { lowest: 0, highest: 1 },
+    isForwarded: true,
     async handle({ topics, allowReplicationFactorChange }) {
       const reassignments = topics.flatMap(({ name: topic, partitions }) =>
         partitions.map(({ partitionIndex: partition, replicas }) => (

@@ -89,6 +89,8 @@ export interface Api {
   readonly versions: VersionSpan;
   /** The versions that ApiVersions answers: those served unless a client's quirk needs more (Produce). */
   readonly advertised: VersionSpan;
+  /** True for what only the active controller can do: other nodes send it there in an Envelope (KIP-590). */
+  readonly isForwarded: boolean;
   /** Memory that a request may take from its arrival until its answer has left, its frame included. */
   cost(frameBytes: number): number;
   /**
@@ -108,6 +110,7 @@ export interface ApiDefinition<Req extends Message, Res extends Message> {
   readonly response: Res;
   readonly versions: VersionSpan;
   readonly advertised?: VersionSpan;
+  readonly isForwarded?: true;
   /** Where the default, `DECODED_BYTES_PER_FRAME_BYTE` times the frame, is far off. */
   readonly cost?: (frameBytes: number) => number;
   readonly handle: (
@@ -134,6 +137,7 @@ export function defineApi<Req extends Message, Res extends Message>(
     key,
     versions,
     advertised: definition.advertised ?? versions,
+    isForwarded: definition.isForwarded ?? false,
     cost: definition.cost ?? defaultCost,
     handle(reader, context) {
       const version = context.apiVersion;

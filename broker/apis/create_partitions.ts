@@ -28,6 +28,7 @@ export function createPartitionsApi({ controller, topicsReady }: Subsystems): Ap
     request: createPartitionsRequest,
     response: createPartitionsResponse,
     versions: { lowest: 0, highest: 3 },
+    isForwarded: true,
     async handle({ topics, validateOnly }) {
       const increases = topics.map(({ name, count, assignments }) => ({
         name,

@@ -40,6 +40,7 @@ export function createTopicsApi({ controller, config, topicsReady }: Subsystems)
     request: createTopicsRequest,
     response: createTopicsResponse,
     versions: { lowest: 2, highest: 7 },
+    isForwarded: true,
     async handle(request) {
       const { validateOnly } = request;
       const results = await controller.createTopics(request.topics.map(newTopic), { validateOnly });

@@ -46,6 +46,7 @@ export function deleteTopicsApi({ controller, config }: Subsystems): Api {
     request: deleteTopicsRequest,
     response: deleteTopicsResponse,
     versions: { lowest: 1, highest: 6 },
+    isForwarded: true,
     async handle(request, { apiVersion }) {
       const named = namedTopics(request, apiVersion);
       if (!config.boolean("delete.topic.enable")) {

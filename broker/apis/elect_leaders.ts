@@ -30,6 +30,7 @@ export function electLeadersApi({ controller }: { readonly controller: Controlle
     request: electLeadersRequest,
     response: electLeadersResponse,
     versions: { lowest: 0, highest: 2 },
+    isForwarded: true,
     async handle({ electionType, topicPartitions }) {
       const type = electionTypes[electionType];
       if (type === undefined) return refuseAll(topicPartitions);

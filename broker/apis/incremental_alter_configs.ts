@@ -38,6 +38,7 @@ export function incrementalAlterConfigsApi(
     request: incrementalAlterConfigsRequest,
     response: incrementalAlterConfigsResponse,
     versions: { lowest: 0, highest: 1 },
+    isForwarded: true,
     async handle({ resources, validateOnly }) {
       const changes: ConfigChange[] = [];
       const responses = [];

@@ -3,6 +3,7 @@
 import type { Clock } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
+import type { ControllerChannel } from "../controller/controller_channel.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
 import type { QuorumSubsystems } from "../controller/quorum_answers.ts";
 import { MAX_KRAFT_VERSION } from "../controller/raft.ts";
@@ -38,6 +39,7 @@ import { describeQuorumApi } from "./describe_quorum.ts";
 import { describeTopicPartitionsApi } from "./describe_topic_partitions.ts";
 import { electLeadersApi } from "./elect_leaders.ts";
 import { endQuorumEpochApi } from "./end_quorum_epoch.ts";
+import { envelopeApi } from "./envelope.ts";
 import { fetchApi } from "./fetch.ts";
 import { fetchSnapshotApi } from "./fetch_snapshot.ts";
 import { findCoordinatorApi } from "./find_coordinator.ts";
@@ -73,6 +75,7 @@ export interface Subsystems {
   readonly clock: Clock;
   readonly config: Config;
   readonly controller: Controller;
+  readonly controllerChannel: ControllerChannel;
   readonly groupCoordinator: GroupCoordinator;
   readonly producerIds: ProducerIdManager;
   readonly producerTable: ProducerTable;
@@ -132,16 +135,43 @@ export function apis(subsystems: Subsystems): Api[] {
   return list;
 }
 
-/** The handlers of what brokers and controllers ask of the active controller, and clients never do. */
-export function controllerApis(subsystems: { readonly controller: Controller }): Api[] {
-  return [
+/** What the handlers of a controller's listener need. */
+export interface ControllerSubsystems {
+  readonly clusterId: string;
+  readonly nodeId: number;
+  readonly config: Config;
+  readonly controller: Controller;
+}
+
+/** Makes the handlers of what is asked of a controller, by other nodes and by tools. */
+export function controllerApis(subsystems: ControllerSubsystems): Api[] {
+  // The partitions of a topic that was made here come up on other nodes.
+  const withTopics = { ...subsystems, topicsReady: () => Promise.resolve() };
+  const served = () => list;
+  const list: Api[] = [
+    apiVersionsApi({ ...subsystems, features: () => features(subsystems), served }),
+    envelopeApi({ ...subsystems, served }),
+    // Of other nodes.
     brokerRegistrationApi(subsystems),
     brokerHeartbeatApi(subsystems),
     controllerRegistrationApi(subsystems),
     alterPartitionApi(subsystems),
     allocateProducerIdsApi(subsystems),
     assignReplicasToDirsApi(subsystems),
+    // Of tools, and of clients by way of their broker.
+    createTopicsApi(withTopics),
+    deleteTopicsApi(subsystems),
+    createPartitionsApi(withTopics),
+    describeConfigsApi(subsystems),
+    alterConfigsApi(subsystems),
+    incrementalAlterConfigsApi(subsystems),
+    electLeadersApi(subsystems),
+    alterPartitionReassignmentsApi(subsystems),
+    listPartitionReassignmentsApi(subsystems),
+    updateFeaturesApi(subsystems),
+    unregisterBrokerApi(subsystems),
   ];
+  return list;
 }
 
 /** The handlers of what replicas of the metadata log say to each other, on a controller's listener. */
@@ -159,7 +189,7 @@ export function quorumApis(subsystems: QuorumSubsystems): Api[] {
   ];
 }
 
-function features({ controller, nodeId }: Subsystems): FeatureView {
+function features({ controller, nodeId }: ControllerSubsystems): FeatureView {
   const image = controller.image();
   const { kraftVersion } = controller.quorum;
   return {

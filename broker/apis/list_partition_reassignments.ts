@@ -23,6 +23,7 @@ export function listPartitionReassignmentsApi(
     request: listPartitionReassignmentsRequest,
     response: listPartitionReassignmentsResponse,
     versions: { lowest: 0, highest: 0 },
+    isForwarded: true,
     handle({ topics }) {
       const asked = topics?.map(({ name: topic, partitionIndexes: partitions }) => (
         { topic, partitions }

@@ -19,6 +19,7 @@ export function unregisterBrokerApi({ controller }: { readonly controller: Contr
     request: unregisterBrokerRequest,
     response: unregisterBrokerResponse,
     versions: { lowest: 0, highest: 0 },
+    isForwarded: true,
     async handle({ brokerId }) {
       const outcome = await controller.unregisterBroker(brokerId);
       return {

@@ -35,6 +35,7 @@ export function updateFeaturesApi({ controller }: { readonly controller: Control
     request: updateFeaturesRequest,
     response: updateFeaturesResponse,
     versions: { lowest: 0, highest: 2 },
+    isForwarded: true,
     async handle({ featureUpdates, validateOnly }, { apiVersion }) {
       const updates = featureUpdates.map((update) => featureUpdate(update, apiVersion));
       const outcome = await controller.updateFeatures(updates, { validateOnly });

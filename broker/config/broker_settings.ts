@@ -89,11 +89,11 @@ const NETWORK = {
     doc: "Most connections from one address at one time.",
   }),
   "request.timeout.ms": int("30000", {
-    ...pending,
     ...high,
     min: 1,
     unit: "ms",
-    doc: "How long the broker waits for what a request needs from elsewhere.",
+    doc:
+      "How long a broker waits for what a request needs from elsewhere: an active controller, for one.",
   }),
   "max.request.partition.size.limit": int("2000", {
     min: 1,

@@ -17,6 +17,7 @@ import { WireError } from "../../protocol/bytes.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { type LeaderEpoch, leaderEpoch, offset, type Uuid } from "../../protocol/types.ts";
 import { type Clock, DiskError, type Logger, type Random } from "../../storage/platform.ts";
+import type { Endpoint } from "../network.ts";
 import {
   type ConfigChange,
   type ConfigReplacement,
@@ -78,6 +79,7 @@ import {
   MetadataDelta,
   MetadataImage,
 } from "./metadata_image.ts";
+import type { ActiveController } from "./controller_channel.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
 import type { MetadataBatch } from "./metadata_replay.ts";
 import { imageChanges } from "./image_changes.ts";
@@ -185,7 +187,7 @@ interface PendingImage {
 }
 
 /** The controller of a cluster. */
-export class Controller implements QuorumListener {
+export class Controller implements QuorumListener, ActiveController {
   readonly #random: Random;
   readonly #logger: Logger;
   readonly #settings: ControllerSettings;
@@ -201,6 +203,7 @@ export class Controller implements QuorumListener {
   readonly #pending: PendingImage[] = [];
   #lastCommit: Promise<CommitOutcome> = Promise.resolve({ error: ErrorCode.NONE });
   readonly #listeners = new Set<ImageListener>();
+  readonly #leaderListeners = new Set<() => void>();
   /** Null unless this node is the active controller. */
   #heartbeats: BrokerHeartbeats | null = null;
   #tasks: PeriodicTasks | null = null;
@@ -295,6 +298,16 @@ export class Controller implements QuorumListener {
   get quorum(): Quorum {
     assert(this.#quorum !== null, "the controller has not started");
     return this.#quorum;
+  }
+  /** Where the active controller listens; null when none is known, or when it is this node. */
+  get endpoint(): Endpoint | null {
+    return this.#quorum?.leaderAddress ?? null;
+  }
+
+  /** Calls `changed` when another node leads, or nobody. Returns: what ends it. */
+  onChange(changed: () => void): () => void {
+    this.#leaderListeners.add(changed);
+    return () => this.#leaderListeners.delete(changed);
   }
   get isActive(): boolean {
     return this.#leaderId === this.#nodeId && this.#quorum !== null && this.#quorum.isLeader;
@@ -643,11 +656,12 @@ export class Controller implements QuorumListener {
       if (this.isActive && this.#committed.offset === -1) {
         void this.#commit(firstFeatures(this.#newest, this.#settings.topicRules));
       }
-      return;
+    } else {
+      // What was not committed under our lead may be gone; what is not gone will be committed again.
+      this.#pending.length = 0;
+      this.#newest = this.#committed;
     }
-    // What was not committed under our lead may be gone; what is not gone will be committed again.
-    this.#pending.length = 0;
-    this.#newest = this.#committed;
+    for (const changed of [...this.#leaderListeners]) changed();
   }
 
   handleFailure(message: string): void {
@@ -731,8 +745,10 @@ export class Controller implements QuorumListener {
     if (validateOnly) return plan.results;
     const outcome = await this.#commit(plan.records);
     if (outcome.error === ErrorCode.NONE) return plan.results;
+    // What a plan found on a node that does not lead may long be otherwise.
+    const isStale = outcome.error === ErrorCode.NOT_CONTROLLER;
     return plan.results.map((result) =>
-      result.error === ErrorCode.NONE ? refused(result, outcome) : result
+      isStale || result.error === ErrorCode.NONE ? refused(result, outcome) : result
     );
   }
 

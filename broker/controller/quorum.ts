@@ -336,6 +336,10 @@ export class Quorum {
   get leaderEpoch(): LeaderEpoch {
     return leaderEpoch(this.#raft.epoch);
   }
+  /** Where the leader listens; null when none is known, or when it is this node. */
+  get leaderAddress(): Address | null {
+    return this.leaderId === -1 || this.#raft.isLeader ? null : this.#raft.leaderAddress;
+  }
   /** This node leads, and all of earlier epochs has been handed over. */
   get isLeader(): boolean {
     const { leaderId, leaderEpoch: epoch } = this.#told;

@@ -602,7 +602,7 @@ export class Raft {
     this.#learnLeader(leaderId, leaderEpoch, this.#pick(endpoints), nowMs);
     // It is there after all.
     const { name } = this.#role;
-    const address = this.#pick(endpoints) ?? this.#leaderAddress;
+    const address = this.#pick(endpoints) ?? this.leaderAddress;
     if (name === "prospective" && address !== null) this.#becomeFollower(leaderId, address, nowMs);
     return this.#head(ErrorCode.NONE);
   }
@@ -1400,13 +1400,12 @@ export class Raft {
 
   #head(error: ErrorCode): AnswerHead {
     const role = this.#role;
-    const leaderAddress = role.name === "leader"
-      ? this.#pick(this.#endpoints)
-      : this.#leaderAddress;
+    const leaderAddress = role.name === "leader" ? this.#pick(this.#endpoints) : this.leaderAddress;
     return { error, leaderId: this.leaderId, leaderEpoch: this.#epoch, leaderAddress };
   }
 
-  get #leaderAddress(): Address | null {
+  /** Where the leader listens; null when that is not known, or when none is. */
+  get leaderAddress(): Address | null {
     const role = this.#role;
     const isKnown = role.name === "follower" || role.name === "prospective";
     return isKnown ? role.leaderAddress : this.#addressOf(this.leaderId);

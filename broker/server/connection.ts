@@ -62,7 +62,6 @@ const FIRST_BYTES = 8;
 export interface ConnectionHost {
   readonly limits: ServerLimits;
   readonly budget: MemoryBudget;
-  readonly dispatcher: Dispatcher;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limitedLog: LogLimiter;
@@ -79,6 +78,7 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
   readonly info: ConnectionInfo;
   readonly #host: ConnectionHost;
   readonly #link: Connection;
+  readonly #dispatcher: Dispatcher;
   readonly #splitter: FrameSplitter;
   readonly #outbox = new Outbox();
   /** Frames that wait to be handled, from `#frameHead` on. */
@@ -116,9 +116,15 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
   #lastReadMs: number;
   #lastSentMs: number;
 
-  constructor(host: ConnectionHost, link: Connection, info: ConnectionInfo) {
+  constructor(
+    host: ConnectionHost,
+    link: Connection,
+    info: ConnectionInfo,
+    dispatcher: Dispatcher,
+  ) {
     this.#host = host;
     this.#link = link;
+    this.#dispatcher = dispatcher;
     this.info = info;
     this.#splitter = new FrameSplitter({ maxFrameBytes: host.limits.maxRequestBytes });
     this.#nowMs = this.#lastReadMs = this.#lastSentMs = host.clock.monotonicMs();
@@ -382,7 +388,7 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
       this.#frameHead = 0;
     }
     try {
-      return this.#host.dispatcher.open(frame, this.info, this);
+      return this.#dispatcher.open(frame, this.info, this);
     } catch (error) {
       if (error instanceof UnknownApiError) this.#refuse("unknown_api", { error: error.message });
       else if (error instanceof WireError) this.#refuse("malformed", { error: error.message });

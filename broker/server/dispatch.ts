@@ -115,13 +115,14 @@ function unsupportedApiVersions(served: Api): Api {
     key: ApiKey.ApiVersions,
     versions: served.versions,
     advertised: served.advertised,
+    isForwarded: false,
     cost: (frameBytes) => frameBytes,
     handle: () => answer,
     encode: (writer: Writer) => versionZero.encode(writer, answer),
   };
 }
 
-/** Knows the APIs that are served. */
+/** Knows the APIs that are served on a listener. */
 export class Dispatcher {
   /** By key. */
   readonly #apis: (Api | undefined)[] = [];

@@ -38,6 +38,8 @@ export interface ListenerOptions {
   readonly name: string;
   readonly host: string;
   readonly port: number;
+  /** What is served there; the APIs of the server when left out. */
+  readonly apis?: readonly Api[];
   /** Host and port for clients; missing: the bound ones, or on a wildcard the address the client used. */
   readonly advertisedHost?: string;
   readonly advertisedPort?: number;
@@ -55,7 +57,8 @@ export interface ServerOptions {
   readonly network: Network;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly apis: readonly Api[];
+  /** What is served on listeners that do not say. */
+  readonly apis?: readonly Api[];
   readonly metrics?: ServerMetrics;
   readonly limits?: Partial<ServerLimits>;
 }
@@ -70,13 +73,13 @@ const refusedHandlers: ConnectionHandlers = {
 export class Server implements ConnectionHost {
   limits: ServerLimits;
   readonly budget: MemoryBudget;
-  readonly dispatcher: Dispatcher;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limitedLog: LogLimiter;
   readonly metrics: ServerMetrics;
   readonly writer = new Writer(WRITER_BYTES);
   readonly #network: Network;
+  readonly #apis: readonly Api[];
   readonly #listeners: Listener[] = [];
   readonly #connections = new Set<ServerConnection>();
   readonly #connectionsByIp = new Map<string, number>();
@@ -90,12 +93,12 @@ export class Server implements ConnectionHost {
   constructor(options: ServerOptions) {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.budget = new MemoryBudget(this.limits.memoryBudgetBytes);
-    this.dispatcher = new Dispatcher(options.apis);
     this.clock = options.clock;
     this.logger = options.logger;
     this.limitedLog = new LogLimiter(options.clock, options.logger);
     this.metrics = options.metrics ?? noServerMetrics;
     this.#network = options.network;
+    this.#apis = options.apis ?? [];
   }
 
   /** Connections that are open. */
@@ -111,9 +114,10 @@ export class Server implements ConnectionHost {
       `Cannot advertise ${advertisedHost} for listener ${name}: clients cannot connect to a wildcard; ` +
         "set advertised.listeners to a host that they can reach",
     );
+    const dispatcher = new Dispatcher(options.apis ?? this.#apis);
     const listener: Listener = this.#network.listen(
       { host, port },
-      (link) => this.#accept(link, options, listener.port),
+      (link) => this.#accept(link, { ...options, port: listener.port }, dispatcher),
     );
     this.#listeners.push(listener);
     this.#sweepTimer ??= this.clock.timer(SWEEP_MS, () => this.#sweep());
@@ -179,7 +183,11 @@ export class Server implements ConnectionHost {
     });
   }
 
-  #accept(link: Connection, options: ListenerOptions, listenerPort: number): ConnectionHandlers {
+  #accept(
+    link: Connection,
+    options: ListenerOptions,
+    dispatcher: Dispatcher,
+  ): ConnectionHandlers {
     const { remoteAddress } = link;
     const fromIp = this.#connectionsByIp.get(remoteAddress) ?? 0;
     const { maxConnections, maxConnectionsPerIp } = this.limits;
@@ -195,11 +203,11 @@ export class Server implements ConnectionHost {
       listenerName: options.name,
       advertisedHost: options.advertisedHost ??
         (isWildcard(options.host) ? link.localAddress : options.host),
-      advertisedPort: options.advertisedPort ?? listenerPort,
+      advertisedPort: options.advertisedPort ?? options.port,
       clientSoftwareName: null,
       clientSoftwareVersion: null,
     };
-    const connection = new ServerConnection(this, link, info);
+    const connection = new ServerConnection(this, link, info, dispatcher);
     this.#connections.add(connection);
     this.#connectionsByIp.set(remoteAddress, fromIp + 1);
     this.metrics.connectionOpened(options.name);

@@ -163,6 +163,7 @@ export class Script {
       key: KEY,
       versions: { lowest: 0, highest: 1 },
       advertised: { lowest: 0, highest: 1 },
+      isForwarded: false,
       cost: (frameBytes) => this.costPerByte * frameBytes,
       handle: (reader, context) => this.#handle(reader.view(reader.remaining), context),
       encode: (writer, _version, answer) => writer.raw((answer as { bytes: Uint8Array }).bytes),
