@@ -40,6 +40,7 @@ import {
   watchDirectories,
 } from "./partitions/directory_watch.ts";
 import { FetchSessions } from "./partitions/fetch_session.ts";
+import { IsrChanges } from "./partitions/isr_changes.ts";
 import { ReplicaManager } from "./partitions/replica_manager.ts";
 import { Peers } from "./peers/peers.ts";
 import {
@@ -153,17 +154,11 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
   stops.push(followBrokerConfigs({ controller, config, nodeId, logger }));
   const producerIds = new ProducerIdManager({ controller, nodeId });
   stops.push(() => producerIds.close());
-  const replicaManager = new ReplicaManager({
-    nodeId,
-    clock,
-    logger: logger.child("partitions"),
-    config,
+  const replicaManager = startReplicas(options, {
     controller,
+    controllerChannel,
     logDirectories,
-    workers: options.workers,
-  });
-  replicaManager.start();
-  stops.push(() => replicaManager.close());
+  }, stops);
   const cleaner = startCleaner({ ...options, logDirectories });
   stops.push(() => cleaner.stop());
   const groupCoordinator = new GroupCoordinator({
@@ -227,6 +222,35 @@ function startChannel(
   });
   stops.push(() => channel.close());
   return channel;
+}
+
+/** The partitions of this node, as leaders and followers. */
+function startReplicas(
+  { config, clock, logger: root, workers }: BrokerOptions,
+  subsystems: Pick<Subsystems, "controller" | "controllerChannel"> & {
+    readonly logDirectories: LogDirectories;
+  },
+  stops: Stops,
+): ReplicaManager {
+  const { controller, controllerChannel: channel, logDirectories } = subsystems;
+  const nodeId = config.number("node.id");
+  const logger = root.child("partitions");
+  const brokerEpoch = () => controller.image().brokers.get(nodeId)?.epoch ?? -1;
+  const isrChanges = new IsrChanges({ nodeId, clock, logger, channel, brokerEpoch });
+  stops.push(() => isrChanges.close());
+  const replicaManager = new ReplicaManager({
+    nodeId,
+    clock,
+    logger,
+    config,
+    controller,
+    logDirectories,
+    workers,
+    proposeIsr: (partition, proposal) => isrChanges.propose(partition, proposal),
+  });
+  replicaManager.start();
+  stops.push(() => replicaManager.close());
+  return replicaManager;
 }
 
 function expireProducers({ config, clock }: BrokerOptions, table: ProducerTable): Stops[number] {

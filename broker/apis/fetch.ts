@@ -9,7 +9,11 @@
  * A fetch in the middle of a batch gives the whole batch. The first batch found is given whole even past
  * `maxBytes`, or a large record would stop its reader for ever.
  *
- * Gaps: replicas are not served (NOT_LEADER_OR_FOLLOWER); consumers are never sent to another replica.
+ * A follower's fetch says what it has on stable storage, and reads what is not committed too. A consumer
+ * that names its rack may read from a follower, up to what that knows to be committed (OFFSET_NOT_AVAILABLE past it);
+ * Kafka does not ask for the rack. Others are told who leads.
+ *
+ * Gaps: none known.
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
@@ -19,12 +23,16 @@ import { type FetchRequest, fetchRequest, fetchResponse } from "../../protocol/s
 import {
   DelayedFetch,
   type FetchedPartition,
+  type FetchingReplica,
+  type FetchOptions,
   type FetchResult,
   startFetch,
 } from "../partitions/delayed_fetch.ts";
 import type { FetchContext, FetchPartition, FetchSessions } from "../partitions/fetch_session.ts";
+import type { Controller } from "../controller/controller.ts";
 import type { PartitionImage } from "../controller/metadata_image.ts";
-import type { PartitionRefusal, ReplicaManager } from "../partitions/replica_manager.ts";
+import { RACK_AWARE_SELECTOR, rackAwareReplica } from "../partitions/read_replica.ts";
+import type { ReplicaManager } from "../partitions/replica_manager.ts";
 import { type Api, defineApi, type RequestContext } from "./api.ts";
 
 type Answer = Encodable<typeof fetchResponse>;
@@ -39,12 +47,15 @@ const FETCH_COST_BYTES = 4 * 1024;
 
 /** Slow readers hold their answers; past this, others get small ones, and memory stays where it is. */
 const MAX_LENT_BYTES = 64 * 1024 * 1024;
-const NO_REPLICAS: PartitionRefusal = { error: ErrorCode.NOT_LEADER_OR_FOLLOWER, image: null };
 
 /** What the handler works with. */
 export interface FetchSubsystems {
   readonly replicaManager: ReplicaManager;
   readonly fetchSessions: FetchSessions;
+  readonly nodeId: number;
+  readonly controller: Pick<Controller, "image">;
+  /** Kafka's `replica.selector.class`; null to read from leaders only. */
+  readonly replicaSelector: () => string | null;
   /** Kafka's `fetch.max.bytes`: the largest answer. */
   readonly fetchMaxBytes: () => number;
   /** Bytes that the answers of all connections may hold until they have left. */
@@ -64,10 +75,11 @@ export function fetchApi(subsystems: FetchSubsystems): Api {
 }
 
 function handle(
-  { replicaManager, fetchSessions, fetchMaxBytes, maxLentBytes = MAX_LENT_BYTES }: FetchSubsystems,
+  subsystems: FetchSubsystems,
   request: FetchRequest,
   context: RequestContext,
 ): Answer | Promise<Answer> {
+  const { replicaManager, fetchSessions, maxLentBytes = MAX_LENT_BYTES } = subsystems;
   const usesTopicIds = context.apiVersion >= FIRST_TOPIC_ID_VERSION;
   const session = fetchSessions.open({
     sessionId: request.sessionId,
@@ -81,19 +93,26 @@ function handle(
   if (session.error !== ErrorCode.NONE) {
     return { throttleTimeMs: 0, errorCode: session.error, sessionId: 0, responses: [] };
   }
-  const isReplica = request.replicaId >= 0 || request.replicaState.replicaId >= 0;
+  const replica = replicaOf(request);
+  const isLeaderOnly = replica !== null || request.rackId === "";
   const fetch = startFetch({
     partitions: session.partitions,
-    maxBytes: Math.min(request.maxBytes, fetchMaxBytes(), context.answerRoomBytes),
+    maxBytes: Math.min(request.maxBytes, subsystems.fetchMaxBytes(), context.answerRoomBytes),
     minBytes: request.minBytes,
     maxWaitMs: request.maxWaitMs,
     isReadCommitted: request.isolationLevel === READ_COMMITTED,
     roomBytes: () => maxLentBytes - replicaManager.logDirectories.buffers.lentBytes,
+    replica,
+    preferredReadReplica: readReplicas(subsystems, request.rackId),
     find: ({ topic, topicId, partition }) => {
-      if (isReplica) return NO_REPLICAS;
-      return usesTopicIds
-        ? replicaManager.partitionById(topicId, partition)
-        : replicaManager.partition(topic, partition);
+      if (usesTopicIds) {
+        return isLeaderOnly
+          ? replicaManager.partitionById(topicId, partition)
+          : replicaManager.replicaById(topicId, partition);
+      }
+      return isLeaderOnly
+        ? replicaManager.partition(topic, partition)
+        : replicaManager.replica(topic, partition);
     },
   }, replicaManager.delayedFetches);
   if (!(fetch instanceof DelayedFetch)) return toAnswer(replicaManager, session, fetch, context);
@@ -107,6 +126,24 @@ function handle(
       resolve(toAnswer(replicaManager, session, result, context));
     });
   });
+}
+
+/** The follower that fetches; null for a consumer. */
+function replicaOf({ replicaId, replicaState }: FetchRequest): FetchingReplica | null {
+  if (replicaState.replicaId >= 0) {
+    return { id: replicaState.replicaId, brokerEpoch: replicaState.replicaEpoch };
+  }
+  return replicaId >= 0 ? { id: replicaId, brokerEpoch: -1 } : null;
+}
+
+function readReplicas(
+  { nodeId, controller, replicaSelector }: FetchSubsystems,
+  rackId: string,
+): FetchOptions["preferredReadReplica"] {
+  if (rackId === "" || replicaSelector() !== RACK_AWARE_SELECTOR) return () => -1;
+  const { brokers } = controller.image();
+  return (partition, fetchOffset) =>
+    rackAwareReplica(partition, { rackId, nodeId, brokers, fetchOffset });
 }
 
 function partitionsOf({ topics }: FetchRequest): FetchPartition[] {
@@ -179,6 +216,7 @@ function partitionAnswer(found: FetchedPartition, tellsLeader: boolean): Partiti
     logStartOffset: found.logStartOffset,
     abortedTransactions: found.abortedTransactions,
     records: found.records,
+    preferredReadReplica: found.preferredReadReplica,
   };
   const leader = tellsLeader ? found.leader : null;
   if (found.diverging === null && leader === null) return answer;

@@ -111,7 +111,11 @@ export function apis(subsystems: Subsystems): Api[] {
     removeRaftVoterApi(subsystems),
     // Records.
     produceApi(subsystems),
-    fetchApi({ ...subsystems, fetchMaxBytes: () => subsystems.config.number("fetch.max.bytes") }),
+    fetchApi({
+      ...subsystems,
+      fetchMaxBytes: () => subsystems.config.number("fetch.max.bytes"),
+      replicaSelector: () => subsystems.config.string("replica.selector.class"),
+    }),
     listOffsetsApi(subsystems),
     offsetForLeaderEpochApi(subsystems),
     deleteRecordsApi(subsystems),

@@ -6,6 +6,10 @@
  * KIP-1005) · 10 a timeout for remote reads (KIP-1075) · 11 the earliest offset that waits for its upload
  * (−6, KIP-1023).
  *
+ * A new leader does not know at once how far the one before had committed: until it does, the end of the
+ * partition is not told (OFFSET_NOT_AVAILABLE, KIP-207; LEADER_NOT_AVAILABLE before version 5). Followers, and
+ * those who debug (replica id −2), may ask this node for what it has without being its leader.
+ *
  * A timestamp finds the first record at or after it, exactly, also inside a compressed batch. What was
  * written before the request counts: where it is not committed yet, the answer waits until it is. Searches by
  * time are done one after another, with turns for others in between.
@@ -62,6 +66,10 @@ interface Found {
 }
 
 const READ_COMMITTED = 1;
+/** Replica ids that are none. */
+const CONSUMER = -1;
+const DEBUGGING_REPLICA = -2;
+const FIRST_NOT_AVAILABLE_VERSION = 5;
 /** The longest that an answer waits for a commit where the request does not say. */
 const COMMIT_TIMEOUT_MS = 5000;
 const FIRST_EPOCH_VERSION = 4;
@@ -157,8 +165,15 @@ class Listing {
     if (timestamp < 0 && !(this.#apiVersion >= (FIRST_VERSION.get(timestamp) ?? Infinity))) {
       return refused(partitionIndex, ErrorCode.UNSUPPORTED_VERSION);
     }
-    const partition = this.#replicaManager.partition(topic, partitionIndex);
+    const partition = this.#request.replicaId === DEBUGGING_REPLICA
+      ? this.#replicaManager.replica(topic, partitionIndex)
+      : this.#replicaManager.partition(topic, partitionIndex);
     if (isRefusal(partition)) return refused(partitionIndex, partition.error);
+    if (this.#isEndUnknown(partition, timestamp)) {
+      const isKnown = this.#apiVersion >= FIRST_NOT_AVAILABLE_VERSION;
+      const error = isKnown ? ErrorCode.OFFSET_NOT_AVAILABLE : ErrorCode.LEADER_NOT_AVAILABLE;
+      return refused(partitionIndex, error);
+    }
     const epochError = checkLeaderEpoch(partition, currentLeaderEpoch);
     if (epochError !== ErrorCode.NONE) return refused(partitionIndex, epochError);
     const known = this.#named(partition, timestamp);
@@ -168,6 +183,13 @@ class Listing {
       Object.assign(answer, await this.#searched(partition, asked));
     });
     return answer;
+  }
+
+  /** To a consumer: what the leader before has told must not be taken back. */
+  #isEndUnknown(partition: Partition, timestamp: number): boolean {
+    const isNamed = timestamp < 0 && timestamp !== SpecialTimestamp.LATEST &&
+      timestamp !== SpecialTimestamp.MAX_TIMESTAMP;
+    return this.#request.replicaId === CONSUMER && !isNamed && partition.isCatchingUpWithEpoch;
   }
 
   #found(partitionIndex: number, { timestamp, offset, leaderEpoch }: Found): PartitionAnswer {
@@ -183,7 +205,7 @@ class Listing {
   /** The first offset that is not for this reader. */
   #end({ log, highWatermark, lastStableOffset }: Partition): number {
     const { replicaId, isolationLevel } = this.#request;
-    if (replicaId >= 0) return log.endOffset;
+    if (replicaId !== CONSUMER) return log.endOffset;
     return isolationLevel === READ_COMMITTED ? lastStableOffset : highWatermark;
   }
 

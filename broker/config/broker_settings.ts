@@ -129,6 +129,16 @@ const NODE = {
     doc:
       "Directories of log.dirs that get no new partitions, by the names that log.dirs gives them; * for all.",
   }),
+  "replica.selector.class": string(null, {
+    doc:
+      "How consumers find a replica to read from: org.apache.kafka.common.replica.RackAwareReplicaSelector " +
+      "for one in their own rack; from the leader with anything else.",
+  }),
+  "replica.lag.time.max.ms": long("30000", {
+    ...high,
+    unit: "ms",
+    doc: "How long a follower may lack records until it is not in sync any more.",
+  }),
   "num.replica.alter.log.dirs.threads": int(null, {
     ...high,
     doc:
@@ -421,6 +431,13 @@ const GROUPS = {
 
 /** weir's own. */
 const WEIR = {
+  "weir.replica.silence.max.ms": long("3000", {
+    min: 1000,
+    unit: "ms",
+    doc:
+      "How long a follower that lacks records may fetch nothing until it is not in sync any more, though " +
+      "replica.lag.time.max.ms is not over: it is dead, or cut off.",
+  }),
   "weir.cluster.id": string(null, {
     doc:
       "Id of the cluster that this node belongs to: a new data directory gets it, one of another " +

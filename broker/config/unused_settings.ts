@@ -156,8 +156,6 @@ export const UNUSED_SETTINGS: readonly string[] = [
   "replica.fetch.response.max.bytes",
   "replica.fetch.wait.max.ms",
   "replica.high.watermark.checkpoint.interval.ms",
-  "replica.lag.time.max.ms",
-  "replica.selector.class",
   "replica.socket.receive.buffer.bytes",
   "replica.socket.timeout.ms",
   "replication.quota.window.num",

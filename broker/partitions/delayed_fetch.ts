@@ -6,11 +6,15 @@
  *                 └──→ deadline: read, done with what there is      └──→ connection closed: dropped
  *
  * While it waits it holds no buffers: what a read gave that was not enough is given back at once.
+ *
+ * A follower reads up to the end of its leader's log, and waits for appends. What it asks for says what it has,
+ * which is noted with the first read, once it is known that its log does not part from this one; it is answered
+ * at once where it has not heard of the high watermark.
  */
 
 import { ErrorCode } from "../../protocol/errors.ts";
 import { offset } from "../../protocol/types.ts";
-import type { ReadRecords } from "../../storage/log.ts";
+import type { Log, ReadRecords } from "../../storage/log.ts";
 import type { AbortedTransaction } from "../../storage/transaction_index.ts";
 import type { PartitionImage } from "../controller/metadata_image.ts";
 import type { Delayed, Waiting } from "./delayed.ts";
@@ -32,6 +36,15 @@ export interface FetchedPartition {
   readonly diverging: { readonly epoch: number; readonly endOffset: number } | null;
   /** Who leads, where the client asked the wrong node or epoch. */
   readonly leader: PartitionImage | null;
+  /** A replica that is nearer to the client, which it is to read from (KIP-392); −1 for none. */
+  readonly preferredReadReplica: number;
+}
+
+/** The follower that fetches. */
+export interface FetchingReplica {
+  readonly id: number;
+  /** −1 where the request does not say. */
+  readonly brokerEpoch: number;
 }
 
 /** Everything that a fetch found. `release` gives the buffers back once the answer has left. */
@@ -47,6 +60,10 @@ export interface FetchOptions {
   readonly minBytes: number;
   readonly maxWaitMs: number;
   readonly isReadCommitted: boolean;
+  /** Null for a consumer. */
+  readonly replica: FetchingReplica | null;
+  /** A replica that the consumer is to read from instead; −1 for none. */
+  readonly preferredReadReplica: (partition: Partition, fetchOffset: number) => number;
   /** Bytes that answers may hold now, over all connections; past it a fetch gives its first batch only. */
   readonly roomBytes: () => number;
   readonly find: (partition: FetchPartition) => Partition | PartitionRefusal;
@@ -66,12 +83,16 @@ class FetchRead implements FetchResult {
   #reads: ReadRecords[] = [];
 
   /** Reads within the fetch's bytes; the first batch found is whole in any case. */
-  constructor(options: FetchOptions) {
+  constructor(options: FetchOptions, { isFirst }: { readonly isFirst: boolean }) {
     let unknownCount = 0;
     const maxBytes = Math.min(options.maxBytes, Math.max(0, options.roomBytes()));
     for (const fetch of options.partitions) {
-      const found = this.#read(options, fetch, maxBytes);
+      const found = this.#read(options, fetch, { maxBytes, isFirst });
       this.partitions.push(found);
+      if (found.preferredReadReplica >= 0) this.isFinal = true;
+      if (options.replica !== null && found.highWatermark > (fetch.sentHighWatermark ?? Infinity)) {
+        this.isFinal = true;
+      }
       this.byteCount += found.records.length;
       // A topic that nobody knows does not hurry the others, or its reader would ask in a loop.
       if (isUnknown(found.error)) unknownCount++;
@@ -89,39 +110,58 @@ class FetchRead implements FetchResult {
   }
 
   #read(
-    { find, isReadCommitted }: FetchOptions,
+    options: FetchOptions,
     fetch: FetchPartition,
-    maxBytes: number,
+    { maxBytes, isFirst }: { readonly maxBytes: number; readonly isFirst: boolean },
   ): FetchedPartition {
-    const partition = find(fetch);
+    const { replica, isReadCommitted } = options;
+    const partition = options.find(fetch);
     if (isRefusal(partition)) return failed(fetch, partition.error, partition.image);
     const epochError = checkLeaderEpoch(partition, fetch.currentLeaderEpoch);
-    if (epochError !== ErrorCode.NONE) return failed(fetch, epochError, partition.image);
-    const { highWatermark, lastStableOffset, log } = partition;
+    if (epochError !== ErrorCode.NONE) {
+      if (replica !== null) partition.noteEpoch(fetch.currentLeaderEpoch);
+      return failed(fetch, epochError, partition.image);
+    }
+    const { log } = partition;
     const found: Mutable<FetchedPartition> = {
-      fetch,
-      error: ErrorCode.NONE,
-      highWatermark,
-      lastStableOffset,
-      logStartOffset: log.logStartOffset,
-      records: NO_RECORDS,
+      ...nothingIn(fetch, partition),
       abortedTransactions: isReadCommitted ? NO_TRANSACTIONS : null,
-      diverging: null,
-      leader: null,
     };
+    if (replica === null) {
+      if (!partition.isLeader && fetch.fetchOffset > partition.highWatermark) {
+        return failed(fetch, ErrorCode.OFFSET_NOT_AVAILABLE);
+      }
+      found.preferredReadReplica = options.preferredReadReplica(partition, fetch.fetchOffset);
+      if (found.preferredReadReplica >= 0) return found;
+    }
     if (fetch.lastFetchedEpoch >= 0) {
       const { leaderEpoch: epoch, endOffset } = log.endOffsetForEpoch(fetch.lastFetchedEpoch);
-      if (epoch < 0 || endOffset < 0) return failed(fetch, ErrorCode.OFFSET_OUT_OF_RANGE);
+      if (epoch < 0 || endOffset < 0) return outOfRange(fetch, replica, log);
       if (endOffset < fetch.fetchOffset || epoch < fetch.lastFetchedEpoch) {
         return { ...found, diverging: { epoch, endOffset } };
       }
     }
+    const readableOffset = isReadCommitted ? partition.lastStableOffset : partition.highWatermark;
     const read = log.read(offset(fetch.fetchOffset), {
       maxBytes: Math.min(fetch.maxBytes, maxBytes - this.byteCount),
       minOneMessage: this.byteCount === 0,
-      upToOffset: isReadCommitted ? lastStableOffset : highWatermark,
+      upToOffset: replica === null ? readableOffset : log.endOffset,
     });
-    if (!("records" in read)) return failed(fetch, read.error);
+    if (!("records" in read)) {
+      return read.error === ErrorCode.OFFSET_OUT_OF_RANGE
+        ? outOfRange(fetch, replica, log)
+        : failed(fetch, read.error);
+    }
+    if (replica !== null && isFirst) {
+      const error = noteFollower(partition, replica, fetch);
+      if (error !== ErrorCode.NONE) {
+        read.release();
+        return failed(fetch, error, partition.image);
+      }
+      // What it has may have moved it.
+      found.highWatermark = partition.highWatermark;
+      found.lastStableOffset = partition.lastStableOffset;
+    }
     if (read.records.length === 0) return found;
     this.#reads.push(read);
     found.records = read.records;
@@ -135,6 +175,41 @@ class FetchRead implements FetchResult {
   }
 }
 
+function noteFollower(
+  partition: Partition,
+  replica: FetchingReplica,
+  { fetchOffset, logStartOffset }: FetchPartition,
+): ErrorCode {
+  const { id: replicaId, brokerEpoch } = replica;
+  return partition.followerFetched({ replicaId, brokerEpoch, fetchOffset, logStartOffset });
+}
+
+function nothingIn(fetch: FetchPartition, partition: Partition): FetchedPartition {
+  const { highWatermark, lastStableOffset, log } = partition;
+  return {
+    fetch,
+    error: ErrorCode.NONE,
+    highWatermark,
+    lastStableOffset,
+    logStartOffset: log.logStartOffset,
+    records: NO_RECORDS,
+    abortedTransactions: null,
+    diverging: null,
+    leader: null,
+    preferredReadReplica: -1,
+  };
+}
+
+/** A follower has to know where to begin anew. */
+function outOfRange(
+  fetch: FetchPartition,
+  replica: FetchingReplica | null,
+  { logStartOffset }: Log,
+): FetchedPartition {
+  const found = failed(fetch, ErrorCode.OFFSET_OUT_OF_RANGE);
+  return replica === null ? found : { ...found, logStartOffset };
+}
+
 function isUnknown(error: ErrorCode): boolean {
   return error === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION || error === ErrorCode.UNKNOWN_TOPIC_ID;
 }
@@ -144,10 +219,10 @@ export function startFetch(
   options: FetchOptions,
   delayed: Delayed,
 ): FetchResult | DelayedFetch {
-  const read = new FetchRead(options);
+  const read = new FetchRead(options, { isFirst: true });
   const isEnough = read.byteCount >= Math.min(options.minBytes, options.maxBytes);
   if (read.isFinal || isEnough || options.maxWaitMs <= 0) {
-    if (!isEnough) requestSyncs(options);
+    if (!isEnough && options.replica === null) requestSyncs(options);
     return read;
   }
   read.release();
@@ -175,6 +250,7 @@ export class DelayedFetch implements FetchWaiter, Waiting {
   #committedBefore = 0;
   #found: number;
   #done: ((result: FetchResult) => void) | null = null;
+  #isWoken = false;
 
   constructor(options: FetchOptions, delayed: Delayed, found: number) {
     this.#options = options;
@@ -192,7 +268,10 @@ export class DelayedFetch implements FetchWaiter, Waiting {
     }
     this.#committedBefore = this.#committed();
     if (!this.#delayed.add(this, this.#options.maxWaitMs)) return this.expire();
-    for (const partition of this.#watched) partition.addFetchWaiter(this);
+    for (const partition of this.#watched) {
+      if (this.#options.replica === null) partition.addFetchWaiter(this);
+      else partition.addAppendWaiter(this);
+    }
   }
 
   /** Ends the wait without an answer. */
@@ -202,12 +281,23 @@ export class DelayedFetch implements FetchWaiter, Waiting {
   }
 
   partitionMoved(): void {
+    if (this.#options.replica === null) return this.#reread();
+    if (this.#isWoken) return;
+    this.#isWoken = true;
+    // One answer for all that this turn of the loop appends.
+    void Promise.resolve().then(() => {
+      this.#isWoken = false;
+      this.#reread();
+    });
+  }
+
+  #reread(): void {
     if (this.#done === null) return;
     const committed = this.#committed();
-    const isWorthIt = this.#minBytes <= 1 ||
+    const isWorthIt = this.#minBytes <= 1 || this.#options.replica !== null ||
       this.#found + committed - this.#committedBefore >= this.#minBytes;
     if (!isWorthIt) return;
-    const read = new FetchRead(this.#options);
+    const read = new FetchRead(this.#options, { isFirst: false });
     if (read.isFinal || read.byteCount >= this.#minBytes) return this.#finish(read);
     read.release();
     this.#found = read.byteCount;
@@ -219,7 +309,7 @@ export class DelayedFetch implements FetchWaiter, Waiting {
   }
 
   expire(): void {
-    if (this.#done !== null) this.#finish(new FetchRead(this.#options));
+    if (this.#done !== null) this.#finish(new FetchRead(this.#options, { isFirst: false }));
   }
 
   /** A read that fails may take the log offline, which has ended the wait by the time that it returns. */
@@ -266,6 +356,7 @@ function failed(
     abortedTransactions: isUnknown(error) ? NO_TRANSACTIONS : null,
     diverging: null,
     leader: tellsLeader(error) ? leader : null,
+    preferredReadReplica: -1,
   };
 }
 

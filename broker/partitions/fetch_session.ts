@@ -33,6 +33,8 @@ export interface FetchPartition {
   currentLeaderEpoch: number;
   lastFetchedEpoch: number;
   logStartOffset: number;
+  /** The high watermark that the last answer of its session told; undefined outside of one. */
+  sentHighWatermark?: number;
 }
 
 /** What the last answer said of a partition; −1 before the first. */
@@ -113,7 +115,7 @@ class FetchSession {
       sent.highWatermark !== state.highWatermark ||
       sent.lastStableOffset !== state.lastStableOffset ||
       sent.logStartOffset !== state.logStartOffset;
-    sent.highWatermark = state.highWatermark;
+    sent.highWatermark = cached.fetch.sentHighWatermark = state.highWatermark;
     sent.lastStableOffset = state.lastStableOffset;
     sent.logStartOffset = state.logStartOffset;
     sent.hadError = state.hasError;

@@ -5,7 +5,8 @@
  *
  * The high watermark is the offset before which everything is on the stable storage of every in-sync
  * replica; with this node as the only replica, that is the log's synced offset. So nothing that a consumer
- * has seen is ever taken back by a crash. On a topic with `flush.messages` above 1 or `flush.ms` the operator
+ * has seen is ever taken back by a crash. A leader finds it from what its followers ask for (`replica_set.ts`);
+ * a follower hears it from its leader, and goes with it as far as it has synced itself. On a topic with `flush.messages` above 1 or `flush.ms` the operator
  * asked for Kafka's looser rule: there it is the end offset. Why: docs/decisions/0002.
  *
  * Syncs are driven by demand: by appends that wait for all replicas, and by readers that wait at the high
@@ -15,8 +16,13 @@
  * to both logs, and is committed when it is stable in both: then either of them may be the one that a crash
  * leaves. `replica_move.ts` says in which order.
  *
- * Invariants: logStartOffset ≤ highWatermark ≤ endOffset; the high watermark never goes back; waits of
- * appends are answered in the order of their offsets.
+ *     follower ──metadata: leader, epoch n──→ leader ──metadata: epoch n + 1──→ follower
+ *        └── appends what the leader of its epoch sent, truncates      └── or somebody knows of epoch n + 1: serves
+ *            where the leader's log parts from its own                     nobody until the metadata says more
+ *
+ * Invariants: logStartOffset ≤ highWatermark ≤ endOffset; the high watermark never goes back but where a
+ * follower is truncated below it, which an unclean election alone can ask for; waits of appends are answered
+ * in the order of their offsets.
  */
 
 import assert from "node:assert/strict";
@@ -31,6 +37,45 @@ import type { AppendOrigin } from "../../storage/producer_state.ts";
 import type { TopicConfig } from "../config/topic_config.ts";
 import type { PartitionImage } from "../controller/metadata_image.ts";
 import { AppendQueue, type ClientBatch } from "./append_queue.ts";
+import { type BrokerStates, type IsrProposal, type LagLimits, ReplicaSet } from "./replica_set.ts";
+
+/** What the partitions of a node know of the cluster around them. */
+export interface ReplicationContext {
+  /** The registered brokers. */
+  brokers(): BrokerStates;
+  lagLimits(): LagLimits;
+  /** Asks the controller for another ISR; `Partition.isrAnswered` hears what became of it. */
+  proposeIsr(partition: Partition, proposal: IsrProposal): void;
+}
+
+/** A follower's fetch of a partition. */
+export interface ReplicaFetch {
+  readonly replicaId: number;
+  /** −1 where the request does not say. */
+  readonly brokerEpoch: number;
+  readonly fetchOffset: number;
+  readonly logStartOffset: number;
+}
+
+/** What the leader tells a follower of itself. */
+export interface LeaderState {
+  readonly leaderEpoch: number;
+  readonly highWatermark: number;
+  readonly logStartOffset: number;
+}
+
+/** What became of a proposal; "unknown" until the metadata says more. */
+export type IsrOutcome =
+  | { readonly kind: "written"; readonly state: WrittenIsr }
+  | { readonly kind: "refused" | "unknown" }
+  /** Somebody else leads, or this node under another epoch. */
+  | { readonly kind: "fenced" };
+
+/** The partition as the controller has written it for a leader. */
+export type WrittenIsr = Pick<
+  PartitionImage,
+  "leader" | "leaderEpoch" | "isr" | "leaderRecoveryState" | "partitionEpoch"
+>;
 
 /** What a partition is made of. */
 export interface PartitionOptions {
@@ -43,6 +88,7 @@ export interface PartitionOptions {
   readonly preparer: BatchPreparer;
   readonly config: TopicConfig;
   readonly image: PartitionImage;
+  readonly replication: ReplicationContext;
 }
 
 /** How an append is to be done. */
@@ -98,6 +144,15 @@ export class Partition {
   #config: TopicConfig;
   #image: PartitionImage;
   #highWatermark: number;
+  readonly #replication: ReplicationContext;
+  /** Null unless this node leads, and others follow. */
+  #replicas: ReplicaSet | null = null;
+  /** What the leader of this epoch has told a follower; −1 before it has. */
+  #leaderHighWatermark = -1;
+  /** An epoch that somebody knows of before the metadata here does. */
+  #newestKnownEpoch = -1;
+  /** What the metadata says meanwhile; undefined unless the log is being truncated. */
+  #imageMeanwhile: PartitionImage | null | undefined;
   #appendedBytes = 0;
   #committedBytes = 0;
   /** Ends of appends beyond the high watermark, and `#appendedBytes` there. */
@@ -106,6 +161,8 @@ export class Partition {
   #commitWaits: CommitWait[] = [];
   #firstCommitWait = 0;
   readonly #fetchWaiters = new Set<FetchWaiter>();
+  /** Followers, which read what is not committed. */
+  readonly #appendWaiters = new Set<FetchWaiter>();
   #flushTimer: Timer | null = null;
   #stopListening: readonly (() => void)[];
 
@@ -125,10 +182,13 @@ export class Partition {
     });
     this.#config = options.config;
     this.#image = options.image;
-    this.#highWatermark = isRelaxed(options.config) ? this.log.endOffset : this.log.syncedOffset;
-    this.log.updateHighWatermark(offset(this.#highWatermark));
+    this.#replication = options.replication;
+    const { highWatermark, logStartOffset } = this.#log;
+    this.#highWatermark = Math.max(highWatermark, logStartOffset);
+    this.#log.updateHighWatermark(this.highWatermark);
     this.#stopListening = this.#listenTo(this.#log);
-    if (this.isLeader) this.#beginEpoch();
+    this.#takeRole();
+    if (this.log.offlineReason === null) this.#advance();
   }
 
   #listenTo(log: Log): (() => void)[] {
@@ -153,7 +213,24 @@ export class Partition {
     return this.#image.leaderEpoch;
   }
   get isLeader(): boolean {
-    return this.#image.leader === this.#nodeId;
+    const { leader, leaderEpoch } = this.#image;
+    return leader === this.#nodeId && leaderEpoch >= this.#newestKnownEpoch;
+  }
+  /** True when there is a leader elsewhere, which this replica follows. */
+  get isFollower(): boolean {
+    const { leader, replicas } = this.#image;
+    return leader >= 0 && leader !== this.#nodeId && replicas.includes(this.#nodeId);
+  }
+  /** What is known of the followers; null unless this node leads, and others follow. */
+  get replicas(): ReplicaSet | null {
+    return this.#replicas;
+  }
+  /**
+   * True while the high watermark may be below what the leader before had told: it is not to be named as the end
+   * of the partition (KIP-207).
+   */
+  get isCatchingUpWithEpoch(): boolean {
+    return this.#replicas !== null && this.#highWatermark < this.#replicas.epochStartOffset;
   }
   /** Records before it are committed: consumers may read them. */
   get highWatermark(): Offset {
@@ -175,13 +252,176 @@ export class Partition {
     return this.#config.flushMessages === 1;
   }
 
-  /** Takes what the metadata says of the partition now. */
+  /** Takes what the metadata says of the partition now; older words than known ones are ignored. */
   updateImage(image: PartitionImage): void {
     const before = this.#image;
+    if (image.partitionEpoch < before.partitionEpoch) return;
+    if (this.#imageMeanwhile !== undefined) {
+      this.#imageMeanwhile = image;
+      return;
+    }
     this.#image = image;
-    if (this.isLeader && before.leaderEpoch !== image.leaderEpoch) this.#beginEpoch();
+    const isOtherEpoch = before.leaderEpoch !== image.leaderEpoch || before.leader !== image.leader;
+    const isFirstFollower = this.#replicas === null && image.replicas.length > 1;
+    if (isOtherEpoch || (this.isLeader && isFirstFollower)) this.#takeRole();
+    else this.#replicas?.update(image, this.#clock.monotonicMs());
     if (!this.isLeader) this.#failed(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    if (this.log.offlineReason === null) this.#advance();
   }
+
+  /** Begins to lead, to follow, or neither, as the metadata says. */
+  #takeRole(): void {
+    const { replicas } = this.#image;
+    this.#replicas = null;
+    this.#leaderHighWatermark = -1;
+    if (!this.isLeader || this.log.offlineReason !== null) return;
+    this.#beginEpoch();
+    if (replicas.length === 1) return;
+    this.#replicas = new ReplicaSet({
+      nodeId: this.#nodeId,
+      image: this.#image,
+      epochStartOffset: this.log.endOffset,
+      highWatermark: this.#highWatermark,
+      nowMs: this.#clock.monotonicMs(),
+    });
+    // What it had as a follower counts once it is stable.
+    this.#sync();
+    this.#propose(this.#replicas.proposeRecovered(this.#replication.brokers()));
+  }
+
+  #propose(proposal: IsrProposal | null): void {
+    if (proposal !== null) this.#replication.proposeIsr(this, proposal);
+  }
+
+  /** Somebody knows of a later epoch: this node leads no more, though its metadata does not say so yet. */
+  noteEpoch(epoch: number): void {
+    if (epoch <= Math.max(this.#newestKnownEpoch, this.#image.leaderEpoch)) return;
+    this.#newestKnownEpoch = epoch;
+    if (this.#image.leader !== this.#nodeId) return;
+    this.#replicas = null;
+    this.#failed(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+  }
+
+  // ── as leader of followers ──────────────────────────────────────────────────────────────────────
+
+  /**
+   * Notes how far a follower is that asks for what follows. Its log must be one with this one up to there.
+   * Errors: NOT_LEADER_OR_FOLLOWER where it is no replica.
+   */
+  followerFetched(fetch: ReplicaFetch): ErrorCode {
+    const replicas = this.#replicas;
+    if (replicas === null) return ErrorCode.NOT_LEADER_OR_FOLLOWER;
+    const leaderEndOffset = this.log.endOffset;
+    const nowMs = this.#clock.monotonicMs();
+    const error = replicas.noteFetch({ ...fetch, leaderEndOffset, nowMs });
+    if (error !== ErrorCode.NONE) return error;
+    this.#advance();
+    if (this.#replicas === replicas && !replicas.isr.includes(fetch.replicaId)) {
+      this.#propose(replicas.proposeExpansion(fetch.replicaId, this.#replication.brokers()));
+    }
+    return ErrorCode.NONE;
+  }
+
+  /** Looks for followers that do not keep up. To be called now and then. */
+  checkFollowers(limits: LagLimits): void {
+    if (this.#replicas === null || this.log.offlineReason !== null) return;
+    this.#propose(this.#replicas.proposeShrinking({
+      endOffset: this.log.endOffset,
+      brokers: this.#replication.brokers(),
+      limits,
+      nowMs: this.#clock.monotonicMs(),
+    }));
+    this.#advance();
+  }
+
+  /** Hears what became of `proposal`. */
+  isrAnswered(proposal: IsrProposal, outcome: IsrOutcome): void {
+    if (this.#replicas === null || this.#replicas.proposal !== proposal) return;
+    if (outcome.kind === "refused") this.#replicas.withdraw(proposal);
+    else if (outcome.kind === "fenced") this.noteEpoch(proposal.leaderEpoch + 1);
+    else if (outcome.kind === "written") {
+      const { state } = outcome;
+      if (state.leaderEpoch === this.#image.leaderEpoch) {
+        this.updateImage({ ...this.#image, ...state });
+      } else this.noteEpoch(state.leaderEpoch);
+    }
+  }
+
+  /** Wakes `waiter` when something is appended, or committed, until `removeFetchWaiter`. */
+  addAppendWaiter(waiter: FetchWaiter): void {
+    this.#appendWaiters.add(waiter);
+  }
+
+  // ── as follower ─────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Appends what the leader of `leaderEpoch` has sent; a sync is asked for. Shape: `records` is written before it
+   * returns. Errors: NOT_LEADER_OR_FOLLOWER under another epoch, and those of `Log.appendAsFollower`.
+   */
+  appendFromLeader(records: Uint8Array, leaderEpoch: number): AppendResult {
+    if (!this.isFollowerIn(leaderEpoch)) {
+      const message = `Cannot append to ${this.log.name}: epoch ${leaderEpoch} is over`;
+      return { error: ErrorCode.NOT_LEADER_OR_FOLLOWER, message };
+    }
+    const before = this.log.endOffset;
+    const result = this.log.appendAsFollower(records);
+    if (result.error !== ErrorCode.NONE || this.log.endOffset === before) return result;
+    this.#mark(records.length);
+    if (this.#mirror !== null) this.#copyTo(this.#mirror);
+    if (isRelaxed(this.#config)) this.#armFlush();
+    else this.#sync();
+    return result;
+  }
+
+  /** True when it follows under this epoch, and its log can be changed now. */
+  isFollowerIn(leaderEpoch: number): boolean {
+    return this.isFollower && this.#image.leaderEpoch === leaderEpoch &&
+      this.#imageMeanwhile === undefined;
+  }
+
+  /** What a follower may ask for next: all before it is as stable as the topic wants it. */
+  get replicatedOffset(): Offset {
+    return this.#reached(this.log);
+  }
+
+  /** Takes what the leader tells with its records: what is committed, and what is deleted. */
+  noteLeader({ leaderEpoch, highWatermark, logStartOffset }: LeaderState): void {
+    if (!this.isFollowerIn(leaderEpoch) || this.log.offlineReason !== null) return;
+    this.#leaderHighWatermark = highWatermark;
+    this.#advance();
+    const isNews = logStartOffset > this.log.logStartOffset;
+    if (isNews && logStartOffset <= this.#highWatermark) {
+      this.deleteRecordsBefore(offset(logStartOffset));
+    }
+  }
+
+  /**
+   * Drops what the leader of `leaderEpoch` does not have: what is at or past `target`, or everything to begin anew
+   * there. Changes of the leadership wait meanwhile. Returns: when that is on stable storage. Errors: DiskError.
+   */
+  async truncate(
+    leaderEpoch: number,
+    target: Offset,
+    { isFull }: { readonly isFull: boolean },
+  ): Promise<void> {
+    assert(this.isFollowerIn(leaderEpoch) && this.#mirror === null);
+    this.#imageMeanwhile = null;
+    try {
+      if (isFull) await this.log.truncateFullyAndStartAt(target);
+      else await this.log.truncateTo(target);
+    } finally {
+      this.#highWatermark = Math.min(this.#highWatermark, this.log.endOffset);
+      this.#highWatermark = Math.max(this.#highWatermark, this.log.logStartOffset);
+      this.#markOffsets = [];
+      this.#markBytes = [];
+      this.#committedBytes = this.#appendedBytes;
+      const image = this.#imageMeanwhile;
+      this.#imageMeanwhile = undefined;
+      if (image !== null) this.updateImage(image);
+    }
+  }
+
+  // ── settings and appends ────────────────────────────────────────────────────────────────────────
 
   /** Takes new settings of the topic. */
   updateConfig(config: TopicConfig): void {
@@ -242,6 +482,7 @@ export class Partition {
     if (!result.duplicate) {
       this.#mark(byteCount);
       if (this.#mirror !== null) this.#copyTo(this.#mirror);
+      if (this.#appendWaiters.size > 0) this.#tellFollowers();
     }
     if (isRelaxed(this.#config)) {
       this.#advance();
@@ -255,6 +496,10 @@ export class Partition {
   #sync(): void {
     this.log.sync();
     this.#mirror?.log.sync();
+  }
+
+  #tellFollowers(): void {
+    for (const waiter of this.#appendWaiters) waiter.partitionMoved();
   }
 
   /**
@@ -327,22 +572,35 @@ export class Partition {
   }
 
   /** As in Kafka, a topic with fewer replicas than the minimum asks for all that it has. */
+  get #effectiveMinIsr(): number {
+    return Math.min(this.#config.minInsyncReplicas, this.#image.replicas.length);
+  }
+
   #refusalBelowMinIsr(requiredAcks: number): AppendRefusal | null {
     if (requiredAcks !== -1) return null;
-    const { isr, replicas } = this.#image;
-    const minInsyncReplicas = Math.min(this.#config.minInsyncReplicas, replicas.length);
-    if (isr.length >= minInsyncReplicas) return null;
+    const { isr } = this.#image;
+    if (isr.length >= this.#effectiveMinIsr) return null;
     return {
       error: ErrorCode.NOT_ENOUGH_REPLICAS,
       message: `The size of the current ISR ${isr.length} is insufficient to satisfy ` +
-        `the min.isr requirement of ${minInsyncReplicas} for partition ${this.log.name}`,
+        `the min.isr requirement of ${this.#effectiveMinIsr} for partition ${this.log.name}`,
     };
   }
 
-  /** Calls `settled` once records before `endOffset` are committed (NONE), or will not be. May call at once. */
+  /** What an append is told that everybody has, as many as that are. */
+  get #committedAnswer(): ErrorCode {
+    return this.#image.isr.length >= this.#effectiveMinIsr
+      ? ErrorCode.NONE
+      : ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+  }
+
+  /**
+   * Calls `settled` once records before `endOffset` are committed (NONE; NOT_ENOUGH_REPLICAS_AFTER_APPEND where the
+   * ISR has fallen below the minimum since), or will not be. May call at once.
+   */
   onCommitted(endOffset: number, settled: (error: ErrorCode) => void): void {
     if (this.log.offlineReason !== null) return settled(ErrorCode.KAFKA_STORAGE_ERROR);
-    if (endOffset <= this.#highWatermark) return settled(ErrorCode.NONE);
+    if (endOffset <= this.#highWatermark) return settled(this.#committedAnswer);
     const last = this.#commitWaits.at(-1);
     if (last === undefined || last.endOffset <= endOffset) {
       this.#commitWaits.push({ endOffset, settled });
@@ -369,6 +627,7 @@ export class Partition {
 
   removeFetchWaiter(waiter: FetchWaiter): void {
     this.#fetchWaiters.delete(waiter);
+    this.#appendWaiters.delete(waiter);
   }
 
   /** Ends all waits with `error` and lets go of the log, which stays open. */
@@ -417,9 +676,26 @@ export class Partition {
     return isRelaxed(this.#config) ? log.endOffset : log.syncedOffset;
   }
 
-  #advance(): void {
+  /** How far the records are where they have to be, on all replicas that count. */
+  #committed(): number {
     const here = this.#reached(this.log);
     const reached = this.#mirror === null ? here : Math.min(here, this.#reached(this.#mirror.log));
+    if (this.#replicas === null) {
+      return this.isLeader ? reached : Math.min(reached, this.#leaderHighWatermark);
+    }
+    this.#replicas.advance({
+      syncedOffset: reached,
+      endOffset: this.log.endOffset,
+      minIsr: this.#config.minInsyncReplicas,
+      brokers: this.#replication.brokers(),
+      limits: this.#replication.lagLimits(),
+      nowMs: this.#clock.monotonicMs(),
+    });
+    return this.#replicas.highWatermark;
+  }
+
+  #advance(): void {
+    const reached = this.#committed();
     if (reached > this.#highWatermark) {
       this.#highWatermark = reached;
       this.log.updateHighWatermark(offset(reached));
@@ -439,7 +715,7 @@ export class Partition {
       const next = this.#commitWaits[this.#firstCommitWait];
       if (next === undefined || next.endOffset > this.#highWatermark) break;
       this.#firstCommitWait++;
-      next.settled(ErrorCode.NONE);
+      next.settled(this.#committedAnswer);
     }
     if (this.#firstCommitWait === this.#commitWaits.length) {
       if (this.#firstCommitWait === 0) return;
@@ -458,6 +734,7 @@ export class Partition {
     this.#firstCommitWait = 0;
     for (const { settled } of waits) settled(error);
     for (const waiter of this.#fetchWaiters) waiter.partitionLost();
+    for (const waiter of this.#appendWaiters) waiter.partitionLost();
   }
 
   /** `flush.ms`: what was written is synced at the latest after it. */

@@ -34,7 +34,8 @@ import { Delayed } from "./delayed.ts";
 import { DirectoryAssigner } from "./directory_assigner.ts";
 import { FoundReplicas, type WantedReplica } from "./found_replicas.ts";
 import { OpeningProgress } from "./opening_progress.ts";
-import { Partition } from "./partition.ts";
+import { Partition, type ReplicationContext } from "./partition.ts";
+import type { LagLimits } from "./replica_set.ts";
 import { ReplicaMoves } from "./replica_moves.ts";
 
 /** What may pass: a disk without room, a process without file handles. */
@@ -49,6 +50,8 @@ const PASSING_CODES: ReadonlySet<string> = new Set([
 const REOPEN_MS = 1000;
 /** Logs opened at the same time. */
 const OPENS_AT_ONCE = 32;
+/** How often leaders look for followers that do not keep up. */
+const CHECK_FOLLOWERS_MS = 500;
 /** Partitions that are not here yet, and are to be made in a directory that somebody has named. */
 const MAX_PREFERENCES = 10_000;
 
@@ -62,6 +65,8 @@ export interface ReplicaManagerOptions {
   readonly logDirectories: LogDirectories;
   /** Prepare the large batches of clients. */
   readonly workers: Workers;
+  /** Asks the controller for other in-sync replicas of a partition that this node leads. */
+  readonly proposeIsr: ReplicationContext["proposeIsr"];
 }
 
 /** Why a partition cannot be used here. */
@@ -110,6 +115,10 @@ export class ReplicaManager {
   readonly #preferences = new Map<string, string>();
   /** What is in force for topics, by their own values: most have none. */
   #configs = new WeakMap<ReadonlyMap<string, string>, TopicConfig>();
+  #lagLimits: LagLimits;
+  readonly #replication: ReplicationContext;
+  #followersTimer: Timer | null = null;
+  #followersCheckedMs = Infinity;
   #unsubscribe: (() => void) | null = null;
   #stopConfig: (() => void) | null = null;
   #isClosed = false;
@@ -134,6 +143,12 @@ export class ReplicaManager {
       assign: ({ topicId, partition }, { directoryId }) =>
         this.#assigner.assign({ topicId, partition, directoryId }),
     });
+    this.#lagLimits = lagLimits(options.config);
+    this.#replication = {
+      brokers: () => options.controller.image().brokers,
+      lagLimits: () => this.#lagLimits,
+      proposeIsr: options.proposeIsr,
+    };
     this.#preparer = new BatchPreparer(options);
     this.delayedAppends = new Delayed({ clock: options.clock });
     this.delayedFetches = new Delayed({ clock: options.clock });
@@ -147,9 +162,11 @@ export class ReplicaManager {
     this.#unsubscribe = controller.subscribe((_, changes) => this.#apply(changes));
     this.#stopConfig = config.onChange(() => {
       this.#configs = new WeakMap();
+      this.#lagLimits = lagLimits(config);
       this.#updateAllConfigs();
     });
     this.#progress.start();
+    this.#checkFollowersLater();
   }
 
   /** Resolves when everything that was asked for until now is open. */
@@ -186,6 +203,18 @@ export class ReplicaManager {
     if (found !== undefined) return usable(found);
     const image = this.#options.controller.image().topicById(topicId);
     return this.#missing(image, index, ErrorCode.UNKNOWN_TOPIC_ID);
+  }
+
+  /** The partition of a topic by name, if this node leads or follows it. Errors: as `partition`. */
+  replica(topic: string, index: number): Partition | PartitionRefusal {
+    const found = this.#byName.get(topic)?.partitions[index];
+    return found?.isFollower === true ? online(found) : this.partition(topic, index);
+  }
+
+  /** The same by topic id. Errors: as `partitionById`. */
+  replicaById(topicId: Uuid, index: number): Partition | PartitionRefusal {
+    const found = this.#byId.get(topicId)?.partitions[index];
+    return found?.isFollower === true ? online(found) : this.partitionById(topicId, index);
   }
 
   /** Name of a topic that has partitions here, by id. */
@@ -233,6 +262,7 @@ export class ReplicaManager {
   /** Ends all waits and stops following the metadata. The logs stay open for their directory to close. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#followersTimer?.cancel();
     for (const timer of this.#reopenTimers) timer.cancel();
     this.#unsubscribe?.();
     this.#stopConfig?.();
@@ -247,6 +277,23 @@ export class ReplicaManager {
     for (const name of [...this.#readyWaiters.keys()]) {
       this.#tellReady(name, refusal(ErrorCode.NOT_LEADER_OR_FOLLOWER));
     }
+  }
+
+  #checkFollowersLater(): void {
+    const { clock } = this.#options;
+    this.#followersTimer = clock.timer(CHECK_FOLLOWERS_MS, () => {
+      this.#checkFollowers();
+      this.#checkFollowersLater();
+    });
+  }
+
+  #checkFollowers(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    // After a time in which this node did nothing itself, nobody was silent.
+    const wasAway = nowMs - this.#followersCheckedMs > 2 * CHECK_FOLLOWERS_MS;
+    this.#followersCheckedMs = nowMs;
+    const limits = wasAway ? { ...this.#lagLimits, maxSilenceMs: Infinity } : this.#lagLimits;
+    for (const partition of this.partitions()) partition.checkFollowers(limits);
   }
 
   #missing(
@@ -285,8 +332,11 @@ export class ReplicaManager {
   }
 
   #hold(topic: TopicImage, image: PartitionImage): void {
-    if (!image.replicas.includes(this.#options.nodeId)) return;
     const open = this.#byId.get(topic.id)?.partitions[image.partition];
+    if (!image.replicas.includes(this.#options.nodeId)) {
+      if (open !== undefined) this.#letGo(topic, open);
+      return;
+    }
     if (open !== undefined) {
       open.updateImage(image);
       return;
@@ -301,7 +351,8 @@ export class ReplicaManager {
     const name = formatTopicPartition(topic.name, index);
     // The newest word counts: the topic may be gone or changed since the work was queued.
     const image = controller.image().topicById(topic.id)?.partitions[index];
-    if (this.#isClosed || image === undefined) {
+    const isHeld = image?.replicas.includes(this.#options.nodeId) === true;
+    if (this.#isClosed || image === undefined || !isHeld) {
       this.#tellReady(name, refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION));
       return;
     }
@@ -390,6 +441,7 @@ export class ReplicaManager {
       preparer: this.#preparer,
       config: this.#configOf(topic.name),
       image,
+      replication: this.#replication,
     });
     this.#add(topic, partition);
     await this.#resumeMove(partition, wanted, directory);
@@ -537,6 +589,16 @@ export class ReplicaManager {
     this.#tellReady(partition.log.name, usable(partition));
   }
 
+  /** The replica was moved to other nodes: it goes, with its log. */
+  #letGo(topic: TopicImage, partition: Partition): void {
+    const { partition: index } = partition;
+    const entry = this.#byId.get(topic.id)!;
+    delete entry.partitions[index];
+    partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    const name = formatTopicPartition(topic.name, index);
+    this.#enqueue(name, () => this.#deleteLog(topic, index, name));
+  }
+
   #delete(topic: TopicImage): void {
     const entry = this.#byId.get(topic.id);
     this.#byId.delete(topic.id);
@@ -612,11 +674,21 @@ export class ReplicaManager {
   }
 }
 
+function lagLimits(config: Config): LagLimits {
+  return {
+    maxLagMs: config.number("replica.lag.time.max.ms"),
+    maxSilenceMs: config.number("weir.replica.silence.max.ms"),
+  };
+}
+
+function online(partition: Partition): Partition | PartitionRefusal {
+  if (partition.log.offlineReason === null) return partition;
+  return { error: ErrorCode.KAFKA_STORAGE_ERROR, image: partition.image };
+}
+
 function usable(partition: Partition): Partition | PartitionRefusal {
-  const { image } = partition;
-  if (partition.log.offlineReason !== null) return { error: ErrorCode.KAFKA_STORAGE_ERROR, image };
-  if (!partition.isLeader) return { error: ErrorCode.NOT_LEADER_OR_FOLLOWER, image };
-  return partition;
+  if (partition.isLeader || partition.log.offlineReason !== null) return online(partition);
+  return { error: ErrorCode.NOT_LEADER_OR_FOLLOWER, image: partition.image };
 }
 
 function refusal(error: ErrorCode): PartitionRefusal {

@@ -197,6 +197,11 @@ export async function batchesBench(
       partitionEpoch: 0,
     };
     const options = {
+      replication: {
+        brokers: () => new Map(),
+        lagLimits: () => ({ maxLagMs: 30_000, maxSilenceMs: 3000 }),
+        proposeIsr: () => {},
+      },
       topic: "bench",
       topicId: METADATA_TOPIC_ID,
       partition,

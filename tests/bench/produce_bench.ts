@@ -89,7 +89,7 @@ async function startNode(
     nodeId: NODE_ID,
   });
   const options = { nodeId: NODE_ID, clock, logger, config, controller, logDirectories, workers };
-  const replicaManager = new ReplicaManager(options);
+  const replicaManager = new ReplicaManager({ ...options, proposeIsr: () => {} });
   replicaManager.start();
   await controller.registerBroker({
     brokerId: NODE_ID,
@@ -103,7 +103,14 @@ async function startNode(
   const fetchSessions = new FetchSessions({ clock, random, slots: 10, evictionMs: 1000 });
   return {
     produce: produceApi({ replicaManager }),
-    fetch: fetchApi({ replicaManager, fetchSessions, fetchMaxBytes: () => 1 << 26 }),
+    fetch: fetchApi({
+      nodeId: NODE_ID,
+      controller,
+      replicaSelector: () => null,
+      replicaManager,
+      fetchSessions,
+      fetchMaxBytes: () => 1 << 26,
+    }),
     async stop() {
       await replicaManager.close();
       controller.stop();

@@ -103,6 +103,7 @@ export class GroupHarness {
       logDirs: this.logDirectories.online().map(({ directoryId }) => directoryId),
     }));
     this.replicaManager = new ReplicaManager({
+      proposeIsr: () => {},
       nodeId: NODE_ID,
       clock,
       logger: this.logger,

@@ -235,12 +235,10 @@ export class DataHarness {
     // As a broker does with every start; the first one waits for the test.
     if (this.controller.image().brokers.has(NODE_ID)) await this.register();
     const replicaManager = this.replicaManager = new ReplicaManager({
+      ...this,
+      proposeIsr: () => {},
       nodeId: NODE_ID,
       clock,
-      logger,
-      config: this.config,
-      controller: this.controller,
-      logDirectories: this.logDirectories,
       // Longer than a sync takes: batches still wait when the metadata has changed.
       workers: new SimWorkers({ disk, clock, logger, delayMs: 5 }),
     });
@@ -253,6 +251,9 @@ export class DataHarness {
     this.apis = {
       produce: produceApi({ replicaManager }),
       fetch: fetchApi({
+        ...this,
+        nodeId: NODE_ID,
+        replicaSelector: () => null,
         replicaManager,
         fetchSessions: this.sessions,
         fetchMaxBytes: () => 55 * 1024 * 1024,

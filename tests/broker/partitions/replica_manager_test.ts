@@ -255,6 +255,7 @@ test("ReplicaManager: a partition that changes while it opens is opened once, it
     changedFeatures: [],
   };
   const manager = new ReplicaManager({
+    proposeIsr: () => {},
     nodeId: NODE_ID,
     clock: node.process,
     logger: node.logger,
