@@ -67,6 +67,7 @@ import {
 } from "./raft.ts";
 import type {
   Address,
+  AnswerHead,
   Destination,
   FetchDecision,
   FetchSnapshotDecision,
@@ -215,6 +216,12 @@ interface PendingAppend {
   readonly resolve: (outcome: CommitOutcome) => void;
 }
 
+/** A request that waits for its answer. */
+interface Handle {
+  readonly resolve: (decision: RaftDecision) => void;
+  readonly otherwise: RaftDecision;
+}
+
 /** What is to be told to the listener, in order. */
 type Delivery = { readonly upTo: number } | { readonly leader: LeaderAndEpoch };
 
@@ -241,7 +248,7 @@ export class Quorum {
   #timer: Timer | null = null;
   #timerAtMs = Infinity;
   #nextHandle = 1;
-  readonly #handles = new Map<number, (decision: RaftDecision) => void>();
+  readonly #handles = new Map<number, Handle>();
   readonly #stops: (() => void)[] = [];
   /** Told at every change of role or leader. */
   readonly #watchers = new Set<() => void>();
@@ -420,12 +427,13 @@ export class Quorum {
 
   /**
    * Takes a request of another replica in.
-   * Returns: its answer, which may take as long as the request says. Errors: none.
+   * Returns: its answer, which may take as long as the request says. Errors: none; once the quorum has stopped or
+   * failed the answer knows nothing.
    */
   async handle<Request extends Exclude<RaftRequest, { readonly kind: "probe" }>>(
     request: Request,
   ): Promise<ReplyTo<Request>> {
-    const decision = await this.#ask((handle, nowMs) => {
+    const decision = await this.#ask(unavailable(request), (handle, nowMs) => {
       switch (request.kind) {
         case "vote":
           return this.#raft.vote(handle, request, nowMs);
@@ -481,26 +489,27 @@ export class Quorum {
     readonly timeoutMs: number;
     readonly ackWhenCommitted: boolean;
   }): Promise<VoterChangeAnswer> {
-    const decision = await this.#ask((handle, nowMs) =>
-      this.#raft.addVoter(handle, request, nowMs)
-    );
-    assert(decision.kind === "voterChange");
-    return decision;
+    return await this.#ask(STOPPED, (handle, nowMs) => {
+      this.#raft.addVoter(handle, request, nowMs);
+    }) as VoterChangeAnswer;
   }
 
   /** Takes a voter out. Returns: when that is committed. Errors: none; they are in the answer. */
   async removeVoter(request: { readonly voter: ReplicaKey }): Promise<VoterChangeAnswer> {
-    const decision = await this.#ask((handle, nowMs) => {
+    return await this.#ask(STOPPED, (handle, nowMs) => {
       this.#raft.removeVoter(handle, request, nowMs);
-    });
-    assert(decision.kind === "voterChange");
-    return decision;
+    }) as VoterChangeAnswer;
   }
 
-  #ask(event: (handle: number, nowMs: number) => void): Promise<RaftDecision> {
+  /** `otherwise` is the answer where the quorum has ended, or ends before it has one. */
+  #ask(
+    otherwise: RaftDecision,
+    event: (handle: number, nowMs: number) => void,
+  ): Promise<RaftDecision> {
+    if (this.#failure !== null) return Promise.resolve(otherwise);
     const { promise, resolve } = Promise.withResolvers<RaftDecision>();
     const handle = this.#nextHandle++;
-    this.#handles.set(handle, resolve);
+    this.#handles.set(handle, { resolve, otherwise });
     this.#step((nowMs) => event(handle, nowMs));
     return promise;
   }
@@ -692,9 +701,9 @@ export class Quorum {
   #say(message: RaftMessage): void {
     switch (message.kind) {
       case "answer": {
-        const resolve = this.#handles.get(message.handle)!;
+        const handle = this.#handles.get(message.handle)!;
         this.#handles.delete(message.handle);
-        resolve(message.decision);
+        handle.resolve(message.decision);
         return;
       }
       case "send":
@@ -814,7 +823,48 @@ export class Quorum {
     this.#timer?.cancel();
     this.#timer = null;
     for (const { resolve } of this.#pending.splice(0)) resolve({ error, message });
+    for (const { resolve, otherwise } of this.#handles.values()) resolve(otherwise);
+    this.#handles.clear();
     for (const watcher of [...this.#watchers]) watcher();
+  }
+}
+
+/** The head of an answer that says nothing of any epoch. */
+const NOTHING_KNOWN: AnswerHead = {
+  error: ErrorCode.NOT_LEADER_OR_FOLLOWER,
+  leaderId: -1,
+  leaderEpoch: -1,
+  leaderAddress: null,
+};
+const STOPPED: VoterChangeAnswer = {
+  kind: "voterChange",
+  error: ErrorCode.NOT_LEADER_OR_FOLLOWER,
+  message: "The node is shutting down.",
+};
+
+function unavailable(request: Exclude<RaftRequest, { readonly kind: "probe" }>): RaftDecision {
+  switch (request.kind) {
+    case "vote":
+      return { kind: "vote", isGranted: false, ...NOTHING_KNOWN };
+    case "fetch":
+      return {
+        kind: "fetch",
+        ...NOTHING_KNOWN,
+        highWatermark: -1,
+        logStartOffset: -1,
+        diverging: null,
+        snapshotId: null,
+        readFrom: null,
+        maxBytes: 0,
+      };
+    case "fetchSnapshot": {
+      const { snapshotId, position } = request;
+      return { kind: "fetchSnapshot", ...NOTHING_KNOWN, snapshotId, position, maxBytes: 0 };
+    }
+    case "beginQuorumEpoch":
+    case "endQuorumEpoch":
+    case "updateVoter":
+      return { kind: request.kind, ...NOTHING_KNOWN };
   }
 }
 

@@ -17,6 +17,8 @@ import type { QuorumState } from "./raft.ts";
 const QUORUM_STATE_FILE = "quorum-state";
 const QUORUM_STATE_VERSION = 1;
 const NOBODY = -1;
+/** Ours: Kafka passes over what it does not know. Left out when false. */
+const CATCHING_UP = "weirIsCatchingUp";
 
 function pathIn(directory: string): string {
   return `${directory}/${QUORUM_STATE_FILE}`;
@@ -46,7 +48,8 @@ function parseQuorumState(text: string): QuorumState | "damaged" {
   const votedId: unknown = fields.get("votedId") ?? NOBODY;
   if (!isInteger(leaderId) || !isInteger(leaderEpoch) || !isInteger(votedId)) return "damaged";
   const voted = { id: votedId, directoryId: String(votedDirectoryId) as Uuid };
-  return { leaderId, leaderEpoch, voted: votedId < 0 ? null : voted };
+  const isCatchingUp = fields.get(CATCHING_UP) === true;
+  return { leaderId, leaderEpoch, voted: votedId < 0 ? null : voted, isCatchingUp };
 }
 
 function isInteger(value: unknown): value is number {
@@ -57,7 +60,7 @@ function isInteger(value: unknown): value is number {
 export async function writeQuorumState(
   disk: Disk,
   directory: string,
-  { leaderId, leaderEpoch, voted }: QuorumState,
+  { leaderId, leaderEpoch, voted, isCatchingUp }: QuorumState,
 ): Promise<void> {
   const state = {
     leaderId,
@@ -65,6 +68,7 @@ export async function writeQuorumState(
     votedId: voted?.id ?? NOBODY,
     votedDirectoryId: voted?.directoryId ?? ZERO_UUID,
     data_version: QUORUM_STATE_VERSION,
+    ...(isCatchingUp && { [CATCHING_UP]: true }),
   };
   await writeFileAtomically(disk, pathIn(directory), textBytes(JSON.stringify(state)));
 }

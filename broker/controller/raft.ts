@@ -26,6 +26,7 @@
 import assert from "node:assert/strict";
 import type { NewControlRecord } from "../../protocol/control_records.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
+import { ZERO_UUID } from "../../protocol/types.ts";
 import type { Random } from "../../storage/platform.ts";
 import { type FoundLog, RaftLog } from "./raft_log.ts";
 import type {
@@ -101,6 +102,8 @@ export interface QuorumState {
   readonly leaderId: number;
   readonly leaderEpoch: number;
   readonly voted: ReplicaKey | null;
+  /** A voter whose disk is new: what it acknowledged on another one is not known. */
+  readonly isCatchingUp: boolean;
 }
 
 /** What a replica is made of. */
@@ -271,6 +274,12 @@ export class Raft {
   #highWatermark: number;
   #electionCount = 0;
   #isShuttingDown = false;
+  /**
+   * A static voter began with nothing: in a new cluster, or since its disk was replaced. Until it has had all that
+   * the leader had, it votes for nobody who has records, nor stands with some of its own. Where it votes for one
+   * who has none, the cluster is new.
+   */
+  #isCatchingUp: boolean;
   #discoveryTurn = 0;
 
   #nextRequestId = 1;
@@ -299,6 +308,10 @@ export class Raft {
     this.#highWatermark = options.highWatermark;
     this.#toldHighWatermark = options.highWatermark;
     this.#storedState = options.quorumState;
+    // One with another directory is another voter, where the voters' directories are known.
+    const isStatic = options.voters.latest.get(options.self.id)?.directoryId === ZERO_UUID;
+    const isNew = options.quorumState === null && options.log.endOffset === 0;
+    this.#isCatchingUp = options.quorumState?.isCatchingUp ?? (isStatic && isNew);
     this.#role = { name: "unattached", leaderId: -1, deadlineMs: Infinity };
   }
 
@@ -343,6 +356,10 @@ export class Raft {
     const role = this.#role;
     if (role.name === "leader") return this.#self.id;
     return role.name === "candidate" || role.name === "resigned" ? -1 : role.leaderId;
+  }
+  /** Its disk is new, and it may have forgotten what it had acknowledged; see above. */
+  get isCatchingUp(): boolean {
+    return this.#isCatchingUp;
   }
   /** Known to be committed. */
   get highWatermark(): number {
@@ -411,7 +428,8 @@ export class Raft {
     // Whoever has led an epoch will not vote in it: that says more than a vote.
     const hasLed = name === "leader" || name === "resigned";
     const leaderId = hasLed ? this.#self.id : this.leaderId;
-    return { leaderId, leaderEpoch: this.#epoch, voted: hasLed ? null : this.#voted };
+    const voted = hasLed ? null : this.#voted;
+    return { leaderId, leaderEpoch: this.#epoch, voted, isCatchingUp: this.#isCatchingUp };
   }
 
   #visibleLeader(): LeaderAndEpoch {
@@ -520,6 +538,7 @@ export class Raft {
       votedFor: this.#votedFor(candidate),
       knowsLeader: this.#knowsLeader,
       trustsLeader: this.#trustsLeader,
+      mayHaveForgotten: this.#isCatchingUp && last.epoch > 0,
     });
     if (isPreVote) this.#askAgain(candidate.id);
     else if (isGranted && this.#voted === null) this.#noteVote(candidate, nowMs);
@@ -533,6 +552,7 @@ export class Raft {
 
   /** Whoever gets our vote has as good a chance as we have: the wait begins anew. */
   #noteVote(candidate: ReplicaKey, nowMs: number): void {
+    this.#isCatchingUp = false;
     this.#becomeUnattached(-1, nowMs);
     this.#voted = candidate;
   }
@@ -910,6 +930,8 @@ export class Raft {
       role.snapshot = { id: answer.snapshotId, position: 0, isInstalling: false };
       return;
     }
+    // It asked with all that it had on stable storage, and there was no more: the leader has all that is committed.
+    if (answer.batches.length === 0) this.#isCatchingUp = false;
     this.#appendFetched(answer);
     role.leaderHighWatermark = Math.max(role.leaderHighWatermark, answer.highWatermark);
   }
@@ -1072,6 +1094,7 @@ export class Raft {
     assert(this.#role.name === "candidate");
     const { granted } = this.#role;
     this.#electionCount = 0;
+    this.#isCatchingUp = false;
     const role: Leader = {
       name: "leader",
       epochStartOffset: this.#log.endOffset,
@@ -1196,7 +1219,8 @@ export class Raft {
   }
 
   get #mayStand(): boolean {
-    return !this.#isShuttingDown && (this.#isVoter || this.#isRemovedInDoubt);
+    if (this.#isShuttingDown || (this.#isCatchingUp && this.#log.endOffset > 0)) return false;
+    return this.#isVoter || this.#isRemovedInDoubt;
   }
 
   /**
@@ -1335,7 +1359,7 @@ export class Raft {
       currentLeaderEpoch: this.#epoch,
       last: this.#log.end,
       highWatermark: this.#highWatermark,
-      maxWaitMs: this.#settings.fetchMaxWaitMs,
+      maxWaitMs: this.#isCatchingUp ? 0 : this.#settings.fetchMaxWaitMs,
       maxBytes: this.#settings.fetchMaxBytes,
     };
   }
@@ -1473,6 +1497,7 @@ export class Raft {
 
 function isSameState(a: QuorumState, b: QuorumState | null): boolean {
   return b !== null && a.leaderId === b.leaderId && a.leaderEpoch === b.leaderEpoch &&
+    a.isCatchingUp === b.isCatchingUp &&
     a.voted?.id === b.voted?.id && a.voted?.directoryId === b.voted?.directoryId;
 }
 

@@ -59,6 +59,8 @@ export interface VoteQuestion {
   readonly knowsLeader: boolean;
   /** That leader answers us: an election now would only disturb it. */
   readonly trustsLeader: boolean;
+  /** Our disk is a new one, and the candidate has records: we may have acknowledged more than it has. */
+  readonly mayHaveForgotten: boolean;
 }
 
 /** The rules on which the safety of the log and the calm of the quorum rest. */
@@ -90,7 +92,8 @@ export const KRAFT_RULES: RaftRules = {
     if (candidate.epoch !== own.epoch) return candidate.epoch > own.epoch;
     return candidate.offset >= own.offset;
   },
-  grantsVote({ isPreVote, isUpToDate, votedFor, knowsLeader, trustsLeader }) {
+  grantsVote({ isPreVote, isUpToDate, votedFor, knowsLeader, trustsLeader, mayHaveForgotten }) {
+    if (mayHaveForgotten) return false;
     if (isPreVote) return isUpToDate && !trustsLeader;
     if (votedFor !== "nobody") return votedFor === "candidate";
     return isUpToDate && !knowsLeader;

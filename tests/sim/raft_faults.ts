@@ -58,6 +58,9 @@ export const RAFT_FAULTS: Readonly<Record<string, RaftFault>> = {
   "a pre-vote that disturbs a leader": wrongRules({
     grantsVote: (question) => KRAFT_RULES.grantsVote({ ...question, trustsLeader: false }),
   }),
+  "a vote of one whose disk was replaced": wrongRules({
+    grantsVote: (question) => KRAFT_RULES.grantsVote({ ...question, mayHaveForgotten: false }),
+  }),
   "a commit of an earlier epoch by counting": wrongRules({
     highWatermark: ({ offsets, current }) => Math.max(current, reachedByMajority(offsets)),
   }),

@@ -144,6 +144,12 @@ export class RaftWorld {
       await node.format(isDynamic ? voters : null);
       await node.start();
     }
+    // Static voters have to be there when the cluster is born: one that was not may be one that has forgotten.
+    if (!isDynamic) {
+      this.hasFaults = false;
+      await this.#expectProgress();
+      this.hasFaults = true;
+    }
     for (let step = 0; step < this.options.steps; step++) {
       await this.#advance(this.random.pick([5, 50, 300, 1_500]));
       await this.#disturb(isDynamic);
@@ -165,9 +171,9 @@ export class RaftWorld {
       if (!node.isUp) await node.start();
     } else if (draw < 75) this.#cut(node);
     else if (draw < 84) this.#cuts.clear();
-    else if (draw < 87) node.quorum?.raft.resign(this.clock.monotonicMs());
+    else if (draw < 86) this.#shutDown(node);
     else if (isDynamic && draw < 95) this.#changeVoters();
-    else if (isDynamic && draw < 97) await this.#wipe(node);
+    else if (draw < 97) await (isDynamic ? this.#wipe(node) : this.#wipeStatic(node));
   }
 
   /** Time passes, event by event, and all is looked at after each. */
@@ -262,6 +268,35 @@ export class RaftWorld {
     node.wipe();
     await node.format(null);
     await node.start();
+  }
+
+  /** The same where voters have no directory: it is the same voter still, and must not act as if it knew. */
+  async #wipeStatic(node: Node): Promise<void> {
+    // One disk at a time: what the last one has lost is there again.
+    const areWhole = this.nodes.every(({ isWiped, quorum }) =>
+      !isWiped || quorum?.raft.isCatchingUp === false
+    );
+    if (!areWhole || this.#committedEnd === 0) return;
+    this.counts.wipes++;
+    this.note(`n${node.id} is wiped`);
+    node.stop();
+    node.wipe();
+    await node.format(null);
+    await node.start();
+  }
+
+  /** The node hands over what it leads, and ends as nodes do that are told to. */
+  #shutDown(node: Node): void {
+    const { quorum, incarnation } = node;
+    if (quorum === null) return;
+    this.note(`n${node.id} shuts down`);
+    void quorum.shutDown(1_000).then(async () => {
+      if (node.incarnation !== incarnation) return;
+      node.stop();
+      node.disk.kill();
+      node.hangUp();
+      if (this.random.chance(0.7)) await node.start();
+    }).catch((failure: unknown) => this.fail(failure));
   }
 
   #changeVoters(): void {
@@ -473,6 +508,7 @@ class Node {
   #readOffset = 0;
   #clock: ProcessClock | null = null;
   #hangUps: (() => void)[] = [];
+  #starting: Promise<void> | null = null;
 
   constructor(world: RaftWorld, id: number) {
     this.#world = world;
@@ -526,13 +562,19 @@ class Node {
   wipe(): void {
     this.isWiped = true;
     this.incarnation++;
-    this.directoryId = randomUuid(this.#world.random.fork(`directory ${this.id} again`));
+    const random = this.#world.random.fork(`directory ${this.id} ${this.incarnation}`);
+    this.directoryId = randomUuid(random);
     this.disk = this.#newDisk();
     this.highWatermark = 0;
     this.heardOffset = -1;
   }
 
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting ??= this.#start().finally(() => this.#starting = null);
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
     const world = this.#world;
     const clock = new ProcessClock(world.clock);
     this.#clock = clock;

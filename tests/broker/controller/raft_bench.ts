@@ -105,6 +105,9 @@ export class RaftBench {
       case "down":
         this.#of(id).end();
         break;
+      case "wipe":
+        this.#of(id).wipe();
+        break;
       case "up":
         this.#of(id).start();
         break;
@@ -251,6 +254,16 @@ class Replica {
     this.#handles.clear();
     // Connections break with the process.
     for (const refuse of this.#waiting.splice(0)) refuse();
+  }
+
+  /** Its disk is replaced by an empty one. */
+  wipe(): void {
+    this.end();
+    this.#entries = [];
+    this.#startOffset = 0;
+    this.#syncedOffset = 0;
+    this.#snapshot = null;
+    this.#quorumState = null;
   }
 
   step(event: (raft: Raft) => void): void {

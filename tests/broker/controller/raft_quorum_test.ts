@@ -89,6 +89,7 @@ test("grantsVote: one vote an epoch, none against a leader, no pre-vote against 
     votedFor: "nobody",
     knowsLeader: false,
     trustsLeader: false,
+    mayHaveForgotten: false,
   } as const;
   const cases: readonly [object, boolean][] = [
     [{}, true],
@@ -102,6 +103,8 @@ test("grantsVote: one vote an epoch, none against a leader, no pre-vote against 
     [{ isPreVote: true, knowsLeader: true }, true],
     [{ isPreVote: true, knowsLeader: true, trustsLeader: true }, false],
     [{ isPreVote: true, isUpToDate: false }, false],
+    [{ mayHaveForgotten: true }, false],
+    [{ mayHaveForgotten: true, isPreVote: true }, false],
   ];
   for (const [change, expected] of cases) {
     expect([change, KRAFT_RULES.grantsVote({ ...yes, ...change })]).toEqual([change, expected]);

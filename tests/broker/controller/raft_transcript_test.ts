@@ -8,6 +8,7 @@
  *     write 1 2                replica 1 appends two records
  *     hold 2 / sync 2          replica 2 does not sync its log / does from now on
  *     down 2 / up 2            replica 2 ends and loses what it had not synced / starts again
+ *     wipe 2                   replica 2 ends, and its disk is empty
  *     state                    all replicas
  */
 
