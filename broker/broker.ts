@@ -12,6 +12,7 @@
 
 import { WireError } from "../protocol/bytes.ts";
 import { ErrorCode } from "../protocol/errors.ts";
+import type { Log } from "../storage/log.ts";
 import type { LogDirectories } from "../storage/log_directories.ts";
 import type { Clock, Disk, Logger, Random } from "../storage/platform.ts";
 import { ProducerExpiry } from "../storage/producer_expiry.ts";
@@ -21,10 +22,15 @@ import { apis, controllerApis, type Subsystems } from "./apis/index.ts";
 import type { Config } from "./config/config.ts";
 import { type Address, isWildcard } from "./config/listeners.ts";
 import { ConfigError } from "./config/sources.ts";
-import { controllerSettings, followBrokerConfigs } from "./controller/config_rules.ts";
+import {
+  controllerSettings,
+  followBrokerConfigs,
+  snapshotSettings,
+} from "./controller/config_rules.ts";
 import { Controller } from "./controller/controller.ts";
 import { ControllerChannel } from "./controller/controller_channel.ts";
 import { SUPPORTED_FEATURES } from "./controller/feature_changes.ts";
+import { MetadataSnapshots } from "./controller/metadata_snapshots.ts";
 import { ProducerIdManager } from "./controller/producer_id_manager.ts";
 import { gatewayApp } from "./gateway/app.ts";
 import type { ServeHttp } from "./gateway/http_server.ts";
@@ -144,9 +150,11 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
   const logDirectories = await openLogDirectories({ ...options, producerTable });
   stops.push(() => logDirectories.close());
   stops.push(expireProducers(options, producerTable));
-  const controller = await startController(options, logDirectories, nodeId);
+  const metadataLog = await openMetadataLog(config, logDirectories);
+  const controller = await startController(options, logDirectories, metadataLog, nodeId);
   stops.push(() => controller.stop());
   const controllerChannel = startChannel(options, logDirectories.clusterId, controller, stops);
+  stops.push(snapshotMetadata(options, logDirectories, metadataLog, controller));
   const { onFailure } = options;
   reportMissingDirectories({ nodeId, logger, logDirectories, controller });
   await register(controller, config, logDirectories, nodeId);
@@ -326,16 +334,17 @@ function startGateway(
 async function startController(
   options: BrokerOptions,
   logDirectories: LogDirectories,
+  log: Log,
   nodeId: number,
 ): Promise<Controller> {
   const { config, disk, clock, random, logger } = options;
-  const log = await openMetadataLog(logDirectories);
   return await Controller.start({
     disk,
     clock,
     logger: logger.child("controller"),
     log,
     nodeId,
+    directoryId: logDirectories.metadata.directoryId,
     clusterId: logDirectories.clusterId,
     random: random.fork("controller"),
     settings: controllerSettings(config),
@@ -344,6 +353,31 @@ async function startController(
     if (!(cause instanceof WireError)) throw cause;
     throw new ConfigError([`Cannot start from ${log.directory}: ${cause.message}`], { cause });
   });
+}
+
+function snapshotMetadata(
+  { config, disk, clock, logger }: BrokerOptions,
+  { metadata }: LogDirectories,
+  log: Log,
+  controller: Controller,
+): Stops[number] {
+  const { quorum } = controller;
+  const snapshots = new MetadataSnapshots({
+    disk,
+    clock,
+    logger: logger.child("snapshots"),
+    log,
+    settings: snapshotSettings(config),
+    image: () => controller.image(),
+    quorumBefore: (endOffset) => quorum.controlRecordsBefore(endOffset),
+    onChange: (snapshot, logStartOffset) => quorum.noteSnapshot(snapshot, logStartOffset),
+    noteFailure: (failure) => metadata.noteFailure(failure),
+  });
+  const unsubscribe = controller.subscribe(() => snapshots.noteCommitted());
+  return async () => {
+    unsubscribe();
+    await snapshots.stop();
+  };
 }
 
 async function register(

@@ -9,7 +9,6 @@ import { METADATA_TOPIC_ID } from "../protocol/types.ts";
 import { LogDirectories } from "../storage/log_directories.ts";
 import type { LogDirectory } from "../storage/log_directory.ts";
 import type { Log } from "../storage/log.ts";
-import { DEFAULT_LOG_CONFIG } from "../storage/log_config.ts";
 import type { Clock, Disk, Logger, Random } from "../storage/platform.ts";
 import type { ProducerTable } from "../storage/producer_table.ts";
 import type { Workers } from "../storage/workers.ts";
@@ -99,11 +98,15 @@ function holdsMetadata(directory: LogDirectory): boolean {
 }
 
 /** Opens the metadata log, making it when this is the first start. Errors: ConfigError, DiskError. */
-export async function openMetadataLog({ metadata }: LogDirectories): Promise<Log> {
+export async function openMetadataLog(config: Config, { metadata }: LogDirectories): Promise<Log> {
   const log = await metadata.createLog(
     { topic: METADATA_TOPIC, partition: 0 },
     METADATA_TOPIC_ID,
-    { ...DEFAULT_LOG_CONFIG, ...METADATA_LOG_CONFIG },
+    {
+      ...METADATA_LOG_CONFIG,
+      segmentBytes: config.number("metadata.log.segment.bytes"),
+      segmentMs: config.number("metadata.log.segment.ms"),
+    },
   );
   if (log.offlineReason === null) return log;
   throw new ConfigError([

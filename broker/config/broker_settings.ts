@@ -165,18 +165,42 @@ const NODE = {
     doc: "Logs of one directory that are recovered at the same time, each on a thread of its own.",
   }),
   "metadata.log.segment.bytes": int("1073741824", {
-    ...pending,
     ...high,
     min: 8_388_608,
     unit: "bytes",
-    doc: "Size at which a segment of the metadata log is closed.",
+    doc: "Size at which a segment of the metadata log is closed; a snapshot closes it earlier.",
   }),
   "metadata.log.segment.ms": long("604800000", {
-    ...pending,
     ...high,
     min: 1,
     unit: "ms",
     doc: "Age at which a segment of the metadata log is closed.",
+  }),
+  "metadata.log.max.record.bytes.between.snapshots": long("20971520", {
+    ...high,
+    min: 1,
+    unit: "bytes",
+    doc: "Bytes of metadata records after which a snapshot is written.",
+  }),
+  "metadata.log.max.snapshot.interval.ms": long("3600000", {
+    ...high,
+    min: 0,
+    unit: "ms",
+    doc:
+      "Time after a change of the metadata after which a snapshot is written; 0 for no such time.",
+  }),
+  "metadata.max.retention.bytes": long("104857600", {
+    ...high,
+    unit: "bytes",
+    doc:
+      "Size of the metadata log and its snapshots beyond which the oldest go; -1 for no bound. " +
+      "The two newest snapshots and what follows them stay.",
+  }),
+  "metadata.max.retention.ms": long("604800000", {
+    ...high,
+    unit: "ms",
+    doc:
+      "Age of a snapshot beyond which it goes, with the log before the next one; -1 for no bound.",
   }),
 } as const satisfies Readonly<Record<string, Setting>>;
 

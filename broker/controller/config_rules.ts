@@ -14,6 +14,7 @@ import type { ConfigRules } from "./config_changes.ts";
 import type { Controller, ControllerSettings } from "./controller.ts";
 import type { TopicRules } from "./leader_election.ts";
 import type { ConfigResource, MetadataChanges, MetadataImage } from "./metadata_image.ts";
+import type { SnapshotSettings } from "./metadata_snapshots.ts";
 import type { Refusal } from "./topic_changes.ts";
 
 /** What the controller reads of `config`. */
@@ -28,6 +29,16 @@ export function controllerSettings(config: Config): ControllerSettings {
       isEnabled: () => config.boolean("auto.leader.rebalance.enable"),
       intervalMs: () => 1000 * config.number("leader.imbalance.check.interval.seconds"),
     },
+  };
+}
+
+/** When the metadata is written as a snapshot, and how much of its log is kept. */
+export function snapshotSettings(config: Config): SnapshotSettings {
+  return {
+    maxBytesBetween: config.number("metadata.log.max.record.bytes.between.snapshots"),
+    maxIntervalMs: config.number("metadata.log.max.snapshot.interval.ms"),
+    retentionBytes: config.number("metadata.max.retention.bytes"),
+    retentionMs: config.number("metadata.max.retention.ms"),
   };
 }
 

@@ -10,11 +10,11 @@
 import { WireError } from "../../protocol/bytes.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { type Disk, DiskError } from "../../storage/platform.ts";
-import { type MetadataBatch, replaySnapshot, snapshotPath } from "./metadata_replay.ts";
+import { type MetadataBatch, replaySnapshot } from "./metadata_replay.ts";
 import type { OffsetAndEpoch } from "./raft_quorum.ts";
 import type { VoterSet } from "./raft_voters.ts";
+import { PART_SUFFIX, snapshotPath } from "./snapshot_files.ts";
 
-const PART_SUFFIX = ".part";
 /** Of one answer, whatever a replica asks for. */
 const MAX_PIECE_BYTES = 8 * 1024 * 1024;
 
@@ -100,7 +100,7 @@ export async function installSnapshot(
   let voters: VoterSet | null = null;
   let kraftVersion = 0;
   try {
-    const snapshot = { path: part, endOffset: id.offset, leaderEpoch: id.epoch };
+    const snapshot = { path: part, ...id };
     for (const change of replaySnapshot(disk, snapshot, (batch) => batches.push(batch))) {
       if (change.kind === "voters") voters = change.voters;
       else kraftVersion = change.version;

@@ -1,12 +1,12 @@
 /**
- * Reads the metadata log from its start, in bounded memory: the newest snapshot where the start of the log
- * is gone, then the log's own batches.
+ * Reads the metadata log from its start, in bounded memory: the newest snapshot, then the log's batches behind it.
  *
  *     00000000000000005000-0000000002.checkpoint     what records before offset 5000 came to
  *     00000000000000003000.log …                     records; those before 5000 are passed over
  *
- * A snapshot is a file of record batches with offsets of its own, between a header and a footer;
- * without the footer it is incomplete and not believed.
+ * A snapshot is a file of record batches with offsets of its own, between a header and a footer; one that lacks the
+ * footer or is damaged is not believed, and the one before it is taken, or the log from its first record on,
+ * as long as they are there.
  *
  * Source: KIP-630 (snapshots), KIP-853 (voters in snapshots and in the log).
  */
@@ -36,13 +36,12 @@ import {
   type Uuid,
 } from "../../protocol/types.ts";
 import type { Log } from "../../storage/log.ts";
-import { type Disk, DiskError, type DiskFile } from "../../storage/platform.ts";
+import { type Disk, DiskError, type DiskFile, type Logger } from "../../storage/platform.ts";
 import { type DecodedMetadataRecord, decodeMetadataRecord } from "./metadata_records.ts";
 import type { FetchedBatch, QuorumChange } from "./raft_messages.ts";
-import type { OffsetAndEpoch } from "./raft_quorum.ts";
 import { VoterSet } from "./raft_voters.ts";
+import { listSnapshots, type SnapshotFile } from "./snapshot_files.ts";
 
-const SNAPSHOT_NAME = /^(\d{20})-(\d{10})\.checkpoint$/;
 /** Bytes that one read of the replay asks for; a larger batch is read alone. */
 const REPLAY_READ_BYTES = 512 * 1024;
 /** A batch of metadata is bounded by the controller's bound on records, far below this. */
@@ -61,6 +60,8 @@ export interface MetadataBatch {
 export interface ReplayOptions {
   readonly disk: Disk;
   readonly log: Log;
+  /** What to begin with; null for the log's own first record. */
+  readonly snapshot: SnapshotFile | null;
   /** Batches of the log are handed over up to here: all before it is committed. */
   readonly upTo: Offset;
   /** Called for each batch, in order. */
@@ -73,45 +74,23 @@ export interface QuorumHistory {
   readonly changes: readonly QuorumChange[];
   /** Voters that the newest leader has named, for a log that has no other; null for none. */
   readonly namedVoterIds: readonly number[] | null;
-  /** The newest snapshot that the log goes on from. */
-  readonly snapshotId: OffsetAndEpoch | null;
-}
-
-/** A snapshot's file. */
-export interface Snapshot {
-  readonly path: string;
-  /** The first offset that is not in it. */
-  readonly endOffset: number;
-  readonly leaderEpoch: number;
+  /** The newest whole snapshot that the log goes on from. */
+  readonly snapshot: SnapshotFile | null;
 }
 
 /**
  * Reads what the quorum has written about itself, and looks at nothing else.
  * Errors: DiskError, also for a damaged batch; WireError when a control record cannot be read.
  */
-export function readQuorumHistory(disk: Disk, log: Log): QuorumHistory {
-  const changes: QuorumChange[] = [];
+export function readQuorumHistory(disk: Disk, log: Log, logger: Logger): QuorumHistory {
   let namedVoterIds: readonly number[] | null = null;
-  const snapshot = newestSnapshot(disk, log);
-  if (snapshot !== null) {
-    readSnapshot(disk, snapshot, (bytes, at) => {
-      if (!isControl(readAttributes(bytes, at))) return;
-      const before = { offset: snapshot.endOffset - 1 };
-      changes.push(...quorumChanges(bytes, at).map((change) => ({ ...change, ...before })));
-    });
-  }
-  readLog(
-    log,
-    Math.max(log.logStartOffset, snapshot?.endOffset ?? 0),
-    log.endOffset,
-    (bytes, at) => {
-      if (!isControl(readAttributes(bytes, at))) return;
-      changes.push(...quorumChanges(bytes, at));
-      namedVoterIds = votersOfLeader(bytes, at) ?? namedVoterIds;
-    },
-  );
-  const snapshotId = snapshot && { offset: snapshot.endOffset, epoch: snapshot.leaderEpoch };
-  return { changes, namedVoterIds, snapshotId };
+  const { snapshot, changes } = newestSnapshot(disk, log, logger);
+  readLog(log, Math.max(log.logStartOffset, snapshot?.offset ?? 0), log.endOffset, (bytes, at) => {
+    if (!isControl(readAttributes(bytes, at))) return;
+    changes.push(...quorumChanges(bytes, at));
+    namedVoterIds = votersOfLeader(bytes, at) ?? namedVoterIds;
+  });
+  return { changes, namedVoterIds, snapshot };
 }
 
 /**
@@ -120,18 +99,14 @@ export function readQuorumHistory(disk: Disk, log: Log): QuorumHistory {
  * Returns: the offset that follows what was handed over.
  * Errors: DiskError, also for a damaged batch; WireError when a record cannot be read.
  */
-export function replayMetadata({ disk, log, upTo, handleCommit }: ReplayOptions): Offset {
+export function replayMetadata(
+  { disk, log, snapshot, upTo, handleCommit }: ReplayOptions,
+): Offset {
   let position: number = log.logStartOffset;
-  if (position > 0) {
-    const snapshot = newestSnapshot(disk, log);
-    if (snapshot === null) {
-      throw unreadable(
-        `it starts at offset ${position}, and no snapshot holds what lies before it; restore its ` +
-          "first segments or its snapshots from a backup",
-      );
-    }
+  // One that a directory was formatted with is no state of the log.
+  if (snapshot !== null && snapshot.offset > 0) {
     replaySnapshot(disk, snapshot, handleCommit);
-    position = snapshot.endOffset;
+    position = snapshot.offset;
   }
   while (position < upTo) position = replayPiece(log, offset(position), upTo, handleCommit);
   return offset(position);
@@ -143,12 +118,12 @@ export function replayMetadata({ disk, log, upTo, handleCommit }: ReplayOptions)
  */
 export function replaySnapshot(
   disk: Disk,
-  snapshot: Snapshot,
+  snapshot: SnapshotFile,
   handleCommit: (batch: MetadataBatch) => void,
 ): QuorumChange[] {
   const changes: QuorumChange[] = [];
-  const lastOffset = offset(snapshot.endOffset - 1);
-  const epoch = leaderEpoch(snapshot.leaderEpoch);
+  const lastOffset = offset(snapshot.offset - 1);
+  const epoch = leaderEpoch(snapshot.epoch);
   readSnapshot(disk, snapshot, (bytes, at) => {
     if (isControl(readAttributes(bytes, at))) {
       changes.push(
@@ -163,14 +138,8 @@ export function replaySnapshot(
   return changes;
 }
 
-/** The path of the snapshot with this id, in the directory of the log. */
-export function snapshotPath(directory: string, { offset: end, epoch }: OffsetAndEpoch): string {
-  const [endText, epochText] = [String(end).padStart(20, "0"), String(epoch).padStart(10, "0")];
-  return `${directory}/${endText}-${epochText}.checkpoint`;
-}
-
 /**
- * The same for a piece of the log from `from` on, up to `upTo` at most.
+ * Hands over a piece of the log from `from` on, up to `upTo` at most.
  * Returns: where the next piece begins. Errors: as above.
  */
 export function replayPiece(
@@ -206,23 +175,46 @@ export function describeFetched(records: Uint8Array): FetchedBatch[] {
   });
 }
 
-/** The newest snapshot that the log goes on from. */
-function newestSnapshot(disk: Disk, log: Log): Snapshot | null {
-  let newest: Snapshot | null = null;
-  for (const { name } of disk.list(log.directory)) {
-    const match = SNAPSHOT_NAME.exec(name);
-    if (match === null) continue;
-    const endOffset = Number(match[1]);
-    if (endOffset < log.logStartOffset || endOffset > log.endOffset) continue;
-    if (newest !== null && newest.endOffset >= endOffset) continue;
-    newest = { path: `${log.directory}/${name}`, endOffset, leaderEpoch: Number(match[2]) };
+/**
+ * The newest whole snapshot that the log goes on from, and what it says of the quorum.
+ * Errors: DiskError when there is none, and the log does not begin with its first record.
+ */
+function newestSnapshot(
+  disk: Disk,
+  log: Log,
+  logger: Logger,
+): { readonly snapshot: SnapshotFile | null; readonly changes: QuorumChange[] } {
+  const found = listSnapshots(disk, log.directory).filter(({ offset }) =>
+    offset >= log.logStartOffset && offset <= log.endOffset
+  );
+  let damage: DiskError | null = null;
+  for (const snapshot of found.reverse()) {
+    const changes: QuorumChange[] = [];
+    const before = { offset: snapshot.offset - 1 };
+    try {
+      readSnapshot(disk, snapshot, (bytes, at) => {
+        if (!isControl(readAttributes(bytes, at))) return;
+        changes.push(...quorumChanges(bytes, at).map((change) => ({ ...change, ...before })));
+      });
+      return { snapshot, changes };
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      damage ??= failure;
+      logger.error("A snapshot of the metadata is damaged and is not used", {
+        found: failure.message,
+      });
+    }
   }
-  return newest;
+  if (log.logStartOffset === 0) return { snapshot: null, changes: [] };
+  throw damage ?? unreadable(
+    `it starts at offset ${log.logStartOffset}, and no snapshot holds what lies before it; restore ` +
+      "its first segments or its snapshots from a backup",
+  );
 }
 
 type BatchVisitor = (bytes: Uint8Array, at: number) => void;
 
-function readSnapshot(disk: Disk, snapshot: Snapshot, visit: BatchVisitor): void {
+function readSnapshot(disk: Disk, snapshot: SnapshotFile, visit: BatchVisitor): void {
   const file = disk.open(snapshot.path, "read");
   let isComplete = false;
   try {

@@ -278,16 +278,17 @@ export class Quorum {
    */
   static async start(options: QuorumOptions, listener: QuorumListener): Promise<Quorum> {
     const { disk, log } = options;
-    const history = readQuorumHistory(disk, log);
+    const history = readQuorumHistory(disk, log, options.logger);
+    const { snapshot } = history;
     const voters = votersOf(options, history);
     const self = { id: options.nodeId, directoryId: options.directoryId ?? ZERO_UUID };
     const isAlone = voters.latest.isOnly(self);
     const quorumState = storedState(options, isAlone);
     // The only voter has all that is committed on its own stable storage.
-    const known = Math.max(history.snapshotId?.offset ?? 0, log.highWatermark);
+    const known = Math.max(snapshot?.offset ?? 0, log.highWatermark);
     const upTo = isAlone ? log.endOffset : offset(Math.min(known, log.endOffset));
     const handleCommit = (batch: MetadataBatch) => listener.handleCommit(batch);
-    const position = replayMetadata({ disk, log, upTo, handleCommit });
+    const position = replayMetadata({ disk, log, snapshot, upTo, handleCommit });
     listener.handleReplayed();
     const raft = new Raft({
       self,
@@ -298,7 +299,7 @@ export class Quorum {
         startOffset: log.logStartOffset,
         endOffset: log.endOffset,
         epochs: log.leaderEpochs.entries,
-        snapshotId: history.snapshotId,
+        snapshotId: snapshot,
       },
       voters,
       quorumState,

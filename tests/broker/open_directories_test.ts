@@ -37,7 +37,7 @@ class World {
   /** Starts and stops with these settings; a partition `t-0` lies in the last of the directories. */
   async live(flags: Readonly<Record<string, string>>): Promise<void> {
     const directories = await this.open(flags);
-    await this.clock.run(openMetadataLog(directories));
+    await this.clock.run(openMetadataLog(Config.load({ flags }), directories));
     const last = directories.online().at(-1)!;
     await this.clock.run(
       last.createLog({ topic: "t", partition: 0 }, TOPIC_ID, DEFAULT_LOG_CONFIG),

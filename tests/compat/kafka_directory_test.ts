@@ -80,7 +80,8 @@ async function kafka(directory: string, more: Readonly<Record<string, string>> =
 
 /** Starts weir on the data of a directory. */
 async function weir(dataDirectory: string) {
-  const broker = await startWeir({ dataDirectory, port, settings: SETTINGS });
+  const settings = { ...SETTINGS, "metadata.log.max.record.bytes.between.snapshots": "1000" };
+  const broker = await startWeir({ dataDirectory, port, settings });
   running.add(broker);
   return broker;
 }

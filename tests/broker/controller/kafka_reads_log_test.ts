@@ -8,8 +8,11 @@ import { Config } from "../../../broker/config/config.ts";
 import { controllerSettings } from "../../../broker/controller/config_rules.ts";
 import { Controller } from "../../../broker/controller/controller.ts";
 import { SUPPORTED_FEATURES } from "../../../broker/controller/feature_changes.ts";
+import { MetadataSnapshots } from "../../../broker/controller/metadata_snapshots.ts";
+import { listSnapshots } from "../../../broker/controller/snapshot_files.ts";
 import type { CreatedTopic } from "../../../broker/controller/topic_changes.ts";
 import { bunClock, bunDisk, bunRandom } from "../../../storage/platform_bun.ts";
+import { eventually } from "../../compat/harness.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import { CLUSTER_ID, DIRECTORY_ID, newTopic, NODE_ID, openMetadataLog } from "./harness.ts";
 
@@ -64,9 +67,39 @@ async function writeLog(path: string): Promise<void> {
     await controller.createPartitions([{ name: "orders", partitionCount: 3, assignments: null }]);
     await controller.allocateProducerIds(NODE_ID);
     await controller.deleteTopics([{ name: "orders" }]);
+    const snapshots = new MetadataSnapshots({
+      disk,
+      clock,
+      logger,
+      log,
+      settings: { maxBytesBetween: 1, maxIntervalMs: 0, retentionBytes: -1, retentionMs: -1 },
+      image: () => controller.image(),
+      quorumBefore: (endOffset) => controller.quorum.controlRecordsBefore(endOffset),
+      onChange: () => {},
+      noteFailure: (failure) => expect(failure).toBeNull(),
+    });
+    snapshots.noteCommitted();
+    await eventually("a snapshot", () => Promise.resolve(listSnapshots(disk, path)[start]));
+    await snapshots.stop();
     controller.stop();
     await log.close();
   }
+}
+
+async function dump(file: string): Promise<string> {
+  const tool = ["tool", "dump-log", "--cluster-metadata-decoder", "--files", file];
+  const process = Bun.spawn([KAFKA, ...tool]);
+  const text = await new Response(process.stdout).text();
+  expect(await process.exited).toBe(0);
+  expect(text).not.toContain("isvalid: false");
+  return text;
+}
+
+function typesIn(text: string): string[] {
+  return [
+    ...text.matchAll(/(?:"type":"([A-Z_]+)"|(LeaderChange|SnapshotHeader|SnapshotFooter)[: ])/g),
+  ]
+    .map((match) => (match[1] ?? match[2])!);
 }
 
 test.skipIf(!isThere)(
@@ -74,20 +107,8 @@ test.skipIf(!isThere)(
   async () => {
     const path = join(directory, "__cluster_metadata-0");
     await writeLog(path);
-    const file = join(path, "00000000000000000000.log");
-    const dump = Bun.spawn([
-      KAFKA,
-      "tool",
-      "dump-log",
-      "--cluster-metadata-decoder",
-      "--files",
-      file,
-    ]);
-    const text = await new Response(dump.stdout).text();
-    expect(await dump.exited).toBe(0);
-    expect(text).not.toContain("isvalid: false");
-    const types = [...text.matchAll(/(?:"type":"([A-Z_]+)"|(LeaderChange): )/g)]
-      .map((match) => match[1] ?? match[2]);
+    const text = await dump(join(path, "00000000000000000000.log"));
+    const types = typesIn(text);
     const session = [
       "REGISTER_BROKER_RECORD",
       "TOPIC_RECORD",
@@ -100,7 +121,7 @@ test.skipIf(!isThere)(
       "PRODUCER_IDS_RECORD",
       "REMOVE_TOPIC_RECORD",
     ];
-    expect(types as string[]).toEqual([
+    expect(types).toEqual([
       "LeaderChange",
       "FEATURE_LEVEL_RECORD",
       "FEATURE_LEVEL_RECORD",
@@ -114,6 +135,16 @@ test.skipIf(!isThere)(
     );
     expect(text).toContain(`"isr":[1],"removingReplicas":[],"addingReplicas":[],"leader":1,`);
     expect(text).toContain(`"directories":["${DIRECTORY_ID}"]`);
+    const newest = listSnapshots(bunDisk(), path).at(-1)!;
+    expect(typesIn(await dump(newest.path))).toEqual([
+      "SnapshotHeader",
+      "FEATURE_LEVEL_RECORD",
+      "FEATURE_LEVEL_RECORD",
+      "REGISTER_BROKER_RECORD",
+      "CONFIG_RECORD",
+      "PRODUCER_IDS_RECORD",
+      "SnapshotFooter",
+    ]);
   },
   60_000,
 );

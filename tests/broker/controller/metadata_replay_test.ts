@@ -154,6 +154,27 @@ const unusable: readonly [string, Files, string][] = [
     [snapshotName(5002)]: snapshotOf([FEATURES], { voterIds: [1, 2, 3] }),
   }, "has the voters 1, 2, 3"],
 ];
+test("Controller.start: a damaged snapshot is passed over where the log goes on from the one before it", async () => {
+  const older = snapshotOf([FEATURES, topic("stale", OTHER_ID)]);
+  const { starting, logger } = await startOn({
+    ...LOG,
+    [snapshotName(5000)]: older,
+    [snapshotName(5002)]: flipped,
+  });
+  const image = (await starting).image();
+  expect([...image.topics()].map(({ name }) => name).toSorted()).toEqual(["later", "orders"]);
+  expect(JSON.stringify(logger.lines)).toContain("A snapshot of the metadata is damaged");
+});
+
+test("Controller.start: a damaged snapshot is passed over where the log has its first record", async () => {
+  const { starting } = await startOn({
+    [logName(0)]: Buffer.concat([batchOf(0, FEATURES), batchOf(1, topic("orders", ID))]),
+    [snapshotName(2)]: flipped,
+  });
+  const image = (await starting).image();
+  expect([...image.topics()].map(({ name }) => name)).toEqual(["orders"]);
+});
+
 test.each(unusable)(
   "Controller.start: %s is told, and nothing is written",
   async (_, more, text) => {
