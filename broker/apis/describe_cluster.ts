@@ -4,7 +4,10 @@
  * - v1: `endpointType` tells brokers (1) from controllers (2) (KIP-919). v2: fenced brokers on request
  *   (KIP-1073).
  *
- * Gaps: none known. A listener for controllers does not exist, so type 2 is always a mismatch.
+ * A listener of brokers knows the brokers, one of controllers those who have registered as controllers; to ask one
+ * for the others is a mismatch.
+ *
+ * Gaps: none known.
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
@@ -16,61 +19,85 @@ import {
 import { controllerFor, reachableBrokers } from "../controller/cluster_view.ts";
 import type { Controller } from "../controller/controller.ts";
 import { allOperations, OPERATIONS_NOT_ASKED } from "../security/authorized_operations.ts";
-import { type Api, defineApi } from "./api.ts";
+import type { MetadataImage } from "../controller/metadata_image.ts";
+import { type Api, type ConnectionInfo, defineApi } from "./api.ts";
 
+/** Kafka's number of each. */
 const endpointTypes = { broker: 1, controller: 2 } as const;
+type EndpointType = keyof typeof endpointTypes;
 
 interface Subsystems {
   readonly controller: Controller;
   readonly nodeId: number;
+  /** Whose listener it is. */
+  readonly endpoint?: EndpointType;
 }
 
 /** Answers DescribeCluster. */
-export function describeClusterApi({ controller, nodeId }: Subsystems): Api {
+export function describeClusterApi(
+  { controller, nodeId, endpoint = "broker" }: Subsystems,
+): Api {
   return defineApi({
     key: ApiKey.DescribeCluster,
     request: describeClusterRequest,
     response: describeClusterResponse,
     versions: { lowest: 0, highest: 2 },
     handle(request, { apiVersion, connection }) {
-      const { endpointType, includeFencedBrokers: includeFenced } = request;
       const image = controller.image();
-      if (endpointType !== endpointTypes.broker) {
-        const refused = refuseEndpointType(endpointType, apiVersion);
+      if (request.endpointType !== endpointTypes[endpoint]) {
+        const refused = refuseEndpointType(request.endpointType, endpoint, apiVersion);
         return { throttleTimeMs: 0, clusterId: "", brokers: [], ...refused };
       }
-      const brokers = reachableBrokers(image, { nodeId, ...connection }, { includeFenced });
+      const nodes = endpoint === "broker"
+        ? brokers(image, connection, request.includeFencedBrokers)
+        : controllers(image, connection);
       return {
         throttleTimeMs: 0,
         errorCode: ErrorCode.NONE,
-        endpointType,
+        endpointType: request.endpointType,
         clusterId: image.clusterId,
-        controllerId: controllerFor(controller.controllerId, brokers),
-        brokers: [...brokers.values()].map(({ id, host, port, rack, fenced }) => ({
-          brokerId: id,
-          host,
-          port,
-          rack,
-          isFenced: fenced,
-        })),
+        ...nodes,
         clusterAuthorizedOperations: request.includeClusterAuthorizedOperations
           ? allOperations.cluster
           : OPERATIONS_NOT_ASKED,
       };
     },
   });
+
+  function brokers(image: MetadataImage, connection: ConnectionInfo, includeFenced: boolean) {
+    const reachable = reachableBrokers(image, { nodeId, ...connection }, { includeFenced });
+    return {
+      controllerId: controllerFor(controller.controllerId, reachable),
+      brokers: [...reachable.values()].map(({ id, host, port, rack, fenced }) => (
+        { brokerId: id, host, port, rack, isFenced: fenced }
+      )),
+    };
+  }
+
+  function controllers(image: MetadataImage, { listenerName }: ConnectionInfo) {
+    return {
+      controllerId: controller.controllerId,
+      brokers: [...image.controllers.values()].flatMap(({ id, endpoints }) => {
+        const reachable = endpoints.find(({ name }) => name === listenerName);
+        if (reachable === undefined) return [];
+        const { host, port } = reachable;
+        return [{ brokerId: id, host, port, rack: null, isFenced: false }];
+      }),
+    };
+  }
 }
 
-function refuseEndpointType(endpointType: number, apiVersion: number) {
-  if (endpointType === endpointTypes.controller) {
+function refuseEndpointType(asked: number, served: EndpointType, apiVersion: number) {
+  const wanted = Object.entries(endpointTypes).find(([, type]) => type === asked);
+  if (wanted !== undefined) {
     return {
       errorCode: ErrorCode.MISMATCHED_ENDPOINT_TYPE,
-      errorMessage:
-        "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER",
+      errorMessage: `The request was sent to an endpoint of type ${served.toUpperCase()}, but we ` +
+        `wanted an endpoint of type ${wanted[0].toUpperCase()}`,
     };
   }
   return {
     errorCode: apiVersion === 0 ? ErrorCode.INVALID_REQUEST : ErrorCode.UNSUPPORTED_ENDPOINT_TYPE,
-    errorMessage: `Unsupported endpoint type ${endpointType}`,
+    errorMessage: `Unsupported endpoint type ${asked}`,
   };
 }

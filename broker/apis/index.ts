@@ -163,6 +163,7 @@ export function controllerApis(subsystems: ControllerSubsystems): Api[] {
     allocateProducerIdsApi(subsystems),
     assignReplicasToDirsApi(subsystems),
     // Of tools, and of clients by way of their broker.
+    describeClusterApi({ ...subsystems, endpoint: "controller" }),
     createTopicsApi(withTopics),
     deleteTopicsApi(subsystems),
     createPartitionsApi(withTopics),

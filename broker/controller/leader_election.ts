@@ -46,6 +46,25 @@ export function isElrEnabled(image: MetadataImage): boolean {
   return (image.features.get(ELR_FEATURE) ?? 0) > 0;
 }
 
+/** What is the same for all partitions of a topic; looked up once for many of them. */
+export type TopicChangeRules = Omit<PartitionChangeRules, "isAcceptableLeader">;
+
+/** The rules by which partitions of `topic` change. */
+export function topicChangeRules(
+  image: MetadataImage,
+  topic: TopicImage,
+  rules: TopicRules,
+  election?: Election,
+): TopicChangeRules {
+  const replicationFactor = topic.partitions[0]!.replicas.length;
+  return {
+    election: election ??
+      (rules.isUncleanLeaderElectionEnabled(image, topic.name) ? "unclean" : "online"),
+    minIsr: Math.min(rules.minInsyncReplicas(image, topic.name), replicationFactor),
+    isElrEnabled: isElrEnabled(image),
+  };
+}
+
 /** The rules by which a partition of `topic` changes, with everybody as the image has them. */
 export function changeRulesOf(
   image: MetadataImage,
@@ -54,15 +73,14 @@ export function changeRulesOf(
   rules: TopicRules,
   election?: Election,
 ): PartitionChangeRules {
-  const replicationFactor = topic.partitions[0]!.replicas.length;
   return {
-    election: election ??
-      (rules.isUncleanLeaderElectionEnabled(image, topic.name) ? "unclean" : "online"),
-    isAcceptableLeader: (id) =>
-      isActive(image.brokers.get(id)) && hasReplicaOnline(image, partition, id),
-    minIsr: Math.min(rules.minInsyncReplicas(image, topic.name), replicationFactor),
-    isElrEnabled: isElrEnabled(image),
+    ...topicChangeRules(image, topic, rules, election),
+    isAcceptableLeader: (id) => isAcceptableLeader(image, partition, id),
   };
+}
+
+function isAcceptableLeader(image: MetadataImage, partition: PartitionImage, id: number): boolean {
+  return isActive(image.brokers.get(id)) && hasReplicaOnline(image, partition, id);
 }
 
 function hasReplicaOnline(image: MetadataImage, partition: PartitionImage, id: number): boolean {
@@ -83,20 +101,22 @@ export function planLeaderAndIsrChanges(
   isAffected: (partition: PartitionImage, topic: TopicImage) => boolean,
 ): MetadataRecord[] {
   const records: MetadataRecord[] = [];
+  const uncleanShutdownReplicas = uncleanShutdown === NO_LEADER ? [] : [uncleanShutdown];
   for (const topic of image.topics()) {
+    let ofTopic: TopicChangeRules | null = null;
     for (const partition of topic.partitions) {
       if (!isAffected(partition, topic)) continue;
-      const changeRules = changeRulesOf(image, topic, partition, rules);
-      const { isAcceptableLeader } = changeRules;
+      ofTopic ??= topicChangeRules(image, topic, rules);
       const isBack = (id: number) => id === added && hasReplicaOnline(image, partition, id);
       const mayLead = (id: number) =>
-        id !== removed && id !== uncleanShutdown && (isBack(id) || isAcceptableLeader(id));
+        id !== removed && id !== uncleanShutdown &&
+        (isBack(id) || isAcceptableLeader(image, partition, id));
       const record = planPartitionChange(topic.id, partition, {
         isr: partition.isr.filter((id) => id !== removed && id !== uncleanShutdown),
       }, {
-        ...changeRules,
+        ...ofTopic,
         isAcceptableLeader: mayLead,
-        uncleanShutdownReplicas: uncleanShutdown === NO_LEADER ? [] : [uncleanShutdown],
+        uncleanShutdownReplicas,
       });
       if (record !== null) records.push(record);
     }

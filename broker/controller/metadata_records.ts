@@ -18,6 +18,8 @@ import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
 import * as schemas from "../../protocol/schemas/records/metadata.ts";
 
 const FRAME_VERSION = 1;
+/** Most records are smaller: thousands are made at once when a broker goes. */
+const TYPICAL_RECORD_BYTES = 160;
 
 /** Record kinds by Kafka's name of each, with the version that we write (metadata.version 4.3-IV0). */
 const recordKinds = {
@@ -86,7 +88,7 @@ const typesByKey: ReadonlyMap<number, MetadataRecordType> = new Map(
 export function encodeMetadataRecord(record: MetadataRecord): Uint8Array {
   const kind = recordKinds[record.type];
   const schema: Message = kind.schema;
-  const writer = new Writer();
+  const writer = new Writer(TYPICAL_RECORD_BYTES);
   writer.unsignedVarint(FRAME_VERSION);
   writer.unsignedVarint(schema.apiKey!);
   writer.unsignedVarint(kind.writtenVersion);

@@ -174,7 +174,6 @@ function elect(
   record.leader = leader;
   if (isUnclean) {
     // Records that only others have are given up: nobody else is in sync with this leader.
-    record.isr = [leader];
     target.isr = [leader];
     target.elr = [];
     if (partition.leaderRecoveryState !== LeaderRecoveryState.recovering) {

@@ -12,7 +12,7 @@ import {
   initProducerIdRequest,
   initProducerIdResponse,
 } from "../../../protocol/schemas/init_producer_id.ts";
-import { CLUSTER_ID, Harness, NODE_ID } from "../controller/harness.ts";
+import { CLUSTER_ID, DIRECTORY_ID, Harness, NODE_ID } from "../controller/harness.ts";
 import { ADVERTISED, ask } from "./admin_harness.ts";
 
 let harness: Harness;
@@ -56,6 +56,35 @@ test("describeClusterApi: controllers and unknown endpoint types are refused", a
     "Unsupported endpoint type 7",
     [],
   ]);
+});
+
+test("describeClusterApi: a listener of controllers knows the controllers, and no brokers", async () => {
+  const { controller } = harness;
+  await controller.controllerRegistration({
+    controllerId: 7,
+    incarnationId: DIRECTORY_ID,
+    endpoints: [{ name: "PLAINTEXT", host: "seven", port: 9093, securityProtocol: 0 }],
+    features: new Map(),
+  });
+  await controller.controllerRegistration({
+    controllerId: 8,
+    incarnationId: DIRECTORY_ID,
+    endpoints: [{ name: "OTHER", host: "eight", port: 9093, securityProtocol: 0 }],
+    features: new Map(),
+  });
+  const api = describeClusterApi({ controller, nodeId: NODE_ID, endpoint: "controller" });
+  const pair = [describeClusterRequest, describeClusterResponse] as const;
+  const about = (endpointType: number) =>
+    ask(api, pair, 1, {
+      includeClusterAuthorizedOperations: false,
+      endpointType,
+    });
+  const answer = await about(2);
+  expect([answer.errorCode, answer.controllerId]).toEqual([0, NODE_ID]);
+  expect(answer.brokers.map(({ brokerId, host, port }) => [brokerId, host, port])).toEqual([
+    [7, "seven", 9093],
+  ]);
+  expect(errorName((await about(1)).errorCode)).toBe("MISMATCHED_ENDPOINT_TYPE");
 });
 
 const init = (

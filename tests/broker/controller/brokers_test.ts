@@ -228,12 +228,14 @@ describe("Controller.brokerHeartbeat", () => {
     await cluster.join(4, { logDirs: [uuid("dir", 4), uuid("dir", 5)] });
     await cluster.makeTopic("a", [[4, 1]]);
     await cluster.makeTopic("b", [[4, 1]]);
+    await cluster.makeTopic("alone", [[4]]);
     const assign = (topic: string, directoryId: ReturnType<typeof uuid>) =>
       cluster.controller.assignReplicasToDirs(4, [
         { topicId: cluster.image.topicByName(topic)!.id, partition: 0, directoryId },
       ]);
     await assign("a", uuid("dir", 4));
     await assign("b", uuid("dir", 5));
+    await assign("alone", uuid("dir", 5));
     await cluster.beat(4, { offlineLogDirs: [uuid("dir", 5), uuid("dir", 77)] });
     expect(cluster.image.brokers.get(4)!.logDirs).toEqual([uuid("dir", 4)]);
     expect(cluster.partition("a")).toMatchObject({ leader: 4, isr: [4, 1] });
@@ -244,6 +246,7 @@ describe("Controller.brokerHeartbeat", () => {
     expect(cluster.partition("b")).toMatchObject({ leader: -1, elr: [1] });
     await cluster.beat(4);
     expect(cluster.partition("b")).toMatchObject({ leader: -1, elr: [1] });
+    expect(cluster.partition("alone")).toMatchObject({ leader: -1, isr: [], elr: [4] });
     await cluster.beat(1);
     expect(cluster.partition("b")).toMatchObject({ leader: 1, isr: [1] });
     // It begins anew elsewhere, with nothing in it: nothing to lead with.

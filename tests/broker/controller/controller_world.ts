@@ -378,6 +378,13 @@ export class ControllerWorld {
       if (is.leader !== was.leader || removed.length > 0) {
         assert(epochs > 0, `no new leader epoch: ${text}`);
       }
+      const isDone = removed.some((id) =>
+        was.removingReplicas.includes(id) && !was.addingReplicas.includes(id)
+      );
+      if (isDone) {
+        const areIn = is.replicas.every((id) => is.isr.includes(id));
+        assert(areIn, `a move ended before all were in sync: ${text}`);
+      }
       if (is.leader !== -1 && epochs > 0) this.#checkLeader(topic, before, was, is, text);
     }
   }
