@@ -524,6 +524,22 @@ const WEIR = {
   }),
 } as const satisfies Readonly<Record<string, Setting>>;
 
+const throttle = (doc: string) =>
+  long(LONG_MAX, { ...pending, min: 0, unit: "bytes", mode: "per-broker", doc });
+
+/** Bounds on copying while partitions move, which the tools for that set and take back. */
+const THROTTLES = {
+  "follower.replication.throttled.rate": throttle(
+    "Most bytes a second that this broker fetches of replicas that are throttled.",
+  ),
+  "leader.replication.throttled.rate": throttle(
+    "Most bytes a second that this broker serves to followers of replicas that are throttled.",
+  ),
+  "replica.alter.log.dirs.io.max.bytes.per.second": throttle(
+    "Most bytes a second that are copied from one log directory of this broker to another.",
+  ),
+} as const satisfies Readonly<Record<string, Setting>>;
+
 /** How the active controller watches over brokers and their leaderships. */
 const CONTROLLER = {
   "auto.leader.rebalance.enable": boolean("true", {
@@ -558,6 +574,7 @@ export const BROKER_SETTINGS = {
   ...WORK,
   ...GROUPS,
   ...CONTROLLER,
+  ...THROTTLES,
   ...WEIR,
 } as const;
 

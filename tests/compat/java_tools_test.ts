@@ -1,7 +1,7 @@
 /** Apache Kafka's own Java tools against the real broker, and on the files that it leaves. */
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   codecNames,
@@ -65,6 +65,64 @@ describe("Apache Kafka's tools", () => {
     await run("topics", "--delete", "--topic", topic);
     expect(lines(await run("topics", "--list"))).not.toContain(topic);
   });
+
+  testWith(
+    NEEDED,
+    "leader-election, reassign-partitions, features and cluster speak with the controller",
+    async () => {
+      const topic = unique("controller");
+      await run("topics", "--create", "--topic", topic, "--partitions", "2");
+      const elected = await run(
+        "leader-election",
+        "--election-type",
+        "preferred",
+        "--all-topic-partitions",
+      );
+      expect(elected).not.toContain("Error");
+      const valid = await run(
+        "leader-election",
+        "--election-type",
+        "preferred",
+        "--topic",
+        topic,
+        "--partition",
+        "1",
+      );
+      expect(valid).toContain(`Valid replica already elected for partitions ${topic}-1`);
+      const plan = join(scratchDirectory("plan"), "moves.json");
+      const partitions = [0, 1].map((partition) => ({ topic, partition, replicas: [1] }));
+      writeFileSync(plan, JSON.stringify({ version: 1, partitions }));
+      const files = ["--reassignment-json-file", plan];
+      const started = await run(
+        "reassign-partitions",
+        "--execute",
+        "--throttle",
+        "1000000",
+        ...files,
+      );
+      expect(started).toContain("Successfully started partition reassignments");
+      const verified = await run("reassign-partitions", "--verify", ...files);
+      expect(verified).toContain(`Reassignment of partition ${topic}-0 is completed.`);
+      expect(verified).toContain("Clearing topic-level throttles");
+      expect(await run("reassign-partitions", "--list")).toContain(
+        "No partition reassignments found.",
+      );
+      const features = await run("features", "describe");
+      expect(features).toMatch(/eligible\.leader\.replicas\.version\s.*FinalizedVersionLevel: 1/);
+      expect(features).toMatch(/metadata\.version\s.*FinalizedVersionLevel: 4\.3-IV0/);
+      const refused = await runProgram(
+        tool("features", "upgrade", "--feature", "eligible.leader.replicas.version=7"),
+      );
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout + refused.stderr).toContain("Invalid update version 7");
+      const gone = await runProgram(
+        kafkaTool("cluster", "unregister", "--bootstrap-server", broker.bootstrap, "--id", "77"),
+      );
+      expect(gone.code).not.toBe(0);
+      expect(gone.stdout + gone.stderr).toContain("is not currently registered");
+    },
+    120_000,
+  );
 
   for (const codec of codecNames) {
     testWith(

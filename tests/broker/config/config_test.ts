@@ -203,11 +203,11 @@ describe("Config.load", () => {
 
   test("load: a setting that nothing acts on so far is kept and named in the warning", () => {
     const config = Config.load({
-      flags: { "request.timeout.ms": "1", "log.segment.bytes": "2000000" },
+      flags: { "leader.replication.throttled.rate": "1", "log.segment.bytes": "2000000" },
     });
-    expect(config.number("request.timeout.ms")).toBe(1);
+    expect(config.number("leader.replication.throttled.rate")).toBe(1);
     expect(config.warnings).toEqual([
-      "These settings have no effect in this version of weir: request.timeout.ms",
+      "These settings have no effect in this version of weir: leader.replication.throttled.rate",
     ]);
   });
 

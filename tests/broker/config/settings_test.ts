@@ -68,7 +68,12 @@ const OTHER_BOUNDS = [
 ];
 
 /** Kafka reads them and does not list them. */
-const UNLISTED = ["producer.id.expiration.check.interval.ms"];
+const UNLISTED = [
+  "follower.replication.throttled.rate",
+  "leader.replication.throttled.rate",
+  "producer.id.expiration.check.interval.ms",
+  "replica.alter.log.dirs.io.max.bytes.per.second",
+];
 
 const words = (text: string) => text.replace(/^\[|\]$/g, "").split(/,\s*/).toSorted();
 

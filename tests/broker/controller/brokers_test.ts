@@ -254,6 +254,24 @@ describe("Controller.brokerHeartbeat", () => {
     await cluster.silence(1);
     expect(cluster.partition("b")).toMatchObject({ leader: -1, elr: [1] });
   });
+
+  test("a replica that begins anew, with nothing in it, is not eligible any more", async () => {
+    await cluster.makeTopic("t", [[2, 3]], { "min.insync.replicas": "2" });
+    const assign = (directoryId: ReturnType<typeof uuid>) =>
+      cluster.controller.assignReplicasToDirs(2, [
+        { topicId: cluster.image.topicByName("t")!.id, partition: 0, directoryId },
+      ]);
+    await assign(uuid("dir", 2));
+    await cluster.beat(3, { wantFence: true });
+    await cluster.silence(2);
+    expect(cluster.partition("t")).toMatchObject({ leader: -1, isr: [], elr: [2, 3] });
+    await cluster.join(2, { logDirs: [uuid("dir", 22)] });
+    expect(cluster.partition("t")).toMatchObject({ leader: -1, elr: [2, 3] });
+    await assign(uuid("dir", 22));
+    expect(cluster.partition("t")).toMatchObject({ leader: -1, isr: [], elr: [3] });
+    await cluster.beat(3);
+    expect(cluster.partition("t")).toMatchObject({ leader: 3, isr: [3], elr: [] });
+  });
 });
 
 describe("Controller.unregisterBroker", () => {
