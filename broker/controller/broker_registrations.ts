@@ -180,14 +180,15 @@ function endOf(
   );
 }
 
-/** A broker is not to lead or to be in any ISR until it is unfenced. */
+/** A broker is not to lead or to be in any ISR until it is unfenced. `limit`: partitions that change at once. */
 export function planFencing(
   image: MetadataImage,
   rules: TopicRules,
   { id: brokerId, epoch: brokerEpoch }: BrokerImage,
+  limit = Infinity,
 ): MetadataRecord[] {
   return [
-    ...planLeaderAndIsrChanges(image, rules, { removed: brokerId }, hasInIsr(brokerId)),
+    ...planLeaderAndIsrChanges(image, rules, { removed: brokerId }, hasInIsr(brokerId), limit),
     {
       type: "BrokerRegistrationChangeRecord",
       value: { brokerId, brokerEpoch, fenced: FencingChange.fence },
@@ -200,6 +201,7 @@ export function planUnfencing(
   image: MetadataImage,
   rules: TopicRules,
   { id: brokerId, epoch: brokerEpoch, inControlledShutdown }: BrokerImage,
+  limit = Infinity,
 ): MetadataRecord[] {
   // One that was on its way down before it was fenced still is.
   const change = inControlledShutdown ? {} : { added: brokerId };
@@ -208,7 +210,7 @@ export function planUnfencing(
       type: "BrokerRegistrationChangeRecord",
       value: { brokerId, brokerEpoch, fenced: FencingChange.unfence },
     },
-    ...planLeaderAndIsrChanges(image, rules, change, isLeaderless),
+    ...planLeaderAndIsrChanges(image, rules, change, isLeaderless, limit),
   ];
 }
 
@@ -217,6 +219,7 @@ export function planControlledShutdown(
   image: MetadataImage,
   rules: TopicRules,
   { id: brokerId, epoch: brokerEpoch, inControlledShutdown }: BrokerImage,
+  limit = Infinity,
 ): MetadataRecord[] {
   const change: MetadataRecord = {
     type: "BrokerRegistrationChangeRecord",
@@ -224,7 +227,7 @@ export function planControlledShutdown(
   };
   return [
     ...(inControlledShutdown ? [] : [change]),
-    ...planLeaderAndIsrChanges(image, rules, { removed: brokerId }, hasInIsr(brokerId)),
+    ...planLeaderAndIsrChanges(image, rules, { removed: brokerId }, hasInIsr(brokerId), limit),
   ];
 }
 
@@ -233,6 +236,7 @@ export function planUnregistration(
   image: MetadataImage,
   rules: TopicRules,
   brokerId: number,
+  limit = Infinity,
 ): readonly MetadataRecord[] | Refusal {
   const broker = image.brokers.get(brokerId);
   if (broker === undefined) {
@@ -242,7 +246,7 @@ export function planUnregistration(
     };
   }
   return [
-    ...planLeaderAndIsrChanges(image, rules, { removed: brokerId }, hasInIsr(brokerId)),
+    ...planLeaderAndIsrChanges(image, rules, { removed: brokerId }, hasInIsr(brokerId), limit),
     { type: "UnregisterBrokerRecord", value: { brokerId, brokerEpoch: broker.epoch } },
   ];
 }

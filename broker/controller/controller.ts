@@ -16,7 +16,13 @@ import assert from "node:assert/strict";
 import { WireError } from "../../protocol/bytes.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { type LeaderEpoch, leaderEpoch, offset, type Uuid } from "../../protocol/types.ts";
-import { type Clock, DiskError, type Logger, type Random } from "../../storage/platform.ts";
+import {
+  type Clock,
+  DiskError,
+  type Logger,
+  type Random,
+  type Timer,
+} from "../../storage/platform.ts";
 import type { Endpoint } from "../network.ts";
 import {
   type ConfigChange,
@@ -48,6 +54,7 @@ import {
   planBalancing,
   planElections,
   planLeaderAndIsrChanges,
+  planRepairs,
   planUncleanElections,
   type TopicPartitions,
   type TopicRules,
@@ -105,6 +112,8 @@ export const PRODUCER_ID_BLOCK_SIZE = 1000;
 
 /** Leaders that are elected at once without anybody having asked, as in Kafka. */
 const MAX_ELECTIONS_AT_ONCE = 1000;
+/** Partitions that change in one batch when a broker comes or goes: a few milliseconds of work. */
+const MAX_CHANGES_AT_ONCE = 500;
 /** Time between two rounds of them while there are more. */
 const MORE_ELECTIONS_MS = 10;
 
@@ -131,6 +140,8 @@ export interface ControllerOptions extends QuorumOptions {
   readonly clusterId: string;
   readonly random: Random;
   readonly settings: ControllerSettings;
+  /** Partitions that change in one batch when a broker comes or goes; the others follow a moment later. */
+  readonly maxChangesAtOnce?: number;
   /** Called once when the metadata log has failed and the process should stop. */
   readonly onFailure: (message: string) => void;
 }
@@ -208,6 +219,9 @@ export class Controller implements QuorumListener, ActiveController {
   #heartbeats: BrokerHeartbeats | null = null;
   #tasks: PeriodicTasks | null = null;
   #hasMoreElections = false;
+  readonly #maxChangesAtOnce: number;
+  /** Runs while a change of brokers has not reached all partitions yet. */
+  #repairs: Timer | null = null;
 
   private constructor(options: ControllerOptions) {
     this.#random = options.random;
@@ -215,6 +229,7 @@ export class Controller implements QuorumListener, ActiveController {
     this.#settings = options.settings;
     this.#clock = options.clock;
     this.#nodeId = options.nodeId;
+    this.#maxChangesAtOnce = options.maxChangesAtOnce ?? MAX_CHANGES_AT_ONCE;
     this.#onFailure = options.onFailure;
     this.#committed = MetadataImage.empty(options.clusterId);
     this.#newest = this.#committed;
@@ -546,26 +561,48 @@ export class Controller implements QuorumListener, ActiveController {
 
   /** Writes down that a broker goes over into another state. */
   #enter(state: BrokerState, broker: BrokerImage): Promise<CommitOutcome> {
-    const { topicRules } = this.#settings;
     this.#logger.info("A broker changes its state", { brokerId: broker.id, state });
+    const limit = this.#maxChangesAtOnce;
+    const { topicRules } = this.#settings;
     switch (state) {
       case "fenced":
       case "shutdownNow":
-        return this.#commit(
-          broker.fenced ? [] : planFencing(this.#newest, topicRules, broker),
-        );
+        if (broker.fenced) return this.#commit([]);
+        return this.#commitPart(planFencing(this.#newest, topicRules, broker, limit));
       case "unfenced":
-        return this.#commit(planUnfencing(this.#newest, topicRules, broker));
+        return this.#commitPart(planUnfencing(this.#newest, topicRules, broker, limit));
       case "controlledShutdown":
-        return this.#commit(planControlledShutdown(this.#newest, topicRules, broker));
+        return this.#commitPart(planControlledShutdown(this.#newest, topicRules, broker, limit));
     }
+  }
+
+  /** Writes the change of a broker and of as many partitions as fit into a moment; the others follow. */
+  #commitPart(records: readonly MetadataRecord[]): Promise<CommitOutcome> {
+    const committed = this.#commit(records);
+    if (records.length >= this.#maxChangesAtOnce) this.#repairSoon();
+    return committed;
+  }
+
+  #repairSoon(): void {
+    this.#repairs ??= this.#clock.timer(0, () => {
+      this.#repairs = null;
+      if (!this.isActive) return;
+      const limit = this.#maxChangesAtOnce;
+      void this.#commitPart(planRepairs(this.#newest, this.#settings.topicRules, limit));
+    });
   }
 
   /** Takes a broker out of the cluster. One that still runs will have to register anew. */
   async unregisterBroker(brokerId: number): Promise<CommitOutcome> {
-    const planned = planUnregistration(this.#newest, this.#settings.topicRules, brokerId);
+    const limit = this.#maxChangesAtOnce;
+    const planned = planUnregistration(
+      this.#newest,
+      this.#settings.topicRules,
+      brokerId,
+      limit,
+    );
     if ("error" in planned) return planned;
-    const committed = this.#commit(planned);
+    const committed = this.#commitPart(planned);
     if (!this.#newest.brokers.has(brokerId)) this.#heartbeats?.remove(brokerId);
     return await committed;
   }
@@ -681,6 +718,8 @@ export class Controller implements QuorumListener, ActiveController {
       nodeId: this.#nodeId,
     });
     this.#heartbeats = heartbeats;
+    // The controller before this one may have been in the midst of it.
+    this.#repairSoon();
     this.#tasks = new PeriodicTasks(this.#clock, [
       { intervalMs: () => heartbeats.checkIntervalMs, run: () => this.#fenceStaleBrokers() },
       {
@@ -693,6 +732,8 @@ export class Controller implements QuorumListener, ActiveController {
   #resign(): void {
     this.#tasks?.stop();
     this.#tasks = null;
+    this.#repairs?.cancel();
+    this.#repairs = null;
     this.#heartbeats = null;
   }
 
@@ -704,7 +745,7 @@ export class Controller implements QuorumListener, ActiveController {
       if (id === null) return;
       this.#logger.warn("Fencing a broker, whose session has timed out", { brokerId: id });
       const broker = this.#newest.brokers.get(id)!;
-      void this.#commit(planFencing(this.#newest, this.#settings.topicRules, broker));
+      void this.#enter("fenced", broker);
       // Nothing can be written now: the next look tries again.
       if (this.#newest.brokers.get(id)?.fenced === false) return;
     }

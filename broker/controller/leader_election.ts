@@ -90,7 +90,8 @@ function hasReplicaOnline(image: MetadataImage, partition: PartitionImage, id: n
 }
 
 /**
- * The changes of partitions that follow from what happens to a broker.
+ * The changes of partitions that follow from what happens to a broker, at most `limit` of them: what is left is
+ * found by `planRepairs`, once the broker is in the image as it is to be.
  *
  * `isAffected` picks the partitions that are looked at.
  */
@@ -99,6 +100,7 @@ export function planLeaderAndIsrChanges(
   rules: TopicRules,
   { removed = NO_LEADER, added = NO_LEADER, uncleanShutdown = NO_LEADER }: BrokerChange,
   isAffected: (partition: PartitionImage, topic: TopicImage) => boolean,
+  limit = Infinity,
 ): MetadataRecord[] {
   const records: MetadataRecord[] = [];
   const uncleanShutdownReplicas = uncleanShutdown === NO_LEADER ? [] : [uncleanShutdown];
@@ -119,6 +121,37 @@ export function planLeaderAndIsrChanges(
         uncleanShutdownReplicas,
       });
       if (record !== null) records.push(record);
+      if (records.length >= limit) return records;
+    }
+  }
+  return records;
+}
+
+/**
+ * The changes that a change of brokers has left to do, at most `limit` of them: nobody who is away leads or is in an
+ * ISR with others, and who may lead does.
+ */
+export function planRepairs(
+  image: MetadataImage,
+  rules: TopicRules,
+  limit: number,
+): MetadataRecord[] {
+  const records: MetadataRecord[] = [];
+  for (const topic of image.topics()) {
+    let ofTopic: TopicChangeRules | null = null;
+    for (const partition of topic.partitions) {
+      const { isr, elr } = partition;
+      const isUp = (id: number) => isActive(image.brokers.get(id));
+      if (!isLeaderless(partition) && isr.every(isUp)) continue;
+      // Whoever may lead is there, or nothing can be done.
+      if (isLeaderless(partition) && !(isr.length > 0 ? isr : elr).some(isUp)) continue;
+      ofTopic ??= topicChangeRules(image, topic, rules);
+      const record = planPartitionChange(topic.id, partition, { isr: isr.filter(isUp) }, {
+        ...ofTopic,
+        isAcceptableLeader: (id) => isAcceptableLeader(image, partition, id),
+      });
+      if (record !== null) records.push(record);
+      if (records.length >= limit) return records;
     }
   }
   return records;

@@ -31,8 +31,9 @@ export class ClusterHarness {
   }
 
   static async start(
-    { brokers = 3, seed = 1, flags = {} }: {
+    { brokers = 3, seed = 1, flags = {}, maxChangesAtOnce }: {
       readonly brokers?: number;
+      readonly maxChangesAtOnce?: number;
       readonly seed?: number;
       readonly flags?: Readonly<Record<string, string>>;
     } = {},
@@ -40,6 +41,7 @@ export class ClusterHarness {
     const harness = await Harness.start({
       seed,
       isController: true,
+      maxChangesAtOnce,
       flags: { "broker.session.timeout.ms": String(SESSION_MS), ...flags },
     });
     const cluster = new ClusterHarness(harness);

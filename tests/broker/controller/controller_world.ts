@@ -54,7 +54,9 @@ export class ControllerWorld {
 
   static async start(seed: number): Promise<ControllerWorld> {
     const random = new SimRandom(seed);
-    const cluster = await ClusterHarness.start({ seed, brokers: 0 });
+    // A change of a broker may come to its partitions one by one.
+    const maxChangesAtOnce = random.chance(0.5) ? 1 : 500;
+    const cluster = await ClusterHarness.start({ seed, brokers: 0, maxChangesAtOnce });
     const world = new ControllerWorld(cluster, random);
     world.#watch();
     for (let id = 1; id <= BROKERS; id++) await world.#join(id);
@@ -93,6 +95,7 @@ export class ControllerWorld {
       this.story.push(name);
       await happen();
       // What nobody asked for may still be on its way: an answer comes after all that came before it.
+      await this.cluster.harness.clock.advance(1);
       await this.cluster.controller.createTopics([]);
       break;
     }

@@ -38,6 +38,7 @@ export class Harness {
   log!: Log;
   controller!: Controller;
   readonly #nodeId: number;
+  #maxChangesAtOnce: number | undefined;
   #starts = 0;
 
   private constructor(seed: number, flags: Readonly<Record<string, string>>, nodeId: number) {
@@ -49,8 +50,9 @@ export class Harness {
 
   /** Starts a controller on an empty disk, with this node and `others` registered. */
   static async start(
-    { seed = 1, flags = {}, others = [], isController = false }: {
+    { seed = 1, flags = {}, others = [], isController = false, maxChangesAtOnce }: {
       readonly seed?: number;
+      readonly maxChangesAtOnce?: number | undefined;
       /** True for a node that is no broker: nobody is registered. */
       readonly isController?: boolean;
       readonly flags?: Readonly<Record<string, string>>;
@@ -58,6 +60,7 @@ export class Harness {
     } = {},
   ): Promise<Harness> {
     const harness = new Harness(seed, flags, isController ? CONTROLLER_ID : NODE_ID);
+    harness.#maxChangesAtOnce = maxChangesAtOnce;
     // What the log directory does when it makes a partition's directory.
     harness.disk.makeDirectory(`/data/${METADATA_TOPIC}-0`);
     for (const path of ["/", "/data"]) await harness.disk.syncDirectory(path);
@@ -81,6 +84,7 @@ export class Harness {
       // Another stream each time, as entropy would be.
       random: this.random.fork(`controller ${this.#starts++}`),
       settings: controllerSettings(this.config),
+      ...(this.#maxChangesAtOnce !== undefined && { maxChangesAtOnce: this.#maxChangesAtOnce }),
       onFailure: (message) => this.failures.push(message),
     });
   }
