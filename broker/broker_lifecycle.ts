@@ -75,6 +75,8 @@ export interface Announcement {
   readonly features: FeatureRanges;
   readonly rack: string | null;
   readonly logDirs: readonly Uuid[];
+  /** The epoch under which all that it had acknowledged is still there; −1, or left out, where that is not certain. */
+  readonly previousBrokerEpoch?: number;
 }
 
 /** What the lifecycle needs. */
@@ -213,7 +215,8 @@ export class BrokerLifecycle {
   /** Returns: when the next turn is. */
   async #register(): Promise<number> {
     const { nodeId, clusterId, incarnationId, channel, heartbeatIntervalMs } = this.#options;
-    const { endpoints, features, rack, logDirs } = this.#options.announcement();
+    const announcement = this.#options.announcement();
+    const { endpoints, features, rack, logDirs, previousBrokerEpoch = -1 } = announcement;
     const answer = await channel.call(REGISTRATION, {
       brokerId: nodeId,
       clusterId,
@@ -224,6 +227,7 @@ export class BrokerLifecycle {
       )),
       rack,
       logDirs: [...logDirs],
+      previousBrokerEpoch,
     }, { timeoutMs: this.#timeoutMs });
     if (this.#isClosed) return 0;
     if (answer.errorCode === ErrorCode.NONE) {
