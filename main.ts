@@ -52,6 +52,7 @@ async function start(config: Config): Promise<Served> {
     serveHttp,
     usage: bunProcessUsage(),
     version,
+    signal: io.interrupted,
     onFailure: fail,
   });
   return {

@@ -1,11 +1,15 @@
 /**
  * The broker: its subsystems, started in the order in which they need each other, stopped in reverse.
  *
- *     log directories → metadata log, controller → partitions → group coordinator → Kafka port → HTTP port
+ *     log directories → metadata log, controller → controllers' port → registration → partitions
+ *         → group coordinator → Kafka port → HTTP port → unfenced
  *
  * The ports open as soon as the metadata is known; partitions come up behind them one by one, and
- * `/readyz` says when all are there. A stop takes no new connections, answers what is in flight, ends what
- * only waits, and closes the logs with the clean-shutdown mark.
+ * `/readyz` says when all are there. A stop hands leaderships over, takes no new connections, answers what is in
+ * flight, ends what only waits, and closes the logs with the clean-shutdown mark.
+ *
+ * A node that is alone waits for nobody: it is its own controller, and registers itself. One of several waits
+ * until a controller leads and has registered it.
  *
  * Everything from outside (disk, time, chance, network, log, HTTP server) is handed in.
  */
@@ -15,9 +19,13 @@ import { ErrorCode } from "../protocol/errors.ts";
 import type { Log } from "../storage/log.ts";
 import type { LogDirectories } from "../storage/log_directories.ts";
 import type { Clock, Disk, Logger, Random } from "../storage/platform.ts";
+import { randomUuid } from "../storage/random_uuid.ts";
 import { ProducerExpiry } from "../storage/producer_expiry.ts";
 import { ProducerTable } from "../storage/producer_table.ts";
 import type { Workers } from "../storage/workers.ts";
+import { BrokerLifecycle } from "./broker_lifecycle.ts";
+import { agreedClusterId } from "./cluster_id.ts";
+import { type ClusterJoinOptions, joinCluster, Strangers, whenUnfenced } from "./cluster_join.ts";
 import { apis, controllerApis, type Subsystems } from "./apis/index.ts";
 import type { Config } from "./config/config.ts";
 import { type Address, isWildcard } from "./config/listeners.ts";
@@ -32,6 +40,7 @@ import { ControllerChannel } from "./controller/controller_channel.ts";
 import { SUPPORTED_FEATURES } from "./controller/feature_changes.ts";
 import { MetadataSnapshots } from "./controller/metadata_snapshots.ts";
 import { ProducerIdManager } from "./controller/producer_id_manager.ts";
+import { RemoteController } from "./controller/remote_controller.ts";
 import { gatewayApp } from "./gateway/app.ts";
 import type { ServeHttp } from "./gateway/http_server.ts";
 import { GroupCoordinator } from "./groups/coordinator.ts";
@@ -42,6 +51,7 @@ import type { Network } from "./network.ts";
 import { openLogDirectories, openMetadataLog } from "./open_directories.ts";
 import {
   cordonedIds,
+  offlineIds,
   reportMissingDirectories,
   watchDirectories,
 } from "./partitions/directory_watch.ts";
@@ -49,6 +59,7 @@ import { FetchSessions } from "./partitions/fetch_session.ts";
 import { IsrChanges } from "./partitions/isr_changes.ts";
 import { ReplicaManager } from "./partitions/replica_manager.ts";
 import { Peers } from "./peers/peers.ts";
+import { controllerEndpoints, quorumMembership } from "./quorum_membership.ts";
 import {
   directorySamples,
   groupSamples,
@@ -67,6 +78,12 @@ const FETCH_SESSION_EVICTION_MS = 120_000;
 const PLAINTEXT = 0;
 /** What is registered for a wildcard listener; clients are told the address that they reached. */
 const LOOPBACK = "127.0.0.1";
+/** Memory for what nodes and tools ask of this node's controller, beside the budget of clients. */
+const CONTROLLER_BUDGET_BYTES = 32 * 1024 * 1024;
+/** How long a stop waits until another voter has taken the lead of the quorum over. */
+const HANDOVER_MS = 2_000;
+/** Fetches of followers that wait are given up soon. */
+const CONTROLLER_DRAIN_MS = 600;
 
 /** What a broker is made of. */
 export interface BrokerOptions {
@@ -80,6 +97,8 @@ export interface BrokerOptions {
   readonly serveHttp: ServeHttp;
   readonly usage: ProcessUsage;
   readonly version: string;
+  /** Aborted: a start that waits for other nodes is given up. */
+  readonly signal?: AbortSignal;
   /** Called when the broker cannot go on and should be stopped. */
   readonly onFailure: (message: string) => void;
 }
@@ -105,10 +124,13 @@ export class Broker {
   static async start(options: BrokerOptions): Promise<Broker> {
     const stops: Stops = [];
     try {
-      const subsystems = await startSubsystems(options, stops);
-      const { metrics, server } = startServer(options, subsystems, stops);
-      const kafkaAddresses = listen(options.config, server);
+      const { clock, usage, version, config } = options;
+      const metrics = new Metrics({ clock, usage, version });
+      const { subsystems, membership } = await startSubsystems(options, metrics, stops);
+      const server = startServer(options, subsystems, metrics, stops);
+      const kafkaAddresses = listen(config, server);
       const httpAddresses = startGateway(options, subsystems, metrics, stops);
+      if (membership !== null) await serveAsMember(options, membership, stops);
       return new Broker(subsystems, stops, kafkaAddresses, httpAddresses);
     } catch (failure) {
       await stopAll(stops);
@@ -139,34 +161,77 @@ async function stopAll(stops: Stops): Promise<void> {
   for (const stop of stops.splice(0).reverse()) await stop();
 }
 
-async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Subsystems> {
-  const { config, clock, random, logger } = options;
+async function startSubsystems(
+  options: BrokerOptions,
+  metrics: Metrics,
+  stops: Stops,
+): Promise<{ subsystems: Subsystems; membership: ClusterJoinOptions | null }> {
+  const { config, clock, random, logger, onFailure } = options;
   const nodeId = config.number("node.id");
+  const peers = startPeers(options, stops);
   const producerTable = new ProducerTable({
     capBytes: config.number("weir.producer.state.bytes"),
     seed: random.fork("producers").uint32(),
     logger: logger.child("storage"),
   });
-  const logDirectories = await openLogDirectories({ ...options, producerTable });
+  const newClusterId = await agreedClusterId({ ...options, peers });
+  const logDirectories = await openLogDirectories({ ...options, producerTable, newClusterId });
   stops.push(() => logDirectories.close());
   stops.push(expireProducers(options, producerTable));
   const metadataLog = await openMetadataLog(config, logDirectories);
-  const controller = await startController(options, logDirectories, metadataLog, nodeId);
+  const strangers = new Strangers(options);
+  const way = { peers, strangers };
+  const controller = await startController(options, logDirectories, metadataLog, way);
   stops.push(() => controller.stop());
-  const controllerChannel = startChannel(options, logDirectories.clusterId, controller, stops);
+  const controllerChannel = startChannel(options, { logDirectories, controller, peers }, stops);
   stops.push(snapshotMetadata(options, logDirectories, metadataLog, controller));
-  const { onFailure } = options;
+  serveControllers(options, { logDirectories, controller, metrics }, stops);
+  const parts = { nodeId, logDirectories, controller, controllerChannel, strangers };
+  const membership = await enterCluster(options, parts, stops);
   reportMissingDirectories({ nodeId, logger, logDirectories, controller });
-  await register(controller, config, logDirectories, nodeId);
-  stops.push(watchDirectories({ nodeId, logger, config, logDirectories, controller, onFailure }));
+  const directoryNotes = membership === null
+    ? controller
+    : toldByHeartbeats(controller, membership.lifecycle);
+  const watched = { nodeId, logger, config, logDirectories, onFailure };
+  stops.push(watchDirectories({ ...watched, controller: directoryNotes }));
   stops.push(followBrokerConfigs({ controller, config, nodeId, logger }));
-  const producerIds = new ProducerIdManager({ controller, nodeId });
-  stops.push(() => producerIds.close());
-  const replicaManager = startReplicas(options, {
+  const remoteController = new RemoteController({
+    controller,
+    channel: controllerChannel,
+    timeoutMs: () => config.number("request.timeout.ms"),
+  });
+  const brokerParts = startBrokerParts(options, { ...parts, remoteController }, stops);
+  const subsystems: Subsystems = {
+    clusterId: logDirectories.clusterId,
+    nodeId,
+    clock,
+    config,
     controller,
     controllerChannel,
-    logDirectories,
-  }, stops);
+    remoteController,
+    producerTable,
+    ...brokerParts,
+    topicsReady: (names) => topicsReady(controller, brokerParts.replicaManager, names),
+  };
+  return { subsystems, membership };
+}
+
+/** What only brokers have. */
+function startBrokerParts(
+  options: BrokerOptions,
+  parts: {
+    readonly nodeId: number;
+    readonly logDirectories: LogDirectories;
+    readonly remoteController: RemoteController;
+    readonly controllerChannel: ControllerChannel;
+  },
+  stops: Stops,
+) {
+  const { nodeId, logDirectories, remoteController: controller } = parts;
+  const { config, clock, random, logger } = options;
+  const producerIds = new ProducerIdManager({ controller, nodeId });
+  stops.push(() => producerIds.close());
+  const replicaManager = startReplicas(options, parts, stops);
   const cleaner = startCleaner({ ...options, logDirectories });
   stops.push(() => cleaner.stop());
   const groupCoordinator = new GroupCoordinator({
@@ -186,47 +251,40 @@ async function startSubsystems(options: BrokerOptions, stops: Stops): Promise<Su
     slots: config.number("max.incremental.fetch.session.cache.slots"),
     evictionMs: FETCH_SESSION_EVICTION_MS,
   });
-  return {
-    clusterId: logDirectories.clusterId,
-    nodeId,
-    clock,
-    config,
-    controller,
-    controllerChannel,
-    groupCoordinator,
-    producerIds,
-    producerTable,
-    cleaner,
-    replicaManager,
-    fetchSessions,
-    topicsReady: (names) => topicsReady(controller, replicaManager, names),
-  };
+  return { producerIds, replicaManager, cleaner, groupCoordinator, fetchSessions };
 }
 
-/** The way to the other nodes, and to the active controller among them. */
-function startChannel(
-  { config, clock, random, network, version }: BrokerOptions,
-  clusterId: string,
-  controller: Controller,
-  stops: Stops,
-): ControllerChannel {
-  const nodeId = config.number("node.id");
-  const clientId = `broker-${nodeId}`;
+/** The way to the other nodes. */
+function startPeers({ config, clock, random, network, version }: BrokerOptions, stops: Stops) {
   const peers = new Peers({
     network,
     clock,
     random: random.fork("peers"),
-    clientId,
+    clientId: `node-${config.number("node.id")}`,
     softwareVersion: version,
   });
   stops.push(() => peers.close());
+  return peers;
+}
+
+/** The way to the active controller. */
+function startChannel(
+  { config, clock, random }: BrokerOptions,
+  { logDirectories: { clusterId }, controller, peers }: {
+    readonly logDirectories: LogDirectories;
+    readonly controller: Controller;
+    readonly peers: Peers;
+  },
+  stops: Stops,
+): ControllerChannel {
+  const nodeId = config.number("node.id");
   const channel = new ControllerChannel({
     clock,
     random: random.fork("controller channel"),
     peers,
     active: controller,
     handlers: controllerApis({ clusterId, nodeId, config, controller }),
-    clientId,
+    clientId: `node-${nodeId}`,
   });
   stops.push(() => channel.close());
   return channel;
@@ -235,12 +293,13 @@ function startChannel(
 /** The partitions of this node, as leaders and followers. */
 function startReplicas(
   { config, clock, logger: root, workers }: BrokerOptions,
-  subsystems: Pick<Subsystems, "controller" | "controllerChannel"> & {
+  { remoteController: controller, controllerChannel: channel, logDirectories }: {
+    readonly remoteController: RemoteController;
+    readonly controllerChannel: ControllerChannel;
     readonly logDirectories: LogDirectories;
   },
   stops: Stops,
 ): ReplicaManager {
-  const { controller, controllerChannel: channel, logDirectories } = subsystems;
   const nodeId = config.number("node.id");
   const logger = root.child("partitions");
   const brokerEpoch = () => controller.image().brokers.get(nodeId)?.epoch ?? -1;
@@ -261,6 +320,123 @@ function startReplicas(
   return replicaManager;
 }
 
+/**
+ * Opens the controllers' listeners. Their server has memory of its own, so that no flood of clients keeps the
+ * quorum from electing.
+ */
+function serveControllers(
+  { config, clock, network, logger }: BrokerOptions,
+  { logDirectories: { clusterId }, controller, metrics }: {
+    readonly logDirectories: LogDirectories;
+    readonly controller: Controller;
+    readonly metrics: Metrics;
+  },
+  stops: Stops,
+): void {
+  const listeners = config.controllerListeners();
+  if (listeners.length === 0) return;
+  const nodeId = config.number("node.id");
+  const server = new Server({
+    network,
+    clock,
+    logger: logger.child("server"),
+    metrics: metrics.server,
+    limits: { ...limitsOf(config), memoryBudgetBytes: CONTROLLER_BUDGET_BYTES },
+    apis: controllerApis({ clusterId, nodeId, config, controller }),
+  });
+  stops.push(async () => {
+    await controller.quorum.shutDown(HANDOVER_MS);
+    await server.stop({ deadlineMs: CONTROLLER_DRAIN_MS });
+  });
+  const endpoints = controllerEndpoints(config);
+  for (const { name, host, port } of listeners) {
+    const reached = endpoints.find((endpoint) => endpoint.name === name)!;
+    const advertised = { advertisedHost: reached.host, advertisedPort: reached.port };
+    server.listen({ name, host, port, ...advertised });
+  }
+}
+
+/** Makes this node a broker of its cluster. Returns: null for a node that is alone. */
+async function enterCluster(
+  options: BrokerOptions,
+  { nodeId, logDirectories, controller, controllerChannel: channel, strangers }: {
+    readonly nodeId: number;
+    readonly logDirectories: LogDirectories;
+    readonly controller: Controller;
+    readonly controllerChannel: ControllerChannel;
+    readonly strangers: Strangers;
+  },
+  stops: Stops,
+): Promise<ClusterJoinOptions | null> {
+  const { config, clock, random, logger, onFailure } = options;
+  if (config.roles().isAlone) {
+    await register(controller, config, logDirectories, nodeId);
+    return null;
+  }
+  const { promise: refused, resolve: refuse } = Promise.withResolvers<string>();
+  const lifecycle = new BrokerLifecycle({
+    nodeId,
+    clusterId: logDirectories.clusterId,
+    incarnationId: randomUuid(random.fork("incarnation")),
+    clock,
+    random: random.fork("lifecycle"),
+    logger: logger.child("lifecycle"),
+    channel,
+    heartbeatIntervalMs: () => config.number("broker.heartbeat.interval.ms"),
+    announcement: () => ({
+      endpoints: brokerEndpoints(config),
+      features: SUPPORTED_FEATURES,
+      rack: config.string("broker.rack"),
+      logDirs: logDirectories.online().map(({ directoryId }) => directoryId),
+    }),
+    metadataOffset: () => controller.image().offset,
+    offlineLogDirs: () => offlineIds(logDirectories),
+    cordonedLogDirs: () => cordonedIds(logDirectories),
+    onRefused: (message) => {
+      refuse(message);
+      onFailure(message);
+    },
+  });
+  stops.push(() => lifecycle.close());
+  lifecycle.start();
+  const membership = {
+    nodeId,
+    clock,
+    logger: logger.child("lifecycle"),
+    controller,
+    lifecycle,
+    refused,
+    otherCluster: () => strangers.latest,
+    ...(options.signal && { signal: options.signal }),
+  };
+  await joinCluster(membership);
+  return membership;
+}
+
+/** The ports are open: clients may be sent here. At the stop, what this broker leads moves away first. */
+async function serveAsMember(
+  { config }: BrokerOptions,
+  membership: ClusterJoinOptions,
+  stops: Stops,
+): Promise<void> {
+  const { lifecycle } = membership;
+  const timeoutMs = config.number("weir.shutdown.timeout.ms") / 2;
+  stops.push(() => lifecycle.shutDown(timeoutMs));
+  lifecycle.setReady();
+  await whenUnfenced(membership);
+}
+
+/** Heartbeats tell the controller of log directories by themselves: the next one goes at once. */
+function toldByHeartbeats(controller: Controller, lifecycle: BrokerLifecycle) {
+  return {
+    image: () => controller.image(),
+    updateLogDirs: () => {
+      lifecycle.hurry();
+      return Promise.resolve({ error: ErrorCode.NONE });
+    },
+  };
+}
+
 function expireProducers({ config, clock }: BrokerOptions, table: ProducerTable): Stops[number] {
   const expiry = new ProducerExpiry({
     clock,
@@ -271,10 +447,14 @@ function expireProducers({ config, clock }: BrokerOptions, table: ProducerTable)
   return () => expiry.stop();
 }
 
-function startServer(options: BrokerOptions, subsystems: Subsystems, stops: Stops) {
+function startServer(
+  options: BrokerOptions,
+  subsystems: Subsystems,
+  metrics: Metrics,
+  stops: Stops,
+): Server {
   const { config, clock, network, logger } = options;
   const { replicaManager, groupCoordinator, controllerChannel: channel } = subsystems;
-  const metrics = new Metrics({ clock, usage: options.usage, version: options.version });
   const server = new Server({
     network,
     clock,
@@ -306,7 +486,7 @@ function startServer(options: BrokerOptions, subsystems: Subsystems, stops: Stop
   metrics.watchPartitions(() => partitionSamples(replicaManager));
   metrics.watchOpening(replicaManager);
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
-  return { metrics, server };
+  return server;
 }
 
 function startGateway(
@@ -335,17 +515,24 @@ async function startController(
   options: BrokerOptions,
   logDirectories: LogDirectories,
   log: Log,
-  nodeId: number,
+  { peers, strangers }: { readonly peers: Peers; readonly strangers: Strangers },
 ): Promise<Controller> {
   const { config, disk, clock, random, logger } = options;
+  const { clusterId } = logDirectories;
+  const membership = quorumMembership(config, {
+    peers,
+    clusterId,
+    onOtherCluster: (node) => strangers.note(node),
+  });
   return await Controller.start({
     disk,
     clock,
     logger: logger.child("controller"),
     log,
-    nodeId,
+    nodeId: config.number("node.id"),
     directoryId: logDirectories.metadata.directoryId,
-    clusterId: logDirectories.clusterId,
+    ...(membership !== null && { membership }),
+    clusterId,
     random: random.fork("controller"),
     settings: controllerSettings(config),
     onFailure: options.onFailure,
@@ -386,19 +573,9 @@ async function register(
   logDirectories: LogDirectories,
   nodeId: number,
 ): Promise<void> {
-  const endpoints = config.listeners().map(({ name, host, port }) => {
-    const advertised = config.advertisedListener(name) ?? { host, port };
-    const isAny = isWildcard(advertised.host);
-    return {
-      name,
-      host: isAny ? LOOPBACK : advertised.host,
-      port: advertised.port,
-      securityProtocol: PLAINTEXT,
-    };
-  });
   const registered = await controller.registerBroker({
     brokerId: nodeId,
-    endpoints,
+    endpoints: brokerEndpoints(config),
     features: SUPPORTED_FEATURES,
     rack: config.string("broker.rack"),
     logDirs: logDirectories.online().map(({ directoryId }) => directoryId),
@@ -407,6 +584,23 @@ async function register(
   if (registered.error !== ErrorCode.NONE && "message" in registered) {
     throw new ConfigError([`Cannot register this node: ${registered.message}`]);
   }
+}
+
+/** Where clients and brokers reach this broker. */
+function brokerEndpoints(config: Config) {
+  const { nodeId, voters } = config.roleSettings();
+  // What other nodes reach this machine by.
+  const ownHost = voters.find(({ id }) => id === nodeId)?.host ?? LOOPBACK;
+  return config.listeners().map(({ name, host, port }) => {
+    const advertised = config.advertisedListener(name) ?? { host, port };
+    const isAny = isWildcard(advertised.host);
+    return {
+      name,
+      host: isAny ? ownHost : advertised.host,
+      port: advertised.port,
+      securityProtocol: PLAINTEXT,
+    };
+  });
 }
 
 function topicsReady(

@@ -28,6 +28,8 @@ export interface OpenDirectoriesOptions {
   readonly logger: Logger;
   readonly workers: Workers;
   readonly producerTable: ProducerTable;
+  /** For directories that have no id of a cluster yet; null where none is agreed on. */
+  readonly newClusterId?: string | null;
 }
 
 /** Opens the log directories. Errors: LogDirectoryError, ConfigError. */
@@ -36,7 +38,7 @@ export async function openLogDirectories(options: OpenDirectoriesOptions): Promi
   // As Kafka's tools name them.
   const paths = config.logDirectories().map((path) => disk.absolutePath(path));
   const metadataPath = config.string("metadata.log.dir");
-  const clusterId = config.string("weir.cluster.id");
+  const clusterId = config.string("weir.cluster.id") ?? options.newClusterId ?? null;
   const directories = await LogDirectories.open({
     ...options,
     random: random.fork("log directory"),

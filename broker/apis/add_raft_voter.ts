@@ -23,6 +23,7 @@ export function addRaftVoterApi(subsystems: QuorumSubsystems): Api {
     request: addRaftVoterRequest,
     response: addRaftVoterResponse,
     versions: { lowest: 0, highest: 1 },
+    isForwarded: true,
     async handle(request) {
       const refused = refuseCluster(subsystems, request.clusterId);
       if (refused !== ErrorCode.NONE) return { throttleTimeMs: 0, errorCode: refused };

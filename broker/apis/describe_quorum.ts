@@ -28,6 +28,7 @@ export function describeQuorumApi({ controller }: Pick<QuorumSubsystems, "contro
     request: describeQuorumRequest,
     response: describeQuorumResponse,
     versions: { lowest: 0, highest: 2 },
+    isForwarded: true,
     handle({ topics }) {
       const isKnown = onlyPartition(topics) !== null;
       const described = isKnown ? controller.quorum.describe() : null;

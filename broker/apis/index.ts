@@ -5,6 +5,7 @@ import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
 import type { ControllerChannel } from "../controller/controller_channel.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
+import type { RemoteController } from "../controller/remote_controller.ts";
 import type { QuorumSubsystems } from "../controller/quorum_answers.ts";
 import { MAX_KRAFT_VERSION } from "../controller/raft.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
@@ -76,6 +77,7 @@ export interface Subsystems {
   readonly config: Config;
   readonly controller: Controller;
   readonly controllerChannel: ControllerChannel;
+  readonly remoteController: RemoteController;
   readonly groupCoordinator: GroupCoordinator;
   readonly producerIds: ProducerIdManager;
   readonly producerTable: ProducerTable;
@@ -91,7 +93,7 @@ export function apis(subsystems: Subsystems): Api[] {
   const list: Api[] = [
     apiVersionsApi({ ...subsystems, features: () => features(subsystems), served: () => list }),
     // Topics, settings, the cluster.
-    metadataApi(subsystems),
+    metadataApi({ ...subsystems, topicMaker: subsystems.remoteController }),
     createTopicsApi(subsystems),
     deleteTopicsApi(subsystems),
     createPartitionsApi(subsystems),
@@ -175,11 +177,12 @@ export function controllerApis(subsystems: ControllerSubsystems): Api[] {
     listPartitionReassignmentsApi(subsystems),
     updateFeaturesApi(subsystems),
     unregisterBrokerApi(subsystems),
+    ...quorumApis(subsystems),
   ];
   return list;
 }
 
-/** The handlers of what replicas of the metadata log say to each other, on a controller's listener. */
+/** The handlers of what replicas of the metadata log say to each other, and are asked of the quorum. */
 export function quorumApis(subsystems: QuorumSubsystems): Api[] {
   return [
     voteApi(subsystems),

@@ -30,6 +30,7 @@ import {
   viewPartition,
 } from "../controller/cluster_view.ts";
 import type { Controller } from "../controller/controller.ts";
+import type { TopicMaker } from "../controller/remote_controller.ts";
 import {
   GROUP_METADATA_TOPIC,
   groupMetadataTopic,
@@ -51,6 +52,7 @@ const CLUSTER_OPERATIONS_VERSIONS = { lowest: 8, highest: 10 };
 
 interface Subsystems {
   readonly controller: Controller;
+  readonly topicMaker: TopicMaker;
   readonly config: Config;
   readonly nodeId: number;
   readonly topicsReady: (names: readonly string[]) => Promise<unknown>;
@@ -88,8 +90,8 @@ async function createAndAnswer(
   context: RequestContext,
   missing: readonly string[],
 ): Promise<Answer> {
-  const { controller, config, topicsReady } = subsystems;
-  const created = await controller.createTopics(missing.map((name) => newTopic(config, name)));
+  const { controller, topicMaker, config, topicsReady } = subsystems;
+  const created = await topicMaker.createTopics(missing.map((name) => newTopic(config, name)));
   await topicsReady(missing);
   // Made by somebody else meanwhile, or refused: what the image says now is the answer.
   const errors = new Map<string, ErrorCode>();

@@ -21,6 +21,7 @@ export function removeRaftVoterApi(subsystems: QuorumSubsystems): Api {
     request: removeRaftVoterRequest,
     response: removeRaftVoterResponse,
     versions: { lowest: 0, highest: 0 },
+    isForwarded: true,
     async handle(request) {
       const refused = refuseCluster(subsystems, request.clusterId);
       if (refused !== ErrorCode.NONE) return { throttleTimeMs: 0, errorCode: refused };

@@ -15,6 +15,7 @@ import {
   listenersProblem,
   securityProtocolMapProblem,
 } from "./listeners.ts";
+import { bootstrapServersProblem, votersProblem } from "./roles.ts";
 import {
   boolean,
   double,
@@ -61,7 +62,8 @@ const NETWORK = {
   "controller.listener.names": list(null, {
     ...high,
     doc:
-      "Listeners that Kafka keeps for controllers; weir's controller needs none, so they stay closed.",
+      "Listeners for controllers and those who speak to them, of which nodes use the first; closed without " +
+      "process.roles.",
   }),
   "http.listeners": list("127.0.0.1:8080", {
     check: addressListProblem,
@@ -103,6 +105,25 @@ const NETWORK = {
 
 /** Who the node is, and where its data lies. */
 const NODE = {
+  "process.roles": list(null, {
+    ...high,
+    allowed: ["broker", "controller"],
+    doc:
+      "What this node is in a cluster of several; a broker and a controller that needs no other node when " +
+      "not set. Kafka has no default.",
+  }),
+  "controller.quorum.voters": list("", {
+    ...high,
+    check: votersProblem,
+    doc: "The controllers, for good, as id@host:port.",
+  }),
+  "controller.quorum.bootstrap.servers": list("", {
+    ...high,
+    check: bootstrapServersProblem,
+    doc:
+      "Where some of the controllers are, as host:port, when the metadata log says who they are; a new " +
+      "controller that names none but itself begins a cluster.",
+  }),
   "node.id": int("1", {
     ...high,
     min: 0,
@@ -465,7 +486,8 @@ const WEIR = {
   "weir.cluster.id": string(null, {
     doc:
       "Id of the cluster that this node belongs to: a new data directory gets it, one of another " +
-      "cluster is refused. Left out: drawn at the first start, and then what the directory says.",
+      "cluster is refused. Left out: made of controller.quorum.voters, or asked of the controllers, or drawn, " +
+      "at the first start, and then what the directory says.",
   }),
   "weir.memory.budget.bytes": long("67108864", {
     ...high,

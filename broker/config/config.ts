@@ -15,7 +15,15 @@ import {
   parseAddresses,
   parseListeners,
   parseSecurityProtocolMap,
+  SECURITY_PROTOCOLS,
 } from "./listeners.ts";
+import {
+  type NodeRoles,
+  parseRoles,
+  parseVoters,
+  roleProblems,
+  type RoleSettings,
+} from "./roles.ts";
 import {
   allowedValues,
   parseBoolean,
@@ -191,18 +199,62 @@ export class Config {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Listeners of the Kafka protocol to open. An empty or wildcard host is every address. */
+  /** What this node is in its cluster. */
+  roles(): NodeRoles {
+    return parseRoles(this.list("process.roles") ?? []);
+  }
+
+  /** Listeners for clients and brokers. An empty or wildcard host is every address. */
   listeners(): KafkaListener[] {
-    const closed = new Set(
-      (this.list("controller.listener.names") ?? []).map((name) => name.toUpperCase()),
+    const closed = new Set(this.controllerListenerNames());
+    return this.#listenersAs((name) => !closed.has(name), (name) => name);
+  }
+
+  /** Listeners for other nodes and tools that speak to this node's controller; none where it is none. */
+  controllerListeners(): KafkaListener[] {
+    const { isAlone, isController } = this.roles();
+    if (isAlone || !isController) return [];
+    const open = new Set(this.controllerListenerNames());
+    return this.#listenersAs(
+      (name) => open.has(name),
+      (name) => SECURITY_PROTOCOLS.includes(name) ? name : "PLAINTEXT",
     );
+  }
+
+  #listenersAs(
+    isWanted: (name: string) => boolean,
+    defaultProtocol: (name: string) => string,
+  ): KafkaListener[] {
     const protocols = parseSecurityProtocolMap(this.string("listener.security.protocol.map"));
     return parseListeners(this.text("listeners") ?? "")
-      .filter(({ name }) => !closed.has(name))
+      .filter(({ name }) => isWanted(name))
       .map((listener) => ({
         ...listener,
-        securityProtocol: protocols.get(listener.name) ?? listener.name,
+        securityProtocol: protocols.get(listener.name) ?? defaultProtocol(listener.name),
       }));
+  }
+
+  /** Names of the controllers' listeners, of which nodes use the first among themselves. */
+  controllerListenerNames(): string[] {
+    return (this.list("controller.listener.names") ?? []).map((name) => name.toUpperCase());
+  }
+
+  /** Name of the listener that brokers use among themselves. */
+  interBrokerListenerName(): string {
+    return this.string("inter.broker.listener.name")?.toUpperCase() ?? this.listeners()[0]!.name;
+  }
+
+  /** What decides about this node's part in the quorum. */
+  roleSettings(): RoleSettings {
+    return {
+      nodeId: this.number("node.id"),
+      roles: this.roles(),
+      voters: parseVoters(this.list("controller.quorum.voters")),
+      bootstrapServers: parseAddresses(this.text("controller.quorum.bootstrap.servers") ?? ""),
+      listeners: parseListeners(this.text("listeners") ?? ""),
+      advertised: parseListeners(this.text("advertised.listeners") ?? ""),
+      controllerListenerNames: this.controllerListenerNames(),
+    };
   }
 
   /**
@@ -228,32 +280,7 @@ export class Config {
   /** What is wrong with values that are fine one by one. */
   #contradictions(): string[] {
     const problems: string[] = [];
-    const listeners = this.listeners();
-    const names = new Set(listeners.map(({ name }) => name));
-    if (listeners.length === 0) {
-      problems.push("Cannot use listeners: all of them are named in controller.listener.names");
-    }
-    for (const { name, securityProtocol } of listeners) {
-      if (securityProtocol === "PLAINTEXT") continue;
-      problems.push(
-        `Cannot open listener ${name}: its security protocol is ${securityProtocol}, and only ` +
-          `PLAINTEXT is served; use a PLAINTEXT listener, or map it with ` +
-          `listener.security.protocol.map=${name}:PLAINTEXT`,
-      );
-    }
-    for (const { name } of parseListeners(this.text("advertised.listeners") ?? "")) {
-      if (names.has(name)) continue;
-      problems.push(
-        `Cannot advertise listener ${name}: listeners has no such name; it has ` +
-          [...names].join(", "),
-      );
-    }
-    const interBroker = this.string("inter.broker.listener.name")?.toUpperCase();
-    if (interBroker !== undefined && !names.has(interBroker)) {
-      problems.push(
-        `Cannot use inter.broker.listener.name ${interBroker}: listeners has no such name`,
-      );
-    }
+    problems.push(...this.#listenerProblems(), ...roleProblems(this.roleSettings()));
     problems.push(...this.#directoryProblems());
     const [shortest, longest] = [
       this.number("group.min.session.timeout.ms"),
@@ -280,6 +307,42 @@ export class Config {
     if (unknown.length === 0) return null;
     return "All entries in cordoned.log.dirs must be present in log.dirs or log.dir. " +
       `Missing entries: ${unknown.join(", ")}`;
+  }
+
+  #listenerProblems(): string[] {
+    const problems: string[] = [];
+    const listeners = this.listeners();
+    const open = [...listeners, ...this.controllerListeners()];
+    const names = new Set(open.map(({ name }) => name));
+    const { isBroker } = this.roles();
+    if (listeners.length === 0 && isBroker) {
+      problems.push("Cannot use listeners: all of them are named in controller.listener.names");
+    }
+    for (const { name, securityProtocol } of open) {
+      if (securityProtocol === "PLAINTEXT") continue;
+      problems.push(
+        `Cannot open listener ${name}: its security protocol is ${securityProtocol}, and only ` +
+          `PLAINTEXT is served; use a PLAINTEXT listener, or map it with ` +
+          `listener.security.protocol.map=${name}:PLAINTEXT`,
+      );
+    }
+    // Alone, the listeners of controllers stay closed, and may be advertised as in a configuration of Kafka's.
+    const known = new Set([...names, ...this.controllerListenerNames()]);
+    for (const { name } of parseListeners(this.text("advertised.listeners") ?? "")) {
+      if (known.has(name)) continue;
+      problems.push(
+        `Cannot advertise listener ${name}: listeners has no such name; it has ` +
+          [...names].join(", "),
+      );
+    }
+    const interBroker = this.string("inter.broker.listener.name")?.toUpperCase();
+    const isMissing = !listeners.some(({ name }) => name === interBroker);
+    if (interBroker !== undefined && isBroker && isMissing) {
+      problems.push(
+        `Cannot use inter.broker.listener.name ${interBroker}: listeners has no such name`,
+      );
+    }
+    return problems;
   }
 
   #directoryProblems(): string[] {

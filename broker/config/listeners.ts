@@ -21,7 +21,13 @@ export interface ListenerAddress extends Address {
 }
 
 const WILDCARDS = ["", "0.0.0.0", "::", "0:0:0:0:0:0:0:0"];
-const SECURITY_PROTOCOLS = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+/** Kafka's security protocols. */
+export const SECURITY_PROTOCOLS: readonly string[] = [
+  "PLAINTEXT",
+  "SSL",
+  "SASL_PLAINTEXT",
+  "SASL_SSL",
+];
 
 /** True when a socket bound to `host` is reached at every address of the machine. */
 export function isWildcard(host: string): boolean {

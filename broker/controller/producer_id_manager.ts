@@ -26,7 +26,7 @@ interface Block {
 
 /** Deals out producer ids. */
 export class ProducerIdManager {
-  readonly #controller: Controller;
+  readonly #controller: Pick<Controller, "allocateProducerIds">;
   readonly #nodeId: number;
   #block: Block = { firstProducerId: 0, count: 0 };
   #used = 0;
@@ -36,7 +36,10 @@ export class ProducerIdManager {
   #fetch: Promise<Refusal | null> | null = null;
 
   constructor(
-    { controller, nodeId }: { readonly controller: Controller; readonly nodeId: number },
+    { controller, nodeId }: {
+      readonly controller: Pick<Controller, "allocateProducerIds">;
+      readonly nodeId: number;
+    },
   ) {
     this.#controller = controller;
     this.#nodeId = nodeId;

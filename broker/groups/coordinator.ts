@@ -27,6 +27,7 @@ import {
 import type { Clock, Logger, Random, Timer } from "../../storage/platform.ts";
 import type { Controller } from "../controller/controller.ts";
 import { GROUP_METADATA_TOPIC } from "../controller/internal_topics.ts";
+import type { TopicMaker } from "../controller/remote_controller.ts";
 import type {
   MetadataChanges,
   MetadataImage,
@@ -60,7 +61,7 @@ export interface GroupCoordinatorOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly settings: GroupCoordinatorSettings;
-  readonly controller: Pick<Controller, "image" | "subscribe" | "createTopics">;
+  readonly controller: Pick<Controller, "image" | "subscribe"> & TopicMaker;
   /** The log of a partition of `__consumer_offsets` once it is open; null when it is not led here. */
   readonly openLog: (partition: number) => GroupLog | null | Promise<GroupLog | null>;
 }

@@ -30,6 +30,13 @@ export function cordonedIds(logDirectories: LogDirectories): Uuid[] {
   );
 }
 
+/** Ids of the directories that cannot be used any more. One that could not be opened has none. */
+export function offlineIds(logDirectories: LogDirectories): Uuid[] {
+  return logDirectories.states().flatMap(({ directory, offlineReason }) =>
+    directory !== null && offlineReason !== null ? [directory.directoryId] : []
+  );
+}
+
 /** Watches the log directories of a registered broker. Returns: what ends it. */
 export function watchDirectories(options: DirectoryWatchOptions): () => void {
   const { logDirectories, config } = options;

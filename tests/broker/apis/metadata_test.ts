@@ -15,7 +15,13 @@ let api: Api;
 beforeEach(async () => {
   harness = await Harness.start({ others: [{ id: 2, rack: "r2" }] });
   const { controller, config } = harness;
-  api = metadataApi({ controller, config, nodeId: NODE_ID, topicsReady: harness.topicsReady });
+  api = metadataApi({
+    controller,
+    topicMaker: controller,
+    config,
+    nodeId: NODE_ID,
+    topicsReady: harness.topicsReady,
+  });
   await controller.createTopics([
     newTopic("orders", { partitionCount: 2, replicationFactor: 2 }),
     newTopic("__consumer_offsets"),
@@ -114,6 +120,7 @@ test("metadataApi: creation on first use needs the flag, the setting and a legal
   const { controller, config } = forbidden;
   const strict = metadataApi({
     controller,
+    topicMaker: controller,
     config,
     nodeId: NODE_ID,
     topicsReady: harness.topicsReady,
@@ -143,6 +150,7 @@ test("metadataApi: a topic made on first use is answered when its partitions are
   const waitedFor: string[] = [];
   const waiting = metadataApi({
     controller,
+    topicMaker: controller,
     config,
     nodeId: NODE_ID,
     topicsReady: (names) => {
@@ -175,7 +183,13 @@ test("metadataApi: the group topic is made as its settings say, and flagged", as
   const fresh = await Harness.start({ flags: { "offsets.topic.num.partitions": "7" } });
   const { controller, config } = fresh;
   const answer = await ask(
-    metadataApi({ controller, config, nodeId: NODE_ID, topicsReady: harness.topicsReady }),
+    metadataApi({
+      controller,
+      topicMaker: controller,
+      config,
+      nodeId: NODE_ID,
+      topicsReady: harness.topicsReady,
+    }),
     [metadataRequest, metadataResponse],
     9,
     request([named("__consumer_offsets")], { allowAutoTopicCreation: true }),

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { brokerConfigProblem, Config, ConfigSource } from "../../../broker/config/config.ts";
+import { beginsCluster } from "../../../broker/config/roles.ts";
 import { ConfigError } from "../../../broker/config/sources.ts";
 
 const properties = (text: string) => ({ path: "weir.properties", text });
@@ -104,9 +105,13 @@ describe("Config.load", () => {
     expect(config.listeners().map(({ name, host }) => [name, host])).toEqual([["PLAINTEXT", ""]]);
     expect(config.advertisedListener("plaintext")).toMatchObject({ host: "localhost", port: 9092 });
     expect(config.warnings).toHaveLength(1);
-    expect(config.warnings[0]).toContain(
-      "controller.quorum.bootstrap.servers, num.network.threads, process.roles",
-    );
+    expect(config.warnings[0]).toContain("num.network.threads");
+    expect(config.controllerListeners()).toMatchObject([{
+      name: "CONTROLLER",
+      host: "",
+      port: 9093,
+    }]);
+    expect(beginsCluster(config.roleSettings())).toBeTrue();
   });
 
   const refused: readonly (readonly [string, () => unknown, string])[] = [

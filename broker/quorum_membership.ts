@@ -1,0 +1,64 @@
+/** From the settings to a node's part in the quorum: who votes, where the others are, where this node listens. */
+
+import { ErrorCode } from "../protocol/errors.ts";
+import { ZERO_UUID } from "../protocol/types.ts";
+import type { Config } from "./config/config.ts";
+import { beginsCluster, controllerAddress, type RoleSettings } from "./config/roles.ts";
+import { PeerTransport } from "./controller/peer_transport.ts";
+import { DEFAULT_RAFT_SETTINGS, type QuorumMembership } from "./controller/quorum.ts";
+import type { Destination } from "./controller/raft_messages.ts";
+import { type Voter, type VoterEndpoint, VoterSet } from "./controller/raft_voters.ts";
+import type { Peers } from "./peers/peers.ts";
+
+/** Returns: null for a node that is alone. */
+export function quorumMembership(
+  config: Config,
+  { peers, clusterId, onOtherCluster }: {
+    readonly peers: Peers;
+    readonly clusterId: string;
+    /** Told of a node that refuses this one, since it belongs to another cluster. */
+    readonly onOtherCluster: (node: Destination) => void;
+  },
+): QuorumMembership | null {
+  const roleSettings = config.roleSettings();
+  if (roleSettings.roles.isAlone) return null;
+  const settings = DEFAULT_RAFT_SETTINGS;
+  const { requestTimeoutMs } = settings;
+  const endpoints = controllerEndpoints(config);
+  const transport = new PeerTransport({ peers, clusterId, requestTimeoutMs });
+  return {
+    staticVoters: new VoterSet(staticVoters(roleSettings, endpoints)),
+    bootstrapServers: roleSettings.bootstrapServers,
+    endpoints,
+    settings,
+    transport: {
+      async send(to, channel, request) {
+        const reply = await transport.send(to, channel, request);
+        if (reply.error === ErrorCode.INCONSISTENT_CLUSTER_ID) onOtherCluster(to);
+        return reply;
+      },
+    },
+  };
+}
+
+/** Where other nodes reach this node's controller; nowhere for a broker alone. */
+export function controllerEndpoints(config: Config): VoterEndpoint[] {
+  const settings = config.roleSettings();
+  const listeners = config.controllerListeners();
+  // Those named first come first: nodes use the first one.
+  return settings.controllerListenerNames.flatMap((name) => {
+    const listener = listeners.find((one) => one.name === name);
+    const address = listener === undefined ? null : controllerAddress(listener, settings);
+    return address === null ? [] : [{ name, ...address }];
+  });
+}
+
+function staticVoters(settings: RoleSettings, own: readonly VoterEndpoint[]): Voter[] {
+  const { nodeId, voters, controllerListenerNames } = settings;
+  const voter = (id: number, endpoints: readonly VoterEndpoint[]): Voter => (
+    { id, directoryId: ZERO_UUID, endpoints, minKraftVersion: 0, maxKraftVersion: 1 }
+  );
+  if (beginsCluster(settings)) return [voter(nodeId, own)];
+  const name = controllerListenerNames[0]!;
+  return voters.map(({ id, host, port }) => voter(id, [{ name, host, port }]));
+}

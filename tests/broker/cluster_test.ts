@@ -1,0 +1,312 @@
+/** Several brokers, whole, on one simulated network: how they find each other, and what each serves where. */
+
+import { afterEach, describe, expect, test } from "bun:test";
+import { Broker } from "../../broker/broker.ts";
+import { Calls } from "../../broker/cli/calls.ts";
+import { Config } from "../../broker/config/config.ts";
+import { ConfigError } from "../../broker/config/sources.ts";
+import { NetworkError } from "../../broker/network.ts";
+import { BrokerConnection } from "../../broker/peers/broker_connection.ts";
+import { ApiKey } from "../../protocol/api_keys.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { LogDirectoryError } from "../../storage/log_directory.ts";
+import { SimClock } from "../sim/sim_clock.ts";
+import { SimDisk } from "../sim/sim_disk.ts";
+import { SimLogger } from "../sim/sim_logger.ts";
+import { SimNetwork } from "../sim/sim_network.ts";
+import { SimRandom } from "../sim/sim_random.ts";
+import { SimWorkers } from "../sim/sim_workers.ts";
+
+const KAFKA_PORT = 9092;
+const CONTROLLER_PORT = 9093;
+const host = (id: number) => `10.0.0.${id}`;
+const VOTERS = [1, 2, 3].map((id) => `${id}@${host(id)}:${CONTROLLER_PORT}`).join(",");
+
+type Flags = Readonly<Record<string, string>>;
+
+/** Settings of one of several that are broker and controller. */
+const combined = (id: number): Flags => ({
+  "node.id": String(id),
+  "process.roles": "broker,controller",
+  "listeners": `PLAINTEXT://${host(id)}:${KAFKA_PORT},CONTROLLER://${host(id)}:${CONTROLLER_PORT}`,
+  "controller.listener.names": "CONTROLLER",
+  "controller.quorum.voters": VOTERS,
+});
+
+const brokerOnly = (id: number): Flags => ({
+  "node.id": String(id),
+  "process.roles": "broker",
+  "listeners": `PLAINTEXT://${host(id)}:${KAFKA_PORT}`,
+  "controller.listener.names": "CONTROLLER",
+  "controller.quorum.voters": VOTERS,
+});
+
+class World {
+  readonly clock = new SimClock();
+  readonly random = new SimRandom(1);
+  readonly network: SimNetwork;
+  readonly logger = new SimLogger();
+  readonly disks = new Map<number, SimDisk>();
+  readonly brokers = new Map<number, Broker>();
+  #starts = 0;
+
+  constructor() {
+    this.network = new SimNetwork({
+      clock: this.clock,
+      random: this.random.fork("network"),
+      maxLatencyMs: 1,
+    });
+  }
+
+  async start(id: number, flags: Flags, signal?: AbortSignal): Promise<Broker> {
+    const { clock, logger } = this;
+    const random = this.random.fork(`start ${++this.#starts}`);
+    const disk = this.disks.get(id) ?? new SimDisk({ random: random.fork("disk"), clock });
+    this.disks.set(id, disk);
+    const broker = await Broker.start({
+      config: Config.load({ flags: { "log.dirs": "/data", "http.listeners": "", ...flags } }),
+      disk,
+      clock,
+      random,
+      network: this.network.host(host(id)),
+      logger,
+      workers: new SimWorkers({ disk, clock, logger }),
+      serveHttp: () => {
+        throw new Error("no HTTP here");
+      },
+      usage: { startTimeSeconds: 0, residentBytes: () => 0, cpuSeconds: () => 0 },
+      version: "1.0",
+      onFailure: () => {},
+      ...(signal && { signal }),
+    });
+    this.brokers.set(id, broker);
+    return broker;
+  }
+
+  run<T>(work: Promise<T>): Promise<T> {
+    return this.clock.run(work);
+  }
+
+  startAll(settings: (id: number) => Flags = combined): Promise<Broker[]> {
+    return this.run(Promise.all([1, 2, 3].map((id) => this.start(id, settings(id)))));
+  }
+
+  async client(id: number, port = KAFKA_PORT): Promise<BrokerConnection> {
+    return await this.run(BrokerConnection.open({
+      network: this.network.host("10.0.0.9"),
+      clock: this.clock,
+      endpoint: { host: host(id), port },
+      clientId: "client",
+      requestTimeoutMs: 60_000,
+      softwareVersion: "1",
+    }));
+  }
+
+  async stopAll(): Promise<void> {
+    const stops = [...this.brokers.values()].map((broker) => broker.stop());
+    this.brokers.clear();
+    await this.run(Promise.all(stops));
+  }
+
+  get controllerId(): number {
+    return [...this.brokers.values()][0]!.subsystems.controller.controllerId;
+  }
+}
+
+let world: World;
+afterEach(async () => {
+  await world.stopAll();
+});
+
+const topic = (name: string) => ({
+  topics: [{ name, numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] }],
+  timeoutMs: 5_000,
+  validateOnly: false,
+});
+
+describe("Broker.start, three of them", () => {
+  test("they agree on an id, a leader and each other, with nothing formatted", async () => {
+    world = new World();
+    const startMs = world.clock.monotonicMs();
+    const brokers = await world.startAll();
+    expect(world.clock.monotonicMs() - startMs).toBeLessThan(5_000);
+    expect(new Set(brokers.map(({ clusterId }) => clusterId)).size).toBe(1);
+    expect(new Set(brokers.map(({ subsystems }) => subsystems.controller.controllerId)).size).toBe(
+      1,
+    );
+    await world.clock.advance(1_000);
+    for (const id of [1, 2, 3]) {
+      const client = await world.client(id);
+      const answer = await world.run(client.request(Calls.describeCluster, {
+        includeClusterAuthorizedOperations: false,
+        endpointType: 1,
+        includeFencedBrokers: false,
+      }));
+      const found = answer.brokers.toSorted((a, b) => a.brokerId - b.brokerId);
+      expect(found.map(({ brokerId, host, port }) => [brokerId, host, port])).toEqual(
+        [1, 2, 3].map((node) => [node, host(node), KAFKA_PORT]),
+      );
+    }
+  });
+
+  test("a topic is made through any of them", async () => {
+    world = new World();
+    await world.startAll();
+    for (const id of [1, 2, 3]) {
+      const client = await world.client(id);
+      const answer = await world.run(client.request(Calls.createTopics, topic(`from-${id}`)));
+      expect(answer.topics[0]!.errorCode).toBe(ErrorCode.NONE);
+    }
+    await world.clock.advance(1_000);
+    for (const broker of world.brokers.values()) {
+      const names = [...broker.subsystems.controller.image().topics()].map(({ name }) => name);
+      expect(names.toSorted()).toEqual(["from-1", "from-2", "from-3"]);
+    }
+  });
+
+  test("what is asked of the active controller: producer ids, topics on first use", async () => {
+    world = new World();
+    await world.startAll();
+    const other = [1, 2, 3].find((id) => id !== world.controllerId)!;
+    const ids: number[] = [];
+    for (const id of [other, world.controllerId]) {
+      const client = await world.client(id);
+      const { errorCode, producerId } = await world.run(client.request(Calls.initProducerId, {
+        transactionalId: null,
+        transactionTimeoutMs: 1,
+      }));
+      expect(errorCode).toBe(ErrorCode.NONE);
+      ids.push(producerId);
+    }
+    expect(new Set(ids).size).toBe(2);
+    const client = await world.client(other);
+    await world.run(client.request(Calls.metadata, {
+      topics: [{ name: "first-use" }],
+      allowAutoTopicCreation: true,
+    }));
+    await world.clock.advance(500);
+    const image = world.brokers.get(other)!.subsystems.controller.image();
+    expect(image.topicByName("first-use")).toBeDefined();
+  });
+
+  test("each listener serves its own: none of the quorum for clients, no records for controllers", async () => {
+    world = new World();
+    await world.startAll();
+    const clients = (await world.client(1)).servedVersions;
+    const controllers = (await world.client(1, CONTROLLER_PORT)).servedVersions;
+    for (const key of [ApiKey.Vote, ApiKey.Envelope, ApiKey.BrokerRegistration]) {
+      expect([clients.has(key), controllers.has(key)]).toEqual([false, true]);
+    }
+    for (const key of [ApiKey.Produce, ApiKey.Metadata, ApiKey.JoinGroup]) {
+      expect([clients.has(key), controllers.has(key)]).toEqual([true, false]);
+    }
+    for (const key of [ApiKey.CreateTopics, ApiKey.ApiVersions, ApiKey.Fetch]) {
+      expect([clients.has(key), controllers.has(key)]).toEqual([true, true]);
+    }
+  });
+
+  test("the controller's node stops: the others lead on, and take changes", async () => {
+    world = new World();
+    await world.startAll();
+    const gone = world.controllerId;
+    const startMs = world.clock.monotonicMs();
+    await world.run(world.brokers.get(gone)!.stop());
+    expect(world.clock.monotonicMs() - startMs).toBeLessThan(5_000);
+    world.brokers.delete(gone);
+    const [left] = [...world.brokers.keys()];
+    const client = await world.client(left!);
+    const answer = await world.run(client.request(Calls.createTopics, topic("after")));
+    expect(answer.topics[0]!.errorCode).toBe(ErrorCode.NONE);
+    await world.run(world.start(gone, combined(gone)));
+    expect(world.brokers.get(gone)!.subsystems.controller.image().topicByName("after"))
+      .toBeDefined();
+  });
+
+  test("all stop and start again: everything is as it was", async () => {
+    world = new World();
+    const [first] = await world.startAll();
+    const { clusterId } = first!;
+    const client = await world.client(1);
+    await world.run(client.request(Calls.createTopics, topic("kept")));
+    await world.stopAll();
+    const again = await world.startAll();
+    for (const broker of again) {
+      expect(broker.clusterId).toBe(clusterId);
+      expect(broker.subsystems.controller.image().topicByName("kept")).toBeDefined();
+    }
+  });
+
+  test("a wiped node finds its way back with the settings that it had", async () => {
+    world = new World();
+    await world.startAll();
+    await world.run(world.brokers.get(2)!.stop());
+    world.disks.delete(2);
+    const back = await world.run(world.start(2, combined(2)));
+    expect(back.clusterId).toBe(world.brokers.get(1)!.clusterId);
+  });
+});
+
+describe("Broker.start, roles", () => {
+  test("a broker alone joins the controllers of others", async () => {
+    world = new World();
+    await world.startAll();
+    await world.run(world.start(4, brokerOnly(4)));
+    await world.clock.advance(1_000);
+    const image = world.brokers.get(1)!.subsystems.controller.image();
+    expect([...image.brokers.keys()].toSorted()).toEqual([1, 2, 3, 4]);
+    const client = await world.client(4);
+    const answer = await world.run(client.request(Calls.createTopics, topic("from-4")));
+    expect(answer.topics[0]!.errorCode).toBe(ErrorCode.NONE);
+  });
+
+  test("a node of another cluster is refused, and says so", async () => {
+    world = new World();
+    await world.startAll();
+    const stranger = { ...brokerOnly(4), "weir.cluster.id": "aaaaaaaaaaaaaaaaaaaaaa" };
+    const failure = await world.run(world.start(4, stranger).catch((error: Error) => error));
+    expect(failure).toBeInstanceOf(ConfigError);
+    expect((failure as Error).message).toContain("INCONSISTENT_CLUSTER_ID");
+  });
+
+  test("a directory of another cluster is refused before anything is opened", async () => {
+    world = new World();
+    await world.run(world.start(1, { "node.id": "1", "listeners": `PLAINTEXT://${host(1)}:9092` }));
+    await world.stopAll();
+    const flags = { ...combined(1), "weir.cluster.id": "aaaaaaaaaaaaaaaaaaaaaa" };
+    const failure = await world.run(world.start(1, flags).catch((error: Error) => error));
+    expect(failure).toBeInstanceOf(LogDirectoryError);
+  });
+
+  test("one that waits for the others can be stopped, and says what it waits for", async () => {
+    world = new World();
+    const interrupted = new AbortController();
+    const starting = world.start(1, combined(1), interrupted.signal)
+      .catch((error: Error) => error);
+    await world.clock.advance(25_000);
+    const waits = world.logger.lines.filter(({ message }) => message.startsWith("Waiting to be"));
+    expect(waits).toHaveLength(2);
+    interrupted.abort();
+    expect(await world.run(starting)).toBeInstanceOf(NetworkError);
+    expect(world.clock.pendingTimers).toBe(0);
+    expect(world.network.openEnds).toBe(0);
+  });
+
+  test("one that looks for its cluster can be stopped, too", async () => {
+    world = new World();
+    const interrupted = new AbortController();
+    const { "controller.quorum.voters": _, ...flags } = brokerOnly(5);
+    const servers = { ...flags, "controller.quorum.bootstrap.servers": `${host(2)}:9093` };
+    const starting = world.start(5, servers, interrupted.signal).catch((error: Error) => error);
+    await world.clock.advance(5_000);
+    interrupted.abort();
+    expect(await world.run(starting)).toBeInstanceOf(NetworkError);
+  });
+
+  test("a controller whose one bootstrap server is itself begins a cluster", async () => {
+    world = new World();
+    const { "controller.quorum.voters": _, ...flags } = combined(1);
+    const first = { ...flags, "controller.quorum.bootstrap.servers": `${host(1)}:9093` };
+    const broker = await world.run(world.start(1, first));
+    expect(broker.subsystems.controller.isActive).toBeTrue();
+  });
+});
