@@ -100,7 +100,7 @@ export async function installSnapshot(
   let voters: VoterSet | null = null;
   let kraftVersion = 0;
   try {
-    const snapshot = { path: part, ...id };
+    const snapshot = { ...id, path: part };
     for (const change of replaySnapshot(disk, snapshot, (batch) => batches.push(batch))) {
       if (change.kind === "voters") voters = change.voters;
       else kraftVersion = change.version;

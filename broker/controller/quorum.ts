@@ -299,12 +299,13 @@ export class Quorum {
         startOffset: log.logStartOffset,
         endOffset: log.endOffset,
         epochs: log.leaderEpochs.entries,
-        snapshotId: snapshot,
+        snapshotId: snapshot && { offset: snapshot.offset, epoch: snapshot.epoch },
       },
       voters,
       quorumState,
       highWatermark: position,
       bootstrapServers: options.membership?.bootstrapServers ?? [],
+      foundsQuorum: options.membership !== undefined && foundsQuorum(options.membership),
       ...(options.membership?.rules && { rules: options.membership.rules }),
     });
     const quorum = new Quorum(options, listener, raft, position);
@@ -879,6 +880,14 @@ function withBatches(reply: RaftReply): RaftAnswer {
   return { ...reply, batches: describeFetched(reply.records) };
 }
 
+/** A node that was told to look for the quorum nowhere but at itself is its first voter. */
+function foundsQuorum({ staticVoters, bootstrapServers, endpoints }: QuorumMembership): boolean {
+  if (staticVoters.size > 0 || bootstrapServers.length === 0) return false;
+  return bootstrapServers.every(({ host, port }) =>
+    endpoints.some((endpoint) => endpoint.host === host && endpoint.port === port)
+  );
+}
+
 /**
  * Who votes, by offset.
  * Errors: WireError when others do, and this node was told nothing of them.
@@ -892,7 +901,9 @@ function votersOf(options: QuorumOptions, history: QuorumHistory): VoterHistory 
     minKraftVersion: 0,
     maxKraftVersion: 1,
   }]);
-  const voters = new VoterHistory(membership?.staticVoters ?? self);
+  const isNamedAlone = (history.namedVoterIds ?? [nodeId]).join() === String(nodeId);
+  const isFounder = membership === undefined || (foundsQuorum(membership) && isNamedAlone);
+  const voters = new VoterHistory(isFounder ? self : membership.staticVoters);
   for (const change of history.changes) {
     if (change.kind === "voters") voters.noteVoters(change.offset, change.voters);
     else voters.noteKraftVersion(change.offset, change.version);

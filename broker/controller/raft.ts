@@ -123,6 +123,8 @@ export interface RaftOptions {
   readonly highWatermark: number;
   /** Nodes to ask for the leader while it is not known, beside the voters. */
   readonly bootstrapServers: readonly Address[];
+  /** The only voter writes itself down, so that others can be added; false when left out. */
+  readonly foundsQuorum?: boolean;
   readonly rules?: RaftRules;
 }
 
@@ -267,6 +269,7 @@ export class Raft {
   readonly #log: RaftLog;
   readonly #voterHistory: VoterHistory;
   readonly #bootstrapServers: readonly Address[];
+  readonly #foundsQuorum: boolean;
 
   #epoch = 0;
   #voted: ReplicaKey | null = null;
@@ -305,6 +308,7 @@ export class Raft {
     this.#log = new RaftLog(options.log);
     this.#voterHistory = options.voters;
     this.#bootstrapServers = options.bootstrapServers;
+    this.#foundsQuorum = options.foundsQuorum ?? false;
     this.#highWatermark = options.highWatermark;
     this.#toldHighWatermark = options.highWatermark;
     this.#storedState = options.quorumState;
@@ -1125,15 +1129,16 @@ export class Raft {
   /** Writes down what the log does not say: the first voters, and where this one listens now. */
   #appendFirstVoters(): void {
     const { latest, latestOffset, kraftVersion } = this.#voterHistory;
-    if (kraftVersion === 0) return;
+    const isFounder = kraftVersion === 0 && this.#foundsQuorum && latest.isOnly(this.#self);
+    if (kraftVersion === 0 && !isFounder) return;
     // A bootstrap snapshot says it to the nodes that were formatted with it, and is not sent to others.
-    const isBootstrapped = latestOffset < 0 && this.#log.startOffset === 0;
+    const isUnwritten = isFounder || (latestOffset < 0 && this.#log.startOffset === 0);
     const voters = latest.updated(this.#selfAsVoter) ?? latest;
-    if (!isBootstrapped && !latest.needsUpdate(this.#selfAsVoter)) return;
-    if (isBootstrapped) {
-      const message = { version: 0, kRaftVersion: kraftVersion };
-      this.#voterHistory.noteKraftVersion(this.#log.endOffset, kraftVersion);
-      this.#appendControl([{ type: "kraftVersion", message }]);
+    if (!isUnwritten && !latest.needsUpdate(this.#selfAsVoter)) return;
+    if (isUnwritten) {
+      const kRaftVersion = isFounder ? MAX_KRAFT_VERSION : kraftVersion;
+      this.#voterHistory.noteKraftVersion(this.#log.endOffset, kRaftVersion);
+      this.#appendControl([{ type: "kraftVersion", message: { version: 0, kRaftVersion } }]);
     }
     this.#appendVoters(voters);
   }

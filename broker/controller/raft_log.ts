@@ -119,13 +119,12 @@ export class RaftLog {
     this.#startOffset = Math.max(this.#startOffset, startOffset);
   }
 
-  /** The largest epoch up to `epoch` that the log has, and where it ends. */
+  /** The largest epoch up to `epoch` that the log has, and where it ends; epoch 0 where it has none. */
   endOf(epoch: number): OffsetAndEpoch {
     const next = this.#epochs.findIndex((entry) => entry.epoch > epoch);
     if (next < 0) return this.end;
     const found = this.#epochs[next - 1];
-    const endOffset = Math.max(this.#epochs[next]!.startOffset, this.#startOffset);
-    return { offset: endOffset, epoch: found?.epoch ?? 0 };
+    return { offset: this.#epochs[next]!.startOffset, epoch: found?.epoch ?? 0 };
   }
 
   /** Whether a follower whose log ends before `offset` with a record of `epoch` may go on there. */
@@ -134,12 +133,14 @@ export class RaftLog {
     if (offset === 0 && snapshotId !== null && snapshotId.offset > 0) {
       return { kind: "snapshot", id: snapshotId };
     }
-    if (offset < this.#startOffset) {
+    const end = this.endOf(epoch);
+    // Where the follower's log parts from ours before our start, it cannot be told where: all of it has to go.
+    const isUnknown = this.#startOffset > 0 && (end.epoch === 0 || end.offset < this.#startOffset);
+    if (offset < this.#startOffset || isUnknown) {
       assert(snapshotId !== null, "a log without its start has a snapshot");
       return { kind: "snapshot", id: snapshotId };
     }
     if (offset === 0) return { kind: "valid" };
-    const end = this.endOf(epoch);
     const isOurs = end.epoch === epoch && offset <= end.offset;
     return isOurs ? { kind: "valid" } : { kind: "diverging", end };
   }

@@ -15,6 +15,8 @@ import type { SimDisk } from "./sim_disk.ts";
 export interface RaftFault {
   readonly rules?: RaftRules;
   readonly wrap?: (disk: SimDisk) => Disk;
+  /** New leaders fall often, which brings it out. */
+  readonly isHardOnLeaders?: boolean;
 }
 
 function wrongRules(rules: Partial<RaftRules>): RaftFault {
@@ -61,9 +63,12 @@ export const RAFT_FAULTS: Readonly<Record<string, RaftFault>> = {
   "a vote of one whose disk was replaced": wrongRules({
     grantsVote: (question) => KRAFT_RULES.grantsVote({ ...question, mayHaveForgotten: false }),
   }),
-  "a commit of an earlier epoch by counting": wrongRules({
-    highWatermark: ({ offsets, current }) => Math.max(current, reachedByMajority(offsets)),
-  }),
+  "a commit of an earlier epoch by counting": {
+    ...wrongRules({
+      highWatermark: ({ offsets, current }) => Math.max(current, reachedByMajority(offsets)),
+    }),
+    isHardOnLeaders: true,
+  },
   "a commit by one less than a majority": wrongRules({
     highWatermark: (state) =>
       KRAFT_RULES.highWatermark({ ...state, offsets: [...state.offsets, Infinity] }),

@@ -6,12 +6,12 @@ import { noRaftCounts, type RaftCounts, RaftWorld } from "./raft_world.ts";
 import { type FailedSeed, freshSeeds, runSeed } from "./seeds.ts";
 
 const STEPS = 120;
-const SEEDS = 300;
+const SEEDS = 150;
 /** A fault that more lives than this do not notice is not noticed. */
 const SEEDS_PER_FAULT = 300;
 
 test(
-  "RaftWorld: one leader an epoch, and what is committed stays, 300 fresh seeds",
+  "RaftWorld: one leader an epoch, and what is committed stays, 150 fresh seeds",
   async () => {
     const sum = noRaftCounts();
     const failed: FailedSeed[] = [];
@@ -33,6 +33,8 @@ test(
     expect(sum.cuts).toBeGreaterThan(5 * SEEDS);
     expect(sum.truncations).toBeGreaterThan(SEEDS / 5);
     expect(sum.voterChanges).toBeGreaterThan(SEEDS / 2);
+    expect(sum.snapshots).toBeGreaterThan(SEEDS);
+    expect(sum.installs).toBeGreaterThan(SEEDS / 10);
     expect(sum.wipes).toBeGreaterThan(SEEDS / 20);
   },
   300_000,
@@ -60,6 +62,6 @@ describe("RaftWorld: notices", () => {
         });
       }
       expect(found).not.toBeNull();
-    }, 120_000);
+    }, 300_000);
   }
 });

@@ -23,10 +23,15 @@ import {
 } from "../../broker/controller/quorum.ts";
 import { votersRecord } from "../../broker/controller/raft.ts";
 import type { Destination, RaftReply, RaftRequest } from "../../broker/controller/raft_messages.ts";
-import { majorityOf, type RaftRules } from "../../broker/controller/raft_quorum.ts";
+import {
+  majorityOf,
+  type OffsetAndEpoch,
+  type RaftRules,
+} from "../../broker/controller/raft_quorum.ts";
 import { type Voter, VoterSet } from "../../broker/controller/raft_voters.ts";
+import { snapshotPath } from "../../broker/controller/snapshot_files.ts";
 import { NetworkError } from "../../broker/network.ts";
-import { buildControlBatch } from "../../protocol/control_records.ts";
+import { buildControlBatch, type NewControlRecord } from "../../protocol/control_records.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { batches, computeCrc, readBatchHeader } from "../../protocol/record_batch.ts";
 import { offset, type Uuid, ZERO_UUID } from "../../protocol/types.ts";
@@ -47,6 +52,7 @@ const PROGRESS_MS = 20_000;
 /** How long one follower is cut off from the leader while nobody may stir. */
 const CALM_MS = 12_000;
 const MAX_DELAY_MS = 40;
+const SHUTDOWN_MS = 2_000;
 
 /** How a world is made. */
 export interface RaftWorldOptions {
@@ -55,6 +61,8 @@ export interface RaftWorldOptions {
   readonly steps: number;
   readonly trace?: (line: string) => void;
   readonly rules?: RaftRules;
+  /** Every other new leader loses its power before it can do much; one in ten when left out. */
+  readonly isHardOnLeaders?: boolean;
   /** Puts faults into a node's disk. */
   readonly wrap?: (disk: SimDisk) => Disk;
 }
@@ -68,6 +76,9 @@ export interface RaftCounts {
   cuts: number;
   voterChanges: number;
   truncations: number;
+  snapshots: number;
+  /** Snapshots that a replica has fetched. */
+  installs: number;
   virtualSeconds: number;
 }
 
@@ -81,6 +92,8 @@ export function noRaftCounts(): RaftCounts {
     cuts: 0,
     voterChanges: 0,
     truncations: 0,
+    snapshots: 0,
+    installs: 0,
     virtualSeconds: 0,
   };
 }
@@ -102,6 +115,8 @@ export class RaftWorld {
   readonly options: RaftWorldOptions;
   readonly counts = noRaftCounts();
   readonly nodes: Node[];
+  /** Batches come one by one in some worlds, so that a replica may have a part of what it lacks. */
+  readonly fetchMaxBytes: number;
   /** The network delays, loses and doubles. */
   hasFaults = true;
   /** `from>to` of links that are cut. */
@@ -116,11 +131,14 @@ export class RaftWorld {
   readonly #acknowledged = new Map<number, number>();
   #nextValue = 1;
   #failure: unknown = null;
+  /** When the last node that shuts down has ended. */
+  #endedMs = 0;
 
   private constructor(options: RaftWorldOptions) {
     this.options = options;
     this.random = new SimRandom(options.seed).fork("raft world");
     const count = this.random.pick([3, 3, 4, 5]);
+    this.fetchMaxBytes = this.random.chance(0.5) ? 1 : SETTINGS.fetchMaxBytes;
     this.nodes = Array.from({ length: count }, (_, i) => new Node(this, i + 1));
   }
 
@@ -165,7 +183,8 @@ export class RaftWorld {
   async #disturb(isDynamic: boolean): Promise<void> {
     const draw = this.random.below(100);
     const node = this.random.pick(this.nodes);
-    if (draw < 45) this.write();
+    if (draw < 42) this.write();
+    else if (draw < 45) this.#snapshot(node);
     else if (draw < 55) await this.#crash(node);
     else if (draw < 63) {
       if (!node.isUp) await node.start();
@@ -225,6 +244,21 @@ export class RaftWorld {
     });
   }
 
+  /** A node writes down what is committed, and lets go of the records before. */
+  #snapshot(node: Node): void {
+    const { quorum, log } = node;
+    if (quorum === null || log === null) return;
+    const { highWatermark } = quorum;
+    const last = [...node.entries].findLast(([baseOffset]) => baseOffset < highWatermark);
+    if (last === undefined || highWatermark <= log.logStartOffset) return;
+    const id = { offset: highWatermark, epoch: Number(last[1].split("@")[1]) };
+    this.counts.snapshots++;
+    this.note(`n${node.id} takes a snapshot up to ${id.offset}`);
+    node.plantSnapshot(id, quorum.controlRecordsBefore(highWatermark));
+    log.deleteRecordsBefore(highWatermark);
+    quorum.noteSnapshot(id, log.logStartOffset);
+  }
+
   async #crash(node: Node): Promise<void> {
     if (!node.isUp) return;
     this.counts.crashes++;
@@ -237,6 +271,19 @@ export class RaftWorld {
       node.hangUp();
     }
     if (this.random.chance(0.5)) await node.start();
+  }
+
+  /** A new leader may lose its power while only some have what it has written. */
+  #strike(node: Node): void {
+    if (!this.random.chance(this.options.isHardOnLeaders === true ? 0.6 : 0.1)) return;
+    const { incarnation } = node;
+    this.clock.timer(this.random.below(120), () => {
+      if (node.incarnation !== incarnation || !this.hasFaults) return;
+      this.counts.crashes++;
+      this.note(`n${node.id} loses power soon after its election`);
+      node.stop();
+      node.disk.crash();
+    });
   }
 
   #cut(node: Node): void {
@@ -276,7 +323,7 @@ export class RaftWorld {
     const areWhole = this.nodes.every(({ isWiped, quorum }) =>
       !isWiped || quorum?.raft.isCatchingUp === false
     );
-    if (!areWhole || this.#committedEnd === 0) return;
+    if (!areWhole || this.#committedEnd === 0 || !node.isUp) return;
     this.counts.wipes++;
     this.note(`n${node.id} is wiped`);
     node.stop();
@@ -290,12 +337,12 @@ export class RaftWorld {
     const { quorum, incarnation } = node;
     if (quorum === null) return;
     this.note(`n${node.id} shuts down`);
-    void quorum.shutDown(1_000).then(async () => {
+    this.#endedMs = this.clock.monotonicMs() + SHUTDOWN_MS;
+    void quorum.shutDown(SHUTDOWN_MS / 2).then(() => {
       if (node.incarnation !== incarnation) return;
       node.stop();
       node.disk.kill();
       node.hangUp();
-      if (this.random.chance(0.7)) await node.start();
     }).catch((failure: unknown) => this.fail(failure));
   }
 
@@ -383,8 +430,14 @@ export class RaftWorld {
   #noteEntry(node: Node, baseOffset: number, epoch: number, entry: Entry): void {
     const name = nameOf(baseOffset, epoch);
     const known = this.#entries.get(name);
-    if (known === undefined) this.#entries.set(name, entry);
-    else assert.deepEqual(entry, known, `n${node.id}: another entry ${name} than elsewhere`);
+    if (known === undefined || known.before === "") this.#entries.set(name, entry);
+    if (known !== undefined) {
+      // What comes first behind a snapshot has nothing before it.
+      const isFirst = entry.before === "" || known.before === "";
+      const before = isFirst ? known.before : entry.before;
+      const text = `n${node.id}: another entry ${name} than elsewhere`;
+      assert.deepEqual({ ...entry, before }, known, text);
+    }
   }
 
   #checkLeader(node: Node): void {
@@ -395,7 +448,9 @@ export class RaftWorld {
     this.#leaders.set(epoch, node.id);
     this.counts.leaders++;
     this.note(`n${node.id} leads epoch ${epoch}`);
+    if (this.hasFaults) this.#strike(node);
     for (const [baseOffset, name] of this.#committed) {
+      if (baseOffset < node.log!.logStartOffset) continue;
       const found = node.entryAt(baseOffset);
       assert.equal(found, name, `n${node.id} leads epoch ${epoch} without a committed entry`);
     }
@@ -430,6 +485,7 @@ export class RaftWorld {
     this.note("healed");
     this.hasFaults = false;
     this.#cuts.clear();
+    await this.#advance(Math.max(this.#endedMs - this.clock.monotonicMs(), 0));
     for (const node of this.nodes) if (!node.isUp) await node.start();
   }
 
@@ -508,7 +564,6 @@ class Node {
   #readOffset = 0;
   #clock: ProcessClock | null = null;
   #hangUps: (() => void)[] = [];
-  #starting: Promise<void> | null = null;
 
   constructor(world: RaftWorld, id: number) {
     this.#world = world;
@@ -544,19 +599,23 @@ class Node {
   async format(voters: VoterSet | null): Promise<void> {
     this.disk.makeDirectory(DIRECTORY);
     if (voters !== null) {
-      const records = [
-        { type: "snapshotHeader", message: { version: 0, lastContainedLogTimestamp: 0 } },
-        { type: "kraftVersion", message: { version: 0, kRaftVersion: 1 } },
-        votersRecord(voters),
-        { type: "snapshotFooter", message: { version: 0 } },
-      ] as const;
-      const name = "00000000000000000000-0000000000.checkpoint";
-      const parts = records.map((record) => buildControlBatch({ records: [record], timestamp: 0 }));
-      this.disk.plant(`${DIRECTORY}/${name}`, Buffer.concat(parts));
+      const message = { version: 0, kRaftVersion: 1 };
+      const quorum = [{ type: "kraftVersion", message } as const, votersRecord(voters)];
+      this.plantSnapshot({ offset: 0, epoch: 0 }, quorum);
     }
     for (const path of ["/", "/data", DIRECTORY]) {
       await this.#world.clock.run(this.disk.syncDirectory(path));
     }
+  }
+
+  plantSnapshot(id: OffsetAndEpoch, quorum: readonly NewControlRecord[]): void {
+    const records: NewControlRecord[] = [
+      { type: "snapshotHeader", message: { version: 0, lastContainedLogTimestamp: 0 } },
+      ...quorum,
+      { type: "snapshotFooter", message: { version: 0 } },
+    ];
+    const parts = records.map((record) => buildControlBatch({ records: [record], timestamp: 0 }));
+    this.disk.plant(snapshotPath(DIRECTORY, id), Buffer.concat(parts));
   }
 
   wipe(): void {
@@ -569,12 +628,7 @@ class Node {
     this.heardOffset = -1;
   }
 
-  start(): Promise<void> {
-    this.#starting ??= this.#start().finally(() => this.#starting = null);
-    return this.#starting;
-  }
-
-  async #start(): Promise<void> {
+  async start(): Promise<void> {
     const world = this.#world;
     const clock = new ProcessClock(world.clock);
     this.#clock = clock;
@@ -606,7 +660,7 @@ class Node {
         staticVoters: this.staticVoters,
         bootstrapServers: world.nodes.map(({ id, port }) => ({ host: `host${id}`, port })),
         endpoints: this.voter.endpoints,
-        settings: SETTINGS,
+        settings: { ...SETTINGS, fetchMaxBytes: world.fetchMaxBytes },
         transport,
         ...(world.options.rules && { rules: world.options.rules }),
       },
@@ -618,7 +672,13 @@ class Node {
           world.fail(failure);
         }
       },
-      handleSnapshot() {},
+      handleSnapshot: () => {
+        world.counts.installs++;
+        // A snapshot here says nothing but how far it goes.
+        this.heardOffset = log.logStartOffset - 1;
+        this.entries.clear();
+        this.#readOffset = log.logStartOffset;
+      },
       handleReplayed() {},
       handleLeaderChange() {},
       handleFailure: (message) => {
@@ -654,6 +714,10 @@ class Node {
   /** Looks at what the log has got since the last time. */
   readEntries(visit: (baseOffset: number, epoch: number, entry: Entry) => void): void {
     const log = this.log!;
+    if (log.logStartOffset > this.#readOffset) {
+      this.entries.clear();
+      this.#readOffset = log.logStartOffset;
+    }
     if (log.endOffset < this.#readOffset) {
       this.#world.counts.truncations++;
       for (const baseOffset of [...this.entries.keys()]) {

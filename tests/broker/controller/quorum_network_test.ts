@@ -51,16 +51,24 @@ class Net {
   }
 
   /** With static voters, or with the first `voterCount` as what a directory was formatted with. */
-  static async start(count: number, { voterCount = 0, clusterIds = [] as string[] } = {}) {
+  static async start(
+    count: number,
+    { voterCount = 0, clusterIds = [] as string[], isFounded = false } = {},
+  ) {
     const net = new Net(count);
     for (const [i, node] of net.nodes.entries()) {
       node.clusterId = clusterIds[i] ?? CLUSTER_ID;
       const ids = net.nodes.slice(0, voterCount || count).map(({ id }) => id);
-      await node.format(
-        voterCount === 0
-          ? { staticVoters: new VoterSet(ids.map((id) => voterOf(id, ZERO_UUID))) }
-          : { firstVoters: new VoterSet(ids.map((id) => voterOf(id))) },
-      );
+      if (isFounded) {
+        node.bootstrapIds = [1];
+        await node.format({});
+      } else {
+        await node.format(
+          voterCount === 0
+            ? { staticVoters: new VoterSet(ids.map((id) => voterOf(id, ZERO_UUID))) }
+            : { firstVoters: new VoterSet(ids.map((id) => voterOf(id))) },
+        );
+      }
       await node.start();
     }
     return net;
@@ -100,6 +108,7 @@ class Node {
   values: number[] = [];
   snapshots = 0;
   failures: string[] = [];
+  bootstrapIds = [1, 2, 3];
   #staticVoters = new VoterSet([]);
   #clock!: ProcessClock;
   #stops: (() => unknown)[] = [];
@@ -158,7 +167,10 @@ class Node {
       directoryId: directoryOf(id),
       membership: {
         staticVoters: this.#staticVoters,
-        bootstrapServers: [1, 2, 3].map((other) => ({ host: `10.0.0.${other}`, port: 9093 })),
+        bootstrapServers: this.bootstrapIds.map((other) => ({
+          host: `10.0.0.${other}`,
+          port: 9093,
+        })),
         endpoints: voterOf(id).endpoints,
         settings: { ...DEFAULT_RAFT_SETTINGS, fetchSnapshotMaxBytes: 50 },
         transport: new PeerTransport({ peers, clusterId, requestTimeoutMs: 2_000 }),
@@ -276,6 +288,23 @@ test("Quorum: an observer follows, becomes a voter, and the leader takes itself 
   expect(await net.leader!.write(2)).toEqual({ error: ErrorCode.NONE });
   await net.until(() => net.nodes.every(({ values }) => values.includes(2)));
   expect(net.leader!.quorum!.raft.voters.ids).toEqual([2, 3]);
+  await net.stop();
+});
+
+test("Quorum: a node that is told of itself alone founds a quorum that others join", async () => {
+  const net = await Net.start(2, { isFounded: true });
+  const [one, two] = net.nodes as [Node, Node];
+  expect(one.quorum!.kraftVersion).toBe(1);
+  expect(one.quorum!.raft.voters.voters).toEqual([voterOf(1)]);
+  expect(await one.write(1)).toEqual({ error: ErrorCode.NONE });
+  await net.until(() => two.values.includes(1));
+  const request = { voter: voterOf(2), timeoutMs: 5_000, ackWhenCommitted: true };
+  const added = await net.clock.run(one.quorum!.addVoter(request));
+  expect(added.error).toBe(ErrorCode.NONE);
+  await one.stop();
+  await one.start();
+  await net.until(() => net.leader !== undefined);
+  expect(net.leader!.quorum!.raft.voters.ids).toEqual([1, 2]);
   await net.stop();
 });
 
