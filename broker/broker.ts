@@ -186,7 +186,7 @@ async function startSubsystems(
   const controllerChannel = startChannel(options, { logDirectories, controller, peers }, stops);
   stops.push(snapshotMetadata(options, logDirectories, metadataLog, controller));
   serveControllers(options, { logDirectories, controller, metrics }, stops);
-  const parts = { nodeId, logDirectories, controller, controllerChannel, strangers };
+  const parts = { nodeId, logDirectories, controller, controllerChannel, peers, strangers };
   const membership = await enterCluster(options, parts, stops);
   reportMissingDirectories({ nodeId, logger, logDirectories, controller });
   const directoryNotes = membership === null
@@ -224,6 +224,7 @@ function startBrokerParts(
     readonly logDirectories: LogDirectories;
     readonly remoteController: RemoteController;
     readonly controllerChannel: ControllerChannel;
+    readonly peers: Peers;
   },
   stops: Stops,
 ) {
@@ -293,10 +294,11 @@ function startChannel(
 /** The partitions of this node, as leaders and followers. */
 function startReplicas(
   { config, clock, logger: root, workers }: BrokerOptions,
-  { remoteController: controller, controllerChannel: channel, logDirectories }: {
+  { remoteController: controller, controllerChannel: channel, logDirectories, peers }: {
     readonly remoteController: RemoteController;
     readonly controllerChannel: ControllerChannel;
     readonly logDirectories: LogDirectories;
+    readonly peers: Peers;
   },
   stops: Stops,
 ): ReplicaManager {
@@ -313,6 +315,7 @@ function startReplicas(
     controller,
     logDirectories,
     workers,
+    peers,
     proposeIsr: (partition, proposal) => isrChanges.propose(partition, proposal),
   });
   replicaManager.start();

@@ -116,6 +116,7 @@ function handle(
     },
   }, replicaManager.delayedFetches);
   if (!(fetch instanceof DelayedFetch)) return toAnswer(replicaManager, session, fetch, context);
+  session.wait(fetch);
   return new Promise((resolve) => {
     const stopListening = context.closed.onAbort(() => {
       fetch.cancel();

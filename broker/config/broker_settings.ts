@@ -150,6 +150,44 @@ const NODE = {
     doc:
       "Directories of log.dirs that get no new partitions, by the names that log.dirs gives them; * for all.",
   }),
+  "num.replica.fetchers": int("1", {
+    ...high,
+    min: 1,
+    doc:
+      "Connections over which this node fetches from one leader; its partitions are spread over them.",
+  }),
+  "replica.fetch.max.bytes": int("1048576", {
+    min: 0,
+    unit: "bytes",
+    doc: "Bytes that one fetch of a follower asks of one partition; a larger batch comes whole.",
+  }),
+  "replica.fetch.response.max.bytes": int("10485760", {
+    min: 0,
+    unit: "bytes",
+    doc: "Bytes that one fetch of a follower asks for; a larger batch comes whole.",
+  }),
+  "replica.fetch.min.bytes": int("1", {
+    ...high,
+    unit: "bytes",
+    doc: "Bytes that the leader waits for until it answers the fetch of a follower.",
+  }),
+  "replica.fetch.wait.max.ms": int("500", {
+    ...high,
+    unit: "ms",
+    doc: "How long the fetch of a follower waits at its leader at most.",
+  }),
+  "replica.fetch.backoff.ms": int("1000", {
+    min: 0,
+    unit: "ms",
+    doc:
+      "The longest time after which a partition or leader that could not be fetched is tried again.",
+  }),
+  "replica.socket.timeout.ms": int("30000", {
+    ...high,
+    unit: "ms",
+    doc:
+      "How long the fetch of a follower may take; weir gives up earlier, shortly after its wait.",
+  }),
   "replica.selector.class": string(null, {
     doc:
       "How consumers find a replica to read from: org.apache.kafka.common.replica.RackAwareReplicaSelector " +

@@ -69,6 +69,12 @@ export interface PartitionState {
   readonly hasRecords: boolean;
 }
 
+/** A fetch that waits. */
+interface WaitingFetch {
+  /** Answers with what there is now. */
+  expire(): void;
+}
+
 /** How one fetch is to be answered. */
 export interface FetchContext {
   /** NONE, or why the whole fetch is refused. */
@@ -77,6 +83,8 @@ export interface FetchContext {
   readonly sessionId: number;
   /** All partitions to read, in order. */
   readonly partitions: readonly FetchPartition[];
+  /** The next fetch of the session will end the wait of this one: both come from one reader. */
+  wait(fetch: WaitingFetch): void;
   /** Tells whether the answer must carry the partition, and remembers that it does. */
   include(partition: FetchPartition, state: PartitionState): boolean;
 }
@@ -85,6 +93,8 @@ class FetchSession {
   readonly id: number;
   readonly usesTopicIds: boolean;
   readonly partitions = new Map<string, CachedPartition>();
+  /** The newest fetch that had to wait; it may be answered by now. */
+  waiting: WaitingFetch | null = null;
   epoch = 1;
   lastUsedMs: number;
 
@@ -186,6 +196,7 @@ export class FetchSessions {
       error: ErrorCode.NONE,
       sessionId: session.id,
       partitions: inOrder(session),
+      wait: (fetch) => void (session.waiting = fetch),
       include(partition, state) {
         session.include(partition, state);
         return true;
@@ -199,6 +210,9 @@ export class FetchSessions {
       this.#remove(session.id);
       return refused(ErrorCode.FETCH_SESSION_ID_NOT_FOUND);
     }
+    const { waiting } = session;
+    session.waiting = null;
+    waiting?.expire();
     const before = session.partitions.size;
     for (const partition of request.partitions) session.add(partition);
     for (const partition of request.forgotten) session.partitions.delete(session.keyOf(partition));
@@ -212,6 +226,7 @@ export class FetchSessions {
       error: ErrorCode.NONE,
       sessionId: session.id,
       partitions: inOrder(session),
+      wait: (fetch) => void (session.waiting = fetch),
       include: (partition, state) => session.include(partition, state),
     };
   }
@@ -248,9 +263,9 @@ function inOrder(session: FetchSession): FetchPartition[] {
 }
 
 function sessionless({ partitions }: FetchSessionRequest): FetchContext {
-  return { error: ErrorCode.NONE, sessionId: 0, partitions, include: () => true };
+  return { error: ErrorCode.NONE, sessionId: 0, partitions, wait: () => {}, include: () => true };
 }
 
 function refused(error: ErrorCode): FetchContext {
-  return { error, sessionId: 0, partitions: [], include: () => true };
+  return { error, sessionId: 0, partitions: [], wait: () => {}, include: () => true };
 }

@@ -22,6 +22,7 @@ export interface WantedReplica extends TopicPartition {
   readonly topicId: Uuid;
   /** Id of the directory that the metadata names, or one of `DirectoryId`. */
   readonly assigned: Uuid;
+  readonly isLedElsewhere: boolean;
 }
 
 /** What was found at the start. */
@@ -45,10 +46,10 @@ export class FoundReplicas {
   }
 
   /** Says where a replica's log is to be opened or made, or why not. */
-  locate({ topic, partition, topicId, assigned }: WantedReplica): ReplicaLocation<LogDirectory> {
+  locate(wanted: WantedReplica): ReplicaLocation<LogDirectory> {
+    const { topic, partition } = wanted;
     return locateReplica({
-      topicId,
-      assigned,
+      ...wanted,
       found: this.#replicas.get(formatTopicPartition(topic, partition)) ?? [],
       byId: (directoryId) => this.#directories.byId(directoryId),
     });

@@ -9,11 +9,14 @@
  *     in A         nowhere                           refused: its records are lost or out of reach
  *     in A, there  in one other                      there: it was moved by hand while the broker was down
  *     in A, away   in others                         refused: they may be old copies
+ *     in A, away   nowhere, and another node leads   new: what it held is there, and is fetched
  *     somewhere    in one directory                  there: written by a release that did not say
  *
  * A replica is served only once the metadata says where it lies, and is made before that is written down.
  * So one that is assigned and not found held records that may have been acknowledged: a new log in its
- * place would lose them without a word.
+ * place would lose them without a word. Where another node leads, the controller takes the replica out of the ISR when
+ * it hears of its new directory, and the leader has what was acknowledged. A single log that is gone from a
+ * directory that is there is refused all the same: nobody would have been told.
  *
  * Source: KIP-858 for the assignment; the refusals are ours, since Kafka makes such a log anew, empty.
  */
@@ -34,6 +37,8 @@ export interface ReplicaSearch<Directory> {
   readonly assigned: Uuid;
   /** What lies under its name in the directories that can be used. */
   readonly found: readonly ReplicaCandidate<Directory>[];
+  /** True when the metadata says that another node leads: it has what was acknowledged. */
+  readonly isLedElsewhere: boolean;
   /** The directory with this id, if it can be used. */
   readonly byId: (directoryId: Uuid) => Directory | undefined;
 }
@@ -56,7 +61,7 @@ export type ReplicaLocation<Directory> =
 
 /** Says where a replica's log is. */
 export function locateReplica<Directory extends { readonly path: string }>(
-  { topicId, assigned, found, byId }: ReplicaSearch<Directory>,
+  { topicId, assigned, found, isLedElsewhere, byId }: ReplicaSearch<Directory>,
 ): ReplicaLocation<Directory> {
   const exact = found.filter((candidate) => candidate.topicId === topicId);
   const unnamed = found.filter((candidate) => candidate.topicId === null);
@@ -85,6 +90,8 @@ export function locateReplica<Directory extends { readonly path: string }>(
     );
   }
   if (assigned === DirectoryId.UNASSIGNED) return { kind: "new" };
+  const isAway = assigned === DirectoryId.LOST || (isNamed && home === undefined);
+  if (isAway && isLedElsewhere) return { kind: "new" };
   return refused(
     home !== undefined
       ? `its records should lie in ${home.path} and are gone; restore them from a backup and start ` +

@@ -36,6 +36,8 @@ import { FoundReplicas, type WantedReplica } from "./found_replicas.ts";
 import { OpeningProgress } from "./opening_progress.ts";
 import { Partition, type ReplicationContext } from "./partition.ts";
 import type { LagLimits } from "./replica_set.ts";
+import type { Peers } from "../peers/peers.ts";
+import { ReplicaFetchers } from "./replica_fetchers.ts";
 import { ReplicaMoves } from "./replica_moves.ts";
 
 /** What may pass: a disk without room, a process without file handles. */
@@ -65,6 +67,8 @@ export interface ReplicaManagerOptions {
   readonly logDirectories: LogDirectories;
   /** Prepare the large batches of clients. */
   readonly workers: Workers;
+  /** The way to the leaders that this node follows. */
+  readonly peers: Pick<Peers, "send">;
   /** Asks the controller for other in-sync replicas of a partition that this node leads. */
   readonly proposeIsr: ReplicationContext["proposeIsr"];
 }
@@ -95,6 +99,7 @@ export class ReplicaManager {
   readonly logDirectories: LogDirectories;
   /** Replicas on their way from one log directory to another. */
   readonly moves: ReplicaMoves;
+  readonly #fetchers: ReplicaFetchers;
   readonly #assigner: DirectoryAssigner;
   readonly #options: ReplicaManagerOptions;
   readonly #logger: Logger;
@@ -142,6 +147,11 @@ export class ReplicaManager {
           this.logDirectories.states().length,
       assign: ({ topicId, partition }, { directoryId }) =>
         this.#assigner.assign({ topicId, partition, directoryId }),
+    });
+    this.#fetchers = new ReplicaFetchers({
+      ...options,
+      // A copy in another directory would have to be cut as well: it is made anew.
+      beforeTruncation: ({ log }) => this.moves.cancel(log.name),
     });
     this.#lagLimits = lagLimits(options.config);
     this.#replication = {
@@ -270,6 +280,7 @@ export class ReplicaManager {
     this.delayedFetches.close();
     this.delayedAppends.close();
     await this.logDirectories.stopOpening();
+    await this.#fetchers.close();
     await this.moves.close();
     await this.settled();
     for (const partition of this.partitions()) partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
@@ -338,11 +349,16 @@ export class ReplicaManager {
       return;
     }
     if (open !== undefined) {
-      open.updateImage(image);
+      this.#update(open, image);
       return;
     }
     const name = formatTopicPartition(topic.name, image.partition);
     this.#enqueue(name, () => this.#open(topic, image.partition));
+  }
+
+  #update(partition: Partition, image: PartitionImage): void {
+    partition.updateImage(image);
+    this.#fetchers.follow(partition);
   }
 
   /** Returns: what follows once the log is open: the metadata is told, and the partition served. */
@@ -359,7 +375,7 @@ export class ReplicaManager {
     const open = this.#byId.get(topic.id)?.partitions[index];
     if (open !== undefined) {
       // Its opening was queued twice, since it changed meanwhile.
-      open.updateImage(image);
+      this.#update(open, image);
       return;
     }
     const topicConfig = this.#configOf(topic.name);
@@ -368,6 +384,7 @@ export class ReplicaManager {
       partition: index,
       topicId: topic.id,
       assigned: this.#assignedDirectory(topic.id, index) ?? DirectoryId.MIGRATING,
+      isLedElsewhere: image.leader >= 0 && image.leader !== this.#options.nodeId,
     };
     try {
       const directory = await this.#choose(wanted);
@@ -584,7 +601,7 @@ export class ReplicaManager {
     entry.partitions[partition.partition] = partition;
     const image = this.#options.controller.image();
     const newest = image.topicById(topic.id)?.partitions[partition.partition];
-    if (newest !== undefined) partition.updateImage(newest);
+    if (newest !== undefined) this.#update(partition, newest);
     partition.updateConfig(this.#configOf(topic.name));
     this.#tellReady(partition.log.name, usable(partition));
   }
@@ -594,6 +611,7 @@ export class ReplicaManager {
     const { partition: index } = partition;
     const entry = this.#byId.get(topic.id)!;
     delete entry.partitions[index];
+    this.#fetchers.drop(partition);
     partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
     const name = formatTopicPartition(topic.name, index);
     this.#enqueue(name, () => this.#deleteLog(topic, index, name));
@@ -604,6 +622,7 @@ export class ReplicaManager {
     this.#byId.delete(topic.id);
     if (this.#byName.get(topic.name) === entry) this.#byName.delete(topic.name);
     for (const partition of entry?.partitions ?? []) {
+      if (partition !== undefined) this.#fetchers.drop(partition);
       partition?.close(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
     }
     for (const { partition } of topic.partitions) {

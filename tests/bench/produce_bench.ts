@@ -31,7 +31,7 @@ import {
   NODE_ID,
   openMetadataLog,
 } from "../broker/controller/harness.ts";
-import { batch, TestContext } from "../broker/partitions/harness.ts";
+import { batch, NO_PEERS, TestContext } from "../broker/partitions/harness.ts";
 import { SimLogger } from "../sim/sim_logger.ts";
 import { SimWorkers } from "../sim/sim_workers.ts";
 
@@ -89,7 +89,7 @@ async function startNode(
     nodeId: NODE_ID,
   });
   const options = { nodeId: NODE_ID, clock, logger, config, controller, logDirectories, workers };
-  const replicaManager = new ReplicaManager({ ...options, proposeIsr: () => {} });
+  const replicaManager = new ReplicaManager({ ...options, peers: NO_PEERS, proposeIsr: () => {} });
   replicaManager.start();
   await controller.registerBroker({
     brokerId: NODE_ID,

@@ -21,6 +21,7 @@ import { SimLogger } from "../../sim/sim_logger.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
 import { CLUSTER_ID, newTopic, NODE_ID, openMetadataLog } from "../controller/harness.ts";
 import { SimWorkers } from "../../sim/sim_workers.ts";
+import { NO_PEERS } from "../partitions/harness.ts";
 
 const METADATA_DIRECTORY = "/metadata";
 
@@ -103,6 +104,7 @@ export class GroupHarness {
       logDirs: this.logDirectories.online().map(({ directoryId }) => directoryId),
     }));
     this.replicaManager = new ReplicaManager({
+      peers: NO_PEERS,
       proposeIsr: () => {},
       nodeId: NODE_ID,
       clock,

@@ -18,7 +18,11 @@ import { controllerSettings } from "../../../broker/controller/config_rules.ts";
 import { Controller } from "../../../broker/controller/controller.ts";
 import { FetchSessions } from "../../../broker/partitions/fetch_session.ts";
 import type { Partition } from "../../../broker/partitions/partition.ts";
-import { isRefusal, ReplicaManager } from "../../../broker/partitions/replica_manager.ts";
+import {
+  isRefusal,
+  ReplicaManager,
+  type ReplicaManagerOptions,
+} from "../../../broker/partitions/replica_manager.ts";
 import { Reader, Writer } from "../../../protocol/bytes.ts";
 import { codec } from "../../../protocol/compile.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
@@ -37,6 +41,11 @@ import { SimLogger } from "../../sim/sim_logger.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
 import { CLUSTER_ID, newTopic, NODE_ID, openMetadataLog } from "../controller/harness.ts";
 import { SimWorkers } from "../../sim/sim_workers.ts";
+
+/** For a node that is alone. */
+export const NO_PEERS: ReplicaManagerOptions["peers"] = {
+  send: () => assert.fail("nobody is there"),
+};
 
 /** A request's context that the test can look into. */
 export class TestContext implements RequestContext {
@@ -236,6 +245,7 @@ export class DataHarness {
     if (this.controller.image().brokers.has(NODE_ID)) await this.register();
     const replicaManager = this.replicaManager = new ReplicaManager({
       ...this,
+      peers: NO_PEERS,
       proposeIsr: () => {},
       nodeId: NODE_ID,
       clock,

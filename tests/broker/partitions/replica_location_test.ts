@@ -13,7 +13,7 @@ const OTHER = "oooooooooooooooooooooo" as Uuid;
 
 type Found = readonly (readonly [typeof A, Uuid | null])[];
 
-function locate(assigned: Uuid, found: Found): string {
+function locate(assigned: Uuid, found: Found, isLedElsewhere: boolean): string {
   const candidates: ReplicaCandidate<typeof A>[] = found.map(([directory, topicId]) => (
     { directory, topicId }
   ));
@@ -21,6 +21,7 @@ function locate(assigned: Uuid, found: Found): string {
     topicId: TOPIC,
     assigned,
     found: candidates,
+    isLedElsewhere,
     byId: (id) => [A, B].find((directory) => directory.id === id),
   });
   if (location.kind !== "found") return location.kind;
@@ -54,6 +55,10 @@ const cases: readonly (readonly [string, Uuid, Found, string])[] = [
 
 for (const [title, assigned, found, expected] of cases) {
   test(`locateReplica: ${title}: ${expected}`, () => {
-    expect(locate(assigned, found)).toBe(expected);
+    expect(locate(assigned, found, false)).toBe(expected);
+  });
+  const isAway = found.length === 0 && (assigned === AWAY || assigned === LOST);
+  test(`locateReplica: ${title}, led elsewhere: ${isAway ? "new" : expected}`, () => {
+    expect(locate(assigned, found, true)).toBe(isAway ? "new" : expected);
   });
 }

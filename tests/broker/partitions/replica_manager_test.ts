@@ -4,7 +4,7 @@ import { isRefusal, ReplicaManager } from "../../../broker/partitions/replica_ma
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { SimWorkers } from "../../sim/sim_workers.ts";
 import { newTopic, NODE_ID } from "../controller/harness.ts";
-import { batch, DataHarness, METADATA_DIRECTORY, UNKNOWN_TOPIC_ID } from "./harness.ts";
+import { batch, DataHarness, METADATA_DIRECTORY, NO_PEERS, UNKNOWN_TOPIC_ID } from "./harness.ts";
 
 function errorOf(found: Partition | { readonly error: number }): number {
   return found instanceof Partition ? ErrorCode.NONE : found.error;
@@ -255,6 +255,7 @@ test("ReplicaManager: a partition that changes while it opens is opened once, it
     changedFeatures: [],
   };
   const manager = new ReplicaManager({
+    peers: NO_PEERS,
     proposeIsr: () => {},
     nodeId: NODE_ID,
     clock: node.process,
