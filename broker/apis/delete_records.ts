@@ -3,9 +3,10 @@
  *
  * 1 throttling · 2 flexible. Offset −1 stands for the high watermark.
  *
- * The records are gone from every reader's view when it is answered; their files go segment by segment.
+ * The records are gone from every reader's view when it is answered, on all replicas that are alive
+ * (REQUEST_TIMED_OUT where one of them does not do it in time); their files go segment by segment.
  *
- * Gaps: with replicas it will wait for all of them.
+ * Gaps: none known.
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
@@ -19,6 +20,7 @@ import { offset } from "../../protocol/types.ts";
 import type { LogDirectory } from "../../storage/log_directory.ts";
 import { isInternalTopic } from "../controller/internal_topics.ts";
 import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
+import type { Partition } from "../partitions/partition.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
 import { type Api, defineApi } from "./api.ts";
 
@@ -51,6 +53,7 @@ export function deleteRecordsApi(
       for (const [directory, inIt] of byDirectory(replicaManager, answers)) {
         if (!await directory.checkpoint()) inIt.forEach(notStable);
       }
+      await onAllReplicas(replicaManager, answers, timeoutMs);
       return { throttleTimeMs: 0, topics: answers };
     },
   });
@@ -94,6 +97,34 @@ function byDirectory(
     }
   }
   return answers;
+}
+
+/** Waits until the followers have deleted as much; the answers tell the least of their log start offsets. */
+async function onAllReplicas(
+  replicaManager: ReplicaManager,
+  topics: readonly { readonly name: string; readonly partitions: readonly PartitionAnswer[] }[],
+  timeoutMs: number,
+): Promise<void> {
+  const targets = topics.flatMap(({ name, partitions }) =>
+    partitions.flatMap((answer) => {
+      const found = replicaManager.partition(name, answer.partitionIndex);
+      if (answer.errorCode !== ErrorCode.NONE || isRefusal(found)) return [];
+      if (found.lowWatermark >= answer.lowWatermark) return [];
+      const onCommitted: Partition["onCommitted"] = (upTo, settled) =>
+        found.onDeleted(upTo, settled);
+      return [{ partition: { onCommitted }, endOffset: answer.lowWatermark, answer }];
+    })
+  );
+  if (targets.length === 0) return;
+  await waitForCommits({
+    targets,
+    delayed: replicaManager.delayedAppends,
+    timeoutMs,
+    failed: ({ answer }, error) => {
+      answer.errorCode = error;
+      answer.lowWatermark = NO_LOW_WATERMARK;
+    },
+  });
 }
 
 function notStable(answer: PartitionAnswer): void {

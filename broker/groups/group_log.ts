@@ -14,6 +14,8 @@ export type GroupLogRead =
 
 /** One partition of the coordinator's topic that this node leads. */
 export interface GroupLog {
+  /** False once this node leads it no more, or under another epoch: what was read of it may be stale. */
+  readonly isLed: boolean;
   /** Offset of the first record. */
   readonly startOffset: number;
   /** Offset after the last record. */

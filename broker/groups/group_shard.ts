@@ -120,7 +120,8 @@ export class GroupShard {
       case "loading":
         return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
       case "active":
-        return ErrorCode.NONE;
+        // The metadata may say so a moment later.
+        return this.#log?.isLed === false ? ErrorCode.NOT_COORDINATOR : ErrorCode.NONE;
       case "failed":
       case "closed":
         return ErrorCode.NOT_COORDINATOR;

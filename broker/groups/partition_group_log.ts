@@ -12,8 +12,15 @@ const ALL_REPLICAS = -1;
 class PartitionGroupLog implements GroupLog {
   readonly #partition: Partition;
 
+  readonly #leaderEpoch: number;
+
   constructor(partition: Partition) {
     this.#partition = partition;
+    this.#leaderEpoch = partition.leaderEpoch;
+  }
+
+  get isLed(): boolean {
+    return this.#partition.isLeader && this.#partition.leaderEpoch === this.#leaderEpoch;
   }
 
   get startOffset(): number {
@@ -38,12 +45,21 @@ class PartitionGroupLog implements GroupLog {
   }
 }
 
-/** Opens the coordinator's logs: waits until the replica manager has them, null when it will not. */
+/**
+ * Opens the coordinator's logs: waits until the replica manager has them, and until all that a new leader found in
+ * its log is committed: what is answered from it must not be lost with the next leader. Null when it will not be.
+ */
 export function groupLogOpener(
   replicaManager: Pick<ReplicaManager, "whenReady">,
 ): (partition: number) => Promise<GroupLog | null> {
   return async (partition) => {
     const found = await replicaManager.whenReady(GROUP_METADATA_TOPIC, partition);
-    return found instanceof Partition ? new PartitionGroupLog(found) : null;
+    if (!(found instanceof Partition)) return null;
+    const error = await new Promise<ErrorCode>((resolve) =>
+      found.onCommitted(found.log.endOffset, resolve)
+    );
+    const isCommitted = error === ErrorCode.NONE ||
+      error === ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+    return isCommitted ? new PartitionGroupLog(found) : null;
   };
 }

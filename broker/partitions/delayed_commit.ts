@@ -11,7 +11,7 @@ import type { Partition } from "./partition.ts";
 
 /** Everything before `endOffset` is to be committed. */
 export interface CommitTarget {
-  readonly partition: Partition;
+  readonly partition: Pick<Partition, "onCommitted">;
   readonly endOffset: number;
 }
 

@@ -90,9 +90,7 @@ class FetchRead implements FetchResult {
       const found = this.#read(options, fetch, { maxBytes, isFirst });
       this.partitions.push(found);
       if (found.preferredReadReplica >= 0) this.isFinal = true;
-      if (options.replica !== null && found.highWatermark > (fetch.sentHighWatermark ?? Infinity)) {
-        this.isFinal = true;
-      }
+      if (options.replica !== null && isNewsTo(fetch, found)) this.isFinal = true;
       this.byteCount += found.records.length;
       // A topic that nobody knows does not hurry the others, or its reader would ask in a loop.
       if (isUnknown(found.error)) unknownCount++;
@@ -173,6 +171,14 @@ class FetchRead implements FetchResult {
     }
     return found;
   }
+}
+
+/** Waiting followers are to hear of it, though there are no records for them. */
+function isNewsTo(
+  { sentHighWatermark = Infinity, sentLogStartOffset = Infinity }: FetchPartition,
+  { highWatermark, logStartOffset }: FetchedPartition,
+): boolean {
+  return highWatermark > sentHighWatermark || logStartOffset > sentLogStartOffset;
 }
 
 function noteFollower(

@@ -35,6 +35,8 @@ export interface FetchPartition {
   logStartOffset: number;
   /** The high watermark that the last answer of its session told; undefined outside of one. */
   sentHighWatermark?: number;
+  /** The log start offset that it told. */
+  sentLogStartOffset?: number;
 }
 
 /** What the last answer said of a partition; −1 before the first. */
@@ -127,7 +129,7 @@ class FetchSession {
       sent.logStartOffset !== state.logStartOffset;
     sent.highWatermark = cached.fetch.sentHighWatermark = state.highWatermark;
     sent.lastStableOffset = state.lastStableOffset;
-    sent.logStartOffset = state.logStartOffset;
+    sent.logStartOffset = cached.fetch.sentLogStartOffset = state.logStartOffset;
     sent.hadError = state.hasError;
     if (state.hasRecords) {
       this.partitions.delete(key);

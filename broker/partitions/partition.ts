@@ -160,6 +160,7 @@ export class Partition {
   #markBytes: number[] = [];
   #commitWaits: CommitWait[] = [];
   #firstCommitWait = 0;
+  #deletionWaits: CommitWait[] = [];
   readonly #fetchWaiters = new Set<FetchWaiter>();
   /** Followers, which read what is not committed. */
   readonly #appendWaiters = new Set<FetchWaiter>();
@@ -316,6 +317,7 @@ export class Partition {
     const error = replicas.noteFetch({ ...fetch, leaderEndOffset, nowMs });
     if (error !== ErrorCode.NONE) return error;
     this.#advance();
+    this.#settleDeletions();
     if (this.#replicas === replicas && !replicas.isr.includes(fetch.replicaId)) {
       this.#propose(replicas.proposeExpansion(fetch.replicaId, this.#replication.brokers()));
     }
@@ -332,6 +334,29 @@ export class Partition {
       nowMs: this.#clock.monotonicMs(),
     }));
     this.#advance();
+    // One that held them up may be fenced by now.
+    this.#settleDeletions();
+  }
+
+  /** Records before it are deleted on all replicas that are alive; −1 while that is not known. */
+  get lowWatermark(): number {
+    const { logStartOffset } = this.log;
+    if (this.#replicas === null) return logStartOffset;
+    return this.#replicas.lowWatermark(logStartOffset, this.#replication.brokers());
+  }
+
+  /** Calls `settled` once the records before `upTo` are deleted on all live replicas, or will not be. */
+  onDeleted(upTo: number, settled: (error: ErrorCode) => void): void {
+    this.#deletionWaits.push({ endOffset: upTo, settled });
+    this.#settleDeletions();
+  }
+
+  #settleDeletions(): void {
+    if (this.#deletionWaits.length === 0) return;
+    const { lowWatermark } = this;
+    const done = this.#deletionWaits.filter(({ endOffset }) => endOffset <= lowWatermark);
+    this.#deletionWaits = this.#deletionWaits.filter((wait) => !done.includes(wait));
+    for (const { settled } of done) settled(ErrorCode.NONE);
   }
 
   /** Hears what became of `proposal`. */
@@ -442,7 +467,7 @@ export class Partition {
    */
   appendFromClient(batch: ClientBatch): AppendResult | Promise<AppendResult> {
     if (!this.#queue.isEmpty) return this.#queue.add(batch);
-    const refusal = this.#refusalBelowMinIsr(batch.requiredAcks);
+    const refusal = this.#refusal(batch.requiredAcks);
     if (refusal !== null) return refusal;
     const { records, requestVersion } = batch;
     const prepared = this.#preparer.prepareNow(records, this.log.rules, requestVersion);
@@ -451,8 +476,8 @@ export class Partition {
   }
 
   #appendPrepared(prepared: PreparedBatch, { requiredAcks }: ClientBatch): AppendResult {
-    // The in-sync replicas may have changed while it waited.
-    const refusal = this.#refusalBelowMinIsr(requiredAcks);
+    // The leader or the in-sync replicas may have changed while it waited.
+    const refusal = this.#refusal(requiredAcks);
     if (refusal !== null) return refusal;
     const { leaderEpoch } = this.#image;
     const result = this.log.appendPrepared(prepared, { leaderEpoch, origin: "client" });
@@ -463,10 +488,10 @@ export class Partition {
    * Appends batches as the leader; `records` belongs to the log from now on.
    *
    * Returns: the offsets. Written when it returns; committed when `onCommitted` of the end offset says so.
-   * Errors: NOT_ENOUGH_REPLICAS, and those of `Log.appendAsLeader`.
+   * Errors: NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, and those of `Log.appendAsLeader`.
    */
   append(records: Uint8Array, options: PartitionAppendOptions): AppendResult {
-    const refusal = this.#refusalBelowMinIsr(options.requiredAcks);
+    const refusal = this.#refusal(options.requiredAcks);
     if (refusal !== null) return refusal;
     const { origin, requestVersion } = options;
     const result = this.log.appendAsLeader(records, {
@@ -550,7 +575,9 @@ export class Partition {
   /** Deletes the records before `upTo`, from a copy that is under way as well. */
   deleteRecordsBefore(upTo: Offset): { readonly error: ErrorCode } {
     const deleted = this.log.deleteRecordsBefore(upTo);
-    if (deleted.error === ErrorCode.NONE) this.#mirror?.log.deleteRecordsBefore(upTo);
+    if (deleted.error !== ErrorCode.NONE) return deleted;
+    this.#mirror?.log.deleteRecordsBefore(upTo);
+    this.#tellFollowers();
     return deleted;
   }
 
@@ -576,7 +603,11 @@ export class Partition {
     return Math.min(this.#config.minInsyncReplicas, this.#image.replicas.length);
   }
 
-  #refusalBelowMinIsr(requiredAcks: number): AppendRefusal | null {
+  #refusal(requiredAcks: number): AppendRefusal | null {
+    if (!this.isLeader) {
+      const message = `Cannot append to ${this.log.name}: this node does not lead it`;
+      return { error: ErrorCode.NOT_LEADER_OR_FOLLOWER, message };
+    }
     if (requiredAcks !== -1) return null;
     const { isr } = this.#image;
     if (isr.length >= this.#effectiveMinIsr) return null;
@@ -732,7 +763,7 @@ export class Partition {
     const waits = this.#commitWaits.slice(this.#firstCommitWait);
     this.#commitWaits = [];
     this.#firstCommitWait = 0;
-    for (const { settled } of waits) settled(error);
+    for (const { settled } of [...waits, ...this.#deletionWaits.splice(0)]) settled(error);
     for (const waiter of this.#fetchWaiters) waiter.partitionLost();
     for (const waiter of this.#appendWaiters) waiter.partitionLost();
   }

@@ -25,6 +25,8 @@ export interface ReplicaFetchersOptions {
   readonly controller: Pick<Controller, "image">;
   /** Ends what must not go on while a log is truncated. */
   readonly beforeTruncation: (partition: Partition) => Promise<void>;
+  /** The metadata may have said more of it meanwhile. */
+  readonly afterTruncation: (partition: Partition) => void;
 }
 
 interface Following {
@@ -107,6 +109,7 @@ export class ReplicaFetchers {
       settings: () => this.#settings,
       afterTruncation: (truncated) => {
         if (this.#following.has(truncated)) this.follow(truncated);
+        this.#options.afterTruncation(truncated);
       },
     });
     this.#fetchers.set(key, fetcher);

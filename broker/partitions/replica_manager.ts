@@ -152,6 +152,7 @@ export class ReplicaManager {
       ...options,
       // A copy in another directory would have to be cut as well: it is made anew.
       beforeTruncation: ({ log }) => this.moves.cancel(log.name),
+      afterTruncation: (partition) => this.#roleTaken(partition),
     });
     this.#lagLimits = lagLimits(options.config);
     this.#replication = {
@@ -359,6 +360,12 @@ export class ReplicaManager {
   #update(partition: Partition, image: PartitionImage): void {
     partition.updateImage(image);
     this.#fetchers.follow(partition);
+    this.#roleTaken(partition);
+  }
+
+  /** Somebody may wait for it to lead. */
+  #roleTaken(partition: Partition): void {
+    if (partition.isLeader) this.#tellReady(partition.log.name, usable(partition));
   }
 
   /** Returns: what follows once the log is open: the metadata is told, and the partition served. */

@@ -40,9 +40,11 @@ function plant<T extends object, Name extends keyof T & string>(
   return () => Object.defineProperty(on.prototype, name, original);
 }
 
-const PLANTED: readonly (readonly [string, () => () => void])[] = [
+/** What is wrong, and the seed from which on it is looked for: it was noticed there. */
+const PLANTED: readonly (readonly [string, number, () => () => void])[] = [
   [
     "the high watermark is the leader's alone",
+    0,
     () =>
       plant(ReplicaSet, "noteFetch", ({ value }) => ({
         value(this: ReplicaSet, fetch: Parameters<ReplicaSet["noteFetch"]>[0]) {
@@ -52,6 +54,7 @@ const PLANTED: readonly (readonly [string, () => () => void])[] = [
   ],
   [
     "a follower asks for what follows what it has not synced",
+    0,
     () =>
       plant(Partition, "replicatedOffset", () => ({
         get(this: Partition) {
@@ -61,6 +64,7 @@ const PLANTED: readonly (readonly [string, () => () => void])[] = [
   ],
   [
     "the ISR is changed before the controller has agreed",
+    0,
     () =>
       plant(IsrChanges, "propose", ({ value }) => ({
         value(this: IsrChanges, ...[partition, proposal]: Parameters<IsrChanges["propose"]>) {
@@ -72,14 +76,17 @@ const PLANTED: readonly (readonly [string, () => () => void])[] = [
   ],
   [
     "a follower does not truncate",
+    0,
     () => plant(Partition, "truncate", () => ({ value: () => Promise.resolve() })),
   ],
   [
     "nobody knows of which epoch a follower's last record is",
+    0,
     () => plant(LeaderEpochs, "epochForOffset", () => ({ value: () => -1 })),
   ],
   [
     "whoever fetches may join, wherever it is",
+    0,
     () =>
       plant(ReplicaSet, "proposeExpansion", ({ value }) => ({
         value(this: ReplicaSet, ...[id, brokers]: Parameters<ReplicaSet["proposeExpansion"]>) {
@@ -95,15 +102,19 @@ const PLANTED: readonly (readonly [string, () => () => void])[] = [
   ],
 ];
 
-for (const [what, begin] of PLANTED) {
+for (const [what, firstSeed, begin] of PLANTED) {
   test(`ReplicationWorld: notices when ${what}`, async () => {
     const end = begin();
     try {
-      for (let seed = 0; seed < PLANTED_SEEDS; seed++) {
+      for (let seed = firstSeed; seed < firstSeed + PLANTED_SEEDS; seed++) {
         const failed = await runSeed(seed, async (one) => {
           await ReplicationWorld.run({ seed: one, steps: STEPS });
         });
-        if (failed !== null) return;
+        if (failed === null) continue;
+        if (process.env["WEIR_TRACE"] !== undefined) {
+          console.log(what, seed, failed.failure.message);
+        }
+        return;
       }
       expect.unreachable(`not noticed in ${PLANTED_SEEDS} seeds`);
     } finally {

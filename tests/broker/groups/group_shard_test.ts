@@ -25,6 +25,7 @@ function newShard(openLog: () => GroupLog | null | Promise<GroupLog | null>) {
 /** A log that holds `records`, or says that it does. */
 function logOf(records: Uint8Array, endOffset: number): GroupLog {
   return {
+    isLed: true,
     startOffset: 0,
     endOffset,
     append: () => expect.unreachable(),
