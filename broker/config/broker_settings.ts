@@ -585,7 +585,7 @@ const WEIR = {
 } as const satisfies Readonly<Record<string, Setting>>;
 
 const throttle = (doc: string) =>
-  long(LONG_MAX, { ...pending, min: 0, unit: "bytes", mode: "per-broker", doc });
+  long(LONG_MAX, { min: 0, unit: "bytes", mode: "per-broker", doc });
 
 /** Bounds on copying while partitions move, which the tools for that set and take back. */
 const THROTTLES = {
@@ -595,9 +595,13 @@ const THROTTLES = {
   "leader.replication.throttled.rate": throttle(
     "Most bytes a second that this broker serves to followers of replicas that are throttled.",
   ),
-  "replica.alter.log.dirs.io.max.bytes.per.second": throttle(
-    "Most bytes a second that are copied from one log directory of this broker to another.",
-  ),
+  "replica.alter.log.dirs.io.max.bytes.per.second": long(LONG_MAX, {
+    ...pending,
+    min: 0,
+    unit: "bytes",
+    mode: "per-broker",
+    doc: "Most bytes a second that are copied from one log directory of this broker to another.",
+  }),
 } as const satisfies Readonly<Record<string, Setting>>;
 
 /** How the active controller watches over brokers and their leaderships. */

@@ -17,6 +17,9 @@ export interface TopicConfig extends LogConfig {
   readonly isFlushRelaxed: boolean;
   readonly minInsyncReplicas: number;
   readonly uncleanLeaderElectionEnable: boolean;
+  /** Replicas that are filled no faster than a broker's rate: `*`, or `partition:broker` pairs. */
+  readonly leaderThrottledReplicas: string;
+  readonly followerThrottledReplicas: string;
 }
 
 const NO_OVERRIDES: ReadonlyMap<string, string> = new Map();
@@ -63,6 +66,8 @@ export function effectiveTopicConfig(
     segmentJitterMs: number("segment.jitter.ms"),
     segmentMs: number("segment.ms"),
     uncleanLeaderElectionEnable: parseBoolean(text("unclean.leader.election.enable")),
+    leaderThrottledReplicas: text("leader.replication.throttled.replicas").trim(),
+    followerThrottledReplicas: text("follower.replication.throttled.replicas").trim(),
   };
 }
 

@@ -76,7 +76,6 @@ export const TOPIC_SETTINGS = {
     doc: "Time after which a sync is forced; setting it lets acks=all answer before the sync.",
   }),
   "follower.replication.throttled.replicas": list("", {
-    ...pending,
     check: throttledReplicasProblem,
     doc: "Replicas whose fetching is throttled, as partition:broker pairs, or *.",
   }),
@@ -86,7 +85,6 @@ export const TOPIC_SETTINGS = {
     doc: "Bytes of log between two entries of its index.",
   }),
   "leader.replication.throttled.replicas": list("", {
-    ...pending,
     check: throttledReplicasProblem,
     doc: "Replicas that the leader serves throttled, as partition:broker pairs, or *.",
   }),

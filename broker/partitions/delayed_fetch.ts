@@ -140,9 +140,10 @@ class FetchRead implements FetchResult {
       }
     }
     const readableOffset = isReadCommitted ? partition.lastStableOffset : partition.highWatermark;
+    const isHeldBack = replica !== null && partition.isHeldBack(replica.id);
     const read = log.read(offset(fetch.fetchOffset), {
-      maxBytes: Math.min(fetch.maxBytes, maxBytes - this.byteCount),
-      minOneMessage: this.byteCount === 0,
+      maxBytes: isHeldBack ? 0 : Math.min(fetch.maxBytes, maxBytes - this.byteCount),
+      minOneMessage: this.byteCount === 0 && !isHeldBack,
       upToOffset: replica === null ? readableOffset : log.endOffset,
     });
     if (!("records" in read)) {
@@ -161,6 +162,7 @@ class FetchRead implements FetchResult {
       found.lastStableOffset = partition.lastStableOffset;
     }
     if (read.records.length === 0) return found;
+    if (replica !== null) partition.noteServed(read.records.length);
     this.#reads.push(read);
     found.records = read.records;
     if (isReadCommitted) {

@@ -37,6 +37,7 @@ import type { AppendOrigin } from "../../storage/producer_state.ts";
 import type { TopicConfig } from "../config/topic_config.ts";
 import type { PartitionImage } from "../controller/metadata_image.ts";
 import { AppendQueue, type ClientBatch } from "./append_queue.ts";
+import { isThrottledReplica, type ReplicationThrottle } from "./replication_throttle.ts";
 import { type BrokerStates, type IsrProposal, type LagLimits, ReplicaSet } from "./replica_set.ts";
 
 /** What the partitions of a node know of the cluster around them. */
@@ -44,6 +45,11 @@ export interface ReplicationContext {
   /** The registered brokers. */
   brokers(): BrokerStates;
   lagLimits(): LagLimits;
+  /** Of what this node serves to followers that are not in sync, and of what it fetches as one. */
+  readonly throttles: {
+    readonly leader: ReplicationThrottle;
+    readonly follower: ReplicationThrottle;
+  };
   /** Asks the controller for another ISR; `Partition.isrAnswered` hears what became of it. */
   proposeIsr(partition: Partition, proposal: IsrProposal): void;
 }
@@ -322,6 +328,33 @@ export class Partition {
       this.#propose(replicas.proposeExpansion(fetch.replicaId, this.#replication.brokers()));
     }
     return ErrorCode.NONE;
+  }
+
+  /** True while a follower that is not in sync has had its share. */
+  isHeldBack(replicaId: number): boolean {
+    if (this.#image.isr.includes(replicaId) || !this.#isThrottledAsLeader) return false;
+    return this.#replication.throttles.leader.waitMs(this.#clock.monotonicMs()) > 0;
+  }
+
+  /** Counts what a follower was given. */
+  noteServed(byteCount: number): void {
+    if (!this.#isThrottledAsLeader) return;
+    this.#replication.throttles.leader.note(byteCount, this.#clock.monotonicMs());
+  }
+
+  get #isThrottledAsLeader(): boolean {
+    return isThrottledReplica(this.#config.leaderThrottledReplicas, this.partition, this.#nodeId);
+  }
+
+  /** Counts what it fetched. Returns: how long it is to wait now, out of sync. */
+  noteFetched(byteCount: number): number {
+    const { followerThrottledReplicas } = this.#config;
+    const isThrottled = isThrottledReplica(followerThrottledReplicas, this.partition, this.#nodeId);
+    if (!isThrottled) return 0;
+    const { follower } = this.#replication.throttles;
+    const nowMs = this.#clock.monotonicMs();
+    follower.note(byteCount, nowMs);
+    return this.#image.isr.includes(this.#nodeId) ? 0 : follower.waitMs(nowMs);
   }
 
   /** Looks for followers that do not keep up. To be called now and then. */

@@ -407,6 +407,8 @@ export class ReplicaFetcher {
       if (!("baseOffset" in result)) return this.#failed(followed, result.message);
       this.#changed.add(followed);
       this.#awaitSync(followed);
+      const waitMs = partition.noteFetched(records.length);
+      if (waitMs > 0) this.#leaveOut(followed, waitMs);
     }
     followed.failureCount = 0;
     partition.noteLeader({ leaderEpoch, highWatermark, logStartOffset });
@@ -414,14 +416,17 @@ export class ReplicaFetcher {
   }
 
   #failed(followed: Followed, found: string): void {
-    const { clock, logger, leaderId, settings } = this.#options;
+    const { logger, leaderId, settings } = this.#options;
     if (followed.failureCount === 0) {
       const fields = { partition: followed.partition.log.name, leaderId, found };
       logger.info("A partition is not fetched for a while", fields);
     }
-    const delayMs = backoffMs(followed.failureCount++, settings().backoffMs);
+    this.#leaveOut(followed, backoffMs(followed.failureCount++, settings().backoffMs));
+  }
+
+  #leaveOut(followed: Followed, delayMs: number): void {
     followed.backoff?.cancel();
-    followed.backoff = clock.timer(delayMs, () => {
+    followed.backoff = this.#options.clock.timer(delayMs, () => {
       followed.backoff = null;
       this.#changed.add(followed);
       this.#pump();

@@ -38,6 +38,7 @@ import { Partition, type ReplicationContext } from "./partition.ts";
 import type { LagLimits } from "./replica_set.ts";
 import type { Peers } from "../peers/peers.ts";
 import { ReplicaFetchers } from "./replica_fetchers.ts";
+import { ReplicationThrottle } from "./replication_throttle.ts";
 import { ReplicaMoves } from "./replica_moves.ts";
 
 /** What may pass: a disk without room, a process without file handles. */
@@ -158,6 +159,14 @@ export class ReplicaManager {
     this.#replication = {
       brokers: () => options.controller.image().brokers,
       lagLimits: () => this.#lagLimits,
+      throttles: {
+        leader: new ReplicationThrottle(() =>
+          options.config.number("leader.replication.throttled.rate")
+        ),
+        follower: new ReplicationThrottle(() =>
+          options.config.number("follower.replication.throttled.rate")
+        ),
+      },
       proposeIsr: options.proposeIsr,
     };
     this.#preparer = new BatchPreparer(options);

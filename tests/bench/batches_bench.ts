@@ -12,6 +12,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { Config } from "../../broker/config/config.ts";
 import { effectiveTopicConfig } from "../../broker/config/topic_config.ts";
+import { ReplicationThrottle } from "../../broker/partitions/replication_throttle.ts";
 import { Partition } from "../../broker/partitions/partition.ts";
 import { CompressionCodec } from "../../protocol/compression.ts";
 import { buildBatch } from "../../protocol/records.ts";
@@ -200,6 +201,10 @@ export async function batchesBench(
       replication: {
         brokers: () => new Map(),
         lagLimits: () => ({ maxLagMs: 30_000, maxSilenceMs: 3000 }),
+        throttles: {
+          leader: new ReplicationThrottle(() => Infinity),
+          follower: new ReplicationThrottle(() => Infinity),
+        },
         proposeIsr: () => {},
       },
       topic: "bench",

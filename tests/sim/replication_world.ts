@@ -26,6 +26,7 @@ import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
 import { fetchRequest, fetchResponse } from "../../protocol/schemas/fetch.ts";
 import { listOffsetsRequest, listOffsetsResponse } from "../../protocol/schemas/list_offsets.ts";
 import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
+import { DiskError } from "../../storage/platform.ts";
 import { offset } from "../../protocol/types.ts";
 import { type Call, call } from "../../broker/peers/call.ts";
 import { NetworkError } from "../../broker/network.ts";
@@ -208,7 +209,11 @@ export class ReplicationWorld {
 
   /** Starts a node; what dies on the way is nobody's failure. */
   #keepUp(node: ReplicationNode): void {
-    this.#background(() => node.start());
+    this.#background(() =>
+      node.start().catch((failure: unknown) => {
+        if (!(failure instanceof DiskError && failure.code === "EOWNERDEAD")) throw failure;
+      })
+    );
   }
 
   #image() {
@@ -224,6 +229,7 @@ export class ReplicationWorld {
   async #until(what: string, isSo: () => boolean, limitMs = HEAL_MS): Promise<void> {
     const untilMs = this.#clock.monotonicMs() + limitMs;
     while (!isSo()) {
+      if (this.#failure !== null) throw this.#failure;
       if (this.#clock.monotonicMs() > untilMs) {
         const found = this.#nodes.map((node) => node.describe(TOPIC)).join("; ");
         const image = JSON.stringify(this.#image());
