@@ -117,8 +117,9 @@ const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [
     why: "settings of Kafka 4.4, which the peer does not know",
   },
   {
-    where: /configs\.producer\.id\.expiration\.check\.interval\.ms: \{.*undefined$/,
-    why: "a setting that Kafka has and does not list",
+    where:
+      /configs\.(producer\.id\.expiration\.check|(leader|follower)\.replication\.throttled|replica\.alter\.log\.dirs\.io)\.[^:]*: \{.*undefined$/,
+    why: "settings that Kafka has and does not list",
   },
   {
     where: /describe\..*configs\.retention\.ms\.configSource: 4, Kafka 5$/,
