@@ -23,7 +23,7 @@ import { randomUuid } from "../storage/random_uuid.ts";
 import { ProducerExpiry } from "../storage/producer_expiry.ts";
 import { ProducerTable } from "../storage/producer_table.ts";
 import type { Workers } from "../storage/workers.ts";
-import { BrokerLifecycle } from "./broker_lifecycle.ts";
+import { type Announcement, BrokerLifecycle } from "./broker_lifecycle.ts";
 import { agreedClusterId } from "./cluster_id.ts";
 import { type ClusterJoinOptions, joinCluster, Strangers, whenUnfenced } from "./cluster_join.ts";
 import { apis, controllerApis, type Subsystems } from "./apis/index.ts";
@@ -59,6 +59,7 @@ import { FetchSessions } from "./partitions/fetch_session.ts";
 import { IsrChanges } from "./partitions/isr_changes.ts";
 import { ReplicaManager } from "./partitions/replica_manager.ts";
 import { Peers } from "./peers/peers.ts";
+import { previousBrokerEpoch } from "./previous_epoch.ts";
 import { controllerEndpoints, quorumMembership } from "./quorum_membership.ts";
 import {
   directorySamples,
@@ -72,6 +73,8 @@ import { forwarding } from "./server/forwarding.ts";
 import { limitsOf } from "./server/limits.ts";
 import { Server } from "./server/server.ts";
 
+/** How long a broker waits with its registration for what it knew of the metadata before. */
+const OWN_PAST_MS = 3000;
 /** A fetch session that was used within this time is not evicted, as in Kafka. */
 const FETCH_SESSION_EVICTION_MS = 120_000;
 /** Security protocol PLAINTEXT in a broker's registration. */
@@ -386,12 +389,7 @@ async function enterCluster(
     logger: logger.child("lifecycle"),
     channel,
     heartbeatIntervalMs: () => config.number("broker.heartbeat.interval.ms"),
-    announcement: () => ({
-      endpoints: brokerEndpoints(config),
-      features: SUPPORTED_FEATURES,
-      rack: config.string("broker.rack"),
-      logDirs: logDirectories.online().map(({ directoryId }) => directoryId),
-    }),
+    announcement: announcer(options, { nodeId, logDirectories, controller }),
     metadataOffset: () => controller.image().offset,
     offlineLogDirs: () => offlineIds(logDirectories),
     cordonedLogDirs: () => cordonedIds(logDirectories),
@@ -414,6 +412,36 @@ async function enterCluster(
   };
   await joinCluster(membership);
   return membership;
+}
+
+/**
+ * What this broker says of itself, once it knows its own past: when it has applied the metadata that it had when it
+ * started. Some of that may never be committed, so it does not wait for long.
+ */
+function announcer(
+  { config, clock }: BrokerOptions,
+  { nodeId, logDirectories, controller }: {
+    readonly nodeId: number;
+    readonly logDirectories: LogDirectories;
+    readonly controller: Controller;
+  },
+): () => Announcement | null {
+  const isCleanStop = logDirectories.online().every(({ hadCleanShutdown }) => hadCleanShutdown);
+  const endOffset = controller.quorum.logEndOffset;
+  const givesUpAtMs = clock.monotonicMs() + OWN_PAST_MS;
+  return () => {
+    const image = controller.image();
+    const knowsPast = image.offset + 1 >= endOffset || clock.monotonicMs() >= givesUpAtMs;
+    if (!knowsPast) return null;
+    const logDirs = logDirectories.online().map(({ directoryId }) => directoryId);
+    return {
+      endpoints: brokerEndpoints(config),
+      features: SUPPORTED_FEATURES,
+      rack: config.string("broker.rack"),
+      logDirs,
+      previousBrokerEpoch: previousBrokerEpoch({ image, config, nodeId, logDirs, isCleanStop }),
+    };
+  };
 }
 
 /** The ports are open: clients may be sent here. At the stop, what this broker leads moves away first. */

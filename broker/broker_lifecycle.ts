@@ -90,7 +90,8 @@ export interface BrokerLifecycleOptions {
   readonly logger: Logger;
   readonly channel: ControllerCalls;
   readonly heartbeatIntervalMs: () => number;
-  readonly announcement: () => Announcement;
+  /** Null while this broker does not know yet what to say of itself. */
+  readonly announcement: () => Announcement | null;
   /** The last offset of the metadata that this broker has applied. */
   readonly metadataOffset: () => number;
   readonly offlineLogDirs: () => readonly Uuid[];
@@ -216,6 +217,7 @@ export class BrokerLifecycle {
   async #register(): Promise<number> {
     const { nodeId, clusterId, incarnationId, channel, heartbeatIntervalMs } = this.#options;
     const announcement = this.#options.announcement();
+    if (announcement === null) return this.#backoffMs();
     const { endpoints, features, rack, logDirs, previousBrokerEpoch = -1 } = announcement;
     const answer = await channel.call(REGISTRATION, {
       brokerId: nodeId,
