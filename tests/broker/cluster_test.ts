@@ -5,6 +5,7 @@ import { Broker } from "../../broker/broker.ts";
 import { Calls } from "../../broker/cli/calls.ts";
 import { Config } from "../../broker/config/config.ts";
 import { ConfigError } from "../../broker/config/sources.ts";
+import type { PartitionImage } from "../../broker/controller/metadata_image.ts";
 import { NetworkError } from "../../broker/network.ts";
 import { BrokerConnection } from "../../broker/peers/broker_connection.ts";
 import { ApiKey } from "../../protocol/api_keys.ts";
@@ -233,6 +234,24 @@ describe("Broker.start, three of them", () => {
     for (const broker of again) {
       expect(broker.clusterId).toBe(clusterId);
       expect(broker.subsystems.controller.image().topicByName("kept")).toBeDefined();
+    }
+  });
+
+  test("who stops and starts again has lost nothing: all lead what they led, and none recovers", async () => {
+    world = new World();
+    await world.startAll();
+    const client = await world.client(1);
+    for (const name of ["a", "b", "c", "d"]) {
+      await world.run(client.request(Calls.createTopics, topic(name)));
+    }
+    await world.stopAll();
+    const again = await world.startAll();
+    await world.clock.advance(2_000);
+    for (const { subsystems } of again) {
+      for (const { name, partitions } of subsystems.controller.image().topics()) {
+        const [{ leader, replicas, leaderRecoveryState }] = partitions as [PartitionImage];
+        expect([name, leader, leaderRecoveryState]).toEqual([name, replicas[0]!, 0]);
+      }
     }
   });
 
