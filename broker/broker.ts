@@ -18,7 +18,7 @@ import { WireError } from "../protocol/bytes.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import type { Log } from "../storage/log.ts";
 import type { LogDirectories } from "../storage/log_directories.ts";
-import type { Clock, Disk, Logger, Random } from "../storage/platform.ts";
+import { type Clock, type Disk, DiskError, type Logger, type Random } from "../storage/platform.ts";
 import { randomUuid } from "../storage/random_uuid.ts";
 import { ProducerExpiry } from "../storage/producer_expiry.ts";
 import { ProducerTable } from "../storage/producer_table.ts";
@@ -109,6 +109,46 @@ export interface BrokerOptions {
 /** What ends a part of the broker. The last one that was added runs first. */
 type Stops = (() => unknown)[];
 
+/**
+ * Gives a start up when a part of the broker says that it cannot go on: whatever the start waits for, such as
+ * other nodes, may never come then.
+ */
+class StartWatch {
+  /** Those given, watched. */
+  readonly options: BrokerOptions;
+  readonly #giveUp = new AbortController();
+  #failure: string | null = null;
+  #isOver = false;
+
+  constructor(given: BrokerOptions) {
+    const { signal } = given;
+    if (signal?.aborted === true) this.#giveUp.abort();
+    signal?.addEventListener("abort", () => this.#giveUp.abort(), { once: true });
+    this.options = {
+      ...given,
+      signal: this.#giveUp.signal,
+      onFailure: (message) => {
+        if (this.#isOver) return given.onFailure(message);
+        this.#failure ??= message;
+        this.#giveUp.abort();
+      },
+    };
+  }
+
+  /** Everything is started. Errors: DiskError when a part of it has failed meanwhile. */
+  end(): void {
+    if (this.#failure !== null) throw new DiskError(this.#failure, "EIO");
+    this.#isOver = true;
+  }
+
+  /** What the start failed of, in truth. */
+  reasonOf(failure: unknown): unknown {
+    return this.#failure === null
+      ? failure
+      : new DiskError(this.#failure, "EIO", { cause: failure });
+  }
+}
+
 /** A running broker. */
 export class Broker {
   readonly clusterId: string;
@@ -124,8 +164,10 @@ export class Broker {
    * Errors: LogDirectoryError for data that must not be used, NetworkError for a port in use, ConfigError,
    * DiskError. What was started is stopped again.
    */
-  static async start(options: BrokerOptions): Promise<Broker> {
+  static async start(given: BrokerOptions): Promise<Broker> {
     const stops: Stops = [];
+    const watch = new StartWatch(given);
+    const { options } = watch;
     try {
       const { clock, usage, version, config } = options;
       const metrics = new Metrics({ clock, usage, version });
@@ -134,10 +176,11 @@ export class Broker {
       const kafkaAddresses = listen(config, server);
       const httpAddresses = startGateway(options, subsystems, metrics, stops);
       if (membership !== null) await serveAsMember(options, membership, stops);
+      watch.end();
       return new Broker(subsystems, stops, kafkaAddresses, httpAddresses);
     } catch (failure) {
       await stopAll(stops);
-      throw failure;
+      throw watch.reasonOf(failure);
     }
   }
 

@@ -160,7 +160,8 @@ export class KafkaClient {
     if (nodeId < 0) throw new KafkaError(ErrorCode.LEADER_NOT_AVAILABLE);
     if (!this.#brokers.has(nodeId)) await this.metadata([]);
     const endpoint = this.#brokers.get(nodeId);
-    if (endpoint === undefined) throw new KafkaError(ErrorCode.BROKER_NOT_AVAILABLE);
+    // It leads, and was fenced a moment ago: another one will.
+    if (endpoint === undefined) throw new KafkaError(ErrorCode.LEADER_NOT_AVAILABLE);
     return await this.#connect(connections, endpoint);
   }
 

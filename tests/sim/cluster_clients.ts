@@ -505,8 +505,8 @@ export class SimAdmin extends SimClient {
       });
       const { errorCode, errorMessage } = answer.topics[0]!;
       const isPassed = errorCode === ErrorCode.INVALID_REPLICATION_FACTOR;
-      // Not enough brokers are registered yet.
-      if (isPassed) throw new KafkaError(ErrorCode.BROKER_NOT_AVAILABLE, errorMessage);
+      // Not enough brokers are registered, or unfenced, just now.
+      if (isPassed) throw new KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, errorMessage);
       const isThere = errorCode === ErrorCode.TOPIC_ALREADY_EXISTS;
       if (errorCode !== ErrorCode.NONE && !isThere) throw new KafkaError(errorCode, errorMessage);
     });

@@ -1,41 +1,61 @@
 /** Random lives of whole clusters, and proof that they notice what they are for. */
 
 import { describe, expect, test } from "bun:test";
-import { type ClusterCounts, ClusterWorld } from "./cluster_world.ts";
+import { type ClusterCounts, ClusterWorld, type ClusterWorldOptions } from "./cluster_world.ts";
 import { PLANTED_CLUSTER_FAULTS } from "./planted_cluster_faults.ts";
 import { type FailedSeed, freshSeeds, runSeed } from "./seeds.ts";
 
 /** Virtual seconds of faults. */
 const STEPS = 15;
 const SEEDS = 40;
+const TRIOS = 8;
 /** A fault that more lives than this do not notice is not noticed. */
 const SEEDS_PER_FAULT = 60;
+
+/** Lives through fresh seeds. Returns: what happened in all of them. */
+async function liveThrough(
+  count: number,
+  size: Pick<ClusterWorldOptions, "nodes" | "replicationFactor">,
+): Promise<(key: keyof ClusterCounts) => number> {
+  const sums = new Map<string, number>();
+  const failed: FailedSeed[] = [];
+  for (const seed of freshSeeds(count)) {
+    const found = await runSeed(seed, async () => {
+      const counts = await ClusterWorld.run({ seed, steps: STEPS, ...size });
+      for (const [key, count] of Object.entries(counts)) {
+        sums.set(key, (sums.get(key) ?? 0) + Number(count));
+      }
+    });
+    if (found !== null) failed.push(found);
+  }
+  const texts = failed.map(({ seed, failure }) =>
+    `bun scripts/sim.ts cluster --seed ${seed} --steps ${STEPS} ${JSON.stringify(size)}: ` +
+    failure.message
+  );
+  expect(texts).toEqual([]);
+  return (key) => sums.get(key) ?? 0;
+}
 
 test(
   `ClusterWorld: a single node keeps what it acknowledged, ${SEEDS} fresh seeds`,
   async () => {
-    const sums = new Map<string, number>();
-    const failed: FailedSeed[] = [];
-    for (const seed of freshSeeds(SEEDS)) {
-      const found = await runSeed(seed, async () => {
-        const counts = await ClusterWorld.run({ seed, steps: STEPS, nodes: 1 });
-        for (const [key, count] of Object.entries(counts)) {
-          sums.set(key, (sums.get(key) ?? 0) + Number(count));
-        }
-      });
-      if (found !== null) failed.push(found);
-    }
-    const texts = failed.map(({ seed, failure }) =>
-      `bun scripts/sim.ts cluster --seed ${seed} --steps ${STEPS} --nodes 1: ${failure.message}`
-    );
-    expect(texts).toEqual([]);
+    const sum = await liveThrough(SEEDS, { nodes: 1 });
     // Lives in which little happens show little.
-    const sum = (key: keyof ClusterCounts) => sums.get(key) ?? 0;
     expect(sum("starts")).toBeGreaterThan(2 * SEEDS);
     expect(sum("faults")).toBeGreaterThan(4 * SEEDS);
     expect(sum("acknowledged")).toBeGreaterThan(200 * SEEDS);
     expect(sum("commits")).toBeGreaterThan(20 * SEEDS);
     expect(sum("comparedBatches")).toBeGreaterThan(200 * SEEDS);
+  },
+  300_000,
+);
+
+test(
+  `ClusterWorld: three nodes elect, register and serve whatever happens, ${TRIOS} fresh seeds`,
+  async () => {
+    const sum = await liveThrough(TRIOS, { nodes: 3, replicationFactor: 1 });
+    expect(sum("starts")).toBeGreaterThan(4 * TRIOS);
+    expect(sum("acknowledged")).toBeGreaterThan(100 * TRIOS);
   },
   300_000,
 );

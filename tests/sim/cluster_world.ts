@@ -60,6 +60,10 @@ export interface ClusterWorldOptions {
   /** Virtual seconds of faults. */
   readonly steps: number;
   readonly nodes?: number;
+  /** Three, or as many as there are nodes, when left out. */
+  readonly replicationFactor?: number;
+  /** Whether one of the disks is replaced by an empty one; by seed when left out. */
+  readonly isWiped?: boolean;
   /** The only faults there are; a mix by seed when left out. */
   readonly faults?: readonly string[];
   /** Wraps the disks, so that a test can plant a fault in what the brokers do with them. */
@@ -191,11 +195,37 @@ export class ClusterWorld {
     this.#invariants.scan(this.nodes);
   }
 
+  /** What is not as it should be, in a line. */
+  #state(): string {
+    const words: string[] = [];
+    for (const { nodeId, broker, isBusy } of this.nodes) {
+      const controller = broker?.subsystems.controller;
+      const image = controller?.image();
+      const what = controller === undefined ? "does not serve" : `at ${image!.offset}`;
+      words.push(`node ${nodeId} ${what}${isBusy ? ", busy" : ""}`);
+      for (const partition of broker?.subsystems.replicaManager.partitions() ?? []) {
+        const { isr, replicas, leader, leaderEpoch } = partition.image;
+        if (isr.length === replicas.length) continue;
+        const { endOffset, syncedOffset, offlineReason } = partition.log;
+        words.push(
+          `${nodeId}: ${partition.topic}-${partition.partition} led by ${leader} (${leaderEpoch}), isr ` +
+            `${isr.join()} of ${replicas.join()}, ends at ${endOffset}, synced ${syncedOffset}, high ` +
+            `watermark ${partition.highWatermark}` +
+            (offlineReason === null ? "" : `, offline: ${offlineReason}`),
+        );
+      }
+    }
+    return words.join("; ");
+  }
+
   /** Waits until something holds. Errors: when it does not in time. */
   async #within(limitMs: number, what: string, holds: () => boolean): Promise<void> {
     const untilMs = this.clock.monotonicMs() + limitMs;
     while (!holds()) {
-      assert(this.clock.monotonicMs() < untilMs, `not within ${limitMs} ms: ${what}`);
+      assert(
+        this.clock.monotonicMs() < untilMs,
+        `not within ${limitMs} ms: ${what}; ${this.#state()}`,
+      );
       await this.clock.sleep(100);
     }
   }
@@ -203,7 +233,7 @@ export class ClusterWorld {
   // ── machines ────────────────────────────────────────────────────────────────────────────────────
 
   get #replicationFactor(): number {
-    return Math.min(3, this.nodes.length);
+    return this.#options.replicationFactor ?? Math.min(3, this.#options.nodes ?? 1);
   }
 
   #newNode(nodeId: number, count: number): ClusterNode {
@@ -212,7 +242,7 @@ export class ClusterWorld {
     return new ClusterNode({
       nodeId,
       host: hostOf(nodeId),
-      settings: { ...this.#settings(count), ...addressSettings(nodeId, count) },
+      settings: { ...this.#settings(), ...addressSettings(nodeId, count) },
       clock: this.clock,
       network: this.network,
       random,
@@ -225,16 +255,16 @@ export class ClusterWorld {
   }
 
   /** The same for all nodes. */
-  #settings(count: number): Record<string, string> {
+  #settings(): Record<string, string> {
     const random = this.random.fork("settings");
-    const replicationFactor = String(Math.min(3, count));
+    const replicationFactor = String(this.#replicationFactor);
     return {
       "weir.cluster.id": CLUSTER_ID,
       "group.initial.rebalance.delay.ms": "500",
       "offsets.topic.num.partitions": "2",
       "offsets.topic.replication.factor": replicationFactor,
       "default.replication.factor": replicationFactor,
-      "min.insync.replicas": count > 2 ? "2" : "1",
+      "min.insync.replicas": this.#replicationFactor > 2 ? "2" : "1",
       // Commits are compacted while they are made, and what was closed is read again.
       ...(random.chance(0.5) && SMALL_SEGMENTS),
       "log.cleaner.backoff.ms": random.pick(["1000", "15000"]),
@@ -274,10 +304,21 @@ export class ClusterWorld {
     await Promise.all(this.nodes.map((node) => node.start()));
     const admin = new SimAdmin(this.#newClient("admin"));
     await admin.createTopic(TOPIC, this.#partitions.length, this.#replicationFactor);
+    // Whoever made it may use it at once; another broker hears of it a moment later.
+    await this.#within(
+      HEAL_MS,
+      "every node knows the topic",
+      () =>
+        this.nodes.every(({ broker }) =>
+          broker?.subsystems.controller.image().topicByName(TOPIC) !== undefined
+        ),
+    );
     this.#startClients();
     this.spawn(admin.run(() => this.random.between(1, this.#replicationFactor)));
     await this.#faults();
     await this.#heal();
+    const mayWipe = this.#options.isWiped ?? this.random.chance(0.3);
+    if (this.#replicationFactor > 2 && mayWipe) await this.#wipeOne();
     await this.#progress();
     await this.#end(admin);
   }
@@ -380,6 +421,12 @@ export class ClusterWorld {
     );
   }
 
+  /** A node that lost its disk comes back with an empty one, while everything goes on. */
+  async #wipeOne(): Promise<void> {
+    await this.random.pick(this.nodes).wipe(this.random.below(10_000));
+    await this.#within(HEAL_MS, "what was wiped is in sync again", () => this.#isInSync());
+  }
+
   async #progress(): Promise<void> {
     this.trace("progress");
     const sinceMs = this.clock.monotonicMs();
@@ -475,7 +522,6 @@ function addressSettings(nodeId: number, count: number): Record<string, string> 
     "process.roles": "broker,controller",
     listeners: `${kafka},CONTROLLER://${hostOf(nodeId)}:${CONTROLLER_PORT}`,
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "controller.quorum.voters": voters.join(","),
   };
 }
