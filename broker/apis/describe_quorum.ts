@@ -21,6 +21,9 @@ import {
   type QuorumSubsystems,
 } from "../controller/quorum_answers.ts";
 
+/** Where voters are reached, and the directory of each (KIP-853). */
+const DIRECTORIES_FROM = 2;
+
 /** Answers DescribeQuorum. */
 export function describeQuorumApi({ controller }: Pick<QuorumSubsystems, "controller">): Api {
   return defineApi({
@@ -29,7 +32,7 @@ export function describeQuorumApi({ controller }: Pick<QuorumSubsystems, "contro
     response: describeQuorumResponse,
     versions: { lowest: 0, highest: 2 },
     isForwarded: true,
-    handle({ topics }) {
+    handle({ topics }, { apiVersion }) {
       const isKnown = onlyPartition(topics) !== null;
       const described = isKnown ? controller.quorum.describe() : null;
       if (described === null) {
@@ -40,7 +43,7 @@ export function describeQuorumApi({ controller }: Pick<QuorumSubsystems, "contro
           topicName,
           partitions: partitions.map(({ partitionIndex }) => refusal(partitionIndex, errorCode)),
         }));
-        return { errorCode: ErrorCode.NONE, errorMessage: null, topics: refused, nodes: [] };
+        return { errorCode: ErrorCode.NONE, errorMessage: null, topics: refused };
       }
       const partition = {
         partitionIndex: METADATA_PARTITION,
@@ -49,14 +52,17 @@ export function describeQuorumApi({ controller }: Pick<QuorumSubsystems, "contro
         leaderId: described.leaderId,
         leaderEpoch: described.leaderEpoch,
         highWatermark: described.highWatermark,
-        currentVoters: described.voters.map(replicaAnswer),
-        observers: described.observers.map(replicaAnswer),
+        currentVoters: described.voters.map((replica) => replicaAnswer(replica, apiVersion)),
+        observers: described.observers.map((replica) => replicaAnswer(replica, apiVersion)),
       };
       return {
         errorCode: ErrorCode.NONE,
         errorMessage: null,
         topics: [{ topicName: METADATA_TOPIC, partitions: [partition] }],
-        nodes: described.nodes.map(({ id, endpoints }) => ({ nodeId: id, listeners: endpoints })),
+        // The versions before cannot say it.
+        ...(apiVersion >= DIRECTORIES_FROM && {
+          nodes: described.nodes.map(({ id, endpoints }) => ({ nodeId: id, listeners: endpoints })),
+        }),
       };
     },
   });
@@ -75,10 +81,13 @@ function refusal(partitionIndex: number, errorCode: ErrorCode) {
   };
 }
 
-function replicaAnswer({ key, endOffset, lastFetchMs, lastCaughtUpMs }: QuorumReplica) {
+function replicaAnswer(
+  { key, endOffset, lastFetchMs, lastCaughtUpMs }: QuorumReplica,
+  apiVersion: number,
+) {
   return {
     replicaId: key.id,
-    replicaDirectoryId: key.directoryId,
+    ...(apiVersion >= DIRECTORIES_FROM && { replicaDirectoryId: key.directoryId }),
     logEndOffset: endOffset,
     lastFetchTimestamp: lastFetchMs,
     lastCaughtUpTimestamp: lastCaughtUpMs,

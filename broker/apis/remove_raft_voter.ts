@@ -5,7 +5,7 @@
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
-import { ErrorCode } from "../../protocol/errors.ts";
+import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
 import {
   removeRaftVoterRequest,
   removeRaftVoterResponse,
@@ -24,7 +24,9 @@ export function removeRaftVoterApi(subsystems: QuorumSubsystems): Api {
     isForwarded: true,
     async handle(request) {
       const refused = refuseCluster(subsystems, request.clusterId);
-      if (refused !== ErrorCode.NONE) return { throttleTimeMs: 0, errorCode: refused };
+      if (refused !== ErrorCode.NONE) {
+        return { throttleTimeMs: 0, errorCode: refused, errorMessage: errorMessage(refused) };
+      }
       const directoryId = request.voterDirectoryId as Uuid;
       if (request.voterId < 0 || directoryId === ZERO_UUID) {
         return {

@@ -7,6 +7,18 @@
 
 import { ApiKey } from "../../protocol/api_keys.ts";
 import type { Encodable } from "../../protocol/schema.ts";
+import {
+  addRaftVoterRequest,
+  addRaftVoterResponse,
+} from "../../protocol/schemas/add_raft_voter.ts";
+import {
+  describeQuorumRequest,
+  describeQuorumResponse,
+} from "../../protocol/schemas/describe_quorum.ts";
+import {
+  removeRaftVoterRequest,
+  removeRaftVoterResponse,
+} from "../../protocol/schemas/remove_raft_voter.ts";
 import { alterConfigsRequest, alterConfigsResponse } from "../../protocol/schemas/alter_configs.ts";
 import {
   alterPartitionReassignmentsRequest,
@@ -36,6 +48,7 @@ import {
   step,
   type Story,
   topicOf,
+  UNKNOWN_ID,
 } from "./differential_steps.ts";
 
 type Elected = Encodable<typeof electLeadersRequest>["topicPartitions"];
@@ -234,6 +247,51 @@ export const clusterStories: readonly Story[] = [
         () => ({ brokerId }),
       )
     ),
+  ]],
+  ["describes the quorum", ApiKey.DescribeQuorum, [
+    ...([["__cluster_metadata", 0], ["__cluster_metadata", 3], ["diff-missing", 0]] as const).map((
+      [topicName, partitionIndex],
+    ) =>
+      step(
+        `${topicName}-${partitionIndex}`,
+        describeQuorumRequest,
+        describeQuorumResponse,
+        () => ({ topics: [{ topicName, partitions: [{ partitionIndex }] }] }),
+        {
+          // How far each has got is its own.
+          pick: ({ topics, errorCode }) => ({
+            errorCode,
+            topics: topics.map(({ partitions }) =>
+              partitions.map(({ errorCode: error, leaderId, currentVoters, observers }) => ({
+                error,
+                leads: currentVoters.some(({ replicaId }) => replicaId === leaderId),
+                voters: currentVoters.length,
+                observers: observers.length,
+              }))
+            ),
+          }),
+        },
+      )
+    ),
+    step("nothing", describeQuorumRequest, describeQuorumResponse, () => ({ topics: [] }), {
+      pick: ({ errorCode }) => errorCode,
+    }),
+  ]],
+  ["adds no voter of another cluster", ApiKey.AddRaftVoter, [
+    step("another cluster", addRaftVoterRequest, addRaftVoterResponse, () => ({
+      clusterId: UNKNOWN_ID,
+      timeoutMs: 1000,
+      voterId: 7,
+      voterDirectoryId: UNKNOWN_ID,
+      listeners: [{ name: "CONTROLLER", host: "127.0.0.1", port: 1 }],
+    })),
+  ]],
+  ["removes no voter of another cluster", ApiKey.RemoveRaftVoter, [
+    step("another cluster", removeRaftVoterRequest, removeRaftVoterResponse, () => ({
+      clusterId: UNKNOWN_ID,
+      voterId: 7,
+      voterDirectoryId: UNKNOWN_ID,
+    })),
   ]],
   ["keeps the minimum that eligible leaders rest on", ApiKey.IncrementalAlterConfigs, [
     minIsr("", 1, null),
