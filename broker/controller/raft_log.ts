@@ -97,9 +97,10 @@ export class RaftLog {
     assert(endOffset >= this.#startOffset && endOffset <= this.#endOffset);
     this.#endOffset = endOffset;
     this.#syncedOffset = Math.min(this.#syncedOffset, endOffset);
-    // The first one may stand for a snapshot that ends there.
-    this.#epochs = this.#epochs.filter(({ startOffset }) =>
-      startOffset < endOffset || startOffset === this.#snapshotId?.offset
+    // The first one may stand for the snapshot that ends there.
+    const id = this.#snapshotId;
+    this.#epochs = this.#epochs.filter(({ epoch, startOffset }) =>
+      startOffset < endOffset || (epoch === id?.epoch && startOffset === id.offset)
     );
   }
 

@@ -718,12 +718,19 @@ class Node {
       this.entries.clear();
       this.#readOffset = log.logStartOffset;
     }
-    if (log.endOffset < this.#readOffset) {
+    // What was cut may be there anew by now, of another epoch.
+    const isThere = (baseOffset: number, name: string) =>
+      baseOffset < log.endOffset &&
+      nameOf(baseOffset, log.leaderEpochs.epochForOffset(baseOffset)) === name;
+    const known = [...this.entries];
+    let kept = known.length;
+    while (kept > 0 && known[kept - 1]![0] >= log.logStartOffset && !isThere(...known[kept - 1]!)) {
+      kept--;
+    }
+    if (kept < known.length) {
       this.#world.counts.truncations++;
-      for (const baseOffset of [...this.entries.keys()]) {
-        if (baseOffset >= log.endOffset) this.entries.delete(baseOffset);
-      }
-      this.#readOffset = log.endOffset;
+      for (const [baseOffset] of known.slice(kept)) this.entries.delete(baseOffset);
+      this.#readOffset = known[kept]![0];
     }
     while (this.#readOffset < log.endOffset) {
       const read = log.read(offset(this.#readOffset), { maxBytes: 1 << 20, minOneMessage: true });

@@ -79,3 +79,15 @@ test("RaftLog.check: leads a follower to the end of what both have, or to a snap
   expect(seen.valid).toBeGreaterThan(1_000);
   expect(seen.snapshot).toBeGreaterThan(1_000);
 });
+
+test("RaftLog.truncateTo: back to a snapshot leaves its epoch and no later one", () => {
+  for (const snapshotId of [{ offset: 0, epoch: 0 }, { offset: 7, epoch: 2 }]) {
+    const { offset } = snapshotId;
+    const epochs = [{ epoch: 3, startOffset: offset }];
+    const log = new RaftLog({ startOffset: offset, endOffset: offset + 2, epochs, snapshotId });
+    log.truncateTo(offset);
+    expect(log.end).toEqual(snapshotId);
+    log.append(2, offset + 1);
+    expect(log.end).toEqual({ offset: offset + 1, epoch: 2 });
+  }
+});
