@@ -759,6 +759,8 @@ export class Partition {
   }
 
   #advance(): void {
+    // What is left of a log that is being truncated is counted once it is.
+    if (this.#imageMeanwhile !== undefined) return;
     const reached = this.#committed();
     if (reached > this.#highWatermark) {
       this.#highWatermark = reached;

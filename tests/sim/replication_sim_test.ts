@@ -9,7 +9,7 @@ import { ReplicationWorld } from "./replication_world.ts";
 import { freshSeeds, runSeed } from "./seeds.ts";
 
 const SEEDS = process.env["WEIR_SEED"] === undefined
-  ? freshSeeds(12)
+  ? freshSeeds(6)
   : [Number(process.env["WEIR_SEED"])];
 const STEPS = 10;
 /** Within so many seeds a planted bug has to be noticed. */
