@@ -162,6 +162,12 @@ export class ReplicaFetcher {
     this.#drop(followed);
   }
 
+  /** It may have to be named anew, or forgotten: as long as it is followed. */
+  #touch(followed: Followed): void {
+    const { topicId, partition } = followed.partition;
+    if (this.#followed.get(keyOf(topicId, partition)) === followed) this.#changed.add(followed);
+  }
+
   #drop(followed: Followed): void {
     followed.backoff?.cancel();
     this.#changed.delete(followed);
@@ -448,6 +454,7 @@ export class ReplicaFetcher {
     }).then(() => {
       followed.isSyncing = false;
       this.#syncingCount--;
+      this.#touch(followed);
       this.#pump();
     });
     this.#run(synced);
@@ -481,7 +488,7 @@ export class ReplicaFetcher {
     const { partition, leaderEpoch } = followed;
     const { logger, beforeTruncation, afterTruncation } = this.#options;
     followed.isTruncating = true;
-    this.#changed.add(followed);
+    this.#touch(followed);
     try {
       await beforeTruncation(partition);
       if (!partition.isFollowerIn(leaderEpoch) || this.#isClosed) return;
@@ -501,7 +508,7 @@ export class ReplicaFetcher {
       this.#failed(followed, failure.message);
     } finally {
       followed.isTruncating = false;
-      this.#changed.add(followed);
+      this.#touch(followed);
       afterTruncation(partition);
       this.#pump();
     }

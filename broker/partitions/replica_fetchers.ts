@@ -119,7 +119,7 @@ export class ReplicaFetchers {
   #endpointOf(leaderId: number): Endpoint | null {
     const { controller, config } = this.#options;
     const endpoints = controller.image().brokers.get(leaderId)?.endpoints ?? [];
-    const wanted = config.string("inter.broker.listener.name");
+    const wanted = config.string("inter.broker.listener.name")?.toUpperCase() ?? null;
     return endpoints.find(({ name }) => wanted === null || name === wanted) ?? null;
   }
 }

@@ -46,6 +46,9 @@ import { SimLogger, TracedLogger } from "./sim_logger.ts";
 import { SimRandom } from "./sim_random.ts";
 
 const TOPIC = "t";
+/** Other partitions, with records that nobody checks: they share the fetchers. */
+const OTHERS = "others";
+const OTHER_COUNT = 4;
 const NODES = [1, 2, 3];
 const SESSION_MS = 1500;
 /** After the heal, until every replica is in sync. Virtual ms. */
@@ -150,6 +153,10 @@ export class ReplicationWorld {
     const topic = newTopic(TOPIC, { replicationFactor: 3, configs });
     const [made] = await this.#controller.createTopics([topic]);
     assert.equal(made?.error, ErrorCode.NONE);
+    await this.#controller.createTopics([
+      newTopic(OTHERS, { replicationFactor: 3, partitionCount: OTHER_COUNT }),
+    ]);
+    this.#background(() => this.#produceToOthers());
     for (let i = 0; i < 3; i++) this.#background(() => this.#produce());
     for (let i = 0; i < 2; i++) this.#background(() => this.#read());
     this.#background(() => this.#askForEnd());
@@ -307,7 +314,15 @@ export class ReplicationWorld {
         this.#activeCount() === NODES.length &&
         this.#nodes.every(({ running }) => running !== null),
     );
-    await this.#until("all replicas in sync", () => this.#image()!.isr.length === NODES.length);
+    await this.#until(
+      "all replicas in sync",
+      () =>
+        [TOPIC, OTHERS].every((topic) =>
+          this.#controller.image().topicByName(topic)!.partitions.every(({ isr }) =>
+            isr.length === NODES.length
+          )
+        ),
+    );
     const before = this.counts.acknowledged;
     await this.#until("acknowledgements", () => this.counts.acknowledged > before + 10);
     this.#isOver = true;
@@ -377,6 +392,23 @@ export class ReplicationWorld {
         }
         this.counts.acknowledged++;
       }
+    }
+  }
+
+  async #produceToOthers(): Promise<void> {
+    while (!this.#isOver) {
+      await this.#clock.sleep(this.#random.below(20));
+      const records = buildBatch({
+        records: [{ key: null, value: new Uint8Array(20), timestamp: this.#clock.wallMs() }],
+      });
+      const index = this.#random.below(OTHER_COUNT);
+      this.#background(async () => {
+        await this.#ask(this.#random.pick(this.#nodes), PRODUCE, {
+          acks: this.#random.pick([1, -1]),
+          timeoutMs: 1000,
+          topicData: [{ name: OTHERS, partitionData: [{ index, records }] }],
+        });
+      });
     }
   }
 
