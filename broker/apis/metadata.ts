@@ -91,7 +91,10 @@ async function createAndAnswer(
   missing: readonly string[],
 ): Promise<Answer> {
   const { controller, topicMaker, config, topicsReady } = subsystems;
-  const created = await topicMaker.createTopics(missing.map((name) => newTopic(config, name)));
+  const brokers = [...controller.image().brokers.values()].filter(({ fenced }) => !fenced);
+  const created = await topicMaker.createTopics(
+    missing.map((name) => newTopic(config, name, brokers.length)),
+  );
   await topicsReady(missing);
   // Made by somebody else meanwhile, or refused: what the image says now is the answer.
   const errors = new Map<string, ErrorCode>();
@@ -107,8 +110,8 @@ async function createAndAnswer(
   );
 }
 
-function newTopic(config: Config, name: string): NewTopic {
-  if (name === GROUP_METADATA_TOPIC) return groupMetadataTopic(config);
+function newTopic(config: Config, name: string, brokerCount: number): NewTopic {
+  if (name === GROUP_METADATA_TOPIC) return groupMetadataTopic(config, brokerCount);
   return { name, partitionCount: -1, replicationFactor: -1, assignments: [], configs: [] };
 }
 

@@ -493,10 +493,12 @@ const GROUPS = {
     min: 1,
     doc: "Partitions of __consumer_offsets; not to be changed once the topic is there.",
   }),
-  "offsets.topic.replication.factor": short("1", {
+  "offsets.topic.replication.factor": short(null, {
     ...high,
     min: 1,
-    doc: "Replicas of __consumer_offsets. Kafka's default is 3.",
+    doc:
+      "Replicas of __consumer_offsets; when not set, 3, or as many as there are brokers when it is made. " +
+      "Kafka's default is 3.",
   }),
   "offsets.topic.compression.codec": int("0", {
     ...high,

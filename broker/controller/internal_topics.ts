@@ -4,6 +4,7 @@
  * They are ordinary topics in the log and in the image; clients see them flagged.
  */
 
+import type { Config } from "../config/config.ts";
 import type { NewTopic } from "./topic_changes.ts";
 
 /** Offsets and members of groups. */
@@ -24,26 +25,20 @@ export function isInternalTopic(name: string): boolean {
   return INTERNAL_TOPICS.has(name);
 }
 
-/** The configuration that shapes internal topics. */
-export interface InternalTopicConfig {
-  number(
-    name:
-      | "offsets.topic.num.partitions"
-      | "offsets.topic.replication.factor"
-      | "offsets.topic.segment.bytes",
-  ): number;
-}
+/** As many replicas as Kafka gives to what it cannot do without, where there are as many brokers. */
+const DEFAULT_REPLICAS = 3;
 
 /**
- * How an internal topic is to be made: `__consumer_offsets` today.
+ * How an internal topic is to be made in a cluster of so many brokers: `__consumer_offsets` today.
  *
  * Source: Kafka's GroupCoordinatorService.groupMetadataTopicConfigs.
  */
-export function groupMetadataTopic(config: InternalTopicConfig): NewTopic {
+export function groupMetadataTopic(config: Pick<Config, "number">, brokerCount: number): NewTopic {
   return {
     name: GROUP_METADATA_TOPIC,
     partitionCount: config.number("offsets.topic.num.partitions"),
-    replicationFactor: config.number("offsets.topic.replication.factor"),
+    replicationFactor: config.number("offsets.topic.replication.factor") ??
+      Math.max(1, Math.min(DEFAULT_REPLICAS, brokerCount)),
     assignments: [],
     configs: [
       { name: "cleanup.policy", value: "compact" },

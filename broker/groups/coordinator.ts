@@ -208,7 +208,7 @@ export class GroupCoordinator {
     const topic = this.#options.controller.image().topicByName(GROUP_METADATA_TOPIC);
     return partitionForGroup(
       groupId,
-      topic?.partitions.length ?? this.#settings.offsetsTopic.partitionCount,
+      topic?.partitions.length ?? this.#settings.offsetsTopicPartitionCount,
     );
   }
 
@@ -238,7 +238,9 @@ export class GroupCoordinator {
 
   async #createTopic(): Promise<ErrorCode> {
     const { controller } = this.#options;
-    const [result] = await controller.createTopics([this.#settings.offsetsTopic]);
+    const brokers = [...controller.image().brokers.values()].filter(({ fenced }) => !fenced);
+    const topic = this.#settings.offsetsTopic(brokers.length);
+    const [result] = await controller.createTopics([topic]);
     if (result === undefined) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
     if (result.error === ErrorCode.NONE || result.error === ErrorCode.TOPIC_ALREADY_EXISTS) {
       await this.#loading;

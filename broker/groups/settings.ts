@@ -16,7 +16,9 @@ export interface GroupCoordinatorSettings {
   readonly offsetsCommitTimeoutMs: number;
   readonly offsetsRetentionMs: number;
   readonly offsetsRetentionCheckIntervalMs: number;
-  readonly offsetsTopic: NewTopic;
+  /** How `__consumer_offsets` is made where there are so many brokers. */
+  readonly offsetsTopic: (brokerCount: number) => NewTopic;
+  readonly offsetsTopicPartitionCount: number;
   readonly offsetsTopicCompression: CompressionCodec;
 }
 
@@ -31,7 +33,8 @@ export function groupCoordinatorSettings(config: Config): GroupCoordinatorSettin
     offsetsCommitTimeoutMs: config.number("offsets.commit.timeout.ms"),
     offsetsRetentionMs: config.number("offsets.retention.minutes") * 60_000,
     offsetsRetentionCheckIntervalMs: config.number("offsets.retention.check.interval.ms"),
-    offsetsTopic: groupMetadataTopic(config),
+    offsetsTopic: (brokerCount) => groupMetadataTopic(config, brokerCount),
+    offsetsTopicPartitionCount: config.number("offsets.topic.num.partitions"),
     offsetsTopicCompression: compressionCodec(config.number("offsets.topic.compression.codec")),
   };
 }

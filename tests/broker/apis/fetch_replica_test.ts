@@ -5,7 +5,12 @@ import type { Partition } from "../../../broker/partitions/partition.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { leaderEpoch } from "../../../protocol/types.ts";
 import { NODE_ID } from "../controller/harness.ts";
-import { batch, DataHarness, type FetchBody, type FetchPartitionBody } from "../partitions/harness.ts";
+import {
+  batch,
+  DataHarness,
+  type FetchBody,
+  type FetchPartitionBody,
+} from "../partitions/harness.ts";
 
 const FOLLOWER = 2;
 const VERSION = 17;

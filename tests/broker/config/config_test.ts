@@ -208,11 +208,14 @@ describe("Config.load", () => {
 
   test("load: a setting that nothing acts on so far is kept and named in the warning", () => {
     const config = Config.load({
-      flags: { "leader.replication.throttled.rate": "1", "log.segment.bytes": "2000000" },
+      flags: {
+        "replica.alter.log.dirs.io.max.bytes.per.second": "1",
+        "log.segment.bytes": "2000000",
+      },
     });
-    expect(config.number("leader.replication.throttled.rate")).toBe(1);
+    expect(config.number("replica.alter.log.dirs.io.max.bytes.per.second")).toBe(1);
     expect(config.warnings).toEqual([
-      "These settings have no effect in this version of weir: leader.replication.throttled.rate",
+      "These settings have no effect in this version of weir: replica.alter.log.dirs.io.max.bytes.per.second",
     ]);
   });
 
