@@ -131,7 +131,8 @@ const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [
     why: "weir lists the settings that it acts on",
   },
   {
-    where: /broker.*configs\.(listener|producer\.id\.exp)[^:]*\.readOnly: true, Kafka false$/,
+    where:
+      /broker.*configs\.(listener|num\.replica\.fetchers|producer\.id\.exp)[^:]*\.readOnly: true, Kafka false$/,
     why: "weir reads these when it starts",
   },
 ];
