@@ -25,7 +25,13 @@ import { ProducerTable } from "../storage/producer_table.ts";
 import type { Workers } from "../storage/workers.ts";
 import { type Announcement, BrokerLifecycle } from "./broker_lifecycle.ts";
 import { agreedClusterId } from "./cluster_id.ts";
-import { type ClusterJoinOptions, joinCluster, Strangers, whenUnfenced } from "./cluster_join.ts";
+import {
+  type ClusterJoinOptions,
+  joinCluster,
+  leaveCluster,
+  Strangers,
+  whenUnfenced,
+} from "./cluster_join.ts";
 import { apis, controllerApis, type Subsystems } from "./apis/index.ts";
 import type { Config } from "./config/config.ts";
 import { type Address, isWildcard } from "./config/listeners.ts";
@@ -36,6 +42,7 @@ import {
   snapshotSettings,
 } from "./controller/config_rules.ts";
 import { Controller } from "./controller/controller.ts";
+import { ControllerAnnouncer } from "./controller/controller_announcer.ts";
 import { ControllerChannel } from "./controller/controller_channel.ts";
 import { SUPPORTED_FEATURES } from "./controller/feature_changes.ts";
 import { MetadataSnapshots } from "./controller/metadata_snapshots.ts";
@@ -231,7 +238,7 @@ async function startSubsystems(
   stops.push(() => controller.stop());
   const controllerChannel = startChannel(options, { logDirectories, controller, peers }, stops);
   stops.push(snapshotMetadata(options, logDirectories, metadataLog, controller));
-  serveControllers(options, { logDirectories, controller, metrics }, stops);
+  serveControllers(options, { logDirectories, controller, controllerChannel, metrics }, stops);
   const parts = { nodeId, logDirectories, controller, controllerChannel, peers, strangers };
   const membership = await enterCluster(options, parts, stops);
   reportMissingDirectories({ nodeId, logger, logDirectories, controller });
@@ -374,10 +381,11 @@ function startReplicas(
  * quorum from electing.
  */
 function serveControllers(
-  { config, clock, network, logger }: BrokerOptions,
-  { logDirectories: { clusterId }, controller, metrics }: {
+  { config, clock, network, logger, random }: BrokerOptions,
+  { logDirectories: { clusterId }, controller, controllerChannel: channel, metrics }: {
     readonly logDirectories: LogDirectories;
     readonly controller: Controller;
+    readonly controllerChannel: ControllerChannel;
     readonly metrics: Metrics;
   },
   stops: Stops,
@@ -403,6 +411,17 @@ function serveControllers(
     const advertised = { advertisedHost: reached.host, advertisedPort: reached.port };
     server.listen({ name, host, port, ...advertised });
   }
+  const announcer = new ControllerAnnouncer({
+    nodeId,
+    incarnationId: randomUuid(random.fork("controller incarnation")),
+    clock,
+    logger: logger.child("controller"),
+    controller,
+    channel,
+    endpoints: endpoints.map((endpoint) => ({ ...endpoint, securityProtocol: PLAINTEXT })),
+    features: SUPPORTED_FEATURES,
+  });
+  stops.push(() => announcer.close());
 }
 
 /** Makes this node a broker of its cluster. Returns: null for a node that is alone. */
@@ -495,7 +514,7 @@ async function serveAsMember(
 ): Promise<void> {
   const { lifecycle } = membership;
   const timeoutMs = config.number("weir.shutdown.timeout.ms") / 2;
-  stops.push(() => lifecycle.shutDown(timeoutMs));
+  stops.push(() => leaveCluster(membership, timeoutMs));
   lifecycle.setReady();
   await whenUnfenced(membership);
 }

@@ -6,7 +6,7 @@
  * where nobody leads as far as it hears, and a node says that it belongs to another cluster, it gives up by itself.
  */
 
-import type { Clock, Logger } from "../storage/platform.ts";
+import type { Clock, Logger, Timer } from "../storage/platform.ts";
 import type { BrokerLifecycle } from "./broker_lifecycle.ts";
 import { type Address, formatAddress } from "./config/listeners.ts";
 import { ConfigError } from "./config/sources.ts";
@@ -15,6 +15,9 @@ import { NetworkError } from "./network.ts";
 
 /** Time between two log lines. */
 const TELL_MS = 10_000;
+/** So long without a leader of the quorum, a broker that stops waits for none. */
+const LEADERLESS_MS = 1_500;
+const LOOK_MS = 100;
 
 /** Nodes of other clusters that were asked by mistake. */
 export class Strangers {
@@ -72,6 +75,27 @@ export async function joinCluster(options: ClusterJoinOptions): Promise<void> {
 export async function whenUnfenced(options: ClusterJoinOptions): Promise<void> {
   const text = "Waiting to be unfenced by the active controller";
   await patiently(options, text, options.lifecycle.whenUnfenced());
+}
+
+/**
+ * Has what this broker leads moved to others, for at most `timeoutMs`. Where nobody has led the quorum for a while,
+ * as when all nodes stop, nobody will do it.
+ */
+export async function leaveCluster(
+  { clock, controller, lifecycle }: ClusterJoinOptions,
+  timeoutMs: number,
+): Promise<void> {
+  let ledMs = clock.monotonicMs();
+  let timer: Timer;
+  const look = (): void => {
+    const nowMs = clock.monotonicMs();
+    if (controller.controllerId !== -1) ledMs = nowMs;
+    if (nowMs - ledMs >= LEADERLESS_MS) lifecycle.close();
+    else timer = clock.timer(LOOK_MS, look);
+  };
+  look();
+  await lifecycle.shutDown(timeoutMs);
+  timer!.cancel();
 }
 
 async function registered({ nodeId, controller, lifecycle }: ClusterJoinOptions): Promise<void> {

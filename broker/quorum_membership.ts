@@ -27,8 +27,9 @@ export function quorumMembership(
   const endpoints = controllerEndpoints(config);
   const transport = new PeerTransport({ peers, clusterId, requestTimeoutMs });
   return {
-    staticVoters: new VoterSet(staticVoters(roleSettings, endpoints)),
-    bootstrapServers: roleSettings.bootstrapServers,
+    staticVoters: new VoterSet(staticVoters(roleSettings)),
+    // Under the very address that others know, since that is what tells the founder of a quorum.
+    bootstrapServers: beginsCluster(roleSettings) ? endpoints : roleSettings.bootstrapServers,
     endpoints,
     settings,
     transport: {
@@ -53,12 +54,13 @@ export function controllerEndpoints(config: Config): VoterEndpoint[] {
   });
 }
 
-function staticVoters(settings: RoleSettings, own: readonly VoterEndpoint[]): Voter[] {
-  const { nodeId, voters, controllerListenerNames } = settings;
-  const voter = (id: number, endpoints: readonly VoterEndpoint[]): Voter => (
-    { id, directoryId: ZERO_UUID, endpoints, minKraftVersion: 0, maxKraftVersion: 1 }
-  );
-  if (beginsCluster(settings)) return [voter(nodeId, own)];
+function staticVoters({ voters, controllerListenerNames }: RoleSettings): Voter[] {
   const name = controllerListenerNames[0]!;
-  return voters.map(({ id, host, port }) => voter(id, [{ name, host, port }]));
+  return voters.map(({ id, host, port }) => ({
+    id,
+    directoryId: ZERO_UUID,
+    endpoints: [{ name, host, port }],
+    minKraftVersion: 0,
+    maxKraftVersion: 1,
+  }));
 }

@@ -150,6 +150,32 @@ describe("Broker.start, three of them", () => {
     }
   });
 
+  test("the controllers tell tools where all of them are", async () => {
+    world = new World();
+    await world.startAll();
+    await world.clock.advance(1_000);
+    const client = await world.client(1, CONTROLLER_PORT);
+    const answer = await world.run(client.request(Calls.describeCluster, {
+      includeClusterAuthorizedOperations: false,
+      endpointType: 2,
+      includeFencedBrokers: false,
+    }));
+    expect(answer.controllerId).toBe(world.controllerId);
+    const found = answer.brokers.toSorted((a, b) => a.brokerId - b.brokerId);
+    expect(found.map(({ brokerId, host, port }) => [brokerId, host, port])).toEqual(
+      [1, 2, 3].map((node) => [node, host(node), CONTROLLER_PORT]),
+    );
+  });
+
+  test("all that stop at once do not wait for each other for long", async () => {
+    world = new World();
+    await world.startAll();
+    const startMs = world.clock.monotonicMs();
+    await world.stopAll();
+    expect(world.clock.monotonicMs() - startMs).toBeLessThan(4_500);
+    expect(world.clock.pendingTimers).toBe(0);
+  });
+
   test("a topic is made through any of them", async () => {
     world = new World();
     await world.startAll();
@@ -266,15 +292,18 @@ describe("Broker.start, three of them", () => {
 });
 
 describe("Broker.start, roles", () => {
-  test("a broker alone joins the controllers of others", async () => {
+  test("a broker alone joins the controllers of others, by voters or by servers", async () => {
     world = new World();
     await world.startAll();
     await world.run(world.start(4, brokerOnly(4)));
+    const { "controller.quorum.voters": _, ...flags } = brokerOnly(5);
+    const servers = { ...flags, "controller.quorum.bootstrap.servers": `${host(2)}:9093` };
+    await world.run(world.start(5, servers));
     await world.clock.advance(1_000);
     const image = world.brokers.get(1)!.subsystems.controller.image();
-    expect([...image.brokers.keys()].toSorted()).toEqual([1, 2, 3, 4]);
-    const client = await world.client(4);
-    const answer = await world.run(client.request(Calls.createTopics, topic("from-4")));
+    expect([...image.brokers.keys()].toSorted()).toEqual([1, 2, 3, 4, 5]);
+    const client = await world.client(5);
+    const answer = await world.run(client.request(Calls.createTopics, topic("from-5")));
     expect(answer.topics[0]!.errorCode).toBe(ErrorCode.NONE);
   });
 
@@ -327,5 +356,10 @@ describe("Broker.start, roles", () => {
     const first = { ...flags, "controller.quorum.bootstrap.servers": `${host(1)}:9093` };
     const broker = await world.run(world.start(1, first));
     expect(broker.subsystems.controller.isActive).toBeTrue();
+    const { "controller.quorum.voters": __, ...second } = brokerOnly(2);
+    await world.run(
+      world.start(2, { ...second, "controller.quorum.bootstrap.servers": `${host(1)}:9093` }),
+    );
+    expect(world.brokers.get(2)!.clusterId).toBe(broker.clusterId);
   });
 });
