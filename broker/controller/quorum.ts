@@ -803,7 +803,12 @@ export class Quorum {
 
   #tellLeader(leader: LeaderAndEpoch): void {
     this.#told = leader;
-    this.#logger.info("Quorum", { ...leader, role: this.#raft.role });
+    // Of a node that is alone there is nothing to tell.
+    const level = this.#options.membership === undefined ? "debug" : "info";
+    this.#logger[level]("The lead of the metadata quorum changes", {
+      ...leader,
+      role: this.#raft.role,
+    });
     if (leader.leaderId !== this.#options.nodeId) {
       const message = "The controller has moved to another node.";
       for (const { resolve } of this.#pending.splice(0)) {
