@@ -512,6 +512,8 @@ export class RaftWorld {
     // It may just have taken itself out.
     if (leader === undefined) return;
     const { epoch, voters } = leader.quorum!.raft;
+    // It leads until its own removal is committed, and goes then.
+    if (!voters.has(leader.key)) return;
     const followers = this.nodes.filter((node) => node !== leader && voters.has(node.key));
     // The leader needs a majority without it; a voter whose disk is gone is none.
     if (followers.length < majorityOf(voters.size)) return;
