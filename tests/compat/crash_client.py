@@ -19,6 +19,7 @@ bootstrap, partition_count, group, topics = sys.argv[1], int(sys.argv[2]), sys.a
 topic = topics[0]
 KEYS = 50
 MAX_OUTSTANDING = 2000
+SILENCE_S = 0.5
 stopping = threading.Event()
 produced = threading.Event()
 common = {
@@ -36,6 +37,7 @@ report = {
     "seen": {name: [] for name in topics},  # [partition, offset, number] as a reader saw them
     "group": [],  # the same for the group's member
     "commits": [],  # ["commit" | "committed", partition, offset] in the order of the answers
+    "silences": [],  # [topic, partition, start, seconds] in which nothing was acknowledged, from SILENCE_S on
 }
 
 
@@ -57,10 +59,16 @@ def produce():
         "error_cb": on_error("producer"),
     })
     outstanding = 0
+    heard = {}
 
     def delivered(error, message):
         nonlocal outstanding
         outstanding -= 1
+        place, now = (message.topic(), message.partition()), time.time()
+        since = heard.get(place, now)
+        heard[place] = now
+        if now - since >= SILENCE_S:
+            report["silences"].append([*place, since, now - since])
         number = int(message.value().split(b" ")[0])
         if error is not None:
             report["failed"].append([message.topic(), message.partition(), number, str(error)])

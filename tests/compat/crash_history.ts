@@ -22,6 +22,13 @@ export interface Report {
   readonly seen: Readonly<Record<string, readonly Row[]>>;
   readonly group: readonly Row[];
   readonly commits: readonly (readonly [what: string, partition: number, offset: number])[];
+  /** Times in which nothing of a partition was acknowledged. Units: `start` in s since 1970. */
+  readonly silences: readonly (readonly [
+    topic: string,
+    partition: number,
+    start: number,
+    seconds: number,
+  ])[];
 }
 
 /** Every number lies at its offset: nothing was moved, and no offset ever had two values. */

@@ -60,13 +60,13 @@ test(
   300_000,
 );
 
-test("ClusterWorld: the same seed is the same life", async () => {
+test.each([1, 3])("ClusterWorld: the same seed is the same life of %d nodes", async (nodes) => {
   const live = async () => {
     const lines: string[] = [];
     const counts = await ClusterWorld.run({
       seed: 7,
       steps: STEPS,
-      nodes: 1,
+      nodes,
       trace: (line) => lines.push(line),
     });
     return { lines, counts };
@@ -88,6 +88,7 @@ describe("ClusterWorld: notices", () => {
               seed,
               steps: STEPS,
               nodes: fault.nodes,
+              isWiped: false,
               ...(fault.wrap !== undefined && { wrap: fault.wrap() }),
               ...(fault.faults !== undefined && { faults: fault.faults }),
             });
@@ -97,6 +98,6 @@ describe("ClusterWorld: notices", () => {
         restore?.();
       }
       expect(found).not.toBeNull();
-    }, 120_000);
+    }, 300_000);
   }
 });

@@ -1,10 +1,13 @@
 /**
  * Faults planted on purpose, each of which the simulated cluster must notice: if it does not, it looks away.
+ * Those of the quorum's rules are in `raft_faults.ts`, and noticed by `raft_world.ts`.
  *
  * One is a disk that does not do what the broker asks of it, or a member of one of the broker's classes that
  * answers otherwise while the test runs: as if a line of the broker were missing or wrong.
  */
 
+import { IsrChanges } from "../../broker/partitions/isr_changes.ts";
+import { ReplicaSet } from "../../broker/partitions/replica_set.ts";
 import { Log } from "../../storage/log.ts";
 import { PLANTED_FAULTS } from "./planted_faults.ts";
 import type { DiskWrapper } from "./storage_world.ts";
@@ -32,12 +35,64 @@ export function patched<T extends object>(
   return () => Object.defineProperty(prototype, name, before);
 }
 
+/** A leader that asks nobody how far they are. */
+function highWatermarkOfLeaderAlone(): () => void {
+  const offsets = new WeakMap<ReplicaSet, number>();
+  const advance = patched(ReplicaSet.prototype, "advance", {
+    value(this: ReplicaSet, { syncedOffset }: { readonly syncedOffset: number }) {
+      if (syncedOffset <= this.highWatermark) return false;
+      offsets.set(this, syncedOffset);
+      return true;
+    },
+  });
+  const known = Object.getOwnPropertyDescriptor(ReplicaSet.prototype, "highWatermark")!;
+  const highWatermark = patched(ReplicaSet.prototype, "highWatermark", {
+    get(this: ReplicaSet) {
+      return offsets.get(this) ?? (known.get!.call(this) as number);
+    },
+  });
+  return () => {
+    advance();
+    highWatermark();
+  };
+}
+
+/** A leader that acts on the ISR that it only asks for. */
+function isrBeforeTheControllerAgreed(): () => void {
+  // deno-lint-ignore no-explicit-any -- called with another `this`
+  const propose: (...args: any[]) => void = IsrChanges.prototype.propose;
+  return patched(IsrChanges.prototype, "propose", {
+    value(this: IsrChanges, ...[partition, proposal]: Parameters<IsrChanges["propose"]>) {
+      const isr = proposal.isr.map(({ brokerId }) => brokerId);
+      partition.updateImage({ ...partition.image, isr });
+      propose.call(this, partition, proposal);
+    },
+  });
+}
+
+const PARTED = ["power cut", "kill", "node cut off", "cluster split", "pause"];
+
 /** By what is wrong with the broker. */
 export const PLANTED_CLUSTER_FAULTS: Readonly<Record<string, PlantedClusterFault>> = {
   "a sync that is skipped": {
     nodes: 1,
     faults: ["power cut"],
     wrap: PLANTED_FAULTS["a sync that is skipped"]!.plant,
+  },
+  "an ISR that counts before the controller agreed": {
+    nodes: 3,
+    faults: PARTED,
+    patch: isrBeforeTheControllerAgreed,
+  },
+  "a high watermark of the leader alone": {
+    nodes: 3,
+    faults: PARTED,
+    patch: highWatermarkOfLeaderAlone,
+  },
+  "a follower that does not truncate": {
+    nodes: 3,
+    faults: PARTED,
+    patch: () => patched(Log.prototype, "truncateTo", { value: () => Promise.resolve() }),
   },
   "what is written is called synced": {
     nodes: 1,
