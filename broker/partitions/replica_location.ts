@@ -10,6 +10,7 @@
  *     in A, there  in one other                      there: it was moved by hand while the broker was down
  *     in A, away   in others                         refused: they may be old copies
  *     in A, away   nowhere, and another node leads   new: what it held is there, and is fetched
+ *     in A, away   in one other, and another leads   there: what it lacks is fetched
  *     somewhere    in one directory                  there: written by a release that did not say
  *
  * A replica is served only once the metadata says where it lies, and is made before that is written down.
@@ -79,7 +80,8 @@ export function locateReplica<Directory extends { readonly path: string }>(
   }
   const [only] = copies;
   const isNamed = !Object.values<Uuid>(DirectoryId).includes(assigned);
-  if (only !== undefined && (!isNamed || home !== undefined)) {
+  // As a follower it is cut to what its leader has, however old it is; and it may be what was begun anew here.
+  if (only !== undefined && (!isNamed || home !== undefined || isLedElsewhere)) {
     return { kind: "found", directory: only, others: [] };
   }
   if (only !== undefined) {

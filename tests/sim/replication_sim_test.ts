@@ -54,7 +54,7 @@ const PLANTED: readonly (readonly [string, number, () => () => void])[] = [
   ],
   [
     "a follower asks for what follows what it has not synced",
-    0,
+    1,
     () =>
       plant(Partition, "replicatedOffset", () => ({
         get(this: Partition) {

@@ -233,6 +233,12 @@ export class ReplicationWorld {
     return count;
   }
 
+  #areAllInSync(): boolean {
+    return [...this.#controller.image().topics()].every(({ partitions }) =>
+      partitions.every(({ isr }) => isr.length === NODES.length)
+    );
+  }
+
   async #until(what: string, isSo: () => boolean, limitMs = HEAL_MS): Promise<void> {
     const untilMs = this.#clock.monotonicMs() + limitMs;
     while (!isSo()) {
@@ -296,9 +302,8 @@ export class ReplicationWorld {
 
   /** One copy of three: the others are known to have everything, and are up. */
   #wipe(node: ReplicationNode): void {
-    const isWhole = this.#image()?.isr.length === NODES.length &&
-      this.#nodes.every(({ running }) => running !== null);
-    if (!isWhole) return;
+    const isUp = this.#nodes.every(({ running }) => running !== null);
+    if (!isUp || !this.#areAllInSync()) return;
     this.#trace(`node ${node.nodeId}: wiped`);
     node.die("power cut");
     node.wipe();
@@ -314,15 +319,7 @@ export class ReplicationWorld {
         this.#activeCount() === NODES.length &&
         this.#nodes.every(({ running }) => running !== null),
     );
-    await this.#until(
-      "all replicas in sync",
-      () =>
-        [TOPIC, OTHERS].every((topic) =>
-          this.#controller.image().topicByName(topic)!.partitions.every(({ isr }) =>
-            isr.length === NODES.length
-          )
-        ),
-    );
+    await this.#until("all replicas in sync", () => this.#areAllInSync());
     const before = this.counts.acknowledged;
     await this.#until("acknowledgements", () => this.counts.acknowledged > before + 10);
     this.#isOver = true;
