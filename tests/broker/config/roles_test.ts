@@ -50,7 +50,7 @@ describe("roles", () => {
     expect(config.interBrokerListenerName()).toBe("PLAINTEXT");
   });
 
-  test("roles: each opens the listeners that are its own", () => {
+  test("roles: a broker opens no listener for controllers, one that is both opens all", () => {
     const names = (flags: Flags) => {
       const config = Config.load({ flags });
       const namesOf = (listeners: readonly { name: string }[]) => listeners.map(({ name }) => name);
@@ -58,7 +58,6 @@ describe("roles", () => {
     };
     expect(names(COMBINED)).toEqual([["PLAINTEXT"], ["CONTROLLER"]]);
     expect(names(BROKER)).toEqual([["PLAINTEXT"], []]);
-    expect(names(CONTROLLER)).toEqual([[], ["CONTROLLER"]]);
   });
 
   test("roles: alone, the listeners of controllers stay closed", () => {
@@ -168,12 +167,19 @@ describe("roles", () => {
     expect(problemsOf(flags).join("\n")).toContain(problem);
   });
 
-  test("roles: all three kinds, and servers in place of voters, are taken", () => {
+  test("roles: a controller alone is refused for that, and for nothing else", () => {
+    expect(problemsOf(CONTROLLER)).toEqual([
+      "Cannot use process.roles=controller: a controller of this version is a broker as well; set it to " +
+      "broker,controller",
+    ]);
+  });
+
+  test("roles: both kinds, and servers in place of voters, are taken", () => {
     const servers = (flags: Flags) => ({
       ...without(flags, "controller.quorum.voters"),
       "controller.quorum.bootstrap.servers": "h1:9093,h2:9093",
     });
-    for (const flags of [COMBINED, BROKER, CONTROLLER]) {
+    for (const flags of [COMBINED, BROKER]) {
       expect(problemsOf(flags)).toEqual([]);
       expect(problemsOf(servers(flags))).toEqual([]);
     }
@@ -224,8 +230,8 @@ describe("beginsCluster", () => {
   ];
   test.each(cases)("beginsCluster: %s", (_name, listeners, servers, begins) => {
     const flags = {
-      "process.roles": "controller",
-      listeners,
+      "process.roles": "broker,controller",
+      "listeners": `PLAINTEXT://h:9092,${listeners}`,
       "controller.listener.names": "CONTROLLER",
       "controller.quorum.bootstrap.servers": servers,
     };
