@@ -8,14 +8,13 @@
  * `/readyz` says when all are there. A stop hands leaderships over, takes no new connections, answers what is in
  * flight, ends what only waits, and closes the logs with the clean-shutdown mark.
  *
- * A node that is alone waits for nobody: it is its own controller, and registers itself. One of several waits
- * until a controller leads and has registered it.
+ * Every node registers with the active controller and sends it heartbeats. A node that is alone is its own, and
+ * waits for nobody; one of several waits until a controller leads and has registered it.
  *
  * Everything from outside (disk, time, chance, network, log, HTTP server) is handed in.
  */
 
 import { WireError } from "../protocol/bytes.ts";
-import { ErrorCode } from "../protocol/errors.ts";
 import type { Log } from "../storage/log.ts";
 import type { LogDirectories } from "../storage/log_directories.ts";
 import { type Clock, type Disk, DiskError, type Logger, type Random } from "../storage/platform.ts";
@@ -23,15 +22,9 @@ import { randomUuid } from "../storage/random_uuid.ts";
 import { ProducerExpiry } from "../storage/producer_expiry.ts";
 import { ProducerTable } from "../storage/producer_table.ts";
 import type { Workers } from "../storage/workers.ts";
-import { type Announcement, BrokerLifecycle } from "./broker_lifecycle.ts";
+import { BrokerLifecycle } from "./broker_lifecycle.ts";
 import { agreedClusterId } from "./cluster_id.ts";
-import {
-  type ClusterJoinOptions,
-  joinCluster,
-  leaveCluster,
-  Strangers,
-  whenUnfenced,
-} from "./cluster_join.ts";
+import { type ClusterJoinOptions, joinCluster, Strangers, takePart } from "./cluster_join.ts";
 import { apis, controllerApis, type Subsystems } from "./apis/index.ts";
 import type { Config } from "./config/config.ts";
 import { type Address, isWildcard } from "./config/listeners.ts";
@@ -56,12 +49,8 @@ import { groupCoordinatorSettings } from "./groups/settings.ts";
 import { startCleaner } from "./log_cleaner.ts";
 import type { Network } from "./network.ts";
 import { openLogDirectories, openMetadataLog } from "./open_directories.ts";
-import {
-  cordonedIds,
-  offlineIds,
-  reportMissingDirectories,
-  watchDirectories,
-} from "./partitions/directory_watch.ts";
+import { BrokerState, type LifecycleSettings } from "./lifecycle_machine.ts";
+import { reportMissingDirectories, watchDirectories } from "./partitions/directory_watch.ts";
 import { FetchSessions } from "./partitions/fetch_session.ts";
 import { IsrChanges } from "./partitions/isr_changes.ts";
 import { ReplicaManager } from "./partitions/replica_manager.ts";
@@ -82,6 +71,7 @@ import { Server } from "./server/server.ts";
 
 /** How long a broker waits with its registration for what it knew of the metadata before. */
 const OWN_PAST_MS = 3000;
+const OWN_PAST_POLL_MS = 20;
 /** A fetch session that was used within this time is not evicted, as in Kafka. */
 const FETCH_SESSION_EVICTION_MS = 120_000;
 /** Security protocol PLAINTEXT in a broker's registration. */
@@ -182,7 +172,7 @@ export class Broker {
       const server = startServer(options, subsystems, metrics, stops);
       const kafkaAddresses = listen(config, server);
       const httpAddresses = startGateway(options, subsystems, metrics, stops);
-      if (membership !== null) await serveAsMember(options, membership, stops);
+      await serveAsMember(options, membership, subsystems, stops);
       watch.end();
       return new Broker(subsystems, stops, kafkaAddresses, httpAddresses);
     } catch (failure) {
@@ -218,7 +208,7 @@ async function startSubsystems(
   options: BrokerOptions,
   metrics: Metrics,
   stops: Stops,
-): Promise<{ subsystems: Subsystems; membership: ClusterJoinOptions | null }> {
+): Promise<{ subsystems: Subsystems; membership: ClusterJoinOptions }> {
   const { config, clock, random, logger, onFailure } = options;
   const nodeId = config.number("node.id");
   const peers = startPeers(options, stops);
@@ -242,11 +232,9 @@ async function startSubsystems(
   const parts = { nodeId, logDirectories, controller, controllerChannel, peers, strangers };
   const membership = await enterCluster(options, parts, stops);
   reportMissingDirectories({ nodeId, logger, logDirectories, controller });
-  const directoryNotes = membership === null
-    ? controller
-    : toldByHeartbeats(controller, membership.lifecycle);
-  const watched = { nodeId, logger, config, logDirectories, onFailure };
-  stops.push(watchDirectories({ ...watched, controller: directoryNotes }));
+  const { lifecycle } = membership;
+  const changed = () => lifecycle.directoriesChanged();
+  stops.push(watchDirectories({ logger, config, logDirectories, changed, onFailure }));
   stops.push(followBrokerConfigs({ controller, config, nodeId, logger }));
   const remoteController = new RemoteController({
     controller,
@@ -262,6 +250,7 @@ async function startSubsystems(
     controller,
     controllerChannel,
     remoteController,
+    lifecycle,
     producerTable,
     ...brokerParts,
     topicsReady: (names) => topicsReady(controller, brokerParts.replicaManager, names),
@@ -424,7 +413,10 @@ function serveControllers(
   stops.push(() => announcer.close());
 }
 
-/** Makes this node a broker of its cluster. Returns: null for a node that is alone. */
+/**
+ * Makes this node a broker of its cluster: registered, and with metadata that tells what this incarnation of it is to
+ * do. A node that is alone takes part at once: its ports open to a broker that leads.
+ */
 async function enterCluster(
   options: BrokerOptions,
   { nodeId, logDirectories, controller, controllerChannel: channel, strangers }: {
@@ -435,99 +427,100 @@ async function enterCluster(
     readonly strangers: Strangers;
   },
   stops: Stops,
-): Promise<ClusterJoinOptions | null> {
-  const { config, clock, random, logger, onFailure } = options;
-  if (config.roles().isAlone) {
-    await register(controller, config, logDirectories, nodeId);
-    return null;
-  }
-  const { promise: refused, resolve: refuse } = Promise.withResolvers<string>();
+): Promise<ClusterJoinOptions> {
+  const { config, clock, random, onFailure } = options;
+  const logger = options.logger.child("lifecycle");
   const lifecycle = new BrokerLifecycle({
     nodeId,
-    clusterId: logDirectories.clusterId,
-    incarnationId: randomUuid(random.fork("incarnation")),
     clock,
     random: random.fork("lifecycle"),
-    logger: logger.child("lifecycle"),
-    channel,
-    heartbeatIntervalMs: () => config.number("broker.heartbeat.interval.ms"),
-    announcement: announcer(options, { nodeId, logDirectories, controller }),
-    metadataOffset: () => controller.image().offset,
-    offlineLogDirs: () => offlineIds(logDirectories),
-    cordonedLogDirs: () => cordonedIds(logDirectories),
-    onRefused: (message) => {
-      refuse(message);
-      onFailure(message);
+    logger,
+    settings: lifecycleSettings(config),
+    announcement: {
+      endpoints: brokerEndpoints(config),
+      features: SUPPORTED_FEATURES,
+      rack: config.string("broker.rack"),
     },
+    channel,
+    controller,
+    logDirectories,
+    previousBrokerEpoch: () =>
+      previousBrokerEpoch({
+        image: controller.image(),
+        config,
+        nodeId,
+        logDirs: logDirectories.online().map(({ directoryId }) => directoryId),
+        markedEpoch: logDirectories.previousBrokerEpoch,
+      }),
+    onFailure,
   });
-  stops.push(() => lifecycle.close());
-  lifecycle.start();
+  const stopping = new AbortController();
+  const begun = ownPast(controller, options, stopping.signal).then(() => lifecycle.start());
+  stops.push(async () => {
+    stopping.abort();
+    channel.close();
+    await lifecycle.stop();
+    await begun;
+  });
   const membership = {
-    nodeId,
     clock,
-    logger: logger.child("lifecycle"),
+    logger,
     controller,
     lifecycle,
-    refused,
     otherCluster: () => strangers.latest,
     ...(options.signal && { signal: options.signal }),
   };
   await joinCluster(membership);
+  if (config.roles().isAlone) await takePart(membership);
   return membership;
 }
 
 /**
- * What this broker says of itself, once it knows its own past: when it has applied the metadata that it had when it
- * started. Some of that may never be committed, so it does not wait for long.
+ * Resolves once this node has applied the metadata that it had when it started: it knows its own past then. Some of
+ * that may never be committed, so it does not wait for long.
  */
-function announcer(
-  { config, clock }: BrokerOptions,
-  { nodeId, logDirectories, controller }: {
-    readonly nodeId: number;
-    readonly logDirectories: LogDirectories;
-    readonly controller: Controller;
-  },
-): () => Announcement | null {
-  const isCleanStop = logDirectories.online().every(({ hadCleanShutdown }) => hadCleanShutdown);
-  const endOffset = controller.quorum.logEndOffset;
+async function ownPast(
+  { quorum }: Controller,
+  { clock }: BrokerOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const endOffset = quorum.logEndOffset;
   const givesUpAtMs = clock.monotonicMs() + OWN_PAST_MS;
-  return () => {
-    const image = controller.image();
-    const knowsPast = image.offset + 1 >= endOffset || clock.monotonicMs() >= givesUpAtMs;
-    if (!knowsPast) return null;
-    const logDirs = logDirectories.online().map(({ directoryId }) => directoryId);
-    return {
-      endpoints: brokerEndpoints(config),
-      features: SUPPORTED_FEATURES,
-      rack: config.string("broker.rack"),
-      logDirs,
-      previousBrokerEpoch: previousBrokerEpoch({ image, config, nodeId, logDirs, isCleanStop }),
-    };
+  while (quorum.highWatermark < endOffset && clock.monotonicMs() < givesUpAtMs && !signal.aborted) {
+    await clock.sleep(OWN_PAST_POLL_MS, signal);
+  }
+}
+
+function lifecycleSettings(config: Config): LifecycleSettings {
+  return {
+    heartbeatIntervalMs: config.number("broker.heartbeat.interval.ms"),
+    sessionTimeoutMs: config.number("broker.session.timeout.ms"),
+    registrationTimeoutMs: config.number("initial.broker.registration.timeout.ms"),
+    directoryTimeoutMs: config.number("log.dir.failure.timeout.ms"),
   };
 }
 
-/** The ports are open: clients may be sent here. At the stop, what this broker leads moves away first. */
+/**
+ * The ports are open: clients may be sent here, once all that others could lead meanwhile is open. At the stop, what
+ * this broker leads moves away first (`controlled.shutdown.enable`).
+ */
 async function serveAsMember(
   { config }: BrokerOptions,
   membership: ClusterJoinOptions,
+  { replicaManager }: Subsystems,
   stops: Stops,
 ): Promise<void> {
   const { lifecycle } = membership;
-  const timeoutMs = config.number("weir.shutdown.timeout.ms") / 2;
-  stops.push(() => leaveCluster(membership, timeoutMs));
-  lifecycle.setReady();
-  await whenUnfenced(membership);
-}
-
-/** Heartbeats tell the controller of log directories by themselves: the next one goes at once. */
-function toldByHeartbeats(controller: Controller, lifecycle: BrokerLifecycle) {
-  return {
-    image: () => controller.image(),
-    updateLogDirs: () => {
-      lifecycle.hurry();
-      return Promise.resolve({ error: ErrorCode.NONE });
-    },
-  };
+  if (config.boolean("controlled.shutdown.enable")) {
+    const timeoutMs = config.number("weir.shutdown.timeout.ms");
+    stops.push(() => lifecycle.controlledShutdown({ timeoutMs }));
+  }
+  if (config.roles().isAlone) return;
+  const isOpen = replicaManager.settled().then(() => lifecycle.setReady());
+  // A start after a crash may take long: it goes on behind the open ports.
+  if (replicaManager.openingProgress.reason !== null) return;
+  await isOpen;
+  await takePart(membership);
 }
 
 function expireProducers({ config, clock }: BrokerOptions, table: ProducerTable): Stops[number] {
@@ -578,13 +571,14 @@ function startServer(
   metrics.watchDirectories(() => directorySamples(replicaManager));
   metrics.watchPartitions(() => partitionSamples(replicaManager));
   metrics.watchOpening(replicaManager);
+  metrics.watchLifecycle(subsystems.lifecycle);
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
   return server;
 }
 
 function startGateway(
   { config, logger, serveHttp, version }: BrokerOptions,
-  { replicaManager }: Subsystems,
+  { replicaManager, lifecycle }: Subsystems,
   metrics: Metrics,
   stops: Stops,
 ): Address[] {
@@ -593,7 +587,7 @@ function startGateway(
     logger: logger.child("gateway"),
     version,
     renderMetrics: () => metrics.render(),
-    notReadyReasons: () => notReadyReasons(replicaManager, isStopping),
+    notReadyReasons: () => notReadyReasons(replicaManager, lifecycle, isStopping),
   });
   const addresses = config.httpListeners().map((address) => {
     const server = serveHttp({ app, ...address });
@@ -660,25 +654,6 @@ function snapshotMetadata(
   };
 }
 
-async function register(
-  controller: Controller,
-  config: Config,
-  logDirectories: LogDirectories,
-  nodeId: number,
-): Promise<void> {
-  const registered = await controller.registerBroker({
-    brokerId: nodeId,
-    endpoints: brokerEndpoints(config),
-    features: SUPPORTED_FEATURES,
-    rack: config.string("broker.rack"),
-    logDirs: logDirectories.online().map(({ directoryId }) => directoryId),
-    cordonedLogDirs: cordonedIds(logDirectories),
-  });
-  if (registered.error !== ErrorCode.NONE && "message" in registered) {
-    throw new ConfigError([`Cannot register this node: ${registered.message}`]);
-  }
-}
-
 /** Where clients and brokers reach this broker. */
 function brokerEndpoints(config: Config) {
   const { nodeId, voters } = config.roleSettings();
@@ -728,10 +703,13 @@ function listen(config: Config, server: Server): Address[] {
 
 function notReadyReasons(
   replicaManager: ReplicaManager,
+  { state, fencedReason }: BrokerLifecycle,
   isStopping: boolean,
 ): string[] {
   const reasons: string[] = [];
-  if (isStopping) reasons.push("the broker is stopping");
+  if (isStopping || state >= BrokerState.pendingControlledShutdown) {
+    reasons.push("the broker is stopping");
+  } else if (fencedReason !== null) reasons.push(fencedReason);
   const { openingProgress, logDirectories } = replicaManager;
   if (openingProgress.reason !== null) reasons.push(openingProgress.reason);
   for (const { offlineReason } of logDirectories.states()) {

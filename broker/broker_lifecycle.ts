@@ -1,294 +1,311 @@
 /**
- * This broker as the controller knows it: it registers, shows that it lives, and asks to be let go.
+ * This broker as its cluster knows it: carries out what `lifecycle_machine.ts` decides.
  *
- *     registering ──accepted──→ fenced ──caught up, and the heartbeat wants it──→ unfenced
- *          ↑                      ↑                                                  │ shutDown
- *          └── unknown again ─────┴──────── silent for a session ────────────────────┤
- *                                                                  leads nothing ←── leaving
+ *     clock, metadata, directories, stop ──→ LifecycleMachine ──→ requests to the active controller
+ *                                                  ↑ └──────────→ caught up, unfenced, let go, given up
+ *                                                  └── answers ──┘
  *
- * Heartbeats go to whichever node is the active controller; one that is not answered is sent again after the
- * interval, for ever. The broker epoch that the registration gave is what other requests of this broker name.
+ * Invariants: one request is under way at a time, and one timer; after `stop` nothing is sent and nobody is told.
  *
- * Invariants: one request at a time is under way; nothing is sent after `close`.
- *
- * Source: KIP-631, Kafka's BrokerLifecycleManager.
+ * Source: Kafka's BrokerLifecycleManager; KIP-631.
  */
 
-import { ApiKey } from "../protocol/api_keys.ts";
-import { ErrorCode, errorMessage, errorName } from "../protocol/errors.ts";
-import type { Decoded, Encodable, Message } from "../protocol/schema.ts";
-import {
-  brokerHeartbeatRequest,
-  brokerHeartbeatResponse,
-} from "../protocol/schemas/broker_heartbeat.ts";
-import {
-  brokerRegistrationRequest,
-  brokerRegistrationResponse,
-} from "../protocol/schemas/broker_registration.ts";
+import { ErrorCode, errorName } from "../protocol/errors.ts";
 import type { Uuid } from "../protocol/types.ts";
+import type { LogDirectories } from "../storage/log_directories.ts";
 import type { Clock, Logger, Random, Timer } from "../storage/platform.ts";
-import type { Call } from "./peers/call.ts";
+import { randomUuid } from "../storage/random_uuid.ts";
+import type { Controller } from "./controller/controller.ts";
+import { ControllerCalls } from "./controller/controller_calls.ts";
+import type { ControllerChannel } from "./controller/controller_channel.ts";
 import type { BrokerEndpoint, FeatureRanges } from "./controller/metadata_image.ts";
+import {
+  BrokerState,
+  type LifecycleAnswer,
+  type LifecycleEffect,
+  LifecycleMachine,
+  type LifecycleSettings,
+} from "./lifecycle_machine.ts";
 import { NetworkError } from "./network.ts";
 
-const REGISTRATION: Call<typeof brokerRegistrationRequest, typeof brokerRegistrationResponse> = {
-  key: ApiKey.BrokerRegistration,
-  request: brokerRegistrationRequest,
-  response: brokerRegistrationResponse,
-  lowest: 2,
-  highest: 4,
-};
-const HEARTBEAT: Call<typeof brokerHeartbeatRequest, typeof brokerHeartbeatResponse> = {
-  key: ApiKey.BrokerHeartbeat,
-  request: brokerHeartbeatRequest,
-  response: brokerHeartbeatResponse,
-  lowest: 1,
-  highest: 2,
-};
-/** A registration that was refused for now is tried again after this, and as much again by chance. */
-const REGISTRATION_BACKOFF_MS = 100;
-/** Refusals that no patience helps against: the operator has to change something. */
-const FATAL: readonly number[] = [
-  ErrorCode.INCONSISTENT_CLUSTER_ID,
-  ErrorCode.INVALID_REGISTRATION,
-  ErrorCode.UNSUPPORTED_VERSION,
-];
-/** The controller knows another broker under this id and epoch, or none. */
-const UNKNOWN_TO_CONTROLLER: readonly number[] = [
-  ErrorCode.STALE_BROKER_EPOCH,
-  ErrorCode.BROKER_ID_NOT_REGISTERED,
-];
+/** How long a registration may take; a controller that moves meanwhile is followed. */
+const REGISTRATION_REQUEST_TIMEOUT_MS = 30_000;
 
-/** The way to the active controller, wherever it is. */
-export interface ControllerCalls {
-  /** Errors: rejects with NetworkError alone. */
-  call<Q extends Message, A extends Message>(
-    call: Call<Q, A>,
-    body: Encodable<Q>,
-    options: { readonly timeoutMs: number },
-  ): Promise<Decoded<A>>;
-}
-
-/** What a broker says of itself when it registers. */
+/** What a broker says of itself when it registers, besides its log directories. */
 export interface Announcement {
   readonly endpoints: readonly BrokerEndpoint[];
   readonly features: FeatureRanges;
   readonly rack: string | null;
-  readonly logDirs: readonly Uuid[];
-  /** The epoch under which all that it had acknowledged is still there; −1, or left out, where that is not certain. */
-  readonly previousBrokerEpoch?: number;
 }
 
-/** What the lifecycle needs. */
+/** What the lifecycle works with. */
 export interface BrokerLifecycleOptions {
   readonly nodeId: number;
-  readonly clusterId: string;
-  /** New with every start. */
-  readonly incarnationId: Uuid;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  readonly channel: ControllerCalls;
-  readonly heartbeatIntervalMs: () => number;
-  /** Null while this broker does not know yet what to say of itself. */
-  readonly announcement: () => Announcement | null;
-  /** The last offset of the metadata that this broker has applied. */
-  readonly metadataOffset: () => number;
-  readonly offlineLogDirs: () => readonly Uuid[];
-  readonly cordonedLogDirs: () => readonly Uuid[];
-  /** Called when the cluster does not want this broker. */
-  readonly onRefused: (message: string) => void;
+  readonly settings: LifecycleSettings;
+  readonly announcement: Announcement;
+  readonly channel: Pick<ControllerChannel, "call">;
+  readonly controller: Pick<Controller, "image" | "subscribe">;
+  readonly logDirectories: Pick<
+    LogDirectories,
+    | "clusterId"
+    | "online"
+    | "states"
+    | "noteBrokerEpoch"
+  >;
+  /**
+   * The epoch under which all that an incarnation before this one had acknowledged is still there; −1 where that is
+   * not certain. Asked at each registration until one is taken: the metadata tells it.
+   */
+  readonly previousBrokerEpoch: () => number;
+  /** Called once when the broker cannot go on and should be stopped. */
+  readonly onFailure: (message: string) => void;
 }
 
-/** Where this broker stands. */
+/** Somebody waits for the broker to come so far, and the broker cannot. */
+export class LifecycleError extends Error {
+  override name = "LifecycleError";
+}
+
+/** The life of this broker in its cluster. */
 export class BrokerLifecycle {
   readonly #options: BrokerLifecycleOptions;
-  #brokerEpoch = -1;
-  #isFenced = true;
-  #wantsFence = true;
-  #wantsShutDown = false;
-  #mayGo = false;
-  #isClosed = false;
-  #isBusy = false;
+  readonly #incarnationId: Uuid;
+  readonly #machine: LifecycleMachine;
+  readonly #caughtUp = Promise.withResolvers<void>();
+  readonly #unfenced = Promise.withResolvers<void>();
+  readonly #letGo = Promise.withResolvers<void>();
   #timer: Timer | null = null;
-  /** Told at each change. */
-  #waiters: (() => void)[] = [];
+  #timerMs = Infinity;
+  #request: Promise<void> | null = null;
+  #problem = "";
+  #unsubscribe: (() => void) | null = null;
+  #isStopped = false;
 
   constructor(options: BrokerLifecycleOptions) {
     this.#options = options;
+    this.#incarnationId = randomUuid(options.random);
+    this.#machine = new LifecycleMachine(options);
+    // Whoever waits hears of it; nobody need wait.
+    for (const { promise } of [this.#caughtUp, this.#unfenced]) promise.catch(() => undefined);
   }
 
-  /** Begins to register, and goes on until `close`. */
+  /** Begins to register, and shows from then on that this broker lives. */
   start(): void {
-    this.#soon(0);
+    if (this.#isStopped) return;
+    this.directoriesChanged();
+    this.#unsubscribe = this.#options.controller.subscribe(({ offset }) => {
+      this.#perform((nowMs) => this.#machine.noteMetadata(nowMs, offset));
+    });
+    this.#perform((nowMs) => this.#machine.start(nowMs));
   }
 
-  /** The epoch of the registration; −1 before the first. */
+  /** The epoch of the last registration; −1 before the first. */
   get brokerEpoch(): number {
-    return this.#brokerEpoch;
-  }
-  /** True while the controller lets this broker lead nothing and shows it to nobody. */
-  get isFenced(): boolean {
-    return this.#isFenced;
+    return this.#machine.brokerEpoch;
   }
 
-  /** Resolves once it is registered, or closed. */
-  async whenRegistered(): Promise<void> {
-    while (this.#brokerEpoch < 0 && !this.#isClosed) await this.#changed();
+  /** Where the broker stands, by Kafka's number. */
+  get state(): BrokerState {
+    return this.#machine.state;
   }
 
-  /** Everything is in place: the controller may unfence this broker. */
-  setReady(): void {
-    this.#wantsFence = false;
-    this.#hurry();
-  }
-
-  /** Resolves once the controller has unfenced it, or it is closed. */
-  async whenUnfenced(): Promise<void> {
-    while (this.#isFenced && !this.#isClosed) await this.#changed();
-  }
-
-  /** Something that heartbeats tell has changed: the next one goes now. */
-  hurry(): void {
-    this.#hurry();
+  /** Why the cluster takes no notice of this broker, in one sentence; null while it takes part. */
+  get fencedReason(): string | null {
+    const reason = this.#machine.fencedReason(this.#options.clock.monotonicMs());
+    return reason === null || this.#problem === "" ? reason : `${reason} (${this.#problem})`;
   }
 
   /**
-   * Asks to be let go: what this broker leads moves to others first.
-   * Resolves when it leads nothing any more, or after `timeoutMs`. Returns: whether it was let go.
+   * Resolves once the metadata is known here up to this broker's registration: what an incarnation before this
+   * one led is not led any more. Errors: LifecycleError when that will never be.
    */
-  async shutDown(timeoutMs: number): Promise<boolean> {
-    if (this.#brokerEpoch < 0) return false;
-    this.#wantsShutDown = true;
-    this.#hurry();
-    let isLate = false;
-    const timer = this.#options.clock.timer(timeoutMs, () => {
-      isLate = true;
-      this.#tell();
+  get caughtUp(): Promise<void> {
+    return this.#caughtUp.promise;
+  }
+
+  /** Resolves once the broker takes part for the first time. Errors: LifecycleError when it never will. */
+  get unfenced(): Promise<void> {
+    return this.#unfenced.promise;
+  }
+
+  /** The broker can serve: the controller may unfence it. */
+  setReady(): void {
+    this.#perform((nowMs) => this.#machine.setReady(nowMs));
+  }
+
+  /** Log directories have failed, or take no new partitions, or take them again. */
+  directoriesChanged(): void {
+    const offline: Uuid[] = [];
+    const cordoned: Uuid[] = [];
+    for (const { directory, offlineReason, isCordoned } of this.#options.logDirectories.states()) {
+      if (directory === null) continue;
+      if (offlineReason !== null) offline.push(directory.directoryId);
+      else if (isCordoned) cordoned.push(directory.directoryId);
+    }
+    this.#perform((nowMs) => this.#machine.noteDirectories(nowMs, { offline, cordoned }));
+  }
+
+  /**
+   * Asks the controller to give to others what is led here.
+   *
+   * Returns: when it has, when there is nobody to give it to, when the controller is silent for a session, or
+   * after `timeoutMs`.
+   */
+  async controlledShutdown({ timeoutMs }: { readonly timeoutMs: number }): Promise<void> {
+    const { controller, nodeId, clock } = this.#options;
+    const others = [...controller.image().brokers.values()].filter(({ id }) => id !== nodeId);
+    if (others.every(({ fenced }) => fenced)) return;
+    this.#perform((nowMs) => this.#machine.beginControlledShutdown(nowMs));
+    const late = new AbortController();
+    await Promise.race([this.#letGo.promise, clock.sleep(timeoutMs, late.signal)]);
+    late.abort();
+  }
+
+  /** Sends nothing any more. Returns: when the request under way has ended, which its channel sees to. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+    this.#unsubscribe?.();
+    this.#end(new LifecycleError("The broker is stopping"));
+    await this.#request;
+  }
+
+  #end(failure: LifecycleError): void {
+    this.#caughtUp.reject(failure);
+    this.#unfenced.reject(failure);
+    this.#letGo.resolve();
+  }
+
+  /** Lets something happen to the machine, and does what follows. */
+  #perform(happen: (nowMs: number) => LifecycleEffect[]): void {
+    if (this.#isStopped) return;
+    for (const effect of happen(this.#options.clock.monotonicMs())) this.#apply(effect);
+    this.#arm();
+  }
+
+  #apply(effect: LifecycleEffect): void {
+    const { logger, onFailure } = this.#options;
+    switch (effect.type) {
+      case "register":
+        this.#request = this.#send(() => this.#register(effect));
+        break;
+      case "heartbeat":
+        this.#request = this.#send(() => this.#beat(effect));
+        break;
+      case "caughtUp":
+        this.#caughtUp.resolve();
+        break;
+      case "unfenced":
+        logger.info("The broker is unfenced: it takes part", { brokerEpoch: this.brokerEpoch });
+        this.#unfenced.resolve();
+        break;
+      case "fenced":
+        logger.warn("The broker is fenced", { reason: effect.reason });
+        break;
+      case "shutDown":
+        logger.info("The broker may go", { reason: effect.reason });
+        this.#letGo.resolve();
+        break;
+      case "giveUp":
+        this.#end(new LifecycleError(effect.reason));
+        onFailure(effect.reason);
+        break;
+    }
+  }
+
+  #arm(): void {
+    const { nextMs } = this.#machine;
+    if (nextMs === this.#timerMs || this.#isStopped) return;
+    this.#timer?.cancel();
+    this.#timerMs = nextMs;
+    if (nextMs === Infinity) return;
+    const { clock } = this.#options;
+    this.#timer = clock.timer(Math.max(0, nextMs - clock.monotonicMs()), () => {
+      this.#timerMs = Infinity;
+      this.#perform((nowMs) => this.#machine.tick(nowMs));
     });
-    while (!this.#mayGo && !isLate && !this.#isClosed) await this.#changed();
-    timer.cancel();
-    return this.#mayGo;
   }
 
-  /** Sends nothing any more. */
-  close(): void {
-    this.#isClosed = true;
-    this.#timer?.cancel();
-    this.#tell();
-  }
-
-  #changed(): Promise<void> {
-    return new Promise((resolve) => this.#waiters.push(resolve));
-  }
-
-  #tell(): void {
-    for (const wake of this.#waiters.splice(0)) wake();
-  }
-
-  #hurry(): void {
-    if (!this.#isBusy && !this.#isClosed) this.#soon(0);
-  }
-
-  #soon(delayMs: number): void {
-    this.#timer?.cancel();
-    this.#timer = this.#options.clock.timer(delayMs, () => void this.#turn());
-  }
-
-  async #turn(): Promise<void> {
-    this.#isBusy = true;
-    let delayMs: number;
+  async #send(request: () => Promise<LifecycleAnswer>): Promise<void> {
+    let answer: LifecycleAnswer;
     try {
-      delayMs = this.#brokerEpoch < 0 ? await this.#register() : await this.#beat();
+      answer = await request();
     } catch (failure) {
       if (!(failure instanceof NetworkError)) throw failure;
-      // Whoever is the controller next hears of this broker: it has a whole session for that.
-      delayMs = this.#brokerEpoch < 0 ? this.#backoffMs() : this.#options.heartbeatIntervalMs();
+      answer = { type: "lost", reason: failure.message };
     }
-    this.#isBusy = false;
-    if (!this.#isClosed && !this.#mayGo) this.#soon(delayMs);
+    if (this.#isStopped) return;
+    this.#report(answer);
+    this.#perform((nowMs) => this.#machine.answer(nowMs, answer));
   }
 
-  #backoffMs(): number {
-    return REGISTRATION_BACKOFF_MS + this.#options.random.uint32() % REGISTRATION_BACKOFF_MS;
+  /** One line for a problem, however often it is met. */
+  #report(answer: LifecycleAnswer): void {
+    const { logger } = this.#options;
+    const problem = answer.type === "lost"
+      ? answer.reason
+      : answer.type === "refused"
+      ? `the controller answers ${errorName(answer.error)}`
+      : "";
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    if (problem === "") logger.info("The controller answers this broker");
+    else {logger.warn("The controller does not take this broker's word; it tries again", {
+        problem,
+      });}
   }
 
-  /** Returns: when the next turn is. */
-  async #register(): Promise<number> {
-    const { nodeId, clusterId, incarnationId, channel, heartbeatIntervalMs } = this.#options;
-    const announcement = this.#options.announcement();
-    if (announcement === null) return this.#backoffMs();
-    const { endpoints, features, rack, logDirs, previousBrokerEpoch = -1 } = announcement;
-    const answer = await channel.call(REGISTRATION, {
-      brokerId: nodeId,
-      clusterId,
-      incarnationId,
-      listeners: endpoints.map((endpoint) => ({ ...endpoint })),
-      features: [...features].map(([name, { lowest, highest }]) => (
-        { name, minSupportedVersion: lowest, maxSupportedVersion: highest }
-      )),
-      rack,
-      logDirs: [...logDirs],
-      previousBrokerEpoch,
-    }, { timeoutMs: this.#timeoutMs });
-    if (this.#isClosed) return 0;
-    if (answer.errorCode === ErrorCode.NONE) {
-      this.#brokerEpoch = answer.brokerEpoch;
-      this.#isFenced = true;
-      this.#options.logger.info("Registered with the controller", {
-        brokerEpoch: answer.brokerEpoch,
-      });
-      this.#tell();
-      return Math.min(heartbeatIntervalMs(), REGISTRATION_BACKOFF_MS);
-    }
-    const name = errorName(answer.errorCode as ErrorCode);
-    if (FATAL.includes(answer.errorCode)) {
-      const text = errorMessage(answer.errorCode as ErrorCode);
-      this.#options.onRefused(`The controller refuses broker ${nodeId}: ${text} (${name})`);
-      this.close();
-      return 0;
-    }
-    this.#options.logger.debug("The controller does not take the registration yet", { name });
-    return this.#backoffMs();
+  async #register(
+    { lastEpoch }: Extract<LifecycleEffect, { readonly type: "register" }>,
+  ): Promise<LifecycleAnswer> {
+    const previousBrokerEpoch = lastEpoch >= 0 ? lastEpoch : this.#options.previousBrokerEpoch();
+    const { nodeId, announcement, logDirectories } = this.#options;
+    const { endpoints, features, rack } = announcement;
+    const { errorCode, brokerEpoch } = await this.#options.channel.call(
+      ControllerCalls.brokerRegistration,
+      {
+        brokerId: nodeId,
+        clusterId: logDirectories.clusterId,
+        incarnationId: this.#incarnationId,
+        listeners: endpoints,
+        features: [...features].map(([name, { lowest, highest }]) => (
+          { name, minSupportedVersion: lowest, maxSupportedVersion: highest }
+        )),
+        rack,
+        logDirs: logDirectories.online().map(({ directoryId }) => directoryId),
+        previousBrokerEpoch,
+      },
+      // Each is written down anew: one that is slow, as its disk is, is better waited for.
+      { timeoutMs: REGISTRATION_REQUEST_TIMEOUT_MS },
+    );
+    if (errorCode !== ErrorCode.NONE) return { type: "refused", error: errorCode as ErrorCode };
+    logDirectories.noteBrokerEpoch(brokerEpoch);
+    this.#options.logger.info("The broker is registered", { brokerEpoch, previousBrokerEpoch });
+    return { type: "registered", brokerEpoch };
   }
 
-  /** Returns: when the next turn is. */
-  async #beat(): Promise<number> {
-    const { nodeId, channel, heartbeatIntervalMs, logger } = this.#options;
-    const answer = await channel.call(HEARTBEAT, {
-      brokerId: nodeId,
-      brokerEpoch: this.#brokerEpoch,
-      currentMetadataOffset: this.#options.metadataOffset(),
-      wantFence: this.#wantsFence,
-      wantShutDown: this.#wantsShutDown,
-      offlineLogDirs: [...this.#options.offlineLogDirs()],
-      cordonedLogDirs: [...this.#options.cordonedLogDirs()],
-    }, { timeoutMs: this.#timeoutMs });
-    if (this.#isClosed) return 0;
-    if (UNKNOWN_TO_CONTROLLER.includes(answer.errorCode)) {
-      logger.warn("The controller does not know this broker any more; it registers anew", {
-        error: errorName(answer.errorCode as ErrorCode),
-      });
-      this.#brokerEpoch = -1;
-      this.#isFenced = true;
-      return this.#backoffMs();
-    }
-    if (answer.errorCode !== ErrorCode.NONE) return heartbeatIntervalMs();
-    if (this.#isFenced !== answer.isFenced) {
-      this.#isFenced = answer.isFenced;
-      logger.info(answer.isFenced ? "Fenced by the controller" : "Unfenced by the controller");
-    }
-    this.#mayGo = this.#wantsShutDown && answer.shouldShutDown;
-    this.#tell();
-    // What it waits for comes within milliseconds: the metadata that it has not applied yet.
-    const isWaiting = (this.#isFenced && !this.#wantsFence) || this.#wantsShutDown;
-    return isWaiting
-      ? Math.min(heartbeatIntervalMs(), REGISTRATION_BACKOFF_MS)
-      : heartbeatIntervalMs();
-  }
-
-  /** Well below a session: an answer that does not come must not keep the next heartbeat from going. */
-  get #timeoutMs(): number {
-    return 2 * Math.max(this.#options.heartbeatIntervalMs(), REGISTRATION_BACKOFF_MS);
+  async #beat(
+    { brokerEpoch, metadataOffset, wantFence, wantShutDown, offlineLogDirs, cordonedLogDirs }:
+      Extract<LifecycleEffect, { readonly type: "heartbeat" }>,
+  ): Promise<LifecycleAnswer> {
+    const { errorCode, isFenced, shouldShutDown } = await this.#options.channel.call(
+      ControllerCalls.brokerHeartbeat,
+      {
+        brokerId: this.#options.nodeId,
+        brokerEpoch,
+        currentMetadataOffset: metadataOffset,
+        wantFence,
+        wantShutDown,
+        offlineLogDirs,
+        cordonedLogDirs,
+      },
+      // An answer that does not come leaves time to ask again within the session.
+      { timeoutMs: this.#options.settings.sessionTimeoutMs / 2 },
+    );
+    if (errorCode !== ErrorCode.NONE) return { type: "refused", error: errorCode as ErrorCode };
+    return { type: "heartbeat", isFenced, shouldShutDown };
   }
 }

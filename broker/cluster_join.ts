@@ -2,12 +2,13 @@
  * How a broker of several becomes one of its cluster, before it opens a port for clients: the active controller
  * has registered it, and what this node knows of the metadata is as new as that registration.
  *
- * Others may take any time to come up: it waits for them for ever, says so now and then, and can be given up. Only
+ * Others may take any time to come up: it waits for them (`initial.broker.registration.timeout.ms`), says so now and
+ * then, and can be given up. Only
  * where nobody leads as far as it hears, and a node says that it belongs to another cluster, it gives up by itself.
  */
 
-import type { Clock, Logger, Timer } from "../storage/platform.ts";
-import type { BrokerLifecycle } from "./broker_lifecycle.ts";
+import type { Clock, Logger } from "../storage/platform.ts";
+import { type BrokerLifecycle, LifecycleError } from "./broker_lifecycle.ts";
 import { type Address, formatAddress } from "./config/listeners.ts";
 import { ConfigError } from "./config/sources.ts";
 import type { Controller } from "./controller/controller.ts";
@@ -15,9 +16,6 @@ import { NetworkError } from "./network.ts";
 
 /** Time between two log lines. */
 const TELL_MS = 10_000;
-/** So long without a leader of the quorum, a broker that stops waits for none. */
-const LEADERLESS_MS = 1_500;
-const LOOK_MS = 100;
 
 /** Nodes of other clusters that were asked by mistake. */
 export class Strangers {
@@ -47,13 +45,10 @@ export class Strangers {
 
 /** What joining needs. */
 export interface ClusterJoinOptions {
-  readonly nodeId: number;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly controller: Pick<Controller, "image" | "subscribe" | "controllerId">;
+  readonly controller: Pick<Controller, "controllerId">;
   readonly lifecycle: BrokerLifecycle;
-  /** Resolves with why the cluster does not want this broker. */
-  readonly refused: Promise<string>;
   /** A node of another cluster that was met, as host:port, or null. */
   readonly otherCluster: () => string | null;
   readonly signal?: AbortSignal;
@@ -64,47 +59,15 @@ export interface ClusterJoinOptions {
  * Errors: ConfigError when the cluster refuses it, NetworkError when it was aborted.
  */
 export async function joinCluster(options: ClusterJoinOptions): Promise<void> {
-  await patiently(
-    options,
-    "Waiting to be registered by the active controller",
-    registered(options),
-  );
+  const text = "Waiting to be registered by the active controller";
+  await patiently(options, text, options.lifecycle.caughtUp);
 }
 
-/** Waits until the controller has unfenced this broker. Errors: as `joinCluster`. */
-export async function whenUnfenced(options: ClusterJoinOptions): Promise<void> {
+/** Asks the controller to unfence this broker, and waits until it has. Errors: as `joinCluster`. */
+export async function takePart(options: ClusterJoinOptions): Promise<void> {
+  options.lifecycle.setReady();
   const text = "Waiting to be unfenced by the active controller";
-  await patiently(options, text, options.lifecycle.whenUnfenced());
-}
-
-/**
- * Has what this broker leads moved to others, for at most `timeoutMs`. Where nobody has led the quorum for a while,
- * as when all nodes stop, nobody will do it.
- */
-export async function leaveCluster(
-  { clock, controller, lifecycle }: ClusterJoinOptions,
-  timeoutMs: number,
-): Promise<void> {
-  let ledMs = clock.monotonicMs();
-  let timer: Timer;
-  const look = (): void => {
-    const nowMs = clock.monotonicMs();
-    if (controller.controllerId !== -1) ledMs = nowMs;
-    if (nowMs - ledMs >= LEADERLESS_MS) lifecycle.close();
-    else timer = clock.timer(LOOK_MS, look);
-  };
-  look();
-  await lifecycle.shutDown(timeoutMs);
-  timer!.cancel();
-}
-
-async function registered({ nodeId, controller, lifecycle }: ClusterJoinOptions): Promise<void> {
-  await lifecycle.whenRegistered();
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const stop = controller.subscribe((image) => {
-    if ((image.brokers.get(nodeId)?.epoch ?? -1) >= lifecycle.brokerEpoch) resolve();
-  });
-  await promise.finally(stop);
+  await patiently(options, text, options.lifecycle.unfenced);
 }
 
 async function patiently(
@@ -112,27 +75,30 @@ async function patiently(
   text: string,
   work: Promise<void>,
 ): Promise<void> {
-  const { clock, logger, controller, refused, signal } = options;
+  const { clock, logger, controller, signal } = options;
   const done = new AbortController();
   const giveUp = () => done.abort();
   signal?.addEventListener("abort", giveUp);
   let isDone = false;
-  const finished = work.then(() => isDone = true).finally(giveUp);
-  const problem = refused.then((message) => {
-    throw new ConfigError([message]);
-  });
+  const finished = work.then(() => {
+    isDone = true;
+  }).finally(giveUp);
   try {
     while (!isDone) {
       if (signal?.aborted === true) throw new NetworkError(`The start was given up: ${text}`, "");
-      await Promise.race([finished, problem, clock.sleep(TELL_MS, done.signal)]);
+      await Promise.race([finished, clock.sleep(TELL_MS, done.signal)]);
+      // Whatever ended the work is thrown by the next turn.
       if (isDone || done.signal.aborted) continue;
       refuseOtherCluster(options);
       logger.warn(text, { controllerId: controller.controllerId });
     }
+  } catch (failure) {
+    if (!(failure instanceof LifecycleError)) throw failure;
+    throw new ConfigError([failure.message], { cause: failure });
   } finally {
     done.abort();
+    finished.catch(() => undefined);
     signal?.removeEventListener("abort", giveUp);
-    problem.catch(() => undefined);
   }
 }
 

@@ -8,7 +8,8 @@
  *
  * - a directory that was registered is not there: replaced, not mounted, failed;
  * - a topic may be acknowledged before it is synced (`flush.messages`, `flush.ms`), and the stop was not clean;
- * - this node does not know its last registration: its copy of the metadata is new, or somebody else used its id.
+ * - this node does not know its last registration: its copy of the metadata is new, or somebody else used its id;
+ *   then a clean stop has left word of it in every directory, as Apache Kafka's does.
  */
 
 import type { Uuid } from "../protocol/types.ts";
@@ -23,18 +24,19 @@ export interface PreviousLife {
   readonly nodeId: number;
   /** The directories that it can use. */
   readonly logDirs: readonly Uuid[];
-  /** True when every directory has the mark of a clean shutdown. */
-  readonly isCleanStop: boolean;
+  /** The epoch in the marks of a clean stop, the same in every directory; −1 where there is none. */
+  readonly markedEpoch: number;
 }
 
 /** The epoch under which all that is acknowledged is still there; −1 where that is not certain. */
 export function previousBrokerEpoch(
-  { image, config, nodeId, logDirs, isCleanStop }: PreviousLife,
+  { image, config, nodeId, logDirs, markedEpoch }: PreviousLife,
 ): number {
   const known = image.brokers.get(nodeId);
-  if (known === undefined || known.logDirs.length === 0) return -1;
+  if (known === undefined) return markedEpoch;
+  if (known.logDirs.length === 0) return -1;
   if (!known.logDirs.every((id) => logDirs.includes(id))) return -1;
-  return isCleanStop || !isAnyFlushRelaxed(image, config) ? known.epoch : -1;
+  return markedEpoch >= 0 || !isAnyFlushRelaxed(image, config) ? known.epoch : -1;
 }
 
 function isAnyFlushRelaxed(image: MetadataImage, config: Config): boolean {

@@ -167,6 +167,22 @@ export class LogDirectories {
     return online;
   }
 
+  /**
+   * The broker epoch under which the last run stopped cleanly, the same in every directory; −1 when one is
+   * not there, or says another or none: what lies here may then lack what others were told is here (KIP-966).
+   */
+  get previousBrokerEpoch(): number {
+    const epochs = this.#members.map(({ directory }) => directory?.previousBrokerEpoch ?? -1);
+    return epochs.every((epoch) => epoch === epochs[0]) ? epochs[0]! : -1;
+  }
+
+  /** Notes the epoch that this broker has registered under: a clean stop leaves it in each directory. */
+  noteBrokerEpoch(brokerEpoch: number): void {
+    for (const { directory } of this.#members) {
+      if (directory !== null) directory.brokerEpoch = brokerEpoch;
+    }
+  }
+
   /** How many directories are offline. */
   get offlineCount(): number {
     return this.#members.length - this.online().length;

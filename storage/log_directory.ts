@@ -175,6 +175,10 @@ export class LogDirectory {
   readonly nodeId: number;
   /** True when the last stop was clean: nothing needs a scan. */
   readonly hadCleanShutdown: boolean;
+  /** The broker epoch that the last stop left in its mark, all logs being whole; −1 when there is none. */
+  readonly previousBrokerEpoch: number;
+  /** What the mark of the next clean stop says: the epoch that this broker has registered under. */
+  brokerEpoch: number;
   readonly flusher: Flusher;
   readonly buffers: BufferPool;
   readonly #options: LogDirectoryOptions;
@@ -245,7 +249,8 @@ export class LogDirectory {
         highWatermarks: readCheckpoint(options, HIGH_WATERMARKS),
         cleanedOffsets: readCheckpoint(options, CLEANED_OFFSETS),
       };
-      const left = unrecovered(options, hadCleanShutdown);
+      const mark = hadCleanShutdown ? readMark(options) : null;
+      const left = unrecovered(options, mark);
       if (hadCleanShutdown) disk.remove(`${path}/${CLEAN_SHUTDOWN_FILE}`);
       else if (left.size > 0) {
         options.logger.info("Last stop was not clean: logs are recovered as they are opened", {
@@ -253,7 +258,7 @@ export class LogDirectory {
         });
       }
       await disk.syncDirectory(path);
-      return new LogDirectory(options, lock, meta, hadCleanShutdown, left, checkpoints);
+      return new LogDirectory(options, lock, meta, mark, left, checkpoints);
     } catch (failure) {
       lock.release();
       if (!(failure instanceof DiskError)) throw failure;
@@ -265,7 +270,7 @@ export class LogDirectory {
     options: LogDirectoryOptions,
     lock: DiskLock,
     meta: MetaProperties,
-    hadCleanShutdown: boolean,
+    mark: CleanShutdownMark | null,
     unrecovered: Set<string>,
     checkpoints: Checkpoints,
   ) {
@@ -273,7 +278,10 @@ export class LogDirectory {
     this.directoryId = meta.directoryId;
     this.clusterId = meta.clusterId;
     this.nodeId = options.nodeId;
-    this.hadCleanShutdown = hadCleanShutdown;
+    this.hadCleanShutdown = mark !== null;
+    this.previousBrokerEpoch = mark?.brokerEpoch ?? -1;
+    // A run that never gets to register leaves things as it found them.
+    this.brokerEpoch = this.previousBrokerEpoch;
     this.#options = options;
     this.#lock = lock;
     this.#recoveryPoints = checkpoints.recoveryPoints;
@@ -958,7 +966,8 @@ export class LogDirectory {
   async #markClean(): Promise<void> {
     // What nobody opened is as the crash before this run left it: the mark does not speak for it.
     const unrecovered = this.#unrecovered.size === 0 ? undefined : [...this.#unrecovered];
-    const mark = textBytes(JSON.stringify({ version: 0, brokerEpoch: -1, unrecovered }));
+    const { brokerEpoch } = this;
+    const mark = textBytes(JSON.stringify({ version: 0, brokerEpoch, unrecovered }));
     try {
       if (unrecovered === undefined) this.#forgetDiskFailure();
       await writeFileAtomically(this.#options.disk, `${this.path}/${CLEAN_SHUTDOWN_FILE}`, mark);
@@ -1120,17 +1129,35 @@ function checkMeta(properties: ReadonlyMap<string, string>, options: LogDirector
   }
 }
 
+/** What a clean stop leaves word of. */
+interface CleanShutdownMark {
+  readonly brokerEpoch: number;
+  /** Names of partitions that it does not speak for, as text. */
+  readonly unrecovered: string;
+}
+
+/** Apache Kafka writes the file too, empty before 3.7. Errors: DiskError. */
+function readMark({ disk, path }: LogDirectoryOptions): CleanShutdownMark {
+  const text = readSmallText(disk, `${path}/${CLEAN_SHUTDOWN_FILE}`) ?? "";
+  const unrecovered = /"unrecovered":(\[[^\]]*\])/.exec(text)?.[1] ?? "[]";
+  const brokerEpoch = /"brokerEpoch":(\d+)/.exec(text)?.[1];
+  // What was not opened since a crash may lack records that the others have.
+  const isWhole = unrecovered === "[]" && brokerEpoch !== undefined;
+  return { unrecovered, brokerEpoch: isWhole ? Number(brokerEpoch) : -1 };
+}
+
 /** Names of the partitions that lie here and that the clean-shutdown mark, if there is one, leaves out. */
-function unrecovered({ disk, path }: LogDirectoryOptions, hadCleanShutdown: boolean): Set<string> {
+function unrecovered(
+  { disk, path }: LogDirectoryOptions,
+  mark: CleanShutdownMark | null,
+): Set<string> {
   const names = disk.list(path)
     .filter(({ kind }) => kind === "directory")
     .map(({ name }) => parsePartitionName(name) ?? parseFutureName(name))
     .filter((found) => found !== null)
     .map(({ topic, partition }) => formatTopicPartition(topic, partition));
-  if (!hadCleanShutdown) return new Set(names);
-  const mark = readSmallText(disk, `${path}/${CLEAN_SHUTDOWN_FILE}`) ?? "";
-  const listed = /"unrecovered":(\[[^\]]*\])/.exec(mark)?.[1] ?? "[]";
-  return new Set(names.filter((name) => listed.includes(`"${name}"`)));
+  if (mark === null) return new Set(names);
+  return new Set(names.filter((name) => mark.unrecovered.includes(`"${name}"`)));
 }
 
 function holdsPartitions(disk: Disk, path: string): boolean {

@@ -45,6 +45,7 @@ test("docs/metrics.md: names every metric, and none that is not there", async ()
     openingProgress: { leftCount: 0 },
     logDirectories: { recoveredBytes: 0 },
   });
+  metrics.watchLifecycle({ state: 3, fencedReason: null });
   const rendering = metrics.render();
   await clock.advance(1000);
   const served = [...(await rendering).matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]);

@@ -5,6 +5,7 @@ import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
 import type { ControllerChannel } from "../controller/controller_channel.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
+import type { BrokerLifecycle } from "../broker_lifecycle.ts";
 import type { RemoteController } from "../controller/remote_controller.ts";
 import type { QuorumSubsystems } from "../controller/quorum_answers.ts";
 import { MAX_KRAFT_VERSION } from "../controller/raft.ts";
@@ -78,6 +79,7 @@ export interface Subsystems {
   readonly controller: Controller;
   readonly controllerChannel: ControllerChannel;
   readonly remoteController: RemoteController;
+  readonly lifecycle: BrokerLifecycle;
   readonly groupCoordinator: GroupCoordinator;
   readonly producerIds: ProducerIdManager;
   readonly producerTable: ProducerTable;

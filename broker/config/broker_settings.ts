@@ -145,6 +145,13 @@ const NODE = {
     ...high,
     doc: "Directory that holds the metadata log; the first of log.dirs when not set.",
   }),
+  "log.dir.failure.timeout.ms": long("30000", {
+    ...low,
+    min: 1,
+    unit: "ms",
+    doc:
+      "How long the controller may take to hear of a log directory that has failed; the process ends after it.",
+  }),
   "cordoned.log.dirs": list("", {
     mode: "per-broker",
     doc:
@@ -573,7 +580,8 @@ const WEIR = {
   "weir.shutdown.timeout.ms": int("10000", {
     min: 0,
     unit: "ms",
-    doc: "How long a stop waits for requests in progress.",
+    doc:
+      "How long a stop waits until others lead what was led here, and then for requests in progress.",
   }),
   "weir.log.level": string("info", {
     allowed: ["debug", "info", "warn", "error"],
@@ -623,6 +631,15 @@ const CONTROLLER = {
     doc:
       "How long a broker may be silent before others lead what it led; it decides how long partitions " +
       "stand still after a node is gone. Kafka's default is 9000.",
+  }),
+  "controlled.shutdown.enable": boolean("true", {
+    doc: "Whether a stop first gives to other brokers what this one leads.",
+  }),
+  "initial.broker.registration.timeout.ms": int("2147483647", {
+    unit: "ms",
+    doc:
+      "How long a start waits for a controller that registers it; the process ends after it. Kafka's " +
+      "default is 60000: here a node waits for the others as long as they take.",
   }),
   "leader.imbalance.check.interval.seconds": long("300", {
     ...high,

@@ -50,10 +50,8 @@ import {
   type ElectionResult,
   type ElectionType,
   hasLeaderships,
-  isLeaderless,
   planBalancing,
   planElections,
-  planLeaderAndIsrChanges,
   planRepairs,
   planUncleanElections,
   type TopicPartitions,
@@ -79,9 +77,7 @@ import {
   planDirectoryAssignments,
 } from "./directory_assignments.ts";
 import {
-  type BrokerEndpoint,
   type BrokerImage,
-  type FeatureRanges,
   type MetadataChanges,
   MetadataDelta,
   MetadataImage,
@@ -91,7 +87,6 @@ import type { MetadataRecord } from "./metadata_records.ts";
 import type { MetadataBatch } from "./metadata_replay.ts";
 import { imageChanges } from "./image_changes.ts";
 import { type CommitOutcome, Quorum, type QuorumListener, type QuorumOptions } from "./quorum.ts";
-import { randomUuid } from "../../storage/random_uuid.ts";
 import {
   type CreatedTopic,
   type DeletedTopic,
@@ -144,18 +139,6 @@ export interface ControllerOptions extends QuorumOptions {
   readonly maxChangesAtOnce?: number;
   /** Called once when the metadata log has failed and the process should stop. */
   readonly onFailure: (message: string) => void;
-}
-
-/** This node as it registers itself. */
-export interface BrokerRegistration {
-  readonly brokerId: number;
-  readonly endpoints: readonly BrokerEndpoint[];
-  readonly features: FeatureRanges;
-  readonly rack: string | null;
-  /** The log directories that it can use. */
-  readonly logDirs: readonly Uuid[];
-  /** Those of them that take no new partitions; none when left out. */
-  readonly cordonedLogDirs?: readonly Uuid[];
 }
 
 /** Producer ids `[firstProducerId, firstProducerId + count)`, which nobody else has or will get. */
@@ -439,54 +422,6 @@ export class Controller implements QuorumListener, ActiveController {
   }
 
   /**
-   * Registers this very node, unfenced: it takes part from now on, and leads what has no leader and may be led
-   * by it. It sends no heartbeats: it is there for as long as this controller is.
-   *
-   * Returns: its broker epoch, the offset of the registration.
-   */
-  async registerBroker(
-    registration: BrokerRegistration,
-  ): Promise<{ readonly error: typeof ErrorCode.NONE; readonly brokerEpoch: number } | Refusal> {
-    const brokerEpoch = this.#quorum!.logEndOffset;
-    const { brokerId } = registration;
-    const features = [...registration.features].map(([name, { lowest, highest }]) => (
-      { name, minSupportedVersion: lowest, maxSupportedVersion: highest }
-    ));
-    const registered = this.#commit([{
-      type: "RegisterBrokerRecord",
-      value: {
-        brokerId,
-        incarnationId: randomUuid(this.#random),
-        brokerEpoch,
-        endPoints: registration.endpoints,
-        features,
-        rack: registration.rack,
-        fenced: false,
-        inControlledShutdown: false,
-        logDirs: registration.logDirs,
-        cordonedLogDirs: registration.cordonedLogDirs ?? [],
-      },
-    }]);
-    this.#heartbeats?.register(brokerId, Infinity);
-    const outcome = await this.#electLeaderless(brokerId, registered);
-    return outcome.error === ErrorCode.NONE ? { error: ErrorCode.NONE, brokerEpoch } : outcome;
-  }
-
-  /** What waits for a broker is led by it. Returns: the end of `before` where that was an error. */
-  async #electLeaderless(
-    brokerId: number,
-    before: Promise<CommitOutcome>,
-  ): Promise<CommitOutcome> {
-    const { topicRules } = this.#settings;
-    const change = { added: brokerId };
-    const elected = this.#commit(
-      planLeaderAndIsrChanges(this.#newest, topicRules, change, isLeaderless),
-    );
-    const outcome = await before;
-    return outcome.error === ErrorCode.NONE ? await elected : outcome;
-  }
-
-  /**
    * Registers a broker, fenced. Another incarnation of it must have been silent for a session.
    *
    * Returns: its broker epoch, which later requests of its have to name.
@@ -642,22 +577,6 @@ export class Controller implements QuorumListener, ActiveController {
     const rules = this.#settings.topicRules;
     const plan = planDirectoryAssignments(this.#newest, rules, brokerId, assignments);
     return await this.#answer(plan, false, (result, { error }) => ({ ...result, error }));
-  }
-
-  /**
-   * Notes which log directories a registered broker can use, the others being offline, and which of them take
-   * no new partitions. What is left out stays as it is.
-   */
-  async updateLogDirs(
-    brokerId: number,
-    change: { readonly logDirs?: readonly Uuid[]; readonly cordonedLogDirs?: readonly Uuid[] },
-  ): Promise<CommitOutcome> {
-    const { epoch: brokerEpoch } = this.#newest.brokers.get(brokerId)!;
-    const { logDirs = [], cordonedLogDirs = null } = change;
-    return await this.#commit([{
-      type: "BrokerRegistrationChangeRecord",
-      value: { brokerId, brokerEpoch, logDirs, cordonedLogDirs },
-    }]);
   }
 
   handleCommit(batch: MetadataBatch): void {

@@ -107,7 +107,7 @@ export class ControllerChannel {
     }
   }
 
-  /** Ends what waits for a controller. Requests that this node handles itself are answered. */
+  /** Ends what waits for another node's controller. Requests that this node handles itself are answered. */
   close(): void {
     this.#closing.abort();
   }
@@ -119,7 +119,7 @@ export class ControllerChannel {
     timeoutMs: number,
   ): Promise<Decoded<A> | null> {
     const { active, peers } = this.#options;
-    if (active.isActive) return await this.#handle(call, body);
+    if (active.isActive) return await this.#inTime(this.#handle(call, body), timeoutMs);
     const { endpoint } = active;
     if (endpoint === null) return null;
     const moved = Promise.withResolvers<null>();
@@ -158,6 +158,17 @@ export class ControllerChannel {
     return codec(call.response, apiVersion).decode(reader);
   }
 
+  /** The answer, or null when the disk under this node's own metadata takes too long. */
+  async #inTime<T>(answer: Promise<T>, timeoutMs: number): Promise<T | null> {
+    const late = Promise.withResolvers<null>();
+    const timer = this.#options.clock.timer(timeoutMs, () => late.resolve(null));
+    try {
+      return await Promise.race([answer, late.promise]);
+    } finally {
+      timer.cancel();
+    }
+  }
+
   /** Waits, until another node leads at most. */
   async #pause(delayMs: number): Promise<void> {
     const awake = new AbortController();
@@ -182,7 +193,7 @@ export class ControllerChannel {
   }
 
   #refuseWhenClosed(call: Call<Message, Message>): void {
-    if (!this.#closing.signal.aborted) return;
+    if (!this.#closing.signal.aborted || this.#options.active.isActive) return;
     throw new NetworkError(`Cannot ask for ${apiName(call.key)}: this node is stopping`, "");
   }
 }

@@ -5,7 +5,7 @@
  * A controller that does not answer in time is an error of the answer like any other: REQUEST_TIMED_OUT.
  */
 
-import { ErrorCode } from "../../protocol/errors.ts";
+import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
 import { NetworkError } from "../network.ts";
 import type { Controller, ImageListener, ProducerIdBlock } from "./controller.ts";
 import { ControllerCalls } from "./controller_calls.ts";
@@ -74,16 +74,19 @@ export class RemoteController implements TopicMaker {
     ));
   }
 
-  /** As `Controller.allocateProducerIds`. */
+  /**
+   * As `Controller.allocateProducerIds`. Errors: COORDINATOR_LOAD_IN_PROGRESS where there are none now, as Kafka's
+   * broker answers: clients of every age try again.
+   */
   async allocateProducerIds(brokerId: number): Promise<ProducerIdBlock> {
     const answer = await orRefusal(this.#options.channel.call(
       ControllerCalls.allocateProducerIds,
       { brokerId, brokerEpoch: this.#epochOf(brokerId) },
       { timeoutMs: this.#options.timeoutMs() },
     ));
-    if ("error" in answer) return answer;
+    if ("error" in answer) return noProducerIds(answer.message);
     const { errorCode, producerIdStart, producerIdLen } = answer;
-    if (errorCode !== ErrorCode.NONE) return { error: errorCode as ErrorCode, message: "" };
+    if (errorCode !== ErrorCode.NONE) return noProducerIds(errorMessage(errorCode as ErrorCode));
     return { error: ErrorCode.NONE, firstProducerId: producerIdStart, count: producerIdLen };
   }
 
@@ -118,6 +121,10 @@ export class RemoteController implements TopicMaker {
   #epochOf(brokerId: number): number {
     return this.image().brokers.get(brokerId)?.epoch ?? -1;
   }
+}
+
+function noProducerIds(message: string): Refusal {
+  return { error: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, message };
 }
 
 /** The wire's form: by directory, then by topic. */

@@ -52,6 +52,13 @@ export interface OpeningUsage {
   readonly logDirectories: { readonly recoveredBytes: number };
 }
 
+/** This broker in its cluster, as far as it is shown. */
+export interface BrokerUsage {
+  readonly state: number;
+  /** Null while it takes part. */
+  readonly fencedReason: string | null;
+}
+
 /** One partition that this broker holds. */
 export interface PartitionSample {
   readonly topic: string;
@@ -364,6 +371,20 @@ export class Metrics {
       "weir_recovered_bytes",
       "Bytes of records that were read to recover logs since the start.",
       () => partitions.logDirectories.recoveredBytes,
+    );
+  }
+
+  /** Shows where this broker stands in its cluster. */
+  watchLifecycle(broker: BrokerUsage): void {
+    this.gauge(
+      "weir_broker_state",
+      "As Kafka's BrokerState: 1 starting, 2 recovery, 3 running, 6 hands over what it leads, 7 shutting down.",
+      () => broker.state,
+    );
+    this.gauge(
+      "weir_broker_fenced",
+      "1 while the broker is fenced: the cluster takes no notice of it.",
+      () => Number(broker.fencedReason !== null),
     );
   }
 

@@ -24,13 +24,8 @@ import { produceRequest } from "../../protocol/schemas/produce.ts";
 import { LogDirectories } from "../../storage/log_directories.ts";
 import type { Clock, Disk, Random } from "../../storage/platform.ts";
 import { bunClock, bunDisk, bunRandom } from "../../storage/platform_bun.ts";
-import {
-  CLUSTER_ID,
-  DIRECTORY_ID,
-  newTopic,
-  NODE_ID,
-  openMetadataLog,
-} from "../broker/controller/harness.ts";
+import { CLUSTER_ID, newTopic, NODE_ID, openMetadataLog } from "../broker/controller/harness.ts";
+import { type LiveBroker, liveBroker, type LiveBrokerOptions } from "../broker/live_broker.ts";
 import { batch, NO_PEERS, TestContext } from "../broker/partitions/harness.ts";
 import { SimLogger } from "../sim/sim_logger.ts";
 import { SimWorkers } from "../sim/sim_workers.ts";
@@ -88,16 +83,15 @@ async function startNode(
     clusterId: CLUSTER_ID,
     nodeId: NODE_ID,
   });
-  const options = { nodeId: NODE_ID, clock, logger, config, controller, logDirectories, workers };
-  const replicaManager = new ReplicaManager({ ...options, peers: NO_PEERS, proposeIsr: () => {} });
-  replicaManager.start();
-  await controller.registerBroker({
-    brokerId: NODE_ID,
-    endpoints: [{ name: "PLAINTEXT", host: "host1", port: 9092, securityProtocol: 0 }],
-    features: new Map(),
-    rack: null,
-    logDirs: [DIRECTORY_ID],
+  const ids = { nodeId: NODE_ID, clusterId: CLUSTER_ID };
+  const options = { ...ids, clock, random, logger, config, controller, logDirectories, workers };
+  const { lifecycle, channel } = await registered(options);
+  const replicaManager = new ReplicaManager({
+    ...options,
+    peers: NO_PEERS,
+    proposeIsr: () => {},
   });
+  replicaManager.start();
   await controller.createTopics([newTopic(TOPIC)]);
   await replicaManager.settled();
   const fetchSessions = new FetchSessions({ clock, random, slots: 10, evictionMs: 1000 });
@@ -113,10 +107,21 @@ async function startNode(
     }),
     async stop() {
       await replicaManager.close();
+      channel.close();
+      await lifecycle.stop();
       controller.stop();
       await logDirectories.close();
     },
   };
+}
+
+/** A broker that takes part. */
+async function registered(options: LiveBrokerOptions): Promise<LiveBroker> {
+  const broker = liveBroker(options);
+  broker.lifecycle.start();
+  broker.lifecycle.setReady();
+  await broker.lifecycle.unfenced;
+  return broker;
 }
 
 async function answered(api: Api, frame: Uint8Array, version: number): Promise<number> {

@@ -20,7 +20,6 @@ import { isRefusal, ReplicaManager } from "../../broker/partitions/replica_manag
 import { RACK_AWARE_SELECTOR } from "../../broker/partitions/read_replica.ts";
 import type { Logger } from "../../storage/platform.ts";
 import { LogDirectories } from "../../storage/log_directories.ts";
-import { randomUuid } from "../../storage/random_uuid.ts";
 import { CLUSTER_ID } from "../broker/controller/harness.ts";
 import { ProcessClock } from "./process_clock.ts";
 import { ProcessDisk } from "./process_disk.ts";
@@ -134,28 +133,29 @@ export class ReplicationNode {
     const channel = links.channelOf(nodeId);
     const lifecycle = new BrokerLifecycle({
       nodeId,
-      clusterId: CLUSTER_ID,
-      incarnationId: randomUuid(random),
       clock,
       random,
       logger,
-      channel,
-      heartbeatIntervalMs: () => 500,
-      announcement: () => ({
+      settings: {
+        heartbeatIntervalMs: 500,
+        sessionTimeoutMs: this.#config.number("broker.session.timeout.ms"),
+        registrationTimeoutMs: Infinity,
+        directoryTimeoutMs: Infinity,
+      },
+      announcement: {
         endpoints: [{ name: "PLAINTEXT", host: String(nodeId), port: 9092, securityProtocol: 0 }],
         features: SUPPORTED_FEATURES,
         rack: this.#config.string("broker.rack"),
-        logDirs: logDirectories.online().map(({ directoryId }) => directoryId),
-      }),
-      metadataOffset: () => view.image().offset,
-      offlineLogDirs: () => [],
-      cordonedLogDirs: () => [],
-      onRefused: (message) => assert.fail(message),
+      },
+      channel,
+      controller: view,
+      logDirectories,
+      previousBrokerEpoch: () => -1,
+      onFailure: (message) => assert.fail(message),
     });
     lifecycle.start();
-    await lifecycle.whenRegistered();
     // What it led before is led under a new epoch, if at all: it must know that before it serves.
-    while (view.image().offset < lifecycle.brokerEpoch) await clock.sleep(5);
+    await lifecycle.caughtUp;
     return lifecycle;
   }
 
@@ -252,7 +252,7 @@ class MetadataView {
   readonly #options: ReplicationNodeOptions;
   #queue: { readonly image: MetadataImage; readonly changes: Parameters<ImageListener>[1] }[] = [];
   #image: MetadataImage;
-  #listener: ImageListener | null = null;
+  #listeners = new Set<ImageListener>();
 
   constructor(options: ReplicationNodeOptions) {
     this.#options = options;
@@ -271,12 +271,11 @@ class MetadataView {
 
   /** The process has ended; the next one replays what it had. */
   detach(): void {
-    this.#listener = null;
+    this.#listeners.clear();
   }
 
   subscribe(listener: ImageListener): () => void {
-    assert(this.#listener === null);
-    this.#listener = listener;
+    this.#listeners.add(listener);
     listener(this.#image, {
       createdTopics: [...this.#image.topics()],
       deletedTopics: [],
@@ -285,7 +284,7 @@ class MetadataView {
       changedBrokers: [],
       changedFeatures: [],
     });
-    return () => this.#listener = null;
+    return () => this.#listeners.delete(listener);
   }
 
   async assignReplicasToDirs(
@@ -302,7 +301,7 @@ class MetadataView {
       const next = links.isCut(0, nodeId) ? undefined : this.#queue.shift();
       if (next !== undefined) {
         this.#image = next.image;
-        this.#listener?.(next.image, next.changes);
+        for (const listener of this.#listeners) listener(next.image, next.changes);
       }
       this.#deliverLater();
     });

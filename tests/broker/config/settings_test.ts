@@ -37,6 +37,7 @@ interface SpecSetting {
 const OTHER_DEFAULTS = [
   "broker.heartbeat.interval.ms",
   "broker.session.timeout.ms",
+  "initial.broker.registration.timeout.ms",
   "listener.security.protocol.map",
   "listeners",
   "log.cleaner.dedupe.buffer.size",

@@ -152,11 +152,12 @@ test("Controller.allocateProducerIds: no id is in two blocks, not across crashes
   expect(firsts).toEqual([0, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000]);
 });
 
-test("Controller.registerBroker: the epoch is the offset of the record, and grows with each start", async () => {
+test("Controller.brokerRegistration: the epoch is the offset of the record, and grows with each start", async () => {
   const harness = await Harness.start();
   const first = harness.controller.image().brokers.get(NODE_ID)!;
   expect(first.fenced).toBe(false);
-  expect(first.epoch).toBe(harness.log.endOffset - 1);
+  // The last record is that of its unfencing.
+  expect(first.epoch).toBe(harness.log.endOffset - 2);
   await harness.crashAndReopen();
   expect(harness.controller.image().brokers.get(NODE_ID)).toEqual(first);
   await harness.register(NODE_ID, "a");

@@ -7,10 +7,13 @@ import { Controller } from "../../../broker/controller/controller.ts";
 import { SUPPORTED_FEATURES } from "../../../broker/controller/feature_changes.ts";
 import { METADATA_LOG_CONFIG, METADATA_TOPIC } from "../../../broker/controller/quorum.ts";
 import type { NewTopic } from "../../../broker/controller/topic_changes.ts";
+import type { RegistrationRequest } from "../../../broker/controller/broker_registrations.ts";
+import { ErrorCode } from "../../../protocol/errors.ts";
 import { METADATA_TOPIC_ID, offset, type Uuid } from "../../../protocol/types.ts";
 import { Flusher } from "../../../storage/flusher.ts";
 import { Log } from "../../../storage/log.ts";
-import type { Clock, Disk } from "../../../storage/platform.ts";
+import type { Clock, Disk, Random } from "../../../storage/platform.ts";
+import { randomUuid } from "../../../storage/random_uuid.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
@@ -45,7 +48,8 @@ export class Harness {
     this.#nodeId = nodeId;
     this.random = new SimRandom(seed);
     this.disk = new SimDisk({ random: this.random.fork("disk") });
-    this.config = Config.load({ flags });
+    // Nobody sends heartbeats here.
+    this.config = Config.load({ flags: { "broker.session.timeout.ms": "86400000", ...flags } });
   }
 
   /** Starts a controller on an empty disk, with this node and `others` registered. */
@@ -90,14 +94,7 @@ export class Harness {
   }
 
   async register(id: number, rack: string | null = null): Promise<void> {
-    const registered = await this.controller.registerBroker({
-      brokerId: id,
-      endpoints: [{ name: "PLAINTEXT", host: `host${id}`, port: 9092, securityProtocol: 0 }],
-      features: SUPPORTED_FEATURES,
-      rack,
-      logDirs: [DIRECTORY_ID],
-    });
-    assert.equal(registered.error, 0);
+    await registerBroker(this.controller, { brokerId: id, rack, random: this.random });
   }
 
   /** Power is lost, and the controller starts again from what is on the disk. */
@@ -106,6 +103,45 @@ export class Harness {
     this.disk.crash();
     await this.open();
   }
+}
+
+/** Has a broker register and take part; it sends no heartbeats. Returns: its epoch. */
+export async function registerBroker(
+  controller: Controller,
+  { brokerId, random, ...more }:
+    & { readonly brokerId: number; readonly random: Random }
+    & Partial<RegistrationRequest>,
+): Promise<number> {
+  const directory = brokerId === NODE_ID ? DIRECTORY_ID : randomUuid(random);
+  const registered = await controller.brokerRegistration({
+    brokerId,
+    clusterId: controller.image().clusterId,
+    incarnationId: randomUuid(random),
+    endpoints: [{
+      name: "PLAINTEXT",
+      host: `host${brokerId}`,
+      port: 9092,
+      securityProtocol: 0,
+    }],
+    features: SUPPORTED_FEATURES,
+    rack: null,
+    logDirs: [directory],
+    previousBrokerEpoch: controller.image().brokers.get(brokerId)?.epoch ?? -1,
+    ...more,
+  });
+  assert(registered.error === ErrorCode.NONE && "brokerEpoch" in registered);
+  const { brokerEpoch } = registered;
+  const reply = await controller.brokerHeartbeat({
+    brokerId,
+    brokerEpoch,
+    metadataOffset: controller.image().offset,
+    wantFence: false,
+    wantShutDown: false,
+    offlineLogDirs: [],
+    cordonedLogDirs: null,
+  });
+  assert("isFenced" in reply && !reply.isFenced);
+  return brokerEpoch;
 }
 
 /** Opens `__cluster_metadata-0` under `/data` as a broker does that was not shut down cleanly. */

@@ -7,14 +7,20 @@ import { join } from "node:path";
 import { Config } from "../../../broker/config/config.ts";
 import { controllerSettings } from "../../../broker/controller/config_rules.ts";
 import { Controller } from "../../../broker/controller/controller.ts";
-import { SUPPORTED_FEATURES } from "../../../broker/controller/feature_changes.ts";
 import { MetadataSnapshots } from "../../../broker/controller/metadata_snapshots.ts";
 import { listSnapshots } from "../../../broker/controller/snapshot_files.ts";
 import type { CreatedTopic } from "../../../broker/controller/topic_changes.ts";
 import { bunClock, bunDisk, bunRandom } from "../../../storage/platform_bun.ts";
 import { eventually } from "../../compat/harness.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
-import { CLUSTER_ID, DIRECTORY_ID, newTopic, NODE_ID, openMetadataLog } from "./harness.ts";
+import {
+  CLUSTER_ID,
+  DIRECTORY_ID,
+  newTopic,
+  NODE_ID,
+  openMetadataLog,
+  registerBroker,
+} from "./harness.ts";
 
 const KAFKA = new URL("../../../../shared/peers/kafka/kafka", import.meta.url).pathname;
 const INSTALLED = join(
@@ -45,12 +51,10 @@ async function writeLog(path: string): Promise<void> {
       settings: controllerSettings(Config.load({})),
       onFailure: (message) => expect(message).toBe(""),
     });
-    await controller.registerBroker({
+    const brokerEpoch = await registerBroker(controller, {
       brokerId: NODE_ID,
-      endpoints: [{ name: "PLAINTEXT", host: "localhost", port: 9092, securityProtocol: 0 }],
-      features: SUPPORTED_FEATURES,
+      random: bunRandom(),
       rack: "r1",
-      logDirs: [DIRECTORY_ID],
     });
     const configs = [{ name: "retention.ms", value: "77" }];
     const [made] = await controller.createTopics([
@@ -60,8 +64,13 @@ async function writeLog(path: string): Promise<void> {
     await controller.assignReplicasToDirs(NODE_ID, [
       { topicId, partition: 0, directoryId: DIRECTORY_ID },
     ]);
-    await controller.updateLogDirs(NODE_ID, {
-      logDirs: [DIRECTORY_ID],
+    await controller.brokerHeartbeat({
+      brokerId: NODE_ID,
+      brokerEpoch,
+      metadataOffset: controller.image().offset,
+      wantFence: false,
+      wantShutDown: false,
+      offlineLogDirs: [],
       cordonedLogDirs: [topicId],
     });
     await controller.createPartitions([{ name: "orders", partitionCount: 3, assignments: null }]);
@@ -111,6 +120,7 @@ test.skipIf(!isThere)(
     const types = typesIn(text);
     const session = [
       "REGISTER_BROKER_RECORD",
+      "BROKER_REGISTRATION_CHANGE_RECORD",
       "TOPIC_RECORD",
       "CONFIG_RECORD",
       "PARTITION_RECORD",

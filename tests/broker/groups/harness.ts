@@ -20,6 +20,7 @@ import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
 import { CLUSTER_ID, newTopic, NODE_ID, openMetadataLog } from "../controller/harness.ts";
+import { liveBroker } from "../live_broker.ts";
 import { SimWorkers } from "../../sim/sim_workers.ts";
 import { NO_PEERS } from "../partitions/harness.ts";
 
@@ -96,13 +97,18 @@ export class GroupHarness {
       clusterId: CLUSTER_ID,
       nodeId: NODE_ID,
     }));
-    await this.run(this.controller.registerBroker({
-      brokerId: NODE_ID,
-      endpoints: [{ name: "PLAINTEXT", host: "host1", port: 9092, securityProtocol: 0 }],
-      features: new Map(),
-      rack: null,
-      logDirs: this.logDirectories.online().map(({ directoryId }) => directoryId),
-    }));
+    const { lifecycle } = liveBroker({
+      nodeId: NODE_ID,
+      clusterId: CLUSTER_ID,
+      clock,
+      random: this.random.fork(`broker ${this.clock.monotonicMs()}`),
+      config: this.config,
+      controller: this.controller,
+      logDirectories: this.logDirectories,
+    });
+    lifecycle.start();
+    lifecycle.setReady();
+    await this.run(lifecycle.unfenced);
     this.replicaManager = new ReplicaManager({
       peers: NO_PEERS,
       proposeIsr: () => {},

@@ -40,6 +40,7 @@ import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
 import { CLUSTER_ID, newTopic, NODE_ID, openMetadataLog } from "../controller/harness.ts";
+import { type LiveBroker, liveBroker } from "../live_broker.ts";
 import { SimWorkers } from "../../sim/sim_workers.ts";
 
 /** For a node that is alone. */
@@ -155,6 +156,7 @@ export class DataHarness {
   /** Of the controller and its log, apart, so that a test sees what timers the data path leaves. */
   controllerClock!: ProcessClock;
   controller!: Controller;
+  broker!: LiveBroker;
   logDirectories!: LogDirectories;
   replicaManager!: ReplicaManager;
   sessions!: FetchSessions;
@@ -198,13 +200,11 @@ export class DataHarness {
 
   /** Registers this node with the controller. */
   async register(): Promise<void> {
-    await this.run(this.controller.registerBroker({
-      brokerId: NODE_ID,
-      endpoints: [{ name: "PLAINTEXT", host: "host1", port: 9092, securityProtocol: 0 }],
-      features: new Map(),
-      rack: null,
-      logDirs: this.logDirectories.online().map(({ directoryId }) => directoryId),
-    }));
+    const { lifecycle } = this.broker;
+    lifecycle.start();
+    await this.run(lifecycle.caughtUp);
+    lifecycle.setReady();
+    await this.run(lifecycle.unfenced);
   }
 
   /** Starts the process; its partitions open in the background. */
@@ -241,6 +241,15 @@ export class DataHarness {
       nodeId: NODE_ID,
       flusher: { maxDirtyBytes: this.config.number("weir.flush.max.dirty.bytes") },
     }));
+    this.broker = liveBroker({
+      nodeId: NODE_ID,
+      clusterId: CLUSTER_ID,
+      clock: controllerClock,
+      random,
+      config: this.config,
+      controller: this.controller,
+      logDirectories: this.logDirectories,
+    });
     // As a broker does with every start; the first one waits for the test.
     if (this.controller.image().brokers.has(NODE_ID)) await this.register();
     const replicaManager = this.replicaManager = new ReplicaManager({
@@ -258,7 +267,13 @@ export class DataHarness {
       slots: 100,
       evictionMs: 120_000,
     });
-    this.apis = {
+    this.apis = this.#serve(replicaManager);
+    replicaManager.start();
+  }
+
+  #serve(replicaManager: ReplicaManager): DataHarness["apis"] {
+    const clock = this.process;
+    return {
       produce: produceApi({ replicaManager }),
       fetch: fetchApi({
         ...this,
@@ -276,7 +291,6 @@ export class DataHarness {
       describeLogDirs: describeLogDirsApi({ replicaManager }),
       describeProducers: describeProducersApi({ replicaManager }),
     };
-    replicaManager.start();
   }
 
   /** Starts the process and waits until all partitions are open. */
@@ -288,6 +302,8 @@ export class DataHarness {
   /** Stops in order, as the broker does. */
   async stop(): Promise<void> {
     await this.run(this.replicaManager.close());
+    this.broker.channel.close();
+    await this.run(this.broker.lifecycle.stop());
     this.controller.stop();
     await this.run(this.logDirectories.close());
   }

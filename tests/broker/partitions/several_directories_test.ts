@@ -95,13 +95,12 @@ describe("ReplicaManager: a log directory fails while it runs", () => {
   test("its partitions answer KAFKA_STORAGE_ERROR, the others go on, and all are back later", async () => {
     const node = await start();
     const failures: string[] = [];
-    const { logger, logDirectories, controller } = node;
+    const { logger, config, logDirectories, controller } = node;
     watchDirectories({
-      nodeId: NODE_ID,
       logger,
-      config: node.config,
+      config,
       logDirectories,
-      controller,
+      changed: () => node.broker.lifecycle.directoriesChanged(),
       onFailure: (message) => failures.push(message),
     });
     const lost = onDisk(node, "/b");
@@ -157,10 +156,10 @@ describe("ReplicaManager: a log directory fails while it runs", () => {
   test("the last one that fails is the end", async () => {
     const node = await start();
     const failures: string[] = [];
-    const { logger, logDirectories, controller } = node;
+    const { logger, config, logDirectories } = node;
     const onFailure = (message: string) => failures.push(message);
-    const { config } = node;
-    watchDirectories({ nodeId: NODE_ID, logger, config, logDirectories, controller, onFailure });
+    const changed = () => node.broker.lifecycle.directoriesChanged();
+    watchDirectories({ logger, config, logDirectories, changed, onFailure });
     for (const path of ["/a", "/b"]) {
       node.disks!.fail(path);
       await node.produced("t", batch(), { index: onDisk(node, path)[0]! });
@@ -178,14 +177,8 @@ test("cordoned.log.dirs: no new partitions there; none at all when all are cordo
     await node.clock.advance(10);
   };
   const onFailure = () => {};
-  const stop = watchDirectories({
-    nodeId: NODE_ID,
-    logger,
-    config,
-    logDirectories,
-    controller,
-    onFailure,
-  });
+  const changed = () => node.broker.lifecycle.directoriesChanged();
+  const stop = watchDirectories({ logger, config, logDirectories, changed, onFailure });
   await cordon("/a");
   await node.makeTopic("t", { partitionCount: 4 });
   expect([onDisk(node, "/a"), onDisk(node, "/b")]).toEqual([[], [0, 1, 2, 3]]);

@@ -8,7 +8,6 @@ import { controllerSettings } from "../../../broker/controller/config_rules.ts";
 import { Controller } from "../../../broker/controller/controller.ts";
 import { ControllerCalls } from "../../../broker/controller/controller_calls.ts";
 import { ControllerChannel } from "../../../broker/controller/controller_channel.ts";
-import { SUPPORTED_FEATURES } from "../../../broker/controller/feature_changes.ts";
 import { METADATA_TOPIC } from "../../../broker/controller/quorum.ts";
 import type { NetworkError } from "../../../broker/network.ts";
 import { BrokerConnection } from "../../../broker/peers/broker_connection.ts";
@@ -24,7 +23,7 @@ import type { Message } from "../../../protocol/schema.ts";
 import { requestByApiKey, responseByApiKey } from "../../../protocol/schemas/index.ts";
 import { defaultPrincipalData } from "../../../protocol/schemas/records/principal.ts";
 import { leaderEpoch } from "../../../protocol/types.ts";
-import { CLUSTER_ID, DIRECTORY_ID, openMetadataLog } from "../controller/harness.ts";
+import { CLUSTER_ID, openMetadataLog, registerBroker } from "../controller/harness.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
@@ -76,7 +75,8 @@ class World {
     const logger = new SimLogger();
     const disk = new SimDisk({ random: random.fork("disk") });
     disk.makeDirectory(`/data/${METADATA_TOPIC}-0`);
-    const config = Config.load({ flags: {} });
+    // Nobody sends heartbeats here.
+    const config = Config.load({ flags: { "broker.session.timeout.ms": "86400000" } });
     const controller = await clock.run(
       openMetadataLog(disk, clock, logger).then((log) =>
         Controller.start({
@@ -92,12 +92,15 @@ class World {
         })
       ),
     );
-    await clock.run(controller.registerBroker({
+    await clock.run(registerBroker(controller, {
       brokerId: id,
-      endpoints: [{ name: "PLAINTEXT", host: address(id), port: BROKER_PORT, securityProtocol: 0 }],
-      features: SUPPORTED_FEATURES,
-      rack: null,
-      logDirs: [DIRECTORY_ID],
+      random,
+      endpoints: [{
+        name: "PLAINTEXT",
+        host: address(id),
+        port: BROKER_PORT,
+        securityProtocol: 0,
+      }],
     }));
     const network = this.network.host(address(id));
     const peers = new Peers({ network, clock, random, clientId: "n", softwareVersion: "1" });
