@@ -90,6 +90,8 @@ export class ReplicationWorld {
   #links!: ReplicationLinks;
   #controller!: Controller;
   #isOver = false;
+  /** A disk was replaced, and not everything is whole again as far as is known. */
+  #isDiskLost = false;
   #failure: unknown = null;
   #nextValue = 0;
   /** What anybody has read or had acknowledged. */
@@ -289,6 +291,9 @@ export class ReplicationWorld {
 
   #crash(node: ReplicationNode, how: "kill" | "power cut", downMs: number): void {
     if (node.isDown) return;
+    // One that restarts uncleanly is taken for one that may have lost something: with a lost disk, one too many.
+    if (this.#isDiskLost && !this.#areAllInSync()) return;
+    this.#isDiskLost = false;
     this.#trace(`node ${node.nodeId}: ${how}, for ${downMs} ms`);
     node.die(how);
     this.#clock.timer(downMs, () => this.#keepUp(node));
@@ -305,6 +310,7 @@ export class ReplicationWorld {
     const isUp = this.#nodes.every(({ running }) => running !== null);
     if (!isUp || !this.#areAllInSync()) return;
     this.#trace(`node ${node.nodeId}: wiped`);
+    this.#isDiskLost = true;
     node.die("power cut");
     node.wipe();
     this.#clock.timer(this.#random.pick([50, 3000]), () => this.#keepUp(node));
