@@ -14,6 +14,7 @@
 
 import { ErrorCode } from "../../protocol/errors.ts";
 import { DirectoryId, type Uuid } from "../../protocol/types.ts";
+import { SUPPORTED_FEATURES } from "./feature_changes.ts";
 import {
   hasInIsr,
   isElrEnabled,
@@ -145,9 +146,13 @@ function refuseDirectories(
   return null;
 }
 
-/** The broker must work at every level that is in force; what it does not name it knows at 0. */
+/**
+ * The broker must work at every level that is in force; what it does not name it knows at 0. What Apache Kafka has
+ * put in force and this version does not know is nobody's to judge: the start has warned of it.
+ */
 function refuseFeatures(image: MetadataImage, features: FeatureRanges): Refusal | null {
   for (const name of new Set([...features.keys(), ...image.features.keys()])) {
+    if (!features.has(name) && !SUPPORTED_FEATURES.has(name)) continue;
     const unset = name === "metadata.version" ? OLDEST_METADATA_VERSION : 0;
     const level = image.features.get(name) ?? unset;
     const { lowest, highest } = features.get(name) ?? { lowest: 0, highest: 0 };
