@@ -199,14 +199,14 @@ export class BrokerLifecycle {
         this.#caughtUp.resolve();
         break;
       case "unfenced":
-        logger.info("The broker is unfenced: it takes part", { brokerEpoch: this.brokerEpoch });
+        this.#tell("The broker is unfenced: it takes part", { brokerEpoch: this.brokerEpoch });
         this.#unfenced.resolve();
         break;
       case "fenced":
         logger.warn("The broker is fenced", { reason: effect.reason });
         break;
       case "shutDown":
-        logger.info("The broker may go", { reason: effect.reason });
+        this.#tell("The broker may go", { reason: effect.reason });
         this.#letGo.resolve();
         break;
       case "giveUp":
@@ -283,8 +283,14 @@ export class BrokerLifecycle {
     );
     if (errorCode !== ErrorCode.NONE) return { type: "refused", error: errorCode as ErrorCode };
     logDirectories.noteBrokerEpoch(brokerEpoch);
-    this.#options.logger.info("The broker is registered", { brokerEpoch, previousBrokerEpoch });
+    this.#tell("The broker is registered", { brokerEpoch, previousBrokerEpoch });
     return { type: "registered", brokerEpoch };
+  }
+
+  /** Of a broker that is alone there is nothing to tell. */
+  #tell(message: string, fields: Readonly<Record<string, unknown>>): void {
+    const { logger, controller } = this.#options;
+    logger[controller.image().brokers.size > 1 ? "info" : "debug"](message, fields);
   }
 
   async #beat(

@@ -496,7 +496,9 @@ export class Controller implements QuorumListener, ActiveController {
 
   /** Writes down that a broker goes over into another state. */
   #enter(state: BrokerState, broker: BrokerImage): Promise<CommitOutcome> {
-    this.#logger.info("A broker changes its state", { brokerId: broker.id, state });
+    // Of a broker that is alone there is nothing to tell.
+    const level = this.#newest.brokers.size > 1 ? "info" : "debug";
+    this.#logger[level]("A broker changes its state", { brokerId: broker.id, state });
     const limit = this.#maxChangesAtOnce;
     const { topicRules } = this.#settings;
     switch (state) {
