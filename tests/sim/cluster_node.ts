@@ -63,6 +63,7 @@ export class ClusterNode {
   readonly #options: ClusterNodeOptions;
   #process: SimProcess | null = null;
   #isPaused = false;
+  #whenMended: () => void = () => {};
   #isStarting = false;
   #isFair = true;
   /** Whoever ends or starts the process holds the turn. */
@@ -106,8 +107,10 @@ export class ClusterNode {
     const process = this.#process;
     if (process === null || process.isDead) return;
     process.disk.dieAt(callCount);
-    await process.died;
-    if (process !== this.#process) return;
+    // Mended before it came to that, it lives.
+    const mended = new Promise<void>((resolve) => this.#whenMended = resolve);
+    await Promise.race([process.died, mended]);
+    if (process !== this.#process || !process.isDead) return;
     this.#trace("died in the midst of a call");
     await this.crash(death, downMs);
   }
@@ -164,6 +167,8 @@ export class ClusterNode {
 
   /** Nothing is wrong with its disk and its clock any more. */
   mend(): void {
+    this.#process?.disk.dieAt(Infinity);
+    this.#whenMended();
     clear(this.disk);
     this.#isFair = true;
     this.wallSkewMs = 0;
