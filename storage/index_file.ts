@@ -9,6 +9,7 @@
  * rebuilt from the log. Kafka makes these files large in advance and maps them; ours just grow.
  */
 
+import { readSmallFile, writeFileAtomically } from "./checkpoint.ts";
 import type { FileCache } from "./file_cache.ts";
 import { type Disk, DiskError, type DiskFile } from "./platform.ts";
 
@@ -203,6 +204,18 @@ export class IndexFile {
     } finally {
       file.close();
     }
+  }
+
+  /**
+   * Puts a copy in the file's place, and resolves when that is on stable storage: of what a failed sync has
+   * dropped, a cut too, no later sync takes anything along. Errors: DiskError.
+   */
+  async rewrite(): Promise<void> {
+    const bytes = readSmallFile(this.#disk, this.path);
+    if (bytes === null) return;
+    await writeFileAtomically(this.#disk, this.path, bytes);
+    this.#files.forget(this.path);
+    this.#unsynced = false;
   }
 
   /** Keeps the first `count` entries, and no part of another one. */

@@ -253,6 +253,7 @@ class LogRecovery {
       if (index < segments.length - 1) segment.retire();
       // The aborted transactions of the active segment too: a snapshot further on relies on them.
       if (segment.sizeBytes > 0) segment.storeIndexes();
+      if (this.#input.hadDiskFailure) await segment.rewriteIndexes();
       await allSynced([segment.sync(), segment.syncIndexes({ evenIfUnchanged: true })]);
     }
     return nextOffset;

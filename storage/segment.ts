@@ -587,6 +587,12 @@ export class Segment {
     await allSynced([offsetIndex, timeIndex, transactionIndex].map(({ file }) => file.sync(how)));
   }
 
+  /** Puts copies in the indexes' places, after a sync that failed. Returns: when they are stable. Errors: DiskError. */
+  async rewriteIndexes(): Promise<void> {
+    const { offsetIndex, timeIndex, transactionIndex } = this;
+    for (const { file } of [offsetIndex, timeIndex, transactionIndex]) await file.rewrite();
+  }
+
   /** Resolves when all batches written before the call are on stable storage. Errors: DiskError. */
   async sync(): Promise<void> {
     // A segment that is retired stays so, or its handle would never be closed.

@@ -131,6 +131,28 @@ describe("Log.truncateTo:", () => {
     }
   });
 
+  test("takes the index entries along, though the sync of that failed in the recovery after it", async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const config = { indexIntervalBytes: 1 };
+      const fixture = await Fixture.open(config, {}, seed);
+      const { disk } = fixture;
+      for (let i = 0; i < 4; i++) fixture.append(1);
+      await synced(fixture);
+      await fixture.directory.close();
+      await fixture.reopen(config);
+      await fixture.log.truncateTo(offset(0));
+      disk.kill();
+      disk.faults.sync = (path) => path.endsWith(".index") ? "EIO" : null;
+      await fixture.reopen(config).catch(() => {});
+      disk.faults = {};
+      disk.kill();
+      await fixture.reopen(config);
+      await fixture.directory.close();
+      disk.crash();
+      expect([seed, disk.bytesOf(fixture.path(0, ".index")).length]).toEqual([seed, 0]);
+    }
+  });
+
   test("that cannot find its place leaves a log that goes on", async () => {
     const fixture = await Fixture.open({ segmentBytes: 300 }, { maxOpenFiles: 1 });
     for (let i = 0; i < 10; i++) fixture.append(1);
