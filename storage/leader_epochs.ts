@@ -32,8 +32,8 @@ export class LeaderEpochs {
   #path: string;
   #entries: EpochEntry[] = [];
   #dirty = false;
-  /** What the checkpoint holds; null when nobody knows. */
-  #storedText: string | null = null;
+  /** What the checkpoint holds, or would if there were one; null when nobody knows. */
+  #storedText: string | null = formatCheckpoint([]);
 
   constructor({ disk, directory }: { readonly disk: Disk; readonly directory: string }) {
     this.#disk = disk;
@@ -44,6 +44,7 @@ export class LeaderEpochs {
   load(): void {
     const text = readSmallText(this.#disk, this.#path);
     if (text === null) return;
+    this.#storedText = null;
     for (const [epoch, startOffset] of parseCheckpoint(text, this.#path, 2)) {
       this.assign(
         checkpointNumber(epoch!, this.#path),
@@ -64,11 +65,11 @@ export class LeaderEpochs {
     return this.#entries.at(-1)?.epoch ?? -1;
   }
 
-  /** True when the checkpoint is behind. */
-  get isDirty(): boolean {
-    // An empty log's epoch is dropped and noted again at every start: then there is nothing to write.
-    if (this.#dirty && this.#text() === this.#storedText) this.#dirty = false;
-    return this.#dirty;
+  /** True when the checkpoint of a log that ends at `endOffset` is behind. */
+  isDirty(endOffset: number): boolean {
+    if (!this.#dirty || this.#text(endOffset) !== this.#storedText) return this.#dirty;
+    this.#dirty = (this.#entries.at(-1)?.startOffset ?? -1) >= endOffset;
+    return false;
   }
 
   /** Notes that the records from `startOffset` on are of `epoch`; drops what contradicts it. */
@@ -148,24 +149,23 @@ export class LeaderEpochs {
     this.#entries = [];
   }
 
-  /** Writes the checkpoint if it is behind. Returns: when it is on stable storage. Errors: DiskError. */
-  async store(): Promise<void> {
-    if (!this.isDirty) return;
-    this.#dirty = false;
+  /**
+   * Writes the checkpoint of a log that ends at `endOffset`, if it is behind. An epoch without records is left
+   * out: the next start would drop it, and a new leader of thousands of partitions has better things to write.
+   * Returns: when it is on stable storage. Errors: DiskError.
+   */
+  async store(endOffset: number): Promise<void> {
+    if (!this.isDirty(endOffset)) return;
+    const text = this.#text(endOffset);
     this.#storedText = null;
-    const text = this.#text();
-    try {
-      await writeFileAtomically(this.#disk, this.#path, textBytes(text));
-      this.#storedText = text;
-    } catch (failure) {
-      this.#dirty = true;
-      throw failure;
-    }
+    await writeFileAtomically(this.#disk, this.#path, textBytes(text));
+    this.#storedText = text;
   }
 
-  #text(): string {
+  #text(endOffset: number): string {
     return formatCheckpoint(
-      this.#entries.map(({ epoch, startOffset }) => `${epoch} ${startOffset}`),
+      this.#entries.filter(({ startOffset }) => startOffset < endOffset)
+        .map(({ epoch, startOffset }) => `${epoch} ${startOffset}`),
     );
   }
 }

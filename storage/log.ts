@@ -1394,7 +1394,7 @@ export class Log implements Flushable {
     // A snapshot says that all before it is stable: recovery does not look there.
     const snapshots = this.#pendingSnapshots.filter((one) => one.offset <= syncedOffset);
     const isQuiet = sealed.length === 0 && snapshots.length === 0 && !this.#isIndexListOld;
-    if (isQuiet && !this.leaderEpochs.isDirty) return true;
+    if (isQuiet && !this.leaderEpochs.isDirty(this.#endOffset)) return true;
     this.#sealed = [];
     try {
       for (const segment of sealed) await segment.syncIndexes();
@@ -1444,7 +1444,7 @@ export class Log implements Flushable {
         await storeTransactionIndexList(this.#options.disk, this.#directory, this.#segments);
         this.#isIndexListOld = false;
       }
-      await this.leaderEpochs.store();
+      await this.leaderEpochs.store(this.#endOffset);
       return true;
     } catch (failure) {
       if (!(failure instanceof DiskError) || !failure.isPassing) throw failure;

@@ -244,7 +244,7 @@ class LogLoader {
     this.#epochs.truncateFromStart(startOffset);
     // The recovery point stands at the end from now on: what lies before it must be stable. In an empty
     // log nothing does, and its leader is about to note the same epoch again.
-    if (endOffset > startOffset) await this.#epochs.store();
+    if (endOffset > startOffset) await this.#epochs.store(endOffset);
     return {
       ...this.#loaded(segments),
       deleted: this.#listing!.deleted,

@@ -539,7 +539,7 @@ class LogRecovery {
     }
     this.#epochs.truncateFromEnd(endOffset);
     this.#epochs.truncateFromStart(startOffset);
-    if (endOffset > startOffset) await this.#epochs.store();
+    if (endOffset > startOffset) await this.#epochs.store(endOffset);
     await disk.syncDirectory(directory);
   }
 }

@@ -210,26 +210,32 @@ describe("LeaderEpochs", () => {
     expect(epochs.epochForOffset(249)).toBe(2);
   });
 
-  test("store: an epoch that is dropped and noted again, as at each start of an empty log, writes nothing", async () => {
+  test("store: an epoch is written with its first record, and what is written already is not", async () => {
     const disk = newDisk();
     disk.makeDirectory("/log");
-    const written = new LeaderEpochs({ disk, directory: "/log" });
-    written.assign(3, 0);
-    await written.store();
     const epochs = new LeaderEpochs({ disk, directory: "/log" });
-    epochs.load();
-    epochs.truncateFromEnd(0);
-    expect(epochs.isDirty).toBe(true);
+    const stored = () => {
+      const again = new LeaderEpochs({ disk, directory: "/log" });
+      again.load();
+      return again.entries;
+    };
+    // What becoming the leader of an empty log does.
     epochs.assign(3, 0);
-    expect(epochs.isDirty).toBe(false);
-    epochs.truncateFromEnd(0);
-    epochs.assign(4, 0);
-    expect(epochs.isDirty).toBe(true);
-    await epochs.store();
-    expect(epochs.isDirty).toBe(false);
-    const again = new LeaderEpochs({ disk, directory: "/log" });
-    again.load();
-    expect(again.entries).toEqual([{ epoch: 4, startOffset: 0 }]);
+    expect(epochs.isDirty(0)).toBe(false);
+    await epochs.store(0);
+    expect(disk.list("/log")).toEqual([]);
+    expect(epochs.isDirty(10)).toBe(true);
+    await epochs.store(10);
+    expect(stored()).toEqual([{ epoch: 3, startOffset: 0 }]);
+    epochs.assign(4, 10);
+    expect(epochs.isDirty(10)).toBe(false);
+    expect(epochs.isDirty(11)).toBe(true);
+    await epochs.store(11);
+    expect(stored()).toEqual([{ epoch: 3, startOffset: 0 }, { epoch: 4, startOffset: 10 }]);
+    epochs.truncateFromEnd(10);
+    expect(epochs.isDirty(10)).toBe(true);
+    await epochs.store(10);
+    expect(stored()).toEqual([{ epoch: 3, startOffset: 0 }]);
   });
 
   test("truncateFromStart, truncateFromEnd: keep the spanning epoch", () => {
