@@ -16,7 +16,7 @@
  *
  * Invariants: at most two requests are in flight, one without a session; records are appended only under the epoch
  * in which they were asked for, and only at the end of the log; a partition that is being truncated is not at
- * the leader.
+ * the leader, and what was asked of the leader before is not believed after.
  *
  * Source: KIP-227, KIP-595 (diverging epochs), Kafka's AbstractFetcherThread and FetchSessionHandler.
  */
@@ -87,7 +87,7 @@ interface Followed {
   readonly leaderEpoch: number;
   /** Null while it is not in the session. */
   named: Named | null;
-  /** Answers to requests before it are of an older epoch. */
+  /** Answers to requests before it are of an older epoch, or of a log that has been cut since. */
   firstRequest: number;
   isTruncating: boolean;
   isSyncing: boolean;
@@ -206,7 +206,7 @@ export class ReplicaFetcher {
   #hasNews(): boolean {
     for (const followed of this.#changed) {
       const next = this.#next(followed);
-      if (next !== null && !isSame(followed.named, next)) return true;
+      if (next !== null && isNews(followed, next)) return true;
     }
     return false;
   }
@@ -298,7 +298,7 @@ export class ReplicaFetcher {
         continue;
       }
       isAny = true;
-      if (isFull || !isSame(followed.named, next)) named.push({ followed, next });
+      if (isFull || isNews(followed, next)) named.push({ followed, next });
     }
     if (!isAny && !isFull) {
       for (const followed of this.#followed.values()) {
@@ -488,18 +488,19 @@ export class ReplicaFetcher {
     const { partition, leaderEpoch } = followed;
     const { logger, beforeTruncation, afterTruncation } = this.#options;
     followed.isTruncating = true;
+    // What was asked before is answered with where the log of then parts from the leader's: not this one.
+    followed.firstRequest = Infinity;
     this.#touch(followed);
     try {
       await beforeTruncation(partition);
       if (!partition.isFollowerIn(leaderEpoch) || this.#isClosed) return;
       const { log, highWatermark } = partition;
-      logger.info("Truncating a log that is not its leader's", {
-        partition: log.name,
-        endOffset: log.endOffset,
-        highWatermark,
-        target,
-        ...how,
-      });
+      const { name, endOffset } = log;
+      const fields = { partition: name, endOffset, highWatermark, target, ...how };
+      // The rest of an empty log's first batch is no record that it has.
+      const drops = target < highWatermark && log.logStartOffset < endOffset;
+      if (!drops) logger.info("Truncating a log that is not its leader's", fields);
+      else logger.warn("Truncating committed records that the leader does not have", fields);
       await partition.truncate(leaderEpoch, target, how);
       then();
     } catch (failure) {
@@ -540,10 +541,11 @@ function forgottenTopics(partitions: readonly Partition[]) {
   return [...topics].map(([topicId, indexes]) => ({ topicId, partitions: indexes }));
 }
 
-function isSame(named: Named | null, next: Named): boolean {
-  return named !== null && named.fetchOffset === next.fetchOffset &&
-    named.lastFetchedEpoch === next.lastFetchedEpoch &&
-    named.logStartOffset === next.logStartOffset;
+/** True when the leader is to hear where the log goes on. */
+function isNews({ named, firstRequest }: Followed, next: Named): boolean {
+  return named === null || firstRequest === Infinity || named.fetchOffset !== next.fetchOffset ||
+    named.lastFetchedEpoch !== next.lastFetchedEpoch ||
+    named.logStartOffset !== next.logStartOffset;
 }
 
 function nextEpoch(epoch: number): number {
