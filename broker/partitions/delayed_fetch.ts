@@ -177,10 +177,11 @@ class FetchRead implements FetchResult {
 
 /** Waiting followers are to hear of it, though there are no records for them. */
 function isNewsTo(
-  { sentHighWatermark = Infinity, sentLogStartOffset = Infinity }: FetchPartition,
+  { remembered }: FetchPartition,
   { highWatermark, logStartOffset }: FetchedPartition,
 ): boolean {
-  return highWatermark > sentHighWatermark || logStartOffset > sentLogStartOffset;
+  if (remembered === undefined) return false;
+  return highWatermark > remembered.highWatermark || logStartOffset > remembered.logStartOffset;
 }
 
 function noteFollower(

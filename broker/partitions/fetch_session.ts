@@ -33,23 +33,18 @@ export interface FetchPartition {
   currentLeaderEpoch: number;
   lastFetchedEpoch: number;
   logStartOffset: number;
-  /** The high watermark that the last answer of its session told; undefined outside of one. */
-  sentHighWatermark?: number;
-  /** The log start offset that it told. */
-  sentLogStartOffset?: number;
+  /** What its session remembers; undefined outside of one. */
+  readonly remembered?: RememberedPartition;
 }
 
-/** What the last answer said of a partition; −1 before the first. */
-interface SentState {
+/** What the last answer said of a partition. NaN before the first: it differs from all, and exceeds none. */
+interface RememberedPartition {
+  /** Which partition of the session it is. */
+  readonly key: string;
   highWatermark: number;
   lastStableOffset: number;
   logStartOffset: number;
   hadError: boolean;
-}
-
-interface CachedPartition {
-  readonly fetch: FetchPartition;
-  readonly sent: SentState;
 }
 
 /** What a request says of sessions. */
@@ -87,14 +82,14 @@ export interface FetchContext {
   readonly partitions: readonly FetchPartition[];
   /** The next fetch of the session will end the wait of this one: both come from one reader. */
   wait(fetch: WaitingFetch): void;
-  /** Tells whether the answer must carry the partition, and remembers that it does. */
+  /** Tells whether the answer must carry one of the partitions, and remembers that it does. */
   include(partition: FetchPartition, state: PartitionState): boolean;
 }
 
 class FetchSession {
   readonly id: number;
   readonly usesTopicIds: boolean;
-  readonly partitions = new Map<string, CachedPartition>();
+  readonly partitions = new Map<string, FetchPartition>();
   /** The newest fetch that had to wait; it may be answered by now. */
   waiting: WaitingFetch | null = null;
   epoch = 1;
@@ -113,34 +108,29 @@ class FetchSession {
   add(fetch: FetchPartition): void {
     const key = this.keyOf(fetch);
     const known = this.partitions.get(key);
-    if (known !== undefined) Object.assign(known.fetch, fetch);
-    else this.partitions.set(key, { fetch: { ...fetch }, sent: nothingSent() });
+    if (known !== undefined) Object.assign(known, fetch);
+    else this.partitions.set(key, { ...fetch, remembered: nothingSent(key) });
   }
 
   /** Remembers what is said, moves what gave records to the end. Returns: whether it is worth saying. */
   include(fetch: FetchPartition, state: PartitionState): boolean {
-    const key = this.keyOf(fetch);
-    const cached = this.partitions.get(key);
-    if (cached === undefined) return true;
-    const { sent } = cached;
+    const sent = fetch.remembered;
+    if (sent === undefined) return true;
     const isNews = state.hasRecords || state.hasError || sent.hadError ||
       sent.highWatermark !== state.highWatermark ||
       sent.lastStableOffset !== state.lastStableOffset ||
       sent.logStartOffset !== state.logStartOffset;
-    sent.highWatermark = cached.fetch.sentHighWatermark = state.highWatermark;
+    sent.highWatermark = state.highWatermark;
     sent.lastStableOffset = state.lastStableOffset;
-    sent.logStartOffset = cached.fetch.sentLogStartOffset = state.logStartOffset;
+    sent.logStartOffset = state.logStartOffset;
     sent.hadError = state.hasError;
-    if (state.hasRecords) {
-      this.partitions.delete(key);
-      this.partitions.set(key, cached);
-    }
+    if (state.hasRecords && this.partitions.delete(sent.key)) this.partitions.set(sent.key, fetch);
     return isNews;
   }
 }
 
-function nothingSent(): SentState {
-  return { highWatermark: -1, lastStableOffset: -1, logStartOffset: -1, hadError: false };
+function nothingSent(key: string): RememberedPartition {
+  return { key, highWatermark: NaN, lastStableOffset: NaN, logStartOffset: NaN, hadError: false };
 }
 
 /** The sessions of this node. */
@@ -197,7 +187,7 @@ export class FetchSessions {
     return {
       error: ErrorCode.NONE,
       sessionId: session.id,
-      partitions: inOrder(session),
+      partitions: [...session.partitions.values()],
       wait: (fetch) => void (session.waiting = fetch),
       include(partition, state) {
         session.include(partition, state);
@@ -227,7 +217,7 @@ export class FetchSessions {
     return {
       error: ErrorCode.NONE,
       sessionId: session.id,
-      partitions: inOrder(session),
+      partitions: [...session.partitions.values()],
       wait: (fetch) => void (session.waiting = fetch),
       include: (partition, state) => session.include(partition, state),
     };
@@ -258,10 +248,6 @@ export class FetchSessions {
       if (id !== 0 && !this.#sessions.has(id)) return id;
     }
   }
-}
-
-function inOrder(session: FetchSession): FetchPartition[] {
-  return [...session.partitions.values()].map(({ fetch }) => fetch);
 }
 
 function sessionless({ partitions }: FetchSessionRequest): FetchContext {
