@@ -89,6 +89,8 @@ interface Followed {
   named: Named | null;
   /** Answers to requests before it are of an older epoch, or of a log that has been cut since. */
   firstRequest: number;
+  /** The request that named it as it is now: what those before it asked for is here by now. */
+  lastNamed: number;
   isTruncating: boolean;
   isSyncing: boolean;
   failureCount: number;
@@ -140,6 +142,7 @@ export class ReplicaFetcher {
       leaderEpoch: partition.leaderEpoch,
       named: null,
       firstRequest: Infinity,
+      lastNamed: Infinity,
       isTruncating: false,
       isSyncing: false,
       failureCount: 0,
@@ -269,6 +272,7 @@ export class ReplicaFetcher {
     for (const { followed, next } of named) {
       if (followed.firstRequest === Infinity) followed.firstRequest = this.#requestCount;
       followed.named = next;
+      followed.lastNamed = this.#requestCount;
     }
     const { id: sessionId, epoch: sessionEpoch } = this.#session;
     if (!isFull) this.#session = { id: sessionId, epoch: nextEpoch(sessionEpoch) };
@@ -366,7 +370,7 @@ export class ReplicaFetcher {
       for (const one of partitions) {
         const followed = this.#followed.get(keyOf(topicId, one.partitionIndex));
         if (followed === undefined || requestNumber < followed.firstRequest) continue;
-        this.#takePartition(followed, one);
+        this.#takePartition(followed, one, requestNumber);
       }
     }
     if (this.#syncingCount > 0) this.#bePatient();
@@ -382,7 +386,7 @@ export class ReplicaFetcher {
     this.#pauseFor(backoffMs(this.#failureCount, settings().backoffMs));
   }
 
-  #takePartition(followed: Followed, answer: PartitionAnswer): void {
+  #takePartition(followed: Followed, answer: PartitionAnswer, requestNumber: number): void {
     const { partition, leaderEpoch } = followed;
     if (followed.isTruncating || !partition.isFollowerIn(leaderEpoch)) return;
     const { errorCode, divergingEpoch, logStartOffset } = answer;
@@ -393,15 +397,16 @@ export class ReplicaFetcher {
     } else if (divergingEpoch.epoch >= 0) {
       const { target, isFull } = whereToCut(partition, answer);
       this.#run(this.#truncate(followed, target, { isFull }));
-    } else this.#append(followed, answer);
+    } else this.#append(followed, answer, requestNumber);
   }
 
-  #append(followed: Followed, answer: PartitionAnswer): void {
+  #append(followed: Followed, answer: PartitionAnswer, requestNumber: number): void {
     const { partition, leaderEpoch } = followed;
     const { records, highWatermark, logStartOffset } = answer;
     const before = partition.log.logStartOffset;
-    // What a second request asked for before the first was answered comes twice.
-    const isNext = partition.log.endOffset === followed.named?.fetchOffset;
+    // What a second request asked for before the first was answered comes twice, and may come after a third was sent.
+    const isNext = requestNumber >= followed.lastNamed &&
+      partition.log.endOffset === followed.named?.fetchOffset;
     if (records !== null && records.length > 0 && isNext) {
       const { log } = partition;
       const isBatchBefore = records.length >= RECORD_BATCH_OVERHEAD &&

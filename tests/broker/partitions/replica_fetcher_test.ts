@@ -4,6 +4,7 @@ import { expect, test } from "bun:test";
 import type { Partition } from "../../../broker/partitions/partition.ts";
 import { ReplicaFetcher } from "../../../broker/partitions/replica_fetcher.ts";
 import type { Peers } from "../../../broker/peers/peers.ts";
+import { buildBatch } from "../../../protocol/records.ts";
 import type { Encodable } from "../../../protocol/schema.ts";
 import { fetchRequest, type FetchResponse } from "../../../protocol/schemas/fetch.ts";
 import { leaderEpoch } from "../../../protocol/types.ts";
@@ -129,5 +130,39 @@ test("ReplicaFetcher: where the logs part is believed once, though two requests 
   expect(named?.partitions[0]?.fetchOffset).toBe(5);
   const closed = fetcher.close();
   leader.answer(leader.requests.length - 1, parted, null);
+  await node.run(closed);
+});
+
+test("ReplicaFetcher: records that come twice are no failure, though a third request was sent between", async () => {
+  const node = await DataHarness.start();
+  const behind = await follower(node, "a", [5]);
+  const other = await follower(node, "b", [1]);
+  const leader = new ScriptedLeader();
+  const fetcher = fetcherOf(node, leader);
+  fetcher.add(behind);
+  await node.clock.advance(1);
+  leader.answer(0, behind, null);
+  await node.clock.advance(1);
+  fetcher.add(other);
+  await node.clock.advance(1);
+  expect(leader.requests).toHaveLength(3);
+  const records = buildBatch({
+    baseOffset: 5,
+    partitionLeaderEpoch: EPOCH,
+    records: [{ key: null, value: new Uint8Array(3), timestamp: 0 }],
+  });
+  leader.answer(1, behind, { records: records.slice() });
+  await node.clock.advance(100);
+  const named = leader.requests.at(-1)!.topics.find(({ topicId }) => topicId === behind.topicId);
+  expect(named?.partitions[0]?.fetchOffset).toBe(6);
+  leader.answer(2, behind, { records: records.slice(), highWatermark: 5 });
+  await node.clock.advance(100);
+  expect(node.logger.lines.filter(({ message }) => message.includes("not fetched"))).toEqual([]);
+  expect(behind.log.endOffset).toBe(6 as never);
+  expect(behind.highWatermark).toBe(5 as never);
+  const closed = fetcher.close();
+  for (const number of [3, 4]) {
+    if (leader.requests[number] !== undefined) leader.answer(number, behind, null);
+  }
   await node.run(closed);
 });
