@@ -5,7 +5,8 @@
 
 import { createServer } from "node:net";
 import process from "node:process";
-import { type RunningBroker, scratchDirectory, startWeir } from "./harness.ts";
+import { clusterWord } from "./availability_probe.ts";
+import { eventually, type RunningBroker, scratchDirectory, startWeir } from "./harness.ts";
 import { ProxiedWays } from "./proxy.ts";
 
 const HOST = "127.0.0.1";
@@ -31,6 +32,8 @@ export class RealCluster {
   readonly #ports: Ports[] = [];
   readonly #directories: string[] = [];
   readonly #running = new Map<number, RunningBroker>();
+  /** Every process that was started, by its node. */
+  readonly #lives = new Map<number, RunningBroker[]>();
 
   private constructor(options: RealClusterOptions) {
     this.#options = options;
@@ -62,9 +65,31 @@ export class RealCluster {
     return Array.from({ length: this.#options.nodes }, (_, at) => at + 1);
   }
 
-  /** Addresses for clients. */
+  /** Where clients reach the nodes. */
+  get addresses(): string[] {
+    return this.#ports.map(({ kafkaProxy }) => `${HOST}:${kafkaProxy}`);
+  }
+
+  /** The same as one word. */
   get bootstrap(): string {
-    return this.#ports.map(({ kafkaProxy }) => `${HOST}:${kafkaProxy}`).join(",");
+    return this.addresses.join(",");
+  }
+
+  /** Returns: when every node says that every partition has a leader and all of its replicas in sync. */
+  async whenInSync(timeoutMs = 60_000): Promise<void> {
+    await eventually("all replicas in sync, as every node knows", async () => {
+      const words = await Promise.all(
+        this.addresses.map((address) => clusterWord(address).catch(() => null)),
+      );
+      const isInSync = words.every((word) =>
+        word?.topics.every(({ partitions }) =>
+          partitions.every(({ leaderId, isrNodes, replicaNodes }) => (
+            leaderId >= 0 && isrNodes.length === replicaNodes.length
+          ))
+        )
+      );
+      return isInSync || undefined;
+    }, timeoutMs);
   }
 
   /** The process of a node. Errors: throws when it does not run. */
@@ -72,6 +97,11 @@ export class RealCluster {
     const running = this.#running.get(nodeId);
     if (running === undefined) throw new Error(`node ${nodeId} does not run`);
     return running;
+  }
+
+  /** What a node has printed, in all of its lives. */
+  output(nodeId: number): string {
+    return (this.#lives.get(nodeId) ?? []).map((life) => life.output()).join("\n");
   }
 
   /** Where a node keeps its data. */
@@ -103,6 +133,7 @@ export class RealCluster {
       },
     });
     this.#running.set(nodeId, running);
+    this.#lives.set(nodeId, [...this.#lives.get(nodeId) ?? [], running]);
     this.ways.setProcess(String(nodeId), running.pid);
   }
 

@@ -7,8 +7,12 @@ record's key is its number modulo KEYS. Readers without a group follow the ends.
 has read of the first topic, and asks for its commits now and then.
 A line on standard input ends the load: the producer is flushed, and the readers go on to the ends.
 Prints `ready` once everything has begun to work, and a line for each step of the end.
+
+RECORDS_A_SECOND in the environment is how many are sent to each partition, at most; REQUEST_TIMEOUT_MS is how long a
+client waits for an answer until it asks elsewhere.
 """
 import json
+import os
 import sys
 import threading
 import time
@@ -18,7 +22,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 bootstrap, partition_count, group, topics = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:]
 topic = topics[0]
 KEYS = 50
-MAX_OUTSTANDING = 2000
+MAX_OUTSTANDING = 20_000 if "RECORDS_A_SECOND" in os.environ else 2000
+RECORDS_A_SECOND = float(os.environ.get("RECORDS_A_SECOND", "inf"))
 SILENCE_S = 0.5
 stopping = threading.Event()
 produced = threading.Event()
@@ -29,6 +34,8 @@ common = {
     "retry.backoff.ms": 20,
     "log_level": 0,
 }
+if "REQUEST_TIMEOUT_MS" in os.environ:
+    common["socket.timeout.ms"] = int(os.environ["REQUEST_TIMEOUT_MS"])
 report = {
     "acknowledged": {name: [] for name in topics},  # [partition, offset, number] in the order of acknowledgement
     "sent": {name: [0] * partition_count for name in topics},
@@ -75,7 +82,9 @@ def produce():
         else:
             report["acknowledged"][message.topic()].append([message.partition(), message.offset(), number])
 
+    start, rounds = time.monotonic(), 0
     while not stopping.is_set():
+        rounds += 1
         for name in topics:
             for partition in range(partition_count):
                 number = report["sent"][name][partition]
@@ -83,7 +92,7 @@ def produce():
                 outstanding += 1
                 producer.produce(name, b"%d %s" % (number, b"." * (number * 7 % 300)), key=b"%d" % (number % KEYS),
                                  partition=partition, on_delivery=delivered)
-        producer.poll(0)
+        producer.poll(max(0, start + rounds / RECORDS_A_SECOND - time.monotonic()))
         while outstanding >= MAX_OUTSTANDING:
             producer.poll(0.05)
     producer.flush(60)
