@@ -56,8 +56,7 @@ async function start(config: Config): Promise<Served> {
     onFailure: fail,
   });
   return {
-    kafkaAddresses: broker.kafkaAddresses,
-    httpAddresses: broker.httpAddresses,
+    addresses: broker.addresses,
     failed,
     async stop() {
       await broker.stop();

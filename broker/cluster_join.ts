@@ -43,15 +43,19 @@ export class Strangers {
   }
 }
 
-/** What joining needs. */
-export interface ClusterJoinOptions {
+/** What a wait for others needs. */
+export interface PatienceOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly controller: Pick<Controller, "controllerId">;
-  readonly lifecycle: BrokerLifecycle;
   /** A node of another cluster that was met, as host:port, or null. */
   readonly otherCluster: () => string | null;
   readonly signal?: AbortSignal;
+}
+
+/** What joining needs. */
+export interface ClusterJoinOptions extends PatienceOptions {
+  readonly lifecycle: BrokerLifecycle;
 }
 
 /**
@@ -70,8 +74,12 @@ export async function takePart(options: ClusterJoinOptions): Promise<void> {
   await patiently(options, text, options.lifecycle.unfenced);
 }
 
-async function patiently(
-  options: ClusterJoinOptions,
+/**
+ * Waits for `work`, and says now and then what it waits for.
+ * Errors: ConfigError when the cluster refuses this node, NetworkError when the wait was given up.
+ */
+export async function patiently(
+  options: PatienceOptions,
   text: string,
   work: Promise<void>,
 ): Promise<void> {
@@ -102,7 +110,7 @@ async function patiently(
   }
 }
 
-function refuseOtherCluster({ controller, otherCluster }: ClusterJoinOptions): void {
+function refuseOtherCluster({ controller, otherCluster }: PatienceOptions): void {
   const found = otherCluster();
   if (found === null || controller.controllerId !== -1) return;
   throw new ConfigError([

@@ -10,6 +10,9 @@ import type { Destination } from "./controller/raft_messages.ts";
 import { type Voter, type VoterEndpoint, VoterSet } from "./controller/raft_voters.ts";
 import type { Peers } from "./peers/peers.ts";
 
+/** Security protocol PLAINTEXT in a node's registration. */
+export const PLAINTEXT = 0;
+
 /** Returns: null for a node that is alone. */
 export function quorumMembership(
   config: Config,

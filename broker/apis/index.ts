@@ -4,6 +4,7 @@ import type { Clock } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
 import type { ControllerChannel } from "../controller/controller_channel.ts";
+import { SUPPORTED_FEATURES } from "../controller/feature_changes.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
 import type { BrokerLifecycle } from "../broker_lifecycle.ts";
 import type { RemoteController } from "../controller/remote_controller.ts";
@@ -199,7 +200,7 @@ export function quorumApis(subsystems: QuorumSubsystems): Api[] {
   ];
 }
 
-function features({ controller, nodeId }: ControllerSubsystems): FeatureView {
+function features({ controller }: ControllerSubsystems): FeatureView {
   const image = controller.image();
   const { kraftVersion } = controller.quorum;
   return {
@@ -208,7 +209,7 @@ function features({ controller, nodeId }: ControllerSubsystems): FeatureView {
       ? image.features
       : new Map([...image.features, [KRAFT_VERSION, kraftVersion]]),
     supported: new Map([
-      ...image.brokers.get(nodeId)?.features ?? [],
+      ...SUPPORTED_FEATURES,
       // Of the quorum, and in no record of the image.
       [KRAFT_VERSION, { lowest: 0, highest: MAX_KRAFT_VERSION }],
     ]),

@@ -16,10 +16,14 @@ import { LogDirectoryError } from "../../storage/log_directory.ts";
 import { gathered } from "./command.ts";
 import { CliError, type CliIo, ClosedPipeError, UsageError } from "./io.ts";
 
-/** A broker that runs. */
+/** A node that runs. */
 export interface Served {
-  readonly kafkaAddresses: readonly Address[];
-  readonly httpAddresses: readonly Address[];
+  /** None of the Kafka protocol's on a controller alone, none of a controller's on a broker alone. */
+  readonly addresses: {
+    readonly kafka: readonly Address[];
+    readonly controller: readonly Address[];
+    readonly http: readonly Address[];
+  };
   /** Resolves with what went wrong when the broker cannot go on. */
   readonly failed: Promise<string>;
   stop(): Promise<void>;
@@ -62,25 +66,36 @@ async function serve(flags: Flags, { io, version, start }: ServeOptions): Promis
     if (isExpected(failure)) throw new CliError(failure.message, { cause: failure });
     throw failure;
   });
-  const list = (addresses: readonly Address[], before = "") =>
-    addresses.map((address) => before + placeOf(address)).join(", ");
-  const { kafkaAddresses, httpAddresses } = broker;
   let failure: string | undefined;
   try {
-    await say(
-      io,
-      `weir ${version}\n` +
-        `  Kafka on ${list(kafkaAddresses)}\n` +
-        (httpAddresses.length > 0 ? `  HTTP on ${list(httpAddresses, "http://")}\n` : "") +
-        `  data in ${config.logDirectories().join(", ")}\n` +
-        "  Ctrl-C stops it\n",
-    );
+    await say(io, banner(version, config, broker.addresses));
     failure = await Promise.race([interrupted, broker.failed]);
   } finally {
     await broker.stop();
   }
   if (failure !== undefined) throw new CliError(failure);
   await say(io, "weir stopped cleanly\n");
+}
+
+/** What a node says once it serves: what it is, and where. */
+function banner(
+  version: string,
+  config: Config,
+  { kafka, controller, http }: Served["addresses"],
+): string {
+  const list = (addresses: readonly Address[], before = "") =>
+    addresses.map((address) => before + placeOf(address)).join(", ");
+  const { isAlone } = config.roles();
+  const roles = (config.list("process.roles") ?? []).toSorted().join(" and ");
+  const lines = [
+    `weir ${version}` + (isAlone ? "" : `, node ${config.number("node.id")}: ${roles}`),
+    ...(kafka.length > 0 ? [`  Kafka on ${list(kafka)}`] : []),
+    ...(controller.length > 0 ? [`  controller on ${list(controller)}`] : []),
+    ...(http.length > 0 ? [`  HTTP on ${list(http, "http://")}`] : []),
+    `  data in ${config.logDirectories().join(", ")}`,
+    "  Ctrl-C stops it",
+  ];
+  return `${lines.join("\n")}\n`;
 }
 
 /** An address that can be opened as it stands: a wildcard is reached at this machine's own, among others. */

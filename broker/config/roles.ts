@@ -3,7 +3,7 @@
  *
  *     no process.roles          both, alone: a quorum of one, no listener for controllers
  *     broker,controller         both; a listener for clients and one for controllers
- *     controller                the listener for controllers alone: refused, until a node can do without partitions
+ *     controller                the listener for controllers alone: no partitions, no clients
  *     broker                    the listeners for clients; controllers are elsewhere
  *
  * Who votes is said by `controller.quorum.voters`, for good, or by the metadata log, which
@@ -147,12 +147,6 @@ export function roleProblems(settings: RoleSettings): string[] {
     );
   }
   problems.push(...voterProblems(settings), ...listenerProblems(settings));
-  if (!roles.isBroker) {
-    problems.push(
-      "Cannot use process.roles=controller: a controller of this version is a broker as well; set it to " +
-        "broker,controller",
-    );
-  }
   return problems;
 }
 

@@ -21,10 +21,8 @@ export function* partitionSamples(replicaManager: ReplicaManager): Iterable<Part
 }
 
 /** Every log directory, and how many partitions are on their way into it. */
-export function directorySamples(
-  { logDirectories }: Pick<ReplicaManager, "logDirectories">,
-): DirectorySample[] {
-  return logDirectories.states().map(({ path, directory, offlineReason }) => {
+export function directorySamples(directories: LogDirectories): DirectorySample[] {
+  return directories.states().map(({ path, directory, offlineReason }) => {
     const isOffline = directory === null || offlineReason !== null;
     return {
       path,

@@ -42,6 +42,12 @@ const brokerOnly = (id: number): Flags => ({
   "controller.quorum.voters": VOTERS,
 });
 
+const controllerOnly = (id: number): Flags => ({
+  ...combined(id),
+  "process.roles": "controller",
+  "listeners": `CONTROLLER://${host(id)}:${CONTROLLER_PORT}`,
+});
+
 class World {
   readonly clock = new SimClock();
   readonly random = new SimRandom(1);
@@ -110,7 +116,7 @@ class World {
   }
 
   get controllerId(): number {
-    return [...this.brokers.values()][0]!.subsystems.controller.controllerId;
+    return [...this.brokers.values()][0]!.controller.controllerId;
   }
 }
 
@@ -305,6 +311,64 @@ describe("Broker.start, roles", () => {
     const client = await world.client(5);
     const answer = await world.run(client.request(Calls.createTopics, topic("from-5")));
     expect(answer.topics[0]!.errorCode).toBe(ErrorCode.NONE);
+  });
+
+  test("controllers alone keep the metadata and nothing else, for brokers alone", async () => {
+    world = new World();
+    const both = [
+      ...[1, 2, 3].map((id) => world.start(id, controllerOnly(id))),
+      ...[4, 5].map(
+        (id) => world.start(id, brokerOnly(id)),
+      ),
+    ];
+    const nodes = await world.run(Promise.all(both));
+    await world.clock.advance(1_000);
+    for (const node of nodes) {
+      const { brokers, controllers } = node.controller.image();
+      expect([...brokers.keys()].toSorted()).toEqual([4, 5]);
+      expect([...controllers.keys()].toSorted()).toEqual([1, 2, 3]);
+    }
+    expect(nodes.map(({ addresses }) => [addresses.kafka.length, addresses.controller.length]))
+      .toEqual([[0, 1], [0, 1], [0, 1], [1, 0], [1, 0]]);
+    const controllers = await world.client(1, CONTROLLER_PORT);
+    expect(controllers.servedVersions.has(ApiKey.Vote)).toBeTrue();
+    for (const key of [ApiKey.Produce, ApiKey.Metadata, ApiKey.FindCoordinator]) {
+      expect(controllers.servedVersions.has(key)).toBeFalse();
+    }
+    const client = await world.client(4);
+    await world.run(client.request(Calls.createTopics, topic("t")));
+    const metadata = await world.run(client.request(Calls.metadata, { topics: null }));
+    expect(metadata.brokers.map(({ nodeId }) => nodeId).toSorted()).toEqual([4, 5]);
+    expect([4, 5]).toContain(metadata.controllerId);
+  });
+
+  test("a controller alone that leads can go: another one leads, and it can come back", async () => {
+    world = new World();
+    await world.startAll(controllerOnly);
+    await world.run(world.start(4, brokerOnly(4)));
+    const gone = world.controllerId;
+    await world.run(world.brokers.get(gone)!.stop());
+    world.brokers.delete(gone);
+    const client = await world.client(4);
+    const answer = await world.run(client.request(Calls.createTopics, topic("after")));
+    expect(answer.topics[0]!.errorCode).toBe(ErrorCode.NONE);
+    const back = await world.run(world.start(gone, controllerOnly(gone)));
+    await world.clock.advance(1_000);
+    expect(back.controller.image().topicByName("after")).toBeDefined();
+    expect(back.controller.controllerId).toBe(world.controllerId);
+  });
+
+  test("a controller alone that waits for the others says so, and can be stopped", async () => {
+    world = new World();
+    const interrupted = new AbortController();
+    const starting = world.start(1, controllerOnly(1), interrupted.signal)
+      .catch((error: Error) => error);
+    await world.clock.advance(15_000);
+    const waits = world.logger.lines.filter(({ message }) => message.startsWith("Waiting for a"));
+    expect(waits).toHaveLength(1);
+    interrupted.abort();
+    expect(await world.run(starting)).toBeInstanceOf(NetworkError);
+    expect([world.clock.pendingTimers, world.network.openEnds]).toEqual([0, 0]);
   });
 
   test("a node of another cluster is refused, and says so", async () => {

@@ -5,15 +5,23 @@ import type { Served } from "../../../broker/cli/serve.ts";
 import { NetworkError } from "../../../broker/network.ts";
 import { TestMachine } from "./test_io.ts";
 
+const ADDRESSES: Served["addresses"] = {
+  kafka: [{ host: "127.0.0.1", port: 9092 }, { host: "0.0.0.0", port: 9094 }],
+  controller: [],
+  http: [{ host: "::1", port: 8080 }, { host: "", port: 8081 }],
+};
+
 /** A machine with a broker that counts its stops. */
-function machineWithBroker(failed: Promise<string> = new Promise(() => {})) {
+function machineWithBroker(
+  failed: Promise<string> = new Promise(() => {}),
+  addresses = ADDRESSES,
+) {
   const machine = new TestMachine();
   const seen = { starts: 0, stops: 0 };
   machine.serve = () => {
     seen.starts++;
     const served: Served = {
-      kafkaAddresses: [{ host: "127.0.0.1", port: 9092 }, { host: "0.0.0.0", port: 9094 }],
-      httpAddresses: [{ host: "::1", port: 8080 }, { host: "", port: 8081 }],
+      addresses,
       failed,
       stop() {
         seen.stops++;
@@ -50,6 +58,29 @@ describe("serve", () => {
       "HTTP on http://[::1]:8080, http://127.0.0.1:8081 and this machine's other",
     );
     expect(out).toEndWith("weir stopped cleanly\n");
+  });
+
+  test("serve: one node of several says which it is, and what it serves as that", async () => {
+    const { machine } = machineWithBroker(new Promise(() => {}), {
+      ...ADDRESSES,
+      kafka: [],
+      controller: [{ host: "127.0.0.1", port: 9093 }],
+    });
+    const stop = new AbortController();
+    const outcome = machine.start([
+      "serve",
+      ...["node.id=3", "process.roles=controller", "listeners=CONTROLLER://127.0.0.1:9093"].flatMap(
+        (one) => ["--set", one],
+      ),
+      ...["controller.listener.names=CONTROLLER", "controller.quorum.voters=3@127.0.0.1:9093"]
+        .flatMap((one) => ["--set", one]),
+    ], { stop });
+    await settle();
+    stop.abort();
+    const { out } = await outcome;
+    expect(out).toMatch(
+      /^weir \S+, node 3: controller\n {2}controller on 127.0.0.1:9093\n {2}HTTP/,
+    );
   });
 
   test("serve: a standard output that nobody reads does not end it, nor keep it from its end", async () => {

@@ -167,19 +167,12 @@ describe("roles", () => {
     expect(problemsOf(flags).join("\n")).toContain(problem);
   });
 
-  test("roles: a controller alone is refused for that, and for nothing else", () => {
-    expect(problemsOf(CONTROLLER)).toEqual([
-      "Cannot use process.roles=controller: a controller of this version is a broker as well; set it to " +
-      "broker,controller",
-    ]);
-  });
-
-  test("roles: both kinds, and servers in place of voters, are taken", () => {
+  test("roles: all kinds, and servers in place of voters, are taken", () => {
     const servers = (flags: Flags) => ({
       ...without(flags, "controller.quorum.voters"),
       "controller.quorum.bootstrap.servers": "h1:9093,h2:9093",
     });
-    for (const flags of [COMBINED, BROKER]) {
+    for (const flags of [COMBINED, BROKER, CONTROLLER]) {
       expect(problemsOf(flags)).toEqual([]);
       expect(problemsOf(servers(flags))).toEqual([]);
     }
