@@ -7,6 +7,14 @@
 
 import { ApiKey } from "../../protocol/api_keys.ts";
 import {
+  addRaftVoterRequest,
+  addRaftVoterResponse,
+} from "../../protocol/schemas/add_raft_voter.ts";
+import {
+  alterPartitionReassignmentsRequest,
+  alterPartitionReassignmentsResponse,
+} from "../../protocol/schemas/alter_partition_reassignments.ts";
+import {
   createPartitionsRequest,
   createPartitionsResponse,
 } from "../../protocol/schemas/create_partitions.ts";
@@ -33,6 +41,11 @@ import {
   describeLogDirsRequest,
   describeLogDirsResponse,
 } from "../../protocol/schemas/describe_log_dirs.ts";
+import {
+  describeQuorumRequest,
+  describeQuorumResponse,
+} from "../../protocol/schemas/describe_quorum.ts";
+import { electLeadersRequest, electLeadersResponse } from "../../protocol/schemas/elect_leaders.ts";
 import { fetchRequest, fetchResponse } from "../../protocol/schemas/fetch.ts";
 import {
   findCoordinatorRequest,
@@ -51,16 +64,30 @@ import { joinGroupRequest, joinGroupResponse } from "../../protocol/schemas/join
 import { leaveGroupRequest, leaveGroupResponse } from "../../protocol/schemas/leave_group.ts";
 import { listGroupsRequest, listGroupsResponse } from "../../protocol/schemas/list_groups.ts";
 import { listOffsetsRequest, listOffsetsResponse } from "../../protocol/schemas/list_offsets.ts";
+import {
+  listPartitionReassignmentsRequest,
+  listPartitionReassignmentsResponse,
+} from "../../protocol/schemas/list_partition_reassignments.ts";
 import { metadataRequest, metadataResponse } from "../../protocol/schemas/metadata.ts";
 import { offsetCommitRequest, offsetCommitResponse } from "../../protocol/schemas/offset_commit.ts";
 import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
 import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
+import {
+  removeRaftVoterRequest,
+  removeRaftVoterResponse,
+} from "../../protocol/schemas/remove_raft_voter.ts";
 import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
 import { apiVersionsCall } from "../peers/broker_connection.ts";
 import { call } from "../peers/call.ts";
 
 /** Every call of the client. */
 export const Calls = {
+  addRaftVoter: call(ApiKey.AddRaftVoter, addRaftVoterRequest, addRaftVoterResponse),
+  alterPartitionReassignments: call(
+    ApiKey.AlterPartitionReassignments,
+    alterPartitionReassignmentsRequest,
+    alterPartitionReassignmentsResponse,
+  ),
   apiVersions: apiVersionsCall,
   createPartitions: call(
     ApiKey.CreatePartitions,
@@ -77,6 +104,8 @@ export const Calls = {
   describeConfigs: call(ApiKey.DescribeConfigs, describeConfigsRequest, describeConfigsResponse),
   describeGroups: call(ApiKey.DescribeGroups, describeGroupsRequest, describeGroupsResponse),
   describeLogDirs: call(ApiKey.DescribeLogDirs, describeLogDirsRequest, describeLogDirsResponse),
+  describeQuorum: call(ApiKey.DescribeQuorum, describeQuorumRequest, describeQuorumResponse),
+  electLeaders: call(ApiKey.ElectLeaders, electLeadersRequest, electLeadersResponse, { lowest: 1 }),
   fetch: call(ApiKey.Fetch, fetchRequest, fetchResponse, { highest: 12 }),
   findCoordinator: call(ApiKey.FindCoordinator, findCoordinatorRequest, findCoordinatorResponse, {
     lowest: 4,
@@ -95,6 +124,11 @@ export const Calls = {
   leaveGroup: call(ApiKey.LeaveGroup, leaveGroupRequest, leaveGroupResponse, { lowest: 3 }),
   listGroups: call(ApiKey.ListGroups, listGroupsRequest, listGroupsResponse, { lowest: 4 }),
   listOffsets: call(ApiKey.ListOffsets, listOffsetsRequest, listOffsetsResponse, { lowest: 2 }),
+  listPartitionReassignments: call(
+    ApiKey.ListPartitionReassignments,
+    listPartitionReassignmentsRequest,
+    listPartitionReassignmentsResponse,
+  ),
   metadata: call(ApiKey.Metadata, metadataRequest, metadataResponse, { lowest: 4 }),
   offsetCommit: call(ApiKey.OffsetCommit, offsetCommitRequest, offsetCommitResponse, {
     highest: 9,
@@ -104,5 +138,6 @@ export const Calls = {
     highest: 9,
   }),
   produce: call(ApiKey.Produce, produceRequest, produceResponse, { highest: 12 }),
+  removeRaftVoter: call(ApiKey.RemoveRaftVoter, removeRaftVoterRequest, removeRaftVoterResponse),
   syncGroup: call(ApiKey.SyncGroup, syncGroupRequest, syncGroupResponse, { lowest: 3 }),
 } as const;

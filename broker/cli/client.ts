@@ -218,6 +218,20 @@ export class KafkaClient {
     return await this.retry(async () => await (await this.any()).request(call, body));
   }
 
+  /** Asks whoever listens at an address. Returns: null when nobody answers there. */
+  async askAt<Q extends Message, A extends Message>(
+    endpoint: Endpoint,
+    call: Call<Q, A>,
+    body: Encodable<Q>,
+  ): Promise<Decoded<A> | null> {
+    try {
+      return await (await this.#connect(this.#connections, endpoint)).request(call, body);
+    } catch (error) {
+      if (error instanceof NetworkError) return null;
+      throw error;
+    }
+  }
+
   /** Metadata of the topics named; of all when `topics` is null, of the brokers alone when it is empty. */
   async metadata(
     topics: readonly string[] | null,

@@ -4,13 +4,19 @@ import type { Command } from "commander";
 import { apiName } from "../../protocol/api_keys.ts";
 import { Calls } from "./calls.ts";
 import { addClusterDirsCommand } from "./cluster_dirs.ts";
+import { addClusterDrainCommand } from "./cluster_drain.ts";
+import { addClusterQuorumCommands } from "./cluster_quorum.ts";
 import { throwOnError } from "./client.ts";
 import { type CommandContext, globalOptions, withClient } from "./command.ts";
 import { columnsOf, plural, printRows } from "./output.ts";
 
 /** Adds the command. */
 export function addClusterCommand(program: Command, context: CommandContext): void {
-  const cluster = program.command("cluster").description("look at the cluster");
+  const cluster = program.command("cluster").description(
+    "look at the cluster, change who votes, empty a node",
+  );
+  addClusterQuorumCommands(cluster, context);
+  addClusterDrainCommand(cluster, context);
   addClusterDirsCommand(cluster, context);
   cluster.command("describe").description("show the cluster's id, controller and brokers")
     .option("--apis", "show the API versions of the broker that answers, too")
