@@ -112,6 +112,11 @@ export class BrokerLifecycle {
     return this.#machine.state;
   }
 
+  /** No other broker acts yet as the leader of what this one leads by its metadata (`broker_lease.ts`). */
+  get holdsLease(): boolean {
+    return this.#machine.holdsLease(this.#options.clock.monotonicMs());
+  }
+
   /** Why the cluster takes no notice of this broker, in one sentence; null while it takes part. */
   get fencedReason(): string | null {
     const reason = this.#machine.fencedReason(this.#options.clock.monotonicMs());
@@ -297,7 +302,7 @@ export class BrokerLifecycle {
     { brokerEpoch, metadataOffset, wantFence, wantShutDown, offlineLogDirs, cordonedLogDirs }:
       Extract<LifecycleEffect, { readonly type: "heartbeat" }>,
   ): Promise<LifecycleAnswer> {
-    const { errorCode, isFenced, shouldShutDown } = await this.#options.channel.call(
+    const { errorCode, isCaughtUp, isFenced, shouldShutDown } = await this.#options.channel.call(
       ControllerCalls.brokerHeartbeat,
       {
         brokerId: this.#options.nodeId,
@@ -312,6 +317,6 @@ export class BrokerLifecycle {
       { timeoutMs: this.#options.settings.sessionTimeoutMs / 2 },
     );
     if (errorCode !== ErrorCode.NONE) return { type: "refused", error: errorCode as ErrorCode };
-    return { type: "heartbeat", isFenced, shouldShutDown };
+    return { type: "heartbeat", isCaughtUp, isFenced, shouldShutDown };
   }
 }

@@ -80,7 +80,8 @@ export async function startBrokerRole(
     channel: node.controllerChannel,
     timeoutMs: () => config.number("request.timeout.ms"),
   });
-  const brokerParts = startBrokerParts(options, { ...node, remoteController }, stops);
+  const parts = { ...node, lifecycle, remoteController };
+  const brokerParts = startBrokerParts(options, parts, stops);
   const subsystems: Subsystems = {
     ...node,
     clock,
@@ -107,17 +108,19 @@ function startBrokerParts(
     readonly logDirectories: LogDirectories;
     readonly remoteController: RemoteController;
     readonly controllerChannel: ControllerChannel;
+    readonly lifecycle: BrokerLifecycle;
     readonly peers: Peers;
   },
   stops: Stops,
 ) {
-  const { nodeId, logDirectories, remoteController: controller } = parts;
+  const { nodeId, logDirectories, lifecycle, remoteController: controller } = parts;
   const { config, clock, random, logger } = options;
   const producerIds = new ProducerIdManager({ controller, nodeId });
   stops.push(() => producerIds.close());
   const replicaManager = startReplicas(options, parts, stops);
   const cleaner = startCleaner({ ...options, logDirectories });
   stops.push(() => cleaner.stop());
+  const { isAlone } = config.roles();
   const groupCoordinator = new GroupCoordinator({
     nodeId,
     clock,
@@ -125,6 +128,7 @@ function startBrokerParts(
     logger: logger.child("groups"),
     settings: groupCoordinatorSettings(config),
     controller,
+    holdsLease: () => isAlone || lifecycle.holdsLease,
     openLog: groupLogOpener(replicaManager),
   });
   groupCoordinator.start();

@@ -13,7 +13,8 @@
  *
  * One request is under way at a time. What should be said meanwhile is said when that one is answered; what is
  * not answered is said again after a pause that doubles. A broker that has heard nothing for a session takes
- * itself for fenced: by then the controller has given to others what it led.
+ * itself for fenced: by then the controller has given to others what it led. Well before that its lease is over
+ * (`broker_lease.ts`): it does not act on leaderships that it may have lost without hearing of it.
  *
  * Pure: time is an argument, requests and news are returned values, chance only spreads the pauses.
  *
@@ -25,6 +26,7 @@ import assert from "node:assert/strict";
 import { ErrorCode, errorName } from "../protocol/errors.ts";
 import type { Uuid } from "../protocol/types.ts";
 import type { Random } from "../storage/platform.ts";
+import { leaseMs } from "./controller/broker_lease.ts";
 
 /** The states, with the numbers that Kafka's metric `BrokerState` gives them. */
 export const BrokerState = {
@@ -103,7 +105,13 @@ export type LifecycleEffect =
 /** How a request ended. */
 export type LifecycleAnswer =
   | { readonly type: "registered"; readonly brokerEpoch: number }
-  | { readonly type: "heartbeat"; readonly isFenced: boolean; readonly shouldShutDown: boolean }
+  | {
+    readonly type: "heartbeat";
+    /** With what it knew when it asked, it may act for a while. */
+    readonly isCaughtUp: boolean;
+    readonly isFenced: boolean;
+    readonly shouldShutDown: boolean;
+  }
   | { readonly type: "refused"; readonly error: ErrorCode }
   /** Nobody answered in time. */
   | { readonly type: "lost"; readonly reason: string };
@@ -127,6 +135,8 @@ export class LifecycleMachine {
   #lastContactMs = -Infinity;
   #registerByMs = Infinity;
   #inFlight: Heartbeat | "registration" | null = null;
+  #sentMs = -Infinity;
+  #leaseEndMs = -Infinity;
   #sendAtMs = Infinity;
   /** Something is to be said as soon as the request under way is answered. */
   #isHurried = false;
@@ -178,6 +188,11 @@ export class LifecycleMachine {
       return `the broker is fenced: no controller has answered for ${seconds} s`;
     }
     return this.#isFenced ? "the broker is fenced" : null;
+  }
+
+  /** What the metadata says here of who leads may be acted on: nobody else does yet. */
+  holdsLease(nowMs: number): boolean {
+    return this.#state === BrokerState.running && nowMs < this.#leaseEndMs;
   }
 
   /** The process begins. */
@@ -280,7 +295,10 @@ export class LifecycleMachine {
   #heard(
     nowMs: number,
     asked: Heartbeat,
-    { isFenced, shouldShutDown }: { readonly isFenced: boolean; readonly shouldShutDown: boolean },
+    { isCaughtUp, isFenced, shouldShutDown }: Extract<
+      LifecycleAnswer,
+      { readonly type: "heartbeat" }
+    >,
   ): void {
     for (const id of asked.offlineLogDirs) this.#untold.delete(id);
     if (asked.cordonedLogDirs !== null) this.#toldCordoned = asked.cordonedLogDirs;
@@ -289,13 +307,18 @@ export class LifecycleMachine {
       if (shouldShutDown) this.#shutDown("the controller has given to others what was led here");
       return;
     }
-    this.#succeeded(nowMs, this.#settings.heartbeatIntervalMs);
-    if (isFenced) this.#fence("the controller has fenced it");
-    else if (this.#isFenced) {
-      this.#isFenced = false;
-      this.#state = BrokerState.running;
-      this.#effects.push({ type: "unfenced" });
+    const { heartbeatIntervalMs, sessionTimeoutMs } = this.#settings;
+    const wholeLeaseMs = leaseMs(sessionTimeoutMs);
+    this.#succeeded(nowMs, Math.min(heartbeatIntervalMs, wholeLeaseMs / 2));
+    if (isFenced) {
+      this.#fence("the controller has fenced it");
+      return;
     }
+    if (isCaughtUp) this.#leaseEndMs = this.#sentMs + wholeLeaseMs;
+    if (!this.#isFenced) return;
+    this.#isFenced = false;
+    this.#state = BrokerState.running;
+    this.#effects.push({ type: "unfenced" });
   }
 
   #refused(nowMs: number, asked: Heartbeat | "registration", error: ErrorCode): void {
@@ -354,7 +377,7 @@ export class LifecycleMachine {
     if (
       this.#state !== BrokerState.shuttingDown && this.#inFlight === null &&
       nowMs >= this.#sendAtMs
-    ) this.#send();
+    ) this.#send(nowMs);
     return this.#effects.splice(0);
   }
 
@@ -382,7 +405,8 @@ export class LifecycleMachine {
     }
   }
 
-  #send(): void {
+  #send(nowMs: number): void {
+    this.#sentMs = nowMs;
     this.#sendAtMs = Infinity;
     this.#isHurried = false;
     if (!this.#isRegistered) {

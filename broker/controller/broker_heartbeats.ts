@@ -52,6 +52,8 @@ interface Session {
   metadataOffset: number;
   /** What the others must have applied before the broker may go; −1 unless it shuts down. */
   shutdownOffset: number;
+  /** Where something that it led was last given to another broker; the newest of the metadata while not known. */
+  takenOffset: number;
 }
 
 /** The sessions of all registered brokers. */
@@ -60,9 +62,11 @@ export class BrokerHeartbeats {
   readonly #sessions = new Map<number, Session>();
   #lastCheckMs: number;
 
-  constructor({ sessionTimeoutMs, nowMs, brokerIds, nodeId }: {
+  constructor({ sessionTimeoutMs, nowMs, newestOffset, brokerIds, nodeId }: {
     readonly sessionTimeoutMs: number;
     readonly nowMs: number;
+    /** Where the metadata ends. */
+    readonly newestOffset: number;
     readonly brokerIds: Iterable<number>;
     /** This node: what is registered of it may be an incarnation before this process. */
     readonly nodeId: number;
@@ -71,7 +75,9 @@ export class BrokerHeartbeats {
     this.#lastCheckMs = nowMs;
     for (const id of brokerIds) {
       this.register(id, nowMs);
-      this.#session(id).isHeard = id !== nodeId;
+      const session = this.#session(id);
+      session.isHeard = id !== nodeId;
+      session.takenOffset = newestOffset;
     }
   }
 
@@ -87,7 +93,19 @@ export class BrokerHeartbeats {
       lastContactMs: nowMs,
       metadataOffset: -1,
       shutdownOffset: -1,
+      takenOffset: -1,
     });
+  }
+
+  /** Notes that something which a broker led is led by another one, or by nobody, from this offset on. */
+  noteTaken(brokerId: number, takenOffset: number): void {
+    const session = this.#sessions.get(brokerId);
+    if (session !== undefined) session.takenOffset = takenOffset;
+  }
+
+  /** True when a broker that has applied so much knows itself, and of all that it does not lead any more. */
+  isCaughtUp({ id, epoch }: BrokerImage, metadataOffset: number): boolean {
+    return metadataOffset >= Math.max(epoch, this.#session(id).takenOffset);
   }
 
   /** Forgets a broker. */

@@ -33,6 +33,7 @@ import {
   planConfigReplacements,
 } from "./config_changes.ts";
 import { BrokerHeartbeats, type BrokerState, type Heartbeat } from "./broker_heartbeats.ts";
+import { mayBeUnconfirmedMs } from "./broker_lease.ts";
 import {
   type ControllerRegistration,
   planControlledShutdown,
@@ -168,7 +169,10 @@ export interface BrokerHeartbeat extends Heartbeat {
 /** What a broker is told. */
 export interface HeartbeatReply {
   readonly error: typeof ErrorCode.NONE;
-  /** It knows its own registration. */
+  /**
+   * It knows its own registration and what it does not lead any more, and this is still the active controller: the
+   * broker may act on what it knows for a while (`broker_lease.ts`).
+   */
   readonly isCaughtUp: boolean;
   readonly isFenced: boolean;
   readonly shouldShutDown: boolean;
@@ -468,6 +472,8 @@ export class Controller implements QuorumListener, ActiveController {
       this.#clock.monotonicMs(),
       (id) => isActive(this.#newest.brokers.get(id)),
     );
+    const isCaughtUp = heartbeats.isCaughtUp(broker, heartbeat.metadataOffset) &&
+      this.quorum.unconfirmedMs <= mayBeUnconfirmedMs(this.#settings.sessionTimeoutMs());
     const committed = current === next ? this.#lastCommit : this.#enter(next, broker);
     // What the others must have heard of is all that was written until now.
     if (next === "controlledShutdown") {
@@ -478,7 +484,7 @@ export class Controller implements QuorumListener, ActiveController {
     }
     return {
       error: ErrorCode.NONE,
-      isCaughtUp: heartbeat.metadataOffset >= broker.epoch,
+      isCaughtUp,
       isFenced: next === "fenced" || next === "shutdownNow",
       shouldShutDown: next === "shutdownNow",
     };
@@ -635,6 +641,7 @@ export class Controller implements QuorumListener, ActiveController {
     const heartbeats = new BrokerHeartbeats({
       sessionTimeoutMs: this.#settings.sessionTimeoutMs(),
       nowMs: this.#clock.monotonicMs(),
+      newestOffset: this.#newest.offset,
       brokerIds: this.#newest.brokers.keys(),
       nodeId: this.#nodeId,
     });
@@ -726,6 +733,10 @@ export class Controller implements QuorumListener, ActiveController {
     if (!("committed" in appended)) return Promise.resolve(appended);
     this.#newest = next.image;
     this.#pending.push({ batch: prepared.batch, ...next });
+    for (const { before, after } of next.changes.changedPartitions) {
+      if (before === null || before.leader === after.leader) continue;
+      this.#heartbeats?.noteTaken(before.leader, prepared.batch.lastOffset);
+    }
     this.#lastCommit = appended.committed;
     this.#logger.debug("Metadata appended", {
       baseOffset: prepared.batch.baseOffset,

@@ -112,7 +112,8 @@ export const DEFAULT_RAFT_SETTINGS: RaftSettings = {
   fetchTimeoutMs: 2_000,
   retryBackoffMs: 20,
   requestTimeoutMs: 2_000,
-  fetchMaxWaitMs: 500,
+  // Kafka's is 500: a leader knows by this how long ago it certainly led (decision 0050).
+  fetchMaxWaitMs: 200,
   fetchMaxBytes: 1024 * 1024,
   fetchSnapshotMaxBytes: 1024 * 1024,
 };
@@ -361,6 +362,11 @@ export class Quorum {
   }
   get logEndOffset(): Offset {
     return this.#log.endOffset;
+  }
+  /** For how long it has not been certain that no other node leads; Infinity where this one does not. Units: ms. */
+  get unconfirmedMs(): number {
+    const nowMs = this.#clock.monotonicMs();
+    return this.isLeader ? nowMs - this.#raft.leadershipConfirmedMs(nowMs) : Infinity;
   }
   /** The machine, to look at. */
   get raft(): Raft {

@@ -53,6 +53,7 @@ import {
   majorityOf,
   type OffsetAndEpoch,
   type RaftRules,
+  reachedByMajority,
   type Tally,
   tally,
 } from "./raft_quorum.ts";
@@ -372,6 +373,19 @@ export class Raft {
   get log(): RaftLog {
     return this.#log;
   }
+
+  /**
+   * The last moment at which certainly nobody had been elected in a later epoch: a majority has asked this leader
+   * for more after that. −Infinity where it does not lead, or has not been asked.
+   */
+  leadershipConfirmedMs(nowMs: number): number {
+    const role = this.#role;
+    if (role.name !== "leader") return -Infinity;
+    const confirmedMs = this.#voters.voters.map((voter) =>
+      isSameReplica(voter, this.#self) ? nowMs : role.replicas.confirmedMs(voter)
+    );
+    return reachedByMajority(confirmedMs);
+  }
   get voterHistory(): VoterHistory {
     return this.#voterHistory;
   }
@@ -665,7 +679,7 @@ export class Raft {
     const parked = { handle, request, untilMs: nowMs + request.maxWaitMs };
     const isFull = leader.parked.length >= MAX_PARKED_FETCHES;
     if (isFull || request.maxWaitMs <= 0 || this.#hasNews(leader, request)) {
-      this.#answerFetch(parked);
+      this.#answerFetch(leader, parked, nowMs);
     } else leader.parked.push(parked);
   }
 
@@ -673,7 +687,8 @@ export class Raft {
     return this.#log.endOffset > last.offset || leader.highWatermark > highWatermark;
   }
 
-  #answerFetch({ handle, request }: ParkedFetch): void {
+  #answerFetch(leader: Leader, { handle, request }: ParkedFetch, nowMs: number): void {
+    leader.replicas.answered(request.replica, nowMs);
     const { offset } = request.last;
     const readFrom = offset < this.#log.endOffset ? offset : null;
     const { maxBytes } = request;
@@ -1191,7 +1206,7 @@ export class Raft {
       if (!isDone) this.#wakeAt(parked.untilMs);
     }
     role.parked = waiting!;
-    for (const parked of done!) this.#answerFetch(parked);
+    for (const parked of done!) this.#answerFetch(role, parked, nowMs);
   }
 
   // ── what time and state make due ────────────────────────────────────────────────────────────────

@@ -32,6 +32,10 @@ interface State extends ReplicaState {
   lastCaughtUpMs: number;
   /** Where the leader's log ended at the last fetch. */
   leaderEndOffset: number;
+  /** When the last answer to a fetch of this epoch left. */
+  answeredMs: number;
+  /** It has fetched in this epoch after that. */
+  confirmedMs: number;
 }
 
 /** The replicas of one leader in one epoch. */
@@ -56,6 +60,7 @@ export class ReplicaStates {
     state.leaderEndOffset = leaderEndOffset;
     state.endOffset = endOffset;
     state.lastFetchMs = nowMs;
+    state.confirmedMs = state.answeredMs;
   }
 
   /** A replica was heard of that is not on our log yet. */
@@ -64,13 +69,27 @@ export class ReplicaStates {
     if (state !== null) state.lastFetchMs = nowMs;
   }
 
+  /** A fetch is answered: the next one comes from somebody who knew of no later epoch until now. */
+  answered(key: ReplicaKey, nowMs: number): void {
+    const state = this.#stateOf(key);
+    if (state !== null) state.answeredMs = nowMs;
+  }
+
   #stateOf(key: ReplicaKey): State | null {
     if (key.id < 0) return null;
     const name = formatReplica(key);
     let state = this.#states.get(name);
     if (state === undefined) {
       if (this.#states.size >= MAX_REPLICAS) return null;
-      state = { key, endOffset: -1, lastFetchMs: -1, lastCaughtUpMs: -1, leaderEndOffset: -1 };
+      state = {
+        key,
+        endOffset: -1,
+        lastFetchMs: -1,
+        lastCaughtUpMs: -1,
+        leaderEndOffset: -1,
+        answeredMs: -Infinity,
+        confirmedMs: -Infinity,
+      };
       this.#states.set(name, state);
     }
     return state;
@@ -91,6 +110,11 @@ export class ReplicaStates {
   /** When it last fetched; when the epoch began, for one that has not yet. */
   lastSeenMs(voter: ReplicaKey): number {
     return Math.max(this.#find(voter)?.lastFetchMs ?? -1, this.#startMs);
+  }
+
+  /** Until when a voter certainly knew of no later epoch; −Infinity before its second fetch. */
+  confirmedMs(voter: ReplicaKey): number {
+    return this.#find(voter)?.confirmedMs ?? -Infinity;
   }
 
   /** For how long a replica lags; Infinity for one that never had everything. */

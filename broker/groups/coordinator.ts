@@ -9,6 +9,9 @@
  * NOT_COORDINATOR. Shards follow the metadata image: one is opened when this node becomes leader of its
  * partition, and closed when it ceases to be.
  *
+ * Invariant: of one partition no two nodes answer at a time. This one does only while its lease says that what it
+ * knows of the metadata may be acted on, and not before the leader before it does so no more (decision 0050).
+ *
  * Time: one queue of deadlines for all groups, one timer for its head; a second timer for the retention
  * of offsets. Shards load one after the other, so that loading takes the memory of one.
  */
@@ -46,6 +49,7 @@ import {
   type SyncRequest,
 } from "./classic_group.ts";
 import { DeadlineQueue } from "../deadline_queue.ts";
+import { FormerLeaders } from "./former_leaders.ts";
 import type { GroupLog } from "./group_log.ts";
 import type { CommittedOffset, GroupOffsets } from "./group_offsets.ts";
 import { type GroupEntry, GroupShard, type OffsetToCommit } from "./group_shard.ts";
@@ -53,6 +57,9 @@ import type { GroupCoordinatorSettings } from "./settings.ts";
 
 /** Groups whose deadlines are worked off before the event loop is given back. */
 const GROUPS_PER_TICK = 200;
+
+/** Time between two looks whether the leader before this one can act no more. */
+const DOUBT_POLL_MS = 10;
 
 /** What the coordinator is made of. */
 export interface GroupCoordinatorOptions {
@@ -62,6 +69,8 @@ export interface GroupCoordinatorOptions {
   readonly logger: Logger;
   readonly settings: GroupCoordinatorSettings;
   readonly controller: Pick<Controller, "image" | "subscribe"> & TopicMaker;
+  /** False while another node may lead by now what this one leads by its metadata. */
+  readonly holdsLease: () => boolean;
   /** The log of a partition of `__consumer_offsets` once it is open; null when it is not led here. */
   readonly openLog: (partition: number) => GroupLog | null | Promise<GroupLog | null>;
 }
@@ -132,6 +141,13 @@ export interface GroupListing {
   readonly offsets: GroupOffsets;
 }
 
+/** A partition that this node leads, with its groups. */
+interface LedShard {
+  readonly shard: GroupShard;
+  readonly leaderEpoch: LeaderEpoch;
+  readonly closing: AbortController;
+}
+
 /** Answers the group APIs for the partitions of `__consumer_offsets` that this node leads. */
 export class GroupCoordinator {
   readonly #options: GroupCoordinatorOptions;
@@ -139,10 +155,8 @@ export class GroupCoordinator {
   readonly #random: Random;
   readonly #logger: Logger;
   readonly #settings: GroupCoordinatorSettings;
-  readonly #shards = new Map<
-    number,
-    { readonly shard: GroupShard; readonly leaderEpoch: LeaderEpoch }
-  >();
+  readonly #shards = new Map<number, LedShard>();
+  readonly #formerLeaders: FormerLeaders;
   readonly #deadlines = new DeadlineQueue<GroupEntry>();
   #timer: { readonly atMs: number; readonly timer: Timer } | null = null;
   #expiryTimer: Timer | null = null;
@@ -162,6 +176,8 @@ export class GroupCoordinator {
     this.#random = options.random;
     this.#logger = options.logger;
     this.#settings = options.settings;
+    const { nodeId, settings: { brokerSessionTimeoutMs: sessionTimeoutMs } } = options;
+    this.#formerLeaders = new FormerLeaders({ nodeId, sessionTimeoutMs });
   }
 
   /** Starts to follow the metadata; whoever applies it to the logs must have subscribed before. */
@@ -181,7 +197,7 @@ export class GroupCoordinator {
     this.#timer?.timer.cancel();
     this.#timer = null;
     this.#expiryTimer?.cancel();
-    for (const { shard } of this.#shards.values()) shard.close(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+    for (const led of this.#shards.values()) this.#close(led, ErrorCode.COORDINATOR_NOT_AVAILABLE);
     this.#shards.clear();
     await this.#loading;
   }
@@ -221,7 +237,8 @@ export class GroupCoordinator {
     if (error !== ErrorCode.NONE) return { error };
     const topic = this.#options.controller.image().topicByName(GROUP_METADATA_TOPIC);
     const leader = topic?.partitions[this.partitionFor(groupId)]?.leader ?? -1;
-    if (leader < 0) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE };
+    const isDoubtful = leader === this.#options.nodeId && !this.#options.holdsLease();
+    if (leader < 0 || isDoubtful) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE };
     return { error: ErrorCode.NONE, leader };
   }
 
@@ -259,8 +276,19 @@ export class GroupCoordinator {
     if (!this.#isRunning) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE };
     const led = this.#shards.get(this.partitionFor(groupId));
     if (led === undefined) return { error: ErrorCode.NOT_COORDINATOR };
-    const error = led.shard.availability;
+    const error = this.#availabilityOf(led);
     return error === ErrorCode.NONE ? led.shard : { error };
+  }
+
+  #availabilityOf({ shard }: LedShard): ErrorCode {
+    // The one answer at which clients of every age look for the coordinator anew.
+    return this.#options.holdsLease() ? shard.availability : ErrorCode.NOT_COORDINATOR;
+  }
+
+  /** True while this node answers for the groups of a partition; at most one node does. */
+  answersFor(partition: number): boolean {
+    const led = this.#shards.get(partition);
+    return this.#isRunning && led !== undefined && this.#availabilityOf(led) === ErrorCode.NONE;
   }
 
   // ---- membership -----------------------------------------------------------------------------------
@@ -492,7 +520,8 @@ export class GroupCoordinator {
 
   /** ListGroups: all groups led here. COORDINATOR_LOAD_IN_PROGRESS while some are not known yet. */
   listGroups(): { readonly error: ErrorCode; readonly groups: readonly GroupListing[] } {
-    if (!this.#isRunning) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE, groups: [] };
+    const isHere = this.#isRunning && (this.#shards.size === 0 || this.#options.holdsLease());
+    if (!isHere) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE, groups: [] };
     for (const { shard } of this.#shards.values()) {
       if (shard.availability === ErrorCode.COORDINATOR_LOAD_IN_PROGRESS) {
         return { error: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, groups: [] };
@@ -523,7 +552,9 @@ export class GroupCoordinator {
     const resolve = this.#joinWaiters.get(requestId);
     assert(resolve !== undefined, `Cannot answer join ${requestId}: it was answered before`);
     this.#joinWaiters.delete(requestId);
-    resolve(answer);
+    // A join phase ends by itself: the only answer that rests on nothing written or asked for just now.
+    const isStale = answer.error === ErrorCode.NONE && !this.#options.holdsLease();
+    resolve(isStale ? failedJoin(ErrorCode.NOT_COORDINATOR, answer.memberId) : answer);
   }
 
   syncAnswered(requestId: number, answer: SyncAnswer): void {
@@ -585,6 +616,10 @@ export class GroupCoordinator {
     const isTouched = changes.createdTopics.some(({ name }) => name === GROUP_METADATA_TOPIC) ||
       changes.deletedTopics.some(({ name }) => name === GROUP_METADATA_TOPIC) ||
       changes.changedPartitions.some((changed) => changed.topic.name === GROUP_METADATA_TOPIC);
+    const nowMs = this.#clock.monotonicMs();
+    for (const changed of changes.changedPartitions) {
+      if (changed.topic.name === GROUP_METADATA_TOPIC) this.#formerLeaders.note(changed, nowMs);
+    }
     if (isTouched) {
       for (const partition of [...this.#shards.keys()]) {
         if (topic?.partitions[partition] === undefined) this.#resign(partition);
@@ -602,9 +637,10 @@ export class GroupCoordinator {
     if (led !== undefined && isLeader && led.leaderEpoch === epoch) return;
     if (led !== undefined) this.#resign(partition);
     if (!isLeader) return;
+    const closing = new AbortController();
     const shard = new GroupShard({
       partition,
-      openLog: () => this.#options.openLog(partition),
+      openLog: () => this.#openLog(partition, closing.signal),
       clock: this.#clock,
       logger: this.#logger,
       settings: {
@@ -615,13 +651,36 @@ export class GroupCoordinator {
       appendTimeoutMs: this.#settings.offsetsCommitTimeoutMs,
       host: this,
     });
-    this.#shards.set(partition, { shard, leaderEpoch: epoch });
+    this.#shards.set(partition, { shard, leaderEpoch: epoch, closing });
     this.#loading = this.#loading.then(() => shard.load());
   }
 
+  /** The log of a partition, once no other broker can take itself for its leader. */
+  async #openLog(partition: number, signal: AbortSignal): Promise<GroupLog | null> {
+    const { openLog, controller } = this.#options;
+    const log = await openLog(partition);
+    const isInDoubt = (found: GroupLog) =>
+      this.#formerLeaders.mayAct(partition, {
+        nowMs: this.#clock.monotonicMs(),
+        brokers: controller.image().brokers,
+        isFollowedBy: (id) => found.isFollowedBy(id),
+      });
+    while (log !== null && !signal.aborted && log.isLed && isInDoubt(log)) {
+      await this.#clock.sleep(DOUBT_POLL_MS, signal);
+    }
+    return log;
+  }
+
   #resign(partition: number): void {
-    this.#shards.get(partition)?.shard.close(ErrorCode.NOT_COORDINATOR);
+    const led = this.#shards.get(partition);
+    if (led === undefined) return;
     this.#shards.delete(partition);
+    this.#close(led, ErrorCode.NOT_COORDINATOR);
+  }
+
+  #close({ shard, closing }: LedShard, error: ErrorCode): void {
+    closing.abort();
+    shard.close(error);
   }
 
   #now(): Now {

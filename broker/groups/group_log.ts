@@ -16,6 +16,8 @@ export type GroupLogRead =
 export interface GroupLog {
   /** False once this node leads it no more, or under another epoch: what was read of it may be stale. */
   readonly isLed: boolean;
+  /** True once a broker is known to follow this leader: it does not take itself for the leader any more. */
+  isFollowedBy(brokerId: number): boolean;
   /** Offset of the first record. */
   readonly startOffset: number;
   /** Offset after the last record. */

@@ -23,6 +23,11 @@ class PartitionGroupLog implements GroupLog {
     return this.#partition.isLeader && this.#partition.leaderEpoch === this.#leaderEpoch;
   }
 
+  isFollowedBy(brokerId: number): boolean {
+    // What a follower said of itself, it said in this epoch.
+    return this.isLed && (this.#partition.replicas?.syncedOffsetOf(brokerId) ?? -1) >= 0;
+  }
+
   get startOffset(): number {
     return this.#partition.log.logStartOffset;
   }

@@ -20,6 +20,8 @@ export interface GroupCoordinatorSettings {
   readonly offsetsTopic: (brokerCount: number) => NewTopic;
   readonly offsetsTopicPartitionCount: number;
   readonly offsetsTopicCompression: CompressionCodec;
+  /** `broker.session.timeout.ms`. */
+  readonly brokerSessionTimeoutMs: number;
 }
 
 /** Reads them from the configuration. */
@@ -35,6 +37,7 @@ export function groupCoordinatorSettings(config: Config): GroupCoordinatorSettin
     offsetsRetentionCheckIntervalMs: config.number("offsets.retention.check.interval.ms"),
     offsetsTopic: (brokerCount) => groupMetadataTopic(config, brokerCount),
     offsetsTopicPartitionCount: config.number("offsets.topic.num.partitions"),
+    brokerSessionTimeoutMs: config.number("broker.session.timeout.ms"),
     offsetsTopicCompression: compressionCodec(config.number("offsets.topic.compression.codec")),
   };
 }

@@ -10,6 +10,7 @@ import {
   type LifecycleAnswer,
   type LifecycleEffect,
   LifecycleMachine,
+  type LifecycleSettings,
 } from "../../broker/lifecycle_machine.ts";
 import { ErrorCode, errorName } from "../../protocol/errors.ts";
 import type { Uuid } from "../../protocol/types.ts";
@@ -54,6 +55,8 @@ class World {
   // The controller, and the way to it.
   #offset = 10;
   #registration: Registration | null = null;
+  /** When it last heard a heartbeat. */
+  #heardMs = -Infinity;
   #offlineDirs = new Set<Uuid>();
   #cordoned: readonly Uuid[] = [];
   /** Probabilities of this life. */
@@ -146,6 +149,9 @@ class World {
     const isFenced = this.#machine.fencedReason(this.#nowMs) !== null;
     assert(isFenced || (!isSilent && this.isUnfenced), "it does not know that it is fenced");
     assert(!isFenced || isSilent || !this.isUnfenced, "it takes itself for fenced");
+    if (!this.#machine.holdsLease(this.#nowMs)) return;
+    const endMs = this.#heardMs + SETTINGS.sessionTimeoutMs;
+    assert(!isFenced && this.#nowMs < endMs, "its lease outlives its session");
   }
 
   #apply(effect: LifecycleEffect): void {
@@ -290,6 +296,7 @@ class World {
       return refused(ErrorCode.STALE_BROKER_EPOCH);
     }
     known.heardMs = this.#nowMs;
+    this.#heardMs = this.#nowMs;
     for (const id of request.offlineLogDirs) this.#offlineDirs.add(id);
     this.#cordoned = request.cordonedLogDirs ?? this.#cordoned;
     const isCaughtUp = request.metadataOffset >= known.epoch;
@@ -297,12 +304,12 @@ class World {
       // It takes a while until the others know.
       const mayGo = known.isFenced || (known.isShuttingDown && this.#random.chance(0.3));
       known.isShuttingDown = true;
-      return { type: "heartbeat", isFenced: known.isFenced, shouldShutDown: mayGo };
+      return { type: "heartbeat", isCaughtUp, isFenced: known.isFenced, shouldShutDown: mayGo };
     }
     const isFenced = request.wantFence || (known.isFenced && !isCaughtUp);
     if (isFenced !== known.isFenced) this.#append();
     known.isFenced = isFenced;
-    return { type: "heartbeat", isFenced, shouldShutDown: false };
+    return { type: "heartbeat", isCaughtUp, isFenced, shouldShutDown: false };
   }
 
   /** Writes a record, which the broker applies a while later. Returns: its offset. */
@@ -420,15 +427,22 @@ class World {
   }
 }
 
-/** A machine that takes part, its last heartbeat answered at 10. */
-function running(): LifecycleMachine {
+const GOOD_ANSWER = {
+  type: "heartbeat",
+  isCaughtUp: true,
+  isFenced: false,
+  shouldShutDown: false,
+} as const;
+
+/** A machine that takes part, its last heartbeat sent at 5 and answered at 10. */
+function running(settings: LifecycleSettings = SETTINGS): LifecycleMachine {
   const random = new SimRandom(1);
-  const machine = new LifecycleMachine({ settings: SETTINGS, random });
+  const machine = new LifecycleMachine({ settings, random });
   machine.start(0);
   machine.answer(5, { type: "registered", brokerEpoch: 3 });
   machine.noteMetadata(5, 3);
   machine.setReady(5);
-  const effects = machine.answer(10, { type: "heartbeat", isFenced: false, shouldShutDown: false });
+  const effects = machine.answer(10, GOOD_ANSWER);
   assert.deepEqual(effects, [{ type: "unfenced" }]);
   return machine;
 }
@@ -464,14 +478,41 @@ describe("LifecycleMachine", () => {
     }
   });
 
+  test("a lease counts from when the answered heartbeat was sent, and ends well within the session", () => {
+    const machine = running();
+    const endMs = 5 + 0.6 * SETTINGS.sessionTimeoutMs;
+    expect(machine.holdsLease(endMs - 1)).toBe(true);
+    expect(machine.holdsLease(endMs)).toBe(false);
+    // The controller knows of something that was taken from this broker, or is not certain of itself.
+    const sentMs = machine.nextMs;
+    machine.tick(sentMs);
+    machine.answer(sentMs + 700, { ...GOOD_ANSWER, isCaughtUp: false });
+    expect(machine.holdsLease(endMs)).toBe(false);
+    machine.tick(machine.nextMs);
+    machine.answer(endMs + 500, GOOD_ANSWER);
+    expect(machine.holdsLease(endMs + 500)).toBe(true);
+  });
+
+  test("who asks to be let go acts for nobody from then on", () => {
+    const machine = running();
+    expect(machine.holdsLease(20)).toBe(true);
+    machine.beginControlledShutdown(20);
+    expect(machine.holdsLease(20)).toBe(false);
+  });
+
+  test("a lease is renewed in time whatever the heartbeat interval", () => {
+    const settings = { ...SETTINGS, heartbeatIntervalMs: 60_000 };
+    const machine = running(settings);
+    expect(machine.holdsLease(machine.nextMs + 100)).toBe(true);
+  });
+
   test("a directory that fails while a heartbeat is under way is not told by that one", () => {
     const machine = running();
     const sentMs = machine.nextMs;
     expect(machine.tick(sentMs)).toMatchObject([{ type: "heartbeat", offlineLogDirs: [] }]);
     const news = { offline: ["lost" as Uuid], cordoned: [] };
     expect(machine.noteDirectories(sentMs + 1, news)).toEqual([]);
-    const answer = { type: "heartbeat", isFenced: false, shouldShutDown: false } as const;
-    expect(machine.answer(sentMs + 2, answer)).toMatchObject([
+    expect(machine.answer(sentMs + 2, GOOD_ANSWER)).toMatchObject([
       { type: "heartbeat", offlineLogDirs: ["lost"] },
     ]);
     const deadlineMs = sentMs + 1 + SETTINGS.directoryTimeoutMs;

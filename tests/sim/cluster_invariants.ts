@@ -3,7 +3,7 @@
  *
  * Looked at after every event (`check`), in the brokers as they are: a partition has one leader an epoch;
  * the high watermark of a leader never goes back; a leader holds everything that was ever committed; a
- * controller epoch has one active controller; two nodes whose images end at the same offset have the same
+ * controller epoch has one active controller; one node answers for a group; two nodes whose images end at the same offset have the same
  * image. Now and then (`scan`): of what is committed, every node has the same batches.
  *
  * Draws no chance; a scan reads the logs as a consumer would.
@@ -11,6 +11,7 @@
 
 import assert from "node:assert/strict";
 import type { Broker } from "../../broker/broker.ts";
+import { GROUP_METADATA_TOPIC } from "../../broker/controller/internal_topics.ts";
 import type { MetadataImage } from "../../broker/controller/metadata_image.ts";
 import type { Partition } from "../../broker/partitions/partition.ts";
 import { batches, readBatchHeader } from "../../protocol/record_batch.ts";
@@ -64,6 +65,24 @@ export class ClusterInvariants {
       if (controller.isActive) this.#checkController(nodeId, controller.controllerEpoch);
       const image = controller.image();
       if (this.#images.get(nodeId) !== image) this.#checkImage(nodeId, image);
+    }
+    this.#checkCoordinators(nodes);
+  }
+
+  #checkCoordinators(nodes: readonly WatchedNode[]): void {
+    const answering = new Map<number, number>();
+    for (const { nodeId, broker } of nodes) {
+      if (broker === null || nodes.length === 1) continue;
+      const { groupCoordinator, replicaManager } = broker.subsystems;
+      for (const { topic, partition } of replicaManager.partitions()) {
+        if (topic !== GROUP_METADATA_TOPIC || !groupCoordinator.answersFor(partition)) continue;
+        const other = answering.get(partition);
+        assert(
+          other === undefined,
+          `nodes ${other} and ${nodeId} both answer for the groups of ${topic}-${partition}`,
+        );
+        answering.set(partition, nodeId);
+      }
     }
   }
 

@@ -269,6 +269,8 @@ export class ClusterWorld {
       ...(random.chance(0.5) && SMALL_SEGMENTS),
       "log.cleaner.backoff.ms": random.pick(["1000", "15000"]),
       "log.cleaner.min.cleanable.ratio": random.pick(["0.1", "0.5"]),
+      // Leaderships move while nobody is fenced.
+      "leader.imbalance.check.interval.seconds": random.pick(["2", "300"]),
       "log.retention.check.interval.ms": random.pick(["1000", "300000"]),
     };
   }

@@ -6,6 +6,8 @@
  * answers otherwise while the test runs: as if a line of the broker were missing or wrong.
  */
 
+import { FormerLeaders } from "../../broker/groups/former_leaders.ts";
+import { LifecycleMachine } from "../../broker/lifecycle_machine.ts";
 import { IsrChanges } from "../../broker/partitions/isr_changes.ts";
 import { ReplicaSet } from "../../broker/partitions/replica_set.ts";
 import { Log } from "../../storage/log.ts";
@@ -93,6 +95,15 @@ export const PLANTED_CLUSTER_FAULTS: Readonly<Record<string, PlantedClusterFault
     nodes: 3,
     faults: PARTED,
     patch: () => patched(Log.prototype, "truncateTo", { value: () => Promise.resolve() }),
+  },
+  "a coordinator that is cut off and answers on": {
+    nodes: 3,
+    faults: PARTED,
+    patch: () => patched(LifecycleMachine.prototype, "holdsLease", { value: () => true }),
+  },
+  "a new coordinator that does not wait until the old one knows": {
+    nodes: 3,
+    patch: () => patched(FormerLeaders.prototype, "mayAct", { value: () => false }),
   },
   "what is written is called synced": {
     nodes: 1,

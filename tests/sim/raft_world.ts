@@ -122,6 +122,8 @@ export class RaftWorld {
   /** `from>to` of links that are cut. */
   readonly #cuts = new Set<string>();
   readonly #leaders = new Map<number, number>();
+  /** When the newest epoch with a leader began, and its number. */
+  #newestElection = { epoch: -1, atMs: -Infinity };
   readonly #entries = new Map<string, Entry>();
   /** Base offset → name of the entry there. */
   readonly #committed = new Map<number, string>();
@@ -441,11 +443,21 @@ export class RaftWorld {
   }
 
   #checkLeader(node: Node): void {
-    const { epoch } = node.quorum!.raft;
+    const { raft } = node.quorum!;
+    const { epoch } = raft;
+    const nowMs = this.clock.monotonicMs();
+    const later = this.#newestElection;
+    if (later.epoch > epoch) {
+      assert(
+        raft.leadershipConfirmedMs(nowMs) <= later.atMs,
+        `n${node.id} is certain to have led epoch ${epoch} alone after epoch ${later.epoch} began`,
+      );
+    }
     const known = this.#leaders.get(epoch);
     if (known === node.id) return;
     assert(known === undefined, `n${known} and n${node.id} both lead epoch ${epoch}`);
     this.#leaders.set(epoch, node.id);
+    if (later.epoch < epoch) this.#newestElection = { epoch, atMs: nowMs };
     this.counts.leaders++;
     this.note(`n${node.id} leads epoch ${epoch}`);
     if (this.hasFaults) this.#strike(node);

@@ -72,6 +72,22 @@ describe("Controller.brokerRegistration", () => {
     expect(state(4)).toBe("up");
   });
 
+  test("a broker has not caught up until it knows what it does not lead any more", async () => {
+    await cluster.makeTopic("moving", [[2, 1]]);
+    const before = cluster.image.offset;
+    expect(reply(await cluster.beat(2, { metadataOffset: before })).isCaughtUp).toBe(true);
+    await cluster.controller.alterPartitionReassignments(
+      [{ topic: "moving", partition: 0, replicas: [1] }],
+      { allowReplicationFactorChange: true },
+    );
+    expect(cluster.partition("moving").leader).toBe(1);
+    expect(reply(await cluster.beat(2, { metadataOffset: before })).isCaughtUp).toBe(false);
+    const after = cluster.image.offset;
+    expect(reply(await cluster.beat(2, { metadataOffset: after })).isCaughtUp).toBe(true);
+    // Others lead what they led.
+    expect(reply(await cluster.beat(3, { metadataOffset: before })).isCaughtUp).toBe(true);
+  });
+
   test("another one of the same id is refused while the first is heard", async () => {
     expect(errorName((await cluster.register(2)).error)).toBe("DUPLICATE_BROKER_REGISTRATION");
     await cluster.pass(SESSION_MS - 1000, [1, 3]);

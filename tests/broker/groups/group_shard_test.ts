@@ -26,6 +26,7 @@ function newShard(openLog: () => GroupLog | null | Promise<GroupLog | null>) {
 function logOf(records: Uint8Array, endOffset: number): GroupLog {
   return {
     isLed: true,
+    isFollowedBy: () => true,
     startOffset: 0,
     endOffset,
     append: () => expect.unreachable(),

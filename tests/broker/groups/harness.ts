@@ -129,6 +129,7 @@ export class GroupHarness {
       logger: this.logger,
       settings: groupCoordinatorSettings(this.config),
       controller: this.controller,
+      holdsLease: () => true,
       openLog: groupLogOpener(this.replicaManager),
     });
     this.coordinator.start();
