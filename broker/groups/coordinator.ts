@@ -13,7 +13,7 @@
  * knows of the metadata may be acted on, and not before the leader before it does so no more (decision 0050).
  *
  * Time: one queue of deadlines for all groups, one timer for its head; a second timer for the retention
- * of offsets. Shards load one after the other, so that loading takes the memory of one.
+ * of offsets. Shards are opened at the same time and read a few at once, so that loading takes little memory.
  */
 
 import assert from "node:assert/strict";
@@ -28,6 +28,7 @@ import {
   ZERO_UUID,
 } from "../../protocol/types.ts";
 import type { Clock, Logger, Random, Timer } from "../../storage/platform.ts";
+import { TurnQueue } from "../../storage/turn_queue.ts";
 import type { Controller } from "../controller/controller.ts";
 import { GROUP_METADATA_TOPIC } from "../controller/internal_topics.ts";
 import type { TopicMaker } from "../controller/remote_controller.ts";
@@ -58,6 +59,8 @@ import type { GroupCoordinatorSettings } from "./settings.ts";
 /** Groups whose deadlines are worked off before the event loop is given back. */
 const GROUPS_PER_TICK = 200;
 
+/** Partitions that are read at the same time while they load. */
+const READS_AT_ONCE = 4;
 /** Time between two looks whether the leader before this one can act no more. */
 const DOUBT_POLL_MS = 10;
 
@@ -165,7 +168,8 @@ export class GroupCoordinator {
   readonly #syncWaiters = new Map<number, (answer: SyncAnswer) => void>();
   #nextRequestId = 1;
   #rebalanceCount = 0;
-  #loading: Promise<void> = Promise.resolve();
+  readonly #loading = new Set<Promise<void>>();
+  readonly #turns: TurnQueue;
   #creating: Promise<ErrorCode> | null = null;
   #unsubscribe: (() => void) | null = null;
   #isRunning = false;
@@ -178,6 +182,7 @@ export class GroupCoordinator {
     this.#settings = options.settings;
     const { nodeId, settings: { brokerSessionTimeoutMs: sessionTimeoutMs } } = options;
     this.#formerLeaders = new FormerLeaders({ nodeId, sessionTimeoutMs });
+    this.#turns = new TurnQueue({ clock: options.clock, maxAtOnce: () => READS_AT_ONCE });
   }
 
   /** Starts to follow the metadata; whoever applies it to the logs must have subscribed before. */
@@ -199,12 +204,12 @@ export class GroupCoordinator {
     this.#expiryTimer?.cancel();
     for (const led of this.#shards.values()) this.#close(led, ErrorCode.COORDINATOR_NOT_AVAILABLE);
     this.#shards.clear();
-    await this.#loading;
+    await this.loaded();
   }
 
   /** Resolves when every shard opened so far has loaded, failed or been closed. */
-  loaded(): Promise<void> {
-    return this.#loading;
+  async loaded(): Promise<void> {
+    await Promise.all(this.#loading);
   }
 
   /** Joins, syncs and restarts of rebalances since the start, for metrics. */
@@ -260,7 +265,7 @@ export class GroupCoordinator {
     const [result] = await controller.createTopics([topic]);
     if (result === undefined) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
     if (result.error === ErrorCode.NONE || result.error === ErrorCode.TOPIC_ALREADY_EXISTS) {
-      await this.#loading;
+      await this.loaded();
       return ErrorCode.NONE;
     }
     const message = "message" in result ? result.message : "";
@@ -641,6 +646,7 @@ export class GroupCoordinator {
     const shard = new GroupShard({
       partition,
       openLog: () => this.#openLog(partition, closing.signal),
+      inTurn: (read) => this.#turns.run(`${partition} ${epoch}`, read),
       clock: this.#clock,
       logger: this.#logger,
       settings: {
@@ -652,7 +658,8 @@ export class GroupCoordinator {
       host: this,
     });
     this.#shards.set(partition, { shard, leaderEpoch: epoch, closing });
-    this.#loading = this.#loading.then(() => shard.load());
+    const load = shard.load().finally(() => this.#loading.delete(load));
+    this.#loading.add(load);
   }
 
   /** The log of a partition, once no other broker can take itself for its leader. */

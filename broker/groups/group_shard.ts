@@ -32,9 +32,9 @@ import type { GroupLog } from "./group_log.ts";
 import { type CommittedOffset, GroupOffsets } from "./group_offsets.ts";
 import { encodeGroupMetadata, encodeOffsetCommit, type KeyValue } from "./group_records.ts";
 
-const LOAD_CHUNK_BYTES = 1024 * 1024;
-/** The event loop is given back at least so often while loading. */
-const LOAD_SLICE_MS = 8;
+const LOAD_CHUNK_BYTES = 256 * 1024;
+/** The event loop is given back at least so often while loading, by each of the few that load at once. */
+const LOAD_SLICE_MS = 2;
 /** Tombstones that are written in one batch: far below any limit on a batch's size. */
 const TOMBSTONES_PER_BATCH = 500;
 
@@ -60,6 +60,8 @@ export interface ShardOptions {
   readonly partition: number;
   /** Null when the partition is not led here after all, or its disk has failed. */
   readonly openLog: () => GroupLog | null | Promise<GroupLog | null>;
+  /** Does `read` when it is this shard's turn: reading takes memory, and opening may take long. */
+  readonly inTurn: (read: () => Promise<void>) => Promise<void>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly settings: ClassicGroupSettings;
@@ -86,6 +88,7 @@ export interface OffsetToCommit {
 export class GroupShard {
   readonly partition: number;
   readonly #openLog: ShardOptions["openLog"];
+  readonly #inTurn: ShardOptions["inTurn"];
   /** Null until `load` has it. */
   #log: GroupLog | null = null;
   readonly #clock: Clock;
@@ -106,6 +109,7 @@ export class GroupShard {
   constructor(options: ShardOptions) {
     this.partition = options.partition;
     this.#openLog = options.openLog;
+    this.#inTurn = options.inTurn;
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#settings = options.settings;
@@ -266,9 +270,10 @@ export class GroupShard {
     const loader = new GroupLoader();
     try {
       // Opening may take a recovery of minutes, which a stop does not wait for.
-      this.#log = await Promise.race([this.#openLog(), this.#closing.promise]);
-      if (this.#log === null) this.#fail("the partition's log is not here");
-      else await this.#readAll(this.#log, loader);
+      const log = await Promise.race([this.#openLog(), this.#closing.promise]);
+      this.#log = log;
+      if (log === null) this.#fail("the partition's log is not here");
+      else await this.#inTurn(() => this.#readAll(log, loader));
     } catch (error) {
       if (!(error instanceof WireError || error instanceof DiskError)) throw error;
       this.#fail(error.message);

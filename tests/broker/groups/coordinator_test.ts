@@ -1,7 +1,10 @@
 import { expect, test } from "bun:test";
-import { partitionForGroup } from "../../../broker/groups/coordinator.ts";
+import { GroupCoordinator, partitionForGroup } from "../../../broker/groups/coordinator.ts";
+import { groupLogOpener } from "../../../broker/groups/partition_group_log.ts";
+import { groupCoordinatorSettings } from "../../../broker/groups/settings.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { leaderEpoch, offset, ZERO_UUID } from "../../../protocol/types.ts";
+import { NODE_ID } from "../controller/harness.ts";
 import { GroupHarness } from "./harness.ts";
 
 const NO_MEMBER = { memberId: "", groupInstanceId: null, generationId: -1 };
@@ -116,6 +119,55 @@ test("GroupCoordinator: what was acknowledged survives a power cut; loading is n
   await harness.run(harness.coordinator.loaded());
   for (let i = 0; i < 40; i++) expect(fetched(harness, `g${i}`, 1)).toBe(offset(i));
   expect(harness.coordinator.listGroups().groups.length).toBe(40);
+});
+
+test("GroupCoordinator: many partitions are opened at once, and read a few at a time", async () => {
+  const harness = await GroupHarness.start({ flags: { "offsets.topic.num.partitions": "50" } });
+  await harness.ready();
+  for (let i = 0; i < 100; i++) await commit(harness, `g${i}`, 1, i);
+  await harness.run(harness.coordinator.stop());
+  const { clock } = harness;
+  const opening = { now: 0, most: 0 };
+  const reading = { now: 0, most: 0 };
+  const during = async <T>(count: typeof opening, work: () => T | Promise<T>): Promise<T> => {
+    count.most = Math.max(count.most, ++count.now);
+    // A follower has to say how far it is; a disk has to be read.
+    await clock.sleep(20);
+    const result = await work();
+    count.now--;
+    return result;
+  };
+  const openLog = groupLogOpener(harness.replicaManager);
+  const coordinator = new GroupCoordinator({
+    nodeId: NODE_ID,
+    clock,
+    random: harness.random.fork("another"),
+    logger: harness.logger,
+    settings: groupCoordinatorSettings(harness.config),
+    controller: harness.controller,
+    holdsLease: () => true,
+    openLog: async (partition) => {
+      const log = await during(opening, () => openLog(partition));
+      if (log === null) return null;
+      const read = log.read.bind(log);
+      log.read = (...range) => during(reading, () => read(...range));
+      return log;
+    },
+  });
+  coordinator.start();
+  expect(coordinator.fetchOffsets("g7", null, false)).toEqual({
+    error: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+  });
+  const sinceMs = clock.monotonicMs();
+  await harness.run(coordinator.loaded());
+  expect(clock.monotonicMs() - sinceMs).toBeLessThan(20 + (50 / 4 + 1) * 21);
+  expect([opening.most, reading.most]).toEqual([50, 4]);
+  for (let i = 0; i < 100; i++) {
+    expect(coordinator.fetchOffsets(`g${i}`, null, false)).toMatchObject({
+      topics: [{ partitions: [{ offset: i }] }],
+    });
+  }
+  await harness.run(coordinator.stop());
 });
 
 test("GroupCoordinator: metadata and leader epoch come back as committed", async () => {

@@ -12,6 +12,7 @@ function newShard(openLog: () => GroupLog | null | Promise<GroupLog | null>) {
   const shard = new GroupShard({
     partition: 7,
     openLog,
+    inTurn: (read) => read(),
     clock,
     logger,
     settings: { maxSize: 10, initialRebalanceDelayMs: 0 },
