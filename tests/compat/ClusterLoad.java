@@ -147,6 +147,8 @@ public class ClusterLoad {
         static final AtomicInteger runs = new AtomicInteger(), asks = new AtomicInteger();
         final String name;
         final Map<Integer, String> run = new HashMap<>();
+        /** What is to be committed: with the epoch of the last record, by which a leader of the past is known. */
+        final Map<TopicPartition, OffsetAndMetadata> done = new HashMap<>();
         long askedMs = 0;
 
         Member(String name) {
@@ -157,17 +159,21 @@ public class ClusterLoad {
             for (var partition : given) run.put(partition.partition(), name + " since " + Instant.now() + " (" + runs.incrementAndGet() + ")");
         }
 
-        @Override public void onPartitionsRevoked(Collection<TopicPartition> taken) {}
+        @Override public void onPartitionsRevoked(Collection<TopicPartition> taken) {
+            done.keySet().removeAll(taken);
+        }
 
         void live(long untilMs) {
             try (var member = consumer("group.id", group, "enable.auto.commit", "false", "auto.offset.reset", "earliest",
-                    "fetch.max.wait.ms", "100")) {
+                    "session.timeout.ms", "10000", "fetch.max.wait.ms", "100")) {
                 member.subscribe(List.of(topic), this);
                 while (System.currentTimeMillis() < untilMs && !isDone(groupUpTo)) {
                     for (var record : member.poll(Duration.ofMillis(100))) {
                         int number = numberOf(record);
                         note("group", record.partition(), record.offset(), number, run.get(record.partition()));
                         groupUpTo.accumulateAndGet(record.partition(), number, Math::max);
+                        done.put(new TopicPartition(topic, record.partition()),
+                            new OffsetAndMetadata(record.offset() + 1, record.leaderEpoch(), ""));
                     }
                     commit(member);
                 }
@@ -177,11 +183,9 @@ public class ClusterLoad {
         }
 
         void commit(KafkaConsumer<String, String> member) {
-            Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
-            for (var partition : member.assignment()) offsets.put(partition, new OffsetAndMetadata(member.position(partition)));
             try {
-                member.commitSync(offsets);
-                offsets.forEach((partition, it) -> note("commits", "commit", partition.partition(), it.offset()));
+                member.commitSync(done);
+                done.forEach((partition, it) -> note("commits", "commit", partition.partition(), it.offset()));
             } catch (CommitFailedException | org.apache.kafka.common.errors.RebalanceInProgressException moved) {
                 // So a member learns that the group has been given out anew; what it read is read again.
             }

@@ -2,8 +2,9 @@
  * How long partitions of a cluster take no record: seen by a client that has nothing of a client's patience.
  *
  *     leader known? ── produce, acks=all ──→ acknowledged: again after a rest
- *          ↑                    └── error, or silence for ANSWER_MS ──┐
- *          └── the newest word of all nodes that answer ←─────────────┘
+ *          ↑                    ├── silence for ANSWER_MS: does it lead still? then wait on
+ *          │                    └── error, connection lost, another leader ──┐
+ *          └── the newest word of all nodes that answer ←────────────────────┘
  *
  * What a real client waits longer is its own: its timeouts, backoffs, and the age of what it knows.
  */
@@ -17,7 +18,7 @@ import { Wire } from "./wire.ts";
 
 const METADATA_VERSION = 12;
 const PRODUCE_VERSION = 9;
-/** Silence after which the leader is looked for anew, and the record sent again. */
+/** Silence after which the leader is looked for anew. */
 const ANSWER_MS = 400;
 const REST_MS = 20;
 /** Gaps between acknowledgements from which on they are noted. */
@@ -113,7 +114,7 @@ export class AvailabilityProbe {
     let leader: Leader | null = null;
     while (!this.#isEnding) {
       leader ??= await this.#leaderOf(partition);
-      if (leader !== null && await this.#produce(wires, leader.address, partition)) {
+      if (leader !== null && await this.#produce(wires, leader, partition)) {
         this.#note(partition, Date.now());
       } else leader = null;
       await Bun.sleep(REST_MS);
@@ -121,23 +122,28 @@ export class AvailabilityProbe {
     for (const wire of wires.values()) wire.close();
   }
 
-  async #produce(wires: Map<string, Wire>, address: string, partition: number): Promise<boolean> {
+  async #produce(wires: Map<string, Wire>, leader: Leader, partition: number): Promise<boolean> {
+    const { address } = leader;
     const record = { key: null, value: new Uint8Array(8), timestamp: Date.now() };
     const records = buildBatch({ records: [record] });
     try {
-      const known = wires.get(address);
-      const wire = known ?? await within(Wire.connect(address), ANSWER_MS);
+      const wire = wires.get(address) ?? await within(Wire.connect(address), ANSWER_MS);
       wires.set(address, wire);
-      const answer = await within(
-        wire.send(produceRequest, produceResponse, PRODUCE_VERSION, {
-          transactionalId: null,
-          acks: -1,
-          timeoutMs: 30_000,
-          topicData: [{ name: this.#topic, partitionData: [{ index: partition, records }] }],
-        }),
-        ANSWER_MS,
-      );
-      return answer.responses[0]!.partitionResponses[0]!.errorCode === ErrorCode.NONE;
+      const sent = wire.send(produceRequest, produceResponse, PRODUCE_VERSION, {
+        transactionalId: null,
+        acks: -1,
+        timeoutMs: 30_000,
+        topicData: [{ name: this.#topic, partitionData: [{ index: partition, records }] }],
+      });
+      sent.catch(() => undefined);
+      for (;;) {
+        const answer = await Promise.race([sent, Bun.sleep(ANSWER_MS)]);
+        if (answer !== undefined) {
+          return answer.responses[0]!.partitionResponses[0]!.errorCode === ErrorCode.NONE;
+        }
+        const now = await this.#leaderOf(partition);
+        if (now !== null && now.epoch !== leader.epoch) throw new Error("another leads");
+      }
     } catch {
       wires.get(address)?.close();
       wires.delete(address);

@@ -23,6 +23,10 @@ interface Ports {
 export interface RealClusterOptions {
   readonly nodes: number;
   readonly settings?: Readonly<Record<string, string>>;
+  /** Command that starts a node in place of `bun main.ts`. */
+  readonly command?: readonly string[];
+  /** False for nodes that are reached straight: none of them can be cut off. */
+  readonly isProxied?: boolean;
 }
 
 /** Nodes 1 to `count`, each broker and controller. */
@@ -43,13 +47,13 @@ export class RealCluster {
   static async start(options: RealClusterOptions): Promise<RealCluster> {
     const cluster = new RealCluster(options);
     for (let node = 1; node <= options.nodes; node++) {
-      const [kafka, controller] = [await freePort(), await freePort()];
-      cluster.#ports.push({
-        kafka,
-        controller,
-        kafkaProxy: await cluster.ways.proxy(String(node), kafka),
-        controllerProxy: await cluster.ways.proxy(String(node), controller),
-      });
+      const [kafka, controller] = await freePorts();
+      const { isProxied = true } = options;
+      const reached = (port: number) => (
+        isProxied ? cluster.ways.proxy(String(node), port) : Promise.resolve(port)
+      );
+      const [kafkaProxy, controllerProxy] = [await reached(kafka), await reached(controller)];
+      cluster.#ports.push({ kafka, controller, kafkaProxy, controllerProxy });
       cluster.#directories.push(scratchDirectory(`cluster-${node}`));
     }
     try {
@@ -116,6 +120,9 @@ export class RealCluster {
     ));
     const running = await startWeir({
       dataDirectory: this.directory(nodeId),
+      ...(this.#options.command !== undefined && { command: this.#options.command }),
+      // Whom it connects to while it starts is to know who it is.
+      onSpawned: (pid) => this.ways.setProcess(String(nodeId), pid),
       settings: {
         "node.id": String(nodeId),
         "process.roles": "broker,controller",
@@ -134,7 +141,6 @@ export class RealCluster {
     });
     this.#running.set(nodeId, running);
     this.#lives.set(nodeId, [...this.#lives.get(nodeId) ?? [], running]);
-    this.ways.setProcess(String(nodeId), running.pid);
   }
 
   /** kill -9. */
@@ -169,10 +175,15 @@ export class RealCluster {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, HOST, resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
+/** Two ports that are free now, and not the same. */
+async function freePorts(): Promise<[number, number]> {
+  const servers = [createServer(), createServer()];
+  const ports = await Promise.all(servers.map(async (server) => {
+    await new Promise<void>((resolve) => server.listen(0, HOST, resolve));
+    return (server.address() as { port: number }).port;
+  }));
+  await Promise.all(
+    servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
+  );
+  return ports as [number, number];
 }
