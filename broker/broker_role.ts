@@ -317,6 +317,7 @@ function watchBroker(subsystems: Subsystems, metrics: Metrics): void {
   metrics.watchCleaner(() => cleaner.stats());
   metrics.watchPartitions(() => partitionSamples(replicaManager));
   metrics.watchOpening(replicaManager);
+  metrics.watchRepairs(replicaManager);
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
 }
 

@@ -170,6 +170,15 @@ export interface DamagedPlace {
   /** The offset that should be there. */
   readonly offset: number;
   readonly found: string;
+  /** True where the records are served all the same: nothing relies on what is wrong. */
+  readonly isServed?: boolean;
+}
+
+/** What is wrong with the bytes of a log. */
+export interface LogDamage {
+  /** The offset that should be there; −1 where that is not known. */
+  readonly offset: number;
+  readonly found: string;
 }
 
 /** A partition's log. */
@@ -199,6 +208,10 @@ export class Log implements Flushable {
   #offlineReason: string | null = null;
   #isClosed = false;
   readonly #damage = new DamageReports();
+  /** What was found first; the places may be gone by now. */
+  #firstDamage: LogDamage | null = null;
+  /** Why the log is offline, where that is damage. */
+  #offlineDamage: LogDamage | null = null;
   /** A truncation or the close is under way, which syncs by itself. */
   #isExclusive = false;
   /** The directory gets another name: no sync may begin. */
@@ -227,6 +240,7 @@ export class Log implements Flushable {
   #flushing: Promise<void> | null = null;
   #syncedListeners: ((syncedOffset: Offset) => void)[] = [];
   #offlineListeners: ((reason: string) => void)[] = [];
+  #damageListeners: (() => void)[] = [];
   /** Told when the log is closed before what they wait for is synced. */
   readonly #syncWaits = new Set<() => void>();
 
@@ -286,6 +300,7 @@ export class Log implements Flushable {
     this.#namesDirty = loaded.endOffset === this.#active?.baseOffset;
     if (loaded.damage !== null) {
       this.#offlineReason = loaded.damage;
+      this.#offlineDamage = { offset: -1, found: loaded.damage };
       this.#logger.error("Log is damaged and offline", { partition: name, reason: loaded.damage });
     }
   }
@@ -1215,7 +1230,7 @@ export class Log implements Flushable {
   }
 
   /** Tells of a damaged place, once. */
-  reportDamage({ path, position, offset: at, found }: DamagedPlace): void {
+  reportDamage({ path, position, offset: at, found, isServed = false }: DamagedPlace): void {
     if (!this.#damage.add(path, position)) return;
     this.#logger.error("Damaged bytes are not served", {
       partition: this.name,
@@ -1223,11 +1238,32 @@ export class Log implements Flushable {
       found,
       advice: RESTORE + (this.#config.cleanupPolicy.includes("delete") ? GIVE_UP : ""),
     });
+    if (isServed) return;
+    if (this.damage === null) this.#firstDamage = { offset: at, found };
+    this.#tellDamaged();
+  }
+
+  #tellDamaged(): void {
+    for (const listener of this.#damageListeners) listener();
   }
 
   /** How many damaged places are known. */
   get damagedCount(): number {
     return this.#damage.count;
+  }
+
+  /** What was found first of what is not served; null while nothing is known of, or it has gone since. */
+  get damage(): LogDamage | null {
+    if (this.#damage.count === 0) this.#firstDamage = null;
+    return this.#offlineDamage ?? this.#firstDamage;
+  }
+
+  /** Calls the listener when damage is found. Returns: a function that stops it. */
+  onDamaged(listener: () => void): () => void {
+    this.#damageListeners = [...this.#damageListeners, listener];
+    return () => {
+      this.#damageListeners = this.#damageListeners.filter((known) => known !== listener);
+    };
   }
 
   /** Transactions that were aborted and overlap `[fromOffset, upToOffset)`, in the order of markers. */
@@ -1465,9 +1501,12 @@ export class Log implements Flushable {
   }
 
   #diskFailed(failure: DiskError): void {
+    const isDamage = failure.code === "EBADMSG";
+    if (isDamage) this.#offlineDamage ??= { offset: -1, found: failure.message };
     this.goOffline(failure.message);
     // Damaged bytes are this log's alone, and the disk is not to blame for what may pass.
-    if (failure.code !== "EBADMSG" && !failure.isPassing) this.#options.onDiskFailure?.(failure);
+    if (isDamage) this.#tellDamaged();
+    else if (!failure.isPassing) this.#options.onDiskFailure?.(failure);
   }
 
   /** Takes the log out of service, for good: what the disk holds is not known any more. */
@@ -1525,6 +1564,7 @@ export class Log implements Flushable {
     }
     this.#syncedListeners = [];
     this.#offlineListeners = [];
+    this.#damageListeners = [];
     for (const closed of this.#syncWaits) closed();
     this.#syncWaits.clear();
   }

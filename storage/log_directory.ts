@@ -13,7 +13,8 @@
  *       .weir-scrub                          when closed segments are to be checked next
  *       orders-0/                            a partition
  *       orders-1.<unique id>-delete/         a partition that waits for its removal
- *       orders-2.<unique id>-stray/          another topic's records under a name now taken: kept
+ *       orders-2.<unique id>-stray/          another topic's records under a name now taken: kept; or a damaged
+ *                                            log until its successor has everything (damaged_copies.ts)
  *       orders-3.<unique id>-future/         a partition on its way here from another directory
  *
  * The clean-shutdown mark is gone, for good, before the first log is opened; it comes back when every
@@ -39,6 +40,7 @@ import {
   writeFileAtomically,
   writeFileUnderNewName,
 } from "./checkpoint.ts";
+import { DAMAGED_FILE, DamagedCopies, damagedMark } from "./damaged_copies.ts";
 import { DiskReserve } from "./disk_reserve.ts";
 import { FileCache } from "./file_cache.ts";
 import { Flusher, type FlusherOptions } from "./flusher.ts";
@@ -206,6 +208,8 @@ export class LogDirectory {
   /** Partitions made since the start whose names are not stable, since a sync had failed. */
   readonly #unsyncedNames = new Set<string>();
   readonly #removal: DelayedRemoval;
+  /** Damaged logs that were replaced. */
+  readonly #damaged: DamagedCopies;
   /** Makes the partitions' names stable. */
   readonly #names: SharedSync;
   #checkpointTimer: Timer | null = null;
@@ -328,6 +332,7 @@ export class LogDirectory {
     this.#removal = new DelayedRemoval(options);
     this.#names = new SharedSync(() => this.#watched(options.disk.syncDirectory(options.path)));
     this.#removeLeftOvers();
+    this.#damaged = new DamagedCopies(options.disk, options.path, STRAY_SUFFIX);
     this.#armCheckpoint();
   }
 
@@ -760,6 +765,71 @@ export class LogDirectory {
     this.#removal.removeLater([], DEFAULT_LOG_CONFIG.fileDeleteDelayMs, [doomed]);
   }
 
+  /** True when a damaged log of the partition is kept here. */
+  keepsDamaged({ topic, partition }: TopicPartition, topicId: Uuid): boolean {
+    return this.#damaged.pathOf(formatTopicPartition(topic, partition), topicId) !== undefined;
+  }
+
+  /**
+   * Moves a partition's damaged log out of the way, open or not, so that it is made anew, and keeps it until
+   * `dropDamaged`, or until the disk has no room for both. Does nothing where none of the topic lies here.
+   * Returns: when that is on stable storage. Errors: DiskError.
+   */
+  async setDamagedAside({ topic, partition }: TopicPartition, topicId: Uuid): Promise<void> {
+    const { disk, random, logger } = this.#options;
+    const name = formatTopicPartition(topic, partition);
+    const log = this.#logs.get(name);
+    assert(!this.#openings.has(name));
+    if (log === undefined ? this.#foundTopicId(name) !== topicId : log.topicId !== topicId) return;
+    const directory = log?.directory ?? `${this.path}/${name}`;
+    const isKept = !this.#damaged.has(name) && this.#hasRoomBeside(log);
+    const aside = `${this.path}/${movedName(name, random, isKept ? STRAY_SUFFIX : DELETE_SUFFIX)}`;
+    if (isKept) {
+      const mark = damagedMark(name, topicId);
+      await this.#watched(writeFileAtomically(disk, `${directory}/${DAMAGED_FILE}`, mark));
+    }
+    this.#logs.delete(name);
+    if (log === undefined) disk.rename(directory, aside);
+    else await log.renameForDeletion(aside);
+    this.#unrecovered.delete(name);
+    this.#foundIds.delete(name);
+    this.#forgetOffsets(name);
+    await this.#names.request();
+    if (isKept) this.#damaged.add(name, { topicId, path: aside });
+    else this.#removal.removeLater([], 0, [aside]);
+    const kept = isKept ? aside : "removed: another copy is kept, or there is no room for both";
+    logger.warn("Damaged log is moved out of the way", { partition: name, directory: kept });
+  }
+
+  #hasRoomBeside(log: Log | undefined): boolean {
+    if (log === undefined) return true;
+    try {
+      return this.freeBytes() > log.sizeBytes + (this.#options.reserveBytes ?? 0);
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      return true;
+    }
+  }
+
+  /** Removes what is kept of a damaged log, if there is something. A crash may bring it back, to be removed then. */
+  dropDamaged({ topic, partition }: TopicPartition, topicId: Uuid): void {
+    const { disk, random, logger } = this.#options;
+    const name = formatTopicPartition(topic, partition);
+    const path = this.#damaged.pathOf(name, topicId);
+    if (path === undefined) return;
+    this.#damaged.delete(name);
+    const doomed = `${this.path}/${movedName(name, random, DELETE_SUFFIX)}`;
+    try {
+      disk.rename(path, doomed);
+      this.#removal.removeLater([], 0, [doomed]);
+      logger.info("Damaged log is removed", { partition: name, directory: path });
+    } catch (failure) {
+      if (!(failure instanceof DiskError)) throw failure;
+      const found = failure.message;
+      logger.warn("Damaged log stays where it is", { partition: name, directory: path, found });
+    }
+  }
+
   /**
    * Writes the four checkpoints, those that changed.
    * Returns: true once recovery points, log start offsets and the rest are stable as they are now;
@@ -873,6 +943,10 @@ export class LogDirectory {
     this.#retention.hurry();
     this.#removal.hurry();
     for (const log of this.#logs.values()) log.hurryRemovals();
+    // Whoever took part in the ISR without them has what was acknowledged.
+    for (const [topicPartition, topicId] of [...this.#damaged.entries()]) {
+      this.dropDamaged(topicPartition, topicId);
+    }
   }
 
   /**

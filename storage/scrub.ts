@@ -466,6 +466,7 @@ class SegmentScrub {
       position,
       offset: expectedOffset,
       found: `${path} is damaged at byte ${position}, up to byte ${endPosition}: ${found}`,
+      isServed: !isUnsound,
     });
   }
 

@@ -41,6 +41,7 @@ test("docs/metrics.md: names every metric, and none that is not there", async ()
     rebuiltIndexCount: 1,
     lastPassMs: 1,
   }));
+  metrics.watchRepairs({ repairCount: 1 });
   metrics.watchOpening({
     openingProgress: { leftCount: 0 },
     logDirectories: { recoveredBytes: 0 },

@@ -6,16 +6,31 @@
  * directory is gone begins anew in the other one, with nothing in it: it leaves the ISR, and the ELR, unless
  * nobody else is in them.
  *
- * Source: Kafka's ReplicationControlManager, handleAssignReplicasToDirs.
+ *     in A ──LOST: damaged──→ out of ISR and ELR, another one leads, a new leader epoch ──A or B──→ begins anew
+ *              └── nobody else may lead without losing records: refused
+ *
+ * With LOST a broker says that a replica is damaged and is about to be thrown away. Whatever that replica has said
+ * until then of how far it is must not count any more: the leader begins a new epoch, even where it stays the same.
+ *
+ * Source: Kafka's ReplicationControlManager, handleAssignReplicasToDirs. Kafka takes LOST from the last replica too,
+ * and nobody leads then.
  */
 
 import { ErrorCode } from "../../protocol/errors.ts";
-import type { Uuid } from "../../protocol/types.ts";
+import { DirectoryId, type Uuid } from "../../protocol/types.ts";
 import { changeRulesOf, type TopicRules } from "./leader_election.ts";
-import type { MetadataImage, PartitionImage, TopicImage } from "./metadata_image.ts";
+import {
+  changedPartition,
+  type MetadataImage,
+  type PartitionImage,
+  type TopicImage,
+} from "./metadata_image.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
 import {
+  type Election,
   hasOnlineDirectory,
+  LeaderRecoveryState,
+  NO_LEADER,
   type PartitionChangeRecord,
   planPartitionChange,
 } from "./partition_changes.ts";
@@ -34,7 +49,11 @@ export interface DirectoryAssigned {
   readonly error: ErrorCode;
 }
 
-/** Plans the assignments of one broker. Shape: a replica is named at most once. */
+/**
+ * Plans the assignments of one broker. Shape: a replica is named at most once. Errors: UNKNOWN_TOPIC_ID,
+ * UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER; ELIGIBLE_LEADERS_NOT_AVAILABLE for LOST where nobody else may
+ * lead.
+ */
 export function planDirectoryAssignments(
   image: MetadataImage,
   rules: TopicRules,
@@ -53,20 +72,51 @@ export function planDirectoryAssignments(
       results.push({ assignment, error: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION });
     } else if (at < 0) results.push({ assignment, error: ErrorCode.NOT_LEADER_OR_FOLLOWER });
     else {
+      const planned = planAssignment(image, rules, topic, partition, { brokerId, directoryId });
+      if (planned === "refused") {
+        results.push({ assignment, error: ErrorCode.ELIGIBLE_LEADERS_NOT_AVAILABLE });
+        continue;
+      }
       results.push({ assignment, error: ErrorCode.NONE });
-      const before = partition.directories[at];
-      if (before === directoryId) continue;
-      const broker = image.brokers.get(brokerId);
-      const isEmpty = broker !== undefined && !hasOnlineDirectory(broker, before);
-      const change = isEmpty ? withoutReplica(image, rules, topic, partition, brokerId) : null;
-      const directories = partition.directories.with(at, directoryId);
-      records.push({
-        type: "PartitionChangeRecord",
-        value: { ...change?.value, topicId, partitionId, directories },
-      });
+      if (planned !== null) records.push(planned);
     }
   }
   return { records, results };
+}
+
+/** Null where the replica lies there already. */
+function planAssignment(
+  image: MetadataImage,
+  rules: TopicRules,
+  topic: TopicImage,
+  partition: PartitionImage,
+  { brokerId, directoryId }: { readonly brokerId: number; readonly directoryId: Uuid },
+): MetadataRecord | "refused" | null {
+  const at = partition.replicas.indexOf(brokerId);
+  const before = partition.directories[at];
+  if (before === directoryId) return null;
+  const broker = image.brokers.get(brokerId);
+  const isEmpty = broker !== undefined && !hasOnlineDirectory(broker, before);
+  const isLost = directoryId === DirectoryId.LOST;
+  const change = isEmpty || isLost
+    ? withoutReplica(image, rules, topic, partition, {
+      brokerId,
+      // Nobody is to lead who lacks records, whatever the topic allows: a damaged replica still has most of them.
+      ...(isLost && { election: "online" }),
+    })
+    : null;
+  const value = {
+    ...change?.value,
+    topicId: topic.id,
+    partitionId: partition.partition,
+    directories: partition.directories.with(at, directoryId),
+  };
+  if (!isLost) return { type: "PartitionChangeRecord", value };
+  const after = changedPartition(partition, value as object);
+  const { leader, leaderRecoveryState } = after;
+  const isLed = leader !== NO_LEADER && leader !== brokerId && !after.isr.includes(brokerId) &&
+    leaderRecoveryState === LeaderRecoveryState.recovered;
+  return isLed ? { type: "PartitionChangeRecord", value: { ...value, leader } } : "refused";
 }
 
 function withoutReplica(
@@ -74,12 +124,12 @@ function withoutReplica(
   rules: TopicRules,
   topic: TopicImage,
   partition: PartitionImage,
-  brokerId: number,
+  { brokerId, election }: { readonly brokerId: number; readonly election?: Election },
 ): PartitionChangeRecord | null {
   const isr = partition.isr.filter((id) => id !== brokerId);
   const elr = partition.elr.filter((id) => id !== brokerId);
   if (isr.length + elr.length === 0) return null;
-  const changeRules = changeRulesOf(image, topic, partition, rules);
+  const changeRules = changeRulesOf(image, topic, partition, rules, election);
   return planPartitionChange(topic.id, partition, { isr }, {
     ...changeRules,
     isAcceptableLeader: (id) => id !== brokerId && changeRules.isAcceptableLeader(id),

@@ -3,7 +3,7 @@
  *
  * The leader says which state it knows (leader epoch and partition epoch), so that two who believe to lead, or
  * one that has not heard of the newest change, cannot undo what was decided meanwhile. Who is to join must be
- * up, and in the very incarnation that the leader has seen catch up (KIP-841, KIP-903).
+ * up, with the directory of its replica, and in the very incarnation that the leader has seen catch up (KIP-841, KIP-903).
  *
  * A joining replica may be the last that a reassignment waits for: then the change ends it, and with it perhaps
  * the leadership of the one who asked, which is told so.
@@ -18,7 +18,12 @@ import type { Uuid } from "../../protocol/types.ts";
 import { changeRulesOf, type TopicRules } from "./leader_election.ts";
 import { changedPartition, type MetadataImage, type PartitionImage } from "./metadata_image.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
-import { isActive, LeaderRecoveryState, planPartitionChange } from "./partition_changes.ts";
+import {
+  hasOnlineDirectory,
+  isActive,
+  LeaderRecoveryState,
+  planPartitionChange,
+} from "./partition_changes.ts";
 import { duplicatesOf, type Plan } from "./topic_changes.ts";
 
 /** A replica as its leader knows it; the epoch is −1 where the leader does not say which incarnation it is. */
@@ -102,9 +107,11 @@ function refuse(
     ids.every((id) => partition.replicas.includes(id)) &&
     isValidRecoveryState(partition, leaderRecoveryState, ids.length);
   if (!isValid) return ErrorCode.INVALID_REQUEST;
-  const areEligible = isr.every((member) => {
-    const broker = image.brokers.get(member.brokerId);
-    return isActive(broker) && (member.brokerEpoch === -1 || member.brokerEpoch === broker.epoch);
+  const areEligible = isr.every(({ brokerId: id, brokerEpoch }) => {
+    const broker = image.brokers.get(id);
+    const directory = partition.directories[partition.replicas.indexOf(id)];
+    return isActive(broker) && (brokerEpoch === -1 || brokerEpoch === broker.epoch) &&
+      (partition.isr.includes(id) || hasOnlineDirectory(broker, directory));
   });
   return areEligible ? ErrorCode.NONE : ErrorCode.INELIGIBLE_REPLICA;
 }

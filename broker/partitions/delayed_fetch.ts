@@ -147,9 +147,10 @@ class FetchRead implements FetchResult {
       upToOffset: replica === null ? readableOffset : log.endOffset,
     });
     if (!("records" in read)) {
-      return read.error === ErrorCode.OFFSET_OUT_OF_RANGE
-        ? outOfRange(fetch, replica, log)
-        : failed(fetch, read.error);
+      if (read.error === ErrorCode.OFFSET_OUT_OF_RANGE) return outOfRange(fetch, replica, log);
+      // A consumer gives up where bytes are damaged, and asks somebody else where a disk failed.
+      const isElsewhere = read.error === ErrorCode.CORRUPT_MESSAGE && partition.isUnderRepair;
+      return failed(fetch, isElsewhere ? ErrorCode.KAFKA_STORAGE_ERROR : read.error);
     }
     if (replica !== null && isFirst) {
       const error = noteFollower(partition, replica, fetch);

@@ -23,6 +23,10 @@ export interface WantedReplica extends TopicPartition {
   /** Id of the directory that the metadata names, or one of `DirectoryId`. */
   readonly assigned: Uuid;
   readonly isLedElsewhere: boolean;
+  /** The metadata says that what lies here is nobody's any more: it was damaged. */
+  readonly isGivenUp: boolean;
+  /** What it held was damaged and set aside; it is out of sync, and another node leads. */
+  readonly isBegunAnew: boolean;
 }
 
 /** What was found at the start. */
@@ -82,6 +86,21 @@ export class FoundReplicas {
       directory !== home && id !== topicId;
     this.#replicas.set(name, [...replicas.filter(isLeft), { directory: home, topicId }]);
     this.#copies.set(name, copies.filter((one) => one !== copy));
+  }
+
+  /** A damaged replica makes room for one that is filled by the leader. Errors: DiskError. */
+  async setDamagedAside(wanted: WantedReplica): Promise<void> {
+    const name = nameOf(wanted);
+    for (const directory of this.#directories.online()) {
+      await directory.setDamagedAside(wanted, wanted.topicId);
+    }
+    const replicas = this.#replicas.get(name) ?? [];
+    for (const { directory, topicId } of replicas) {
+      if (topicId === null) await directory.setAside(wanted);
+    }
+    const isOther = ({ topicId }: ReplicaCandidate<LogDirectory>) =>
+      topicId !== null && topicId !== wanted.topicId;
+    keepIn(this.#replicas, name, replicas.filter(isOther));
   }
 
   /**

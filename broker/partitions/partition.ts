@@ -27,7 +27,13 @@
 
 import assert from "node:assert/strict";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { type LeaderEpoch, type Offset, offset, type Uuid } from "../../protocol/types.ts";
+import {
+  DirectoryId,
+  type LeaderEpoch,
+  type Offset,
+  offset,
+  type Uuid,
+} from "../../protocol/types.ts";
 import type { AppendRefusal } from "../../storage/append_check.ts";
 import type { BatchPreparer } from "../../storage/batch_preparer.ts";
 import type { AppendResult, Log } from "../../storage/log.ts";
@@ -52,6 +58,8 @@ export interface ReplicationContext {
   };
   /** Asks the controller for another ISR; `Partition.isrAnswered` hears what became of it. */
   proposeIsr(partition: Partition, proposal: IsrProposal): void;
+  /** Damage was found in its log. */
+  noteDamaged(partition: Partition): void;
 }
 
 /** A follower's fetch of a partition. */
@@ -95,6 +103,8 @@ export interface PartitionOptions {
   readonly config: TopicConfig;
   readonly image: PartitionImage;
   readonly replication: ReplicationContext;
+  /** The leader epoch in which its log was begun in the place of a damaged one; left out for any other. */
+  readonly begunInEpoch?: number;
 }
 
 /** How an append is to be done. */
@@ -141,6 +151,8 @@ export class Partition {
   readonly topic: string;
   readonly topicId: Uuid;
   readonly partition: number;
+  /** Damaged, and about to be given up: what cannot be read here will be read elsewhere. Set by `ReplicaRepairs`. */
+  isUnderRepair = false;
   #log: Log;
   #mirror: Mirror | null = null;
   readonly #nodeId: number;
@@ -151,6 +163,7 @@ export class Partition {
   #image: PartitionImage;
   #highWatermark: number;
   readonly #replication: ReplicationContext;
+  readonly #begunInEpoch: number;
   /** Null unless this node leads, and others follow. */
   #replicas: ReplicaSet | null = null;
   /** What the leader of this epoch has told a follower; −1 before it has. */
@@ -190,6 +203,7 @@ export class Partition {
     this.#config = options.config;
     this.#image = options.image;
     this.#replication = options.replication;
+    this.#begunInEpoch = options.begunInEpoch ?? -1;
     const { highWatermark, logStartOffset } = this.#log;
     this.#highWatermark = Math.max(highWatermark, logStartOffset);
     this.#log.updateHighWatermark(this.highWatermark);
@@ -202,6 +216,7 @@ export class Partition {
     return [
       log.onSynced(() => this.#advance()),
       log.onOffline(() => this.#failed(ErrorCode.KAFKA_STORAGE_ERROR)),
+      log.onDamaged(() => this.#replication.noteDamaged(this)),
     ];
   }
 
@@ -225,8 +240,20 @@ export class Partition {
   }
   /** True when there is a leader elsewhere, which this replica follows. */
   get isFollower(): boolean {
+    return this.#isLedElsewhere && !this.isGivenUp;
+  }
+  get #isLedElsewhere(): boolean {
     const { leader, replicas } = this.#image;
     return leader >= 0 && leader !== this.#nodeId && replicas.includes(this.#nodeId);
+  }
+  /**
+   * True when the metadata says that what lies here is nobody's any more: it was damaged, and another node leads
+   * without it. It must not say how far it is, in this epoch or a later one: it is made anew (decision 0041).
+   */
+  get isGivenUp(): boolean {
+    const { directories, replicas, leaderEpoch } = this.#image;
+    return directories[replicas.indexOf(this.#nodeId)] === DirectoryId.LOST &&
+      this.#isLedElsewhere && leaderEpoch > this.#begunInEpoch;
   }
   /** What is known of the followers; null unless this node leads, and others follow. */
   get replicas(): ReplicaSet | null {

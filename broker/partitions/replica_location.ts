@@ -7,6 +7,7 @@
  *     not yet      in several                        refused
  *     in A         in A, or in A and others          A; the others are named, and kept
  *     in A         nowhere                           refused: its records are lost or out of reach
+ *     in A, there  nowhere, but damaged and set aside  new: it is being filled by the leader (replica_repairs.ts)
  *     in A, there  in one other                      there: it was moved by hand while the broker was down
  *     in A, away   in others                         refused: they may be old copies
  *     in A, away   nowhere, and another node leads   new: what it held is there, and is fetched
@@ -40,6 +41,8 @@ export interface ReplicaSearch<Directory> {
   readonly found: readonly ReplicaCandidate<Directory>[];
   /** True when the metadata says that another node leads: it has what was acknowledged. */
   readonly isLedElsewhere: boolean;
+  /** What it held was damaged and set aside; it is out of sync, and another node leads. */
+  readonly isBegunAnew: boolean;
   /** The directory with this id, if it can be used. */
   readonly byId: (directoryId: Uuid) => Directory | undefined;
 }
@@ -62,7 +65,7 @@ export type ReplicaLocation<Directory> =
 
 /** Says where a replica's log is. */
 export function locateReplica<Directory extends { readonly path: string }>(
-  { topicId, assigned, found, isLedElsewhere, byId }: ReplicaSearch<Directory>,
+  { topicId, assigned, found, isLedElsewhere, isBegunAnew, byId }: ReplicaSearch<Directory>,
 ): ReplicaLocation<Directory> {
   const exact = found.filter((candidate) => candidate.topicId === topicId);
   const unnamed = found.filter((candidate) => candidate.topicId === null);
@@ -91,7 +94,7 @@ export function locateReplica<Directory extends { readonly path: string }>(
       false,
     );
   }
-  if (assigned === DirectoryId.UNASSIGNED) return { kind: "new" };
+  if (assigned === DirectoryId.UNASSIGNED || isBegunAnew) return { kind: "new" };
   const isAway = assigned === DirectoryId.LOST || (isNamed && home === undefined);
   if (isAway && isLedElsewhere) return { kind: "new" };
   return refused(

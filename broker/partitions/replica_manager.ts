@@ -40,6 +40,7 @@ import type { Peers } from "../peers/peers.ts";
 import { ReplicaFetchers } from "./replica_fetchers.ts";
 import { ReplicationThrottle } from "./replication_throttle.ts";
 import { ReplicaMoves } from "./replica_moves.ts";
+import { ReplicaRepairs } from "./replica_repairs.ts";
 
 /** What may pass: a disk without room, a process without file handles. */
 const PASSING_CODES: ReadonlySet<string> = new Set([
@@ -100,6 +101,9 @@ export class ReplicaManager {
   readonly logDirectories: LogDirectories;
   /** Replicas on their way from one log directory to another. */
   readonly moves: ReplicaMoves;
+  readonly #repairs: ReplicaRepairs;
+  /** The leader epoch in which a log was begun in the place of a damaged one. */
+  readonly #begunIn = new WeakMap<Log, number>();
   readonly #fetchers: ReplicaFetchers;
   readonly #assigner: DirectoryAssigner;
   readonly #options: ReplicaManagerOptions;
@@ -155,6 +159,15 @@ export class ReplicaManager {
       beforeTruncation: ({ log }) => this.moves.cancel(log.name),
       afterTruncation: (partition) => this.#roleTaken(partition),
     });
+    this.#repairs = new ReplicaRepairs({
+      ...options,
+      assigner: this.#assigner,
+      beginAnew: (partition) => this.#beginAnew(partition),
+      dropDamaged: ({ log, topicId }) => {
+        const { topicPartition } = log;
+        for (const one of this.logDirectories.online()) one.dropDamaged(topicPartition, topicId);
+      },
+    });
     this.#lagLimits = lagLimits(options.config);
     this.#replication = {
       brokers: () => options.controller.image().brokers,
@@ -168,6 +181,7 @@ export class ReplicaManager {
         ),
       },
       proposeIsr: options.proposeIsr,
+      noteDamaged: (partition) => this.#repairs.look(partition),
     };
     this.#preparer = new BatchPreparer(options);
     this.delayedAppends = new Delayed({ clock: options.clock });
@@ -197,6 +211,11 @@ export class ReplicaManager {
   /** How far the opening at the start has come. */
   get openingProgress(): Pick<OpeningProgress, "reason" | "leftCount"> {
     return this.#progress;
+  }
+
+  /** Replicas that were found damaged and given up since the start, to be filled anew. */
+  get repairCount(): number {
+    return this.#repairs.count;
   }
 
   /** Partitions that are open. */
@@ -286,6 +305,7 @@ export class ReplicaManager {
     for (const timer of this.#reopenTimers) timer.cancel();
     this.#unsubscribe?.();
     this.#stopConfig?.();
+    this.#repairs.close();
     this.#progress.close();
     this.delayedFetches.close();
     this.delayedAppends.close();
@@ -372,9 +392,20 @@ export class ReplicaManager {
     this.#roleTaken(partition);
   }
 
-  /** Somebody may wait for it to lead. */
+  /** Somebody may wait for it to lead; or it may have been given up. */
   #roleTaken(partition: Partition): void {
     if (partition.isLeader) this.#tellReady(partition.log.name, usable(partition));
+    this.#repairs.look(partition);
+  }
+
+  /** What a damaged replica holds goes, and it is opened anew with nothing. */
+  #beginAnew(partition: Partition): void {
+    const { topicId, partition: index, log } = partition;
+    const topic = this.#options.controller.image().topicById(topicId);
+    if (topic === undefined || !this.#drop(partition)) return;
+    const { name } = log;
+    this.#enqueue(name, () => this.moves.cancel(name));
+    this.#enqueue(name, () => this.#open(topic, index));
   }
 
   /** Returns: what follows once the log is open: the metadata is told, and the partition served. */
@@ -395,17 +426,12 @@ export class ReplicaManager {
       return;
     }
     const topicConfig = this.#configOf(topic.name);
-    const wanted: WantedReplica = {
-      topic: topic.name,
-      partition: index,
-      topicId: topic.id,
-      assigned: this.#assignedDirectory(topic.id, index) ?? DirectoryId.MIGRATING,
-      isLedElsewhere: image.leader >= 0 && image.leader !== this.#options.nodeId,
-    };
+    const wanted = this.#wanted(topic, image);
     try {
       const directory = await this.#choose(wanted);
       await this.#found!.setOthersAside(wanted, directory);
       const log = await directory.createLog(wanted, topic.id, topicConfig);
+      if (wanted.isGivenUp) this.#begunIn.set(log, image.leaderEpoch);
       return () => this.#serve(topic, wanted, log, directory);
     } catch (failure) {
       if (failure instanceof JobCancelledError) {
@@ -417,9 +443,29 @@ export class ReplicaManager {
     }
   }
 
+  #wanted(topic: TopicImage, image: PartitionImage): WantedReplica {
+    const { nodeId } = this.#options;
+    const { partition, leader, leaderEpoch, isr } = image;
+    const assigned = this.#assignedDirectory(topic.id, partition) ?? DirectoryId.MIGRATING;
+    const isLedElsewhere = leader >= 0 && leader !== nodeId;
+    const topicPartition = { topic: topic.name, partition };
+    const log = this.logDirectories.directoryOf(topicPartition)?.log(topic.name, partition);
+    const begunIn = (log && this.#begunIn.get(log)) ?? -1;
+    return {
+      ...topicPartition,
+      topicId: topic.id,
+      assigned,
+      isLedElsewhere,
+      isGivenUp: assigned === DirectoryId.LOST && isLedElsewhere && leaderEpoch > begunIn,
+      isBegunAnew: isLedElsewhere && !isr.includes(nodeId) &&
+        this.logDirectories.online().some((one) => one.keepsDamaged(topicPartition, topic.id)),
+    };
+  }
+
   /** Errors: LogDirectoryError when no directory may be used; DiskError. */
   async #choose(wanted: WantedReplica): Promise<LogDirectory> {
     const name = formatTopicPartition(wanted.topic, wanted.partition);
+    if (wanted.isGivenUp) await this.#found!.setDamagedAside(wanted);
     const open = this.logDirectories.directoryOf(wanted);
     if (open !== undefined) return open;
     await this.#found!.completeMove(wanted);
@@ -475,6 +521,7 @@ export class ReplicaManager {
       config: this.#configOf(topic.name),
       image,
       replication: this.#replication,
+      begunInEpoch: this.#begunIn.get(log) ?? -1,
     });
     this.#add(topic, partition);
     await this.#resumeMove(partition, wanted, directory);
@@ -622,13 +669,22 @@ export class ReplicaManager {
     this.#tellReady(partition.log.name, usable(partition));
   }
 
+  /** It is served no more. Returns: false where it was not. */
+  #drop(partition: Partition): boolean {
+    const { topicId, partition: index } = partition;
+    const entry = this.#byId.get(topicId);
+    if (entry?.partitions[index] !== partition) return false;
+    delete entry.partitions[index];
+    this.#repairs.forget(partition);
+    this.#fetchers.drop(partition);
+    partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    return true;
+  }
+
   /** The replica was moved to other nodes: it goes, with its log. */
   #letGo(topic: TopicImage, partition: Partition): void {
     const { partition: index } = partition;
-    const entry = this.#byId.get(topic.id)!;
-    delete entry.partitions[index];
-    this.#fetchers.drop(partition);
-    partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    this.#drop(partition);
     const name = formatTopicPartition(topic.name, index);
     this.#enqueue(name, () => this.#deleteLog(topic, index, name));
   }
@@ -638,8 +694,10 @@ export class ReplicaManager {
     this.#byId.delete(topic.id);
     if (this.#byName.get(topic.name) === entry) this.#byName.delete(topic.name);
     for (const partition of entry?.partitions ?? []) {
-      if (partition !== undefined) this.#fetchers.drop(partition);
-      partition?.close(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+      if (partition === undefined) continue;
+      this.#repairs.forget(partition);
+      this.#fetchers.drop(partition);
+      partition.close(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
     }
     for (const { partition } of topic.partitions) {
       const name = formatTopicPartition(topic.name, partition);
@@ -653,6 +711,7 @@ export class ReplicaManager {
     await this.moves.cancel(name);
     await this.#found!.delete(topicPartition, topic.id);
     for (const directory of this.logDirectories.online()) {
+      directory.dropDamaged(topicPartition, topic.id);
       const log = directory.log(topic.name, partition);
       try {
         if (log === undefined) await directory.deleteUnopened(topicPartition, topic.id);

@@ -333,6 +333,15 @@ export class Metrics {
     );
   }
 
+  /** Shows how often replicas were found damaged, and fetched anew. */
+  watchRepairs(replicas: { readonly repairCount: number }): void {
+    this.#counter(
+      "weir_replica_repairs_total",
+      "Replicas that were found damaged and given up, to be fetched anew from their leaders.",
+      () => replicas.repairCount,
+    );
+  }
+
   /** Shows the log directories and their disks. */
   watchDirectories(read: () => readonly DirectorySample[]): void {
     this.gauge(

@@ -205,6 +205,7 @@ export async function batchesBench(
           leader: new ReplicationThrottle(() => Infinity),
           follower: new ReplicationThrottle(() => Infinity),
         },
+        noteDamaged: () => {},
         proposeIsr: () => {},
       },
       topic: "bench",

@@ -3,8 +3,11 @@
  * and ends by itself; several may overlap. A seed has some of the kinds and not the others.
  */
 
+import { batchSizeBytes, RECORD_BATCH_OVERHEAD } from "../../protocol/record_batch.ts";
+import type { Log } from "../../storage/log.ts";
 import { ALL_WEATHERS, WEATHERS } from "./disk_weather.ts";
 import type { ClusterNode } from "./cluster_node.ts";
+import type { Death } from "./sim_process.ts";
 import type { SimClock } from "./sim_clock.ts";
 import type { SimNetwork } from "./sim_network.ts";
 import type { SimRandom } from "./sim_random.ts";
@@ -24,6 +27,8 @@ export interface FaultyCluster {
 export interface Fault {
   /** Happens only in clusters of so many nodes. */
   readonly minNodes: number;
+  /** True for one that is in no mix: a life that has it need not end well. */
+  readonly isOnlyAsked?: boolean;
   happen(cluster: FaultyCluster): Promise<void>;
 }
 
@@ -60,6 +65,135 @@ async function weather(
   node.mend();
 }
 
+/** How many bytes of a batch lie before those that its checksum covers, and where its leader epoch is, which nothing covers. */
+const UNCHECKED = { fromByte: 12, toByte: 16 } as const;
+/** A node that is down for so long is fenced. */
+const FENCED_MS = 3_000;
+/** How long a damaged replica may take until it is repaired, while other faults go on. */
+const REPAIR_MS = 60_000;
+const damagedClusters = new WeakSet<SimClock>();
+
+/** Every replica of the topics that clients write is in sync, and nothing of it is known to be damaged. */
+export function isWhole({ nodes }: Pick<FaultyCluster, "nodes">): boolean {
+  for (const { broker } of nodes) {
+    if (broker === null) return false;
+    for (const partition of broker.subsystems.replicaManager.partitions()) {
+      const { isr, replicas, leader } = partition.image;
+      if (leader < 0 || isr.length < replicas.length || partition.log.damage !== null) return false;
+    }
+  }
+  return true;
+}
+
+/** Logs that can be read again by somebody else. */
+function replicatedLogs({ broker }: ClusterNode): Log[] {
+  return [...broker!.subsystems.replicaManager.partitions()]
+    .filter(({ image, log }) =>
+      // What is compacted is not compared batch by batch, so that nobody comes upon it soon.
+      image.replicas.length > 2 && !log.config.cleanupPolicy.includes("compact")
+    )
+    .map(({ log }) => log)
+    .filter(({ sizeBytes }) => sizeBytes > 0);
+}
+
+/** Turns bits over in one batch of one of the segments. Returns: true while it is as wrong as that. */
+function damageBatch(
+  { disk }: ClusterNode,
+  paths: readonly string[],
+  random: SimRandom,
+): (() => boolean) | null {
+  const path = random.pick(paths);
+  if (!disk.exists(path)) return null;
+  const bytes = disk.bytesOf(path);
+  const starts: number[] = [];
+  for (let at = 0; at + RECORD_BATCH_OVERHEAD <= bytes.length;) {
+    const sizeBytes = batchSizeBytes(bytes, at);
+    if (sizeBytes < RECORD_BATCH_OVERHEAD || at + sizeBytes > bytes.length) break;
+    starts.push(at);
+    at += sizeBytes;
+  }
+  if (starts.length === 0) return null;
+  const start = random.pick(starts);
+  const sizeBytes = batchSizeBytes(bytes, start);
+  for (let count = random.between(1, 3); count > 0; count--) {
+    const byte = random.below(sizeBytes - (UNCHECKED.toByte - UNCHECKED.fromByte));
+    const position = start + (byte < UNCHECKED.fromByte ? byte : byte + 4);
+    disk.flipBit(path, position, random.below(8));
+  }
+  const damaged = disk.bytesOf(path).slice(start, start + sizeBytes);
+  return () => {
+    if (!disk.exists(path)) return false;
+    const now = disk.bytesOf(path).subarray(start, start + sizeBytes);
+    return now.length === sizeBytes && now.every((byte, at) => byte === damaged[at]);
+  };
+}
+
+/** The others serve, and have the partition without this node: what it held is one copy too many. */
+function isSpare({ nodes }: FaultyCluster, node: ClusterNode, { topicPartition }: Log): boolean {
+  const { topic, partition } = topicPartition;
+  return nodes.filter((other) => other !== node).every(({ broker }) => {
+    const image = broker?.subsystems.controller.image().topicByName(topic)?.partitions[partition];
+    return image !== undefined && image.isr.length > 1 && !image.isr.includes(node.nodeId);
+  });
+}
+
+/**
+ * A disk comes back with flipped bits in one replica, which the others do without by then: two copies are what
+ * three replicas can lose one of. Never a second one before all is whole again.
+ */
+async function diskDamaged(cluster: FaultyCluster): Promise<void> {
+  const { clock, random, nodes } = cluster;
+  if (damagedClusters.has(clock) || !isWhole(cluster)) return;
+  const node = random.pick(nodes);
+  const logs = replicatedLogs(node);
+  if (logs.length === 0) return;
+  const log = random.pick(logs);
+  damagedClusters.add(clock);
+  const death = random.pick(["kill", "power cut"] as const);
+  const isMended = await crashAndDamage(cluster, node, log, { death, isNeeded: false });
+  const untilMs = clock.monotonicMs() + REPAIR_MS;
+  while (!isMended() && clock.monotonicMs() < untilMs) await clock.sleep(500);
+  // What nobody has come upon in that time may still be there when another copy is lost.
+  if (isMended()) damagedClusters.delete(clock);
+}
+
+/** Returns: what says whether the damage is gone, once the node serves again. */
+async function crashAndDamage(
+  cluster: FaultyCluster,
+  node: ClusterNode,
+  log: Log,
+  { death, isNeeded }: { readonly death: Death; readonly isNeeded: boolean },
+): Promise<() => boolean> {
+  const { random, trace } = cluster;
+  const paths = log.segments.map(({ path }) => path);
+  let isWrong: (() => boolean) | null = null;
+  await node.crash(death, isNeeded ? 0 : FENCED_MS + whileMs(random), () => {
+    if (!isNeeded && !isSpare(cluster, node, log)) return;
+    isWrong = damageBatch(node, paths, random);
+    if (isWrong !== null) trace(`node ${node.nodeId}: bits of ${log.name} are flipped`);
+  });
+  return () => isWrong === null || !isWrong();
+}
+
+/**
+ * All lose their power, and one comes back at once with flipped bits: it may be the last one that is known to have
+ * everything, and then nobody may lead. A cluster need not get over this; it must not lose anything that it says it has.
+ */
+async function damagedInAPowerCutOfAll(cluster: FaultyCluster): Promise<void> {
+  const { random, nodes } = cluster;
+  if (!isWhole(cluster)) return;
+  const node = random.pick(nodes);
+  const [log] = replicatedLogs(node);
+  if (log === undefined) return;
+  await Promise.all(
+    nodes.map((other) =>
+      other === node
+        ? crashAndDamage(cluster, node, log, { death: "power cut", isNeeded: true })
+        : other.crash("power cut", random.below(1_000))
+    ),
+  );
+}
+
 /** By name. */
 export const FAULTS: Readonly<Record<string, Fault>> = {
   kill: {
@@ -84,6 +218,12 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     async happen({ nodes, random }) {
       await Promise.all(nodes.map((node) => node.crash("power cut", whileMs(random))));
     },
+  },
+  "disk damaged": { minNodes: 3, happen: diskDamaged },
+  "damaged in a power cut of all": {
+    minNodes: 3,
+    isOnlyAsked: true,
+    happen: damagedInAPowerCutOfAll,
   },
   pause: {
     minNodes: 1,

@@ -2,7 +2,8 @@
  * What must hold in a cluster at every moment, whoever is down, cut off or late.
  *
  * Looked at after every event (`check`), in the brokers as they are: a partition has one leader an epoch;
- * the high watermark of a leader never goes back; a leader holds everything that was ever committed; a
+ * the high watermark of a leader never goes back; a leader holds everything that was ever committed, and so does a
+ * replica that the newest image has in sync, whatever it drops; a
  * controller epoch has one active controller; one node answers for a group; two nodes whose images end at the same offset have the same
  * image. Now and then (`scan`): of what is committed, every node has the same batches.
  *
@@ -30,6 +31,8 @@ interface Seen {
   highWatermark: number;
   /** Committed batches before this were compared. */
   scannedOffset: number;
+  /** Where its log ended last; Infinity before it was looked at. */
+  endOffset: number;
 }
 
 /** What is known of one partition of the cluster. */
@@ -61,10 +64,16 @@ export class ClusterInvariants {
     for (const { nodeId, broker } of nodes) {
       if (broker === null) continue;
       const { controller, replicaManager } = broker.subsystems;
-      for (const partition of replicaManager.partitions()) this.#checkPartition(nodeId, partition);
-      if (controller.isActive) this.#checkController(nodeId, controller.controllerEpoch);
       const image = controller.image();
       if (this.#images.get(nodeId) !== image) this.#checkImage(nodeId, image);
+      for (const partition of replicaManager.partitions()) {
+        this.#checkPartition(nodeId, partition);
+        const seen = this.#seenOf(partition);
+        const { endOffset } = partition.log;
+        if (endOffset < seen.endOffset) this.#checkDrop(nodeId, broker, partition);
+        seen.endOffset = endOffset;
+      }
+      if (controller.isActive) this.#checkController(nodeId, controller.controllerEpoch);
     }
     this.#checkCoordinators(nodes);
   }
@@ -114,7 +123,7 @@ export class ClusterInvariants {
   #seenOf(partition: Partition): Seen {
     let seen = this.#seen.get(partition);
     if (seen === undefined) {
-      seen = { leaderEpoch: -1, highWatermark: 0, scannedOffset: 0 };
+      seen = { leaderEpoch: -1, highWatermark: 0, scannedOffset: 0, endOffset: Infinity };
       this.#seen.set(partition, seen);
     }
     return seen;
@@ -145,6 +154,24 @@ export class ClusterInvariants {
     committed.highWatermark = Math.max(committed.highWatermark, highWatermark);
     seen.highWatermark = highWatermark;
     seen.leaderEpoch = leaderEpoch;
+  }
+
+  /** A log has become shorter, or was not there before: it must not matter to what is committed. */
+  #checkDrop(nodeId: number, { subsystems }: Broker, partition: Partition): void {
+    const { log, topicId } = partition;
+    const newest = [...this.#images.values()].reduce((a, b) => b.offset > a.offset ? b : a);
+    const state = newest.topicById(topicId)?.partitions[partition.partition];
+    const registered = newest.brokers.get(nodeId)?.epoch;
+    const [directory] = subsystems.replicaManager.logDirectories.online();
+    // What it had in an earlier life was another one's.
+    const isIncarnation = directory !== undefined && directory.brokerEpoch === registered;
+    if (log.offlineReason !== null || !isIncarnation || !state?.isr.includes(nodeId)) return;
+    const { name, highWatermark } = this.#committedOf(partition);
+    assert(
+      log.endOffset >= highWatermark,
+      `${name} on node ${nodeId}, which is in sync (${state.isr.join()}), ends at ${log.endOffset}, and ` +
+        `${highWatermark} records are committed`,
+    );
   }
 
   #checkController(nodeId: number, epoch: number): void {

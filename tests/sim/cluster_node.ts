@@ -92,12 +92,16 @@ export class ClusterNode {
     await this.#alone(() => this.#startUntilUp());
   }
 
-  /** Ends it at once, and starts it again after a while. One that starts is ended in the midst of it. */
-  async crash(death: Death, downMs: number): Promise<void> {
+  /**
+   * Ends it at once, and starts it again after a while. One that starts is ended in the midst of it. `beforeStart`
+   * is called while it is down, if it was up.
+   */
+  async crash(death: Death, downMs: number, beforeStart: () => void = () => {}): Promise<void> {
     if (this.#isStarting) return this.#end(death);
     await this.#alone(async () => {
       this.#end(death);
       await this.#options.clock.sleep(downMs);
+      beforeStart();
       await this.#startUntilUp();
     });
   }

@@ -82,13 +82,16 @@ describe("ClusterWorld: notices", () => {
       let found: FailedSeed | null = null;
       const restore = fault.patch?.();
       try {
-        for (let seed = 1; seed <= SEEDS_PER_FAULT && found === null; seed++) {
+        const { firstSeed = 1 } = fault;
+        const endSeed = firstSeed + SEEDS_PER_FAULT;
+        for (let seed = firstSeed; seed < endSeed && found === null; seed++) {
           found = await runSeed(seed, async () => {
             await ClusterWorld.run({
               seed,
               steps: STEPS,
               nodes: fault.nodes,
               isWiped: false,
+              ...(fault.healMs !== undefined && { healMs: fault.healMs }),
               ...(fault.wrap !== undefined && { wrap: fault.wrap() }),
               ...(fault.faults !== undefined && { faults: fault.faults }),
             });

@@ -24,7 +24,7 @@ import {
   SimProducer,
   SimReader,
 } from "./cluster_clients.ts";
-import { type Fault, FAULTS } from "./cluster_faults.ts";
+import { type Fault, FAULTS, isWhole } from "./cluster_faults.ts";
 import { ClusterInvariants } from "./cluster_invariants.ts";
 import { ClusterNode } from "./cluster_node.ts";
 import { HistoryCheck, type HistoryEvent } from "./history.ts";
@@ -66,6 +66,8 @@ export interface ClusterWorldOptions {
   readonly isWiped?: boolean;
   /** The only faults there are; a mix by seed when left out. */
   readonly faults?: readonly string[];
+  /** How long the healed cluster may take until all is in sync; two minutes when left out. */
+  readonly healMs?: number;
   /** Wraps the disks, so that a test can plant a fault in what the brokers do with them. */
   readonly wrap?: (disk: SimDisk) => Disk;
   /** Told what happens, line by line. */
@@ -376,7 +378,8 @@ export class ClusterWorld {
 
   async #faults(): Promise<void> {
     const { random } = this;
-    const names = this.#options.faults ?? Object.keys(FAULTS).filter(() => random.chance(0.5));
+    const mix = Object.keys(FAULTS).filter((name) => FAULTS[name]!.isOnlyAsked !== true);
+    const names = this.#options.faults ?? mix.filter(() => random.chance(0.5));
     const faults = names.map((name): readonly [string, Fault] => [name, FAULTS[name]!])
       .filter(([, { minNodes }]) => this.nodes.length >= minNodes);
     const untilMs = this.clock.monotonicMs() + this.#options.steps * 1_000;
@@ -409,7 +412,11 @@ export class ClusterWorld {
       node.mend();
       if (node.mayFail) await node.crash("kill", 100);
     }
-    await this.#within(HEAL_MS, "every replica is in sync", () => this.#isInSync());
+    await this.#within(
+      this.#options.healMs ?? HEAL_MS,
+      "every replica is in sync, and none is known to be damaged",
+      () => this.#isInSync() && isWhole(this),
+    );
   }
 
   /** Every node serves, knows the newest image, and has every partition that it should have in sync. */

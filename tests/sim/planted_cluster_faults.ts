@@ -8,9 +8,14 @@
 
 import { FormerLeaders } from "../../broker/groups/former_leaders.ts";
 import { LifecycleMachine } from "../../broker/lifecycle_machine.ts";
+import { FoundReplicas } from "../../broker/partitions/found_replicas.ts";
 import { IsrChanges } from "../../broker/partitions/isr_changes.ts";
+import { Partition } from "../../broker/partitions/partition.ts";
+import { ReplicaRepairs } from "../../broker/partitions/replica_repairs.ts";
 import { ReplicaSet } from "../../broker/partitions/replica_set.ts";
 import { Log } from "../../storage/log.ts";
+import { LogDirectories } from "../../storage/log_directories.ts";
+import { recoverLogJob } from "../../storage/log_recovery.ts";
 import { PLANTED_FAULTS } from "./planted_faults.ts";
 import type { DiskWrapper } from "./storage_world.ts";
 
@@ -20,6 +25,10 @@ export interface PlantedClusterFault {
   readonly nodes: number;
   /** The faults of the cluster that bring it out; a mix by seed when left out. */
   readonly faults?: readonly string[];
+  /** From which seed on it is looked for: it was noticed there. 1 when left out. */
+  readonly firstSeed?: number;
+  /** How long the healed cluster may take, where that is how it is noticed. */
+  readonly healMs?: number;
   /** Made anew for each life. */
   readonly wrap?: () => DiskWrapper;
   /** Changes the broker. Returns: what changes it back. */
@@ -72,6 +81,69 @@ function isrBeforeTheControllerAgreed(): () => void {
   });
 }
 
+/** A damaged replica is made anew, and nobody hears of it. */
+function beginsAnewInTheIsr(): () => void {
+  const givenUp = patched(Partition.prototype, "isGivenUp", {
+    get(this: Partition) {
+      const { leader, directories } = this.image;
+      return this.log.damage !== null && leader >= 0 && !this.isLeader && directories.length > 1;
+    },
+  });
+  const aside = patched(FoundReplicas.prototype, "setOthersAside", {
+    async value(this: FoundReplicas, ...[wanted, used]: SetOthersAside) {
+      const isDamaged = (used.log(wanted.topic, wanted.partition)?.damage ?? null) !== null;
+      if (isDamaged) await used.setDamagedAside(wanted, wanted.topicId);
+    },
+  });
+  return () => {
+    givenUp();
+    aside();
+  };
+}
+
+type SetOthersAside = Parameters<FoundReplicas["setOthersAside"]>;
+
+/** What a recovery cannot read is cut, whatever follows it. */
+function cutsWhereItIsDamaged(): () => void {
+  const job = recoverLogJob as { run: typeof recoverLogJob.run };
+  const { run } = job;
+  job.run = async (input, context) => {
+    const found = await run(input, context);
+    const place = /bytes (\d+) to \d+ of (\S+) are damaged/.exec(found.damage ?? "");
+    if (place === null) return found;
+    const { disk } = context;
+    const [, position, path] = place;
+    for (const { name } of disk.list(input.directory)) {
+      const isLater = /^\d{20}\./.test(name) && `${input.directory}/${name}` > path!;
+      if (isLater || name.endsWith(".snapshot")) disk.remove(`${input.directory}/${name}`);
+    }
+    const file = disk.open(path!, "write");
+    file.truncate(Number(position));
+    await file.sync();
+    file.close();
+    return await run({ ...input, recoveryPoint: 0, hadCleanShutdown: false }, context);
+  };
+  const epochs = new Map<number, number>();
+  const note = patched(LogDirectories.prototype, "noteBrokerEpoch", {
+    value(this: LogDirectories, epoch: number) {
+      epochs.set(this.metadata.nodeId, epoch);
+      for (const directory of this.online()) directory.brokerEpoch = epoch;
+    },
+  });
+  // It stays in the ISR, as after a clean stop.
+  const previous = patched(LogDirectories.prototype, "previousBrokerEpoch", {
+    get(this: LogDirectories) {
+      return epochs.get(this.metadata.nodeId) ?? -1;
+    },
+  });
+  return () => {
+    job.run = run;
+    note();
+    previous();
+  };
+}
+
+const DAMAGED = ["disk damaged"];
 const PARTED = ["power cut", "kill", "node cut off", "cluster split", "pause"];
 
 /** By what is wrong with the broker. */
@@ -90,6 +162,28 @@ export const PLANTED_CLUSTER_FAULTS: Readonly<Record<string, PlantedClusterFault
     nodes: 3,
     faults: PARTED,
     patch: highWatermarkOfLeaderAlone,
+  },
+  "a damaged replica that begins anew in the ISR": {
+    nodes: 3,
+    faults: DAMAGED,
+    patch: beginsAnewInTheIsr,
+  },
+  "a damaged replica that cuts itself, and then the others": {
+    nodes: 3,
+    faults: ["damaged in a power cut of all"],
+    patch: cutsWhereItIsDamaged,
+  },
+  "a damaged leader that leads on": {
+    nodes: 3,
+    healMs: 20_000,
+    faults: DAMAGED,
+    patch: () => patched(ReplicaRepairs.prototype, "look", { value: () => {} }),
+  },
+  "a replica that was given up and goes on as it was": {
+    nodes: 3,
+    healMs: 20_000,
+    faults: DAMAGED,
+    patch: () => patched(Partition.prototype, "isGivenUp", { get: () => false }),
   },
   "a follower that does not truncate": {
     nodes: 3,

@@ -13,7 +13,12 @@ const OTHER = "oooooooooooooooooooooo" as Uuid;
 
 type Found = readonly (readonly [typeof A, Uuid | null])[];
 
-function locate(assigned: Uuid, found: Found, isLedElsewhere: boolean): string {
+function locate(
+  assigned: Uuid,
+  found: Found,
+  isLedElsewhere: boolean,
+  isBegunAnew = false,
+): string {
   const candidates: ReplicaCandidate<typeof A>[] = found.map(([directory, topicId]) => (
     { directory, topicId }
   ));
@@ -22,6 +27,7 @@ function locate(assigned: Uuid, found: Found, isLedElsewhere: boolean): string {
     assigned,
     found: candidates,
     isLedElsewhere,
+    isBegunAnew,
     byId: (id) => [A, B].find((directory) => directory.id === id),
   });
   if (location.kind !== "found") return location.kind;
@@ -64,3 +70,9 @@ for (const [title, assigned, found, expected] of cases) {
     expect(locate(assigned, found, true)).toBe(asFollower);
   });
 }
+
+test("locateReplica: gone from where it was, since it was damaged: it is begun anew where another leads", () => {
+  expect(locate(A.id, [], true, true)).toBe("new");
+  expect(locate(LOST, [], true, true)).toBe("new");
+  expect(locate(A.id, [[A, TOPIC]], true, true)).toBe("/a");
+});
