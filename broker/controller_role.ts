@@ -11,13 +11,15 @@ import { patiently } from "./cluster_join.ts";
 import type { Address } from "./config/listeners.ts";
 import type { Controller } from "./controller/controller.ts";
 import { ControllerAnnouncer } from "./controller/controller_announcer.ts";
+import { AutoJoin } from "./controller/auto_join.ts";
 import { SUPPORTED_FEATURES } from "./controller/feature_changes.ts";
+import type { VoterEndpoint } from "./controller/raft_voters.ts";
 import type { MetadataNode } from "./metadata_node.ts";
-import { controllerEndpoints, PLAINTEXT } from "./quorum_membership.ts";
+import { controllerEndpoints, PLAINTEXT, raftSettings } from "./quorum_membership.ts";
 import { limitsOf, type ServerLimits } from "./server/limits.ts";
 import type { MemoryBudget } from "./server/memory_budget.ts";
 import { Server } from "./server/server.ts";
-import type { Assembly, BrokerOptions } from "./start.ts";
+import type { Assembly, BrokerOptions, Stops } from "./start.ts";
 
 /** Memory for what nodes and tools ask of a controller that is a broker as well, beside the budget of clients. */
 const CONTROLLER_BUDGET_BYTES = 32 * 1024 * 1024;
@@ -42,10 +44,12 @@ export interface ControllerRole {
  * Errors: NetworkError for a port in use.
  */
 export function startControllerRole(
-  { config, clock, network, logger, random }: BrokerOptions,
-  { clusterId, nodeId, controller, controllerChannel: channel }: MetadataNode,
+  options: BrokerOptions,
+  node: MetadataNode,
   { stops, metrics, readiness }: Assembly,
 ): ControllerRole {
+  const { config, clock, network, logger, random } = options;
+  const { clusterId, nodeId, controller, controllerChannel: channel } = node;
   const { isBroker } = config.roles();
   const limits = (): Partial<ServerLimits> => ({
     ...limitsOf(config),
@@ -81,8 +85,37 @@ export function startControllerRole(
     features: SUPPORTED_FEATURES,
   });
   stops.push(() => announcer.close());
+  if (config.boolean("controller.quorum.auto.join.enable")) {
+    stops.push(joinVoters(options, node, endpoints));
+  }
   readiness.add(() => isLed(controller) ? [] : [NOT_LED]);
   return { addresses, budget: server.budget };
+}
+
+/** Asks for a vote while this controller has none. Returns: what ends it. */
+function joinVoters(
+  { config, clock, logger }: BrokerOptions,
+  { nodeId, logDirectories, controller, controllerChannel: channel }: MetadataNode,
+  endpoints: readonly VoterEndpoint[],
+): Stops[number] {
+  const { fetchTimeoutMs, requestTimeoutMs } = raftSettings(config);
+  const { quorum } = controller;
+  const joining = new AutoJoin({
+    nodeId,
+    directoryId: logDirectories.metadata.directoryId,
+    endpoints,
+    clock,
+    logger: logger.child("controller"),
+    channel,
+    quorum: () => ({
+      voters: quorum.raft.voters,
+      kraftVersion: quorum.kraftVersion,
+      leaderId: quorum.leaderId,
+    }),
+    intervalMs: fetchTimeoutMs,
+    timeoutMs: requestTimeoutMs,
+  });
+  return () => joining.close();
 }
 
 /**

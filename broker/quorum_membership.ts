@@ -6,12 +6,16 @@ import type { Config } from "./config/config.ts";
 import { beginsCluster, controllerAddress, type RoleSettings } from "./config/roles.ts";
 import { PeerTransport } from "./controller/peer_transport.ts";
 import { DEFAULT_RAFT_SETTINGS, type QuorumMembership } from "./controller/quorum.ts";
+import type { RaftSettings } from "./controller/raft.ts";
 import type { Destination } from "./controller/raft_messages.ts";
 import { type Voter, type VoterEndpoint, VoterSet } from "./controller/raft_voters.ts";
 import type { Peers } from "./peers/peers.ts";
 
 /** Security protocol PLAINTEXT in a node's registration. */
 export const PLAINTEXT = 0;
+
+/** Timeouts of the quorum are no shorter. */
+const MIN_TIMEOUT_MS = 10;
 
 /** Returns: null for a node that is alone. */
 export function quorumMembership(
@@ -25,7 +29,7 @@ export function quorumMembership(
 ): QuorumMembership | null {
   const roleSettings = config.roleSettings();
   if (roleSettings.roles.isAlone) return null;
-  const settings = DEFAULT_RAFT_SETTINGS;
+  const settings = raftSettings(config);
   const { requestTimeoutMs } = settings;
   const endpoints = controllerEndpoints(config);
   const transport = new PeerTransport({ peers, clusterId, requestTimeoutMs });
@@ -42,6 +46,41 @@ export function quorumMembership(
         return reply;
       },
     },
+  };
+}
+
+/**
+ * The pace of the quorum. A wait of 0 would keep the event loop busy, and a Fetch that is kept for longer than it is
+ * waited for would end every lead.
+ */
+export function raftSettings(config: Config): RaftSettings {
+  const fetchTimeoutMs = Math.max(
+    MIN_TIMEOUT_MS,
+    config.number("controller.quorum.fetch.timeout.ms"),
+  );
+  const requestTimeoutMs = Math.max(
+    MIN_TIMEOUT_MS,
+    config.number("controller.quorum.request.timeout.ms"),
+  );
+  const fetchMaxWaitMs = Math.min(
+    DEFAULT_RAFT_SETTINGS.fetchMaxWaitMs,
+    Math.floor(Math.min(fetchTimeoutMs, requestTimeoutMs) / 2),
+  );
+  return {
+    fetchTimeoutMs,
+    requestTimeoutMs,
+    fetchMaxWaitMs,
+    electionTimeoutMs: Math.max(
+      MIN_TIMEOUT_MS,
+      config.number("controller.quorum.election.timeout.ms"),
+    ),
+    electionBackoffMaxMs: Math.max(
+      MIN_TIMEOUT_MS,
+      config.number("controller.quorum.election.backoff.max.ms"),
+    ),
+    retryBackoffMs: Math.max(1, config.number("controller.quorum.retry.backoff.ms")),
+    fetchMaxBytes: config.number("controller.quorum.fetch.max.bytes"),
+    fetchSnapshotMaxBytes: config.number("controller.quorum.fetch.snapshot.max.bytes"),
   };
 }
 

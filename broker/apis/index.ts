@@ -4,7 +4,7 @@ import type { Clock } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
 import type { ControllerChannel } from "../controller/controller_channel.ts";
-import { SUPPORTED_FEATURES } from "../controller/feature_changes.ts";
+import { KRAFT_VERSION_FEATURE, SUPPORTED_FEATURES } from "../controller/feature_changes.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
 import type { BrokerLifecycle } from "../broker_lifecycle.ts";
 import type { RemoteController } from "../controller/remote_controller.ts";
@@ -68,8 +68,6 @@ import { unregisterBrokerApi } from "./unregister_broker.ts";
 import { updateFeaturesApi } from "./update_features.ts";
 import { updateRaftVoterApi } from "./update_raft_voter.ts";
 import { voteApi } from "./vote.ts";
-
-const KRAFT_VERSION = "kraft.version";
 
 /** What the handlers need; `broker.ts` makes it. */
 export interface Subsystems {
@@ -207,11 +205,11 @@ function features({ controller }: ControllerSubsystems): FeatureView {
     epoch: image.offset,
     finalized: kraftVersion === 0
       ? image.features
-      : new Map([...image.features, [KRAFT_VERSION, kraftVersion]]),
+      : new Map([...image.features, [KRAFT_VERSION_FEATURE, kraftVersion]]),
     supported: new Map([
       ...SUPPORTED_FEATURES,
       // Of the quorum, and in no record of the image.
-      [KRAFT_VERSION, { lowest: 0, highest: MAX_KRAFT_VERSION }],
+      [KRAFT_VERSION_FEATURE, { lowest: 0, highest: MAX_KRAFT_VERSION }],
     ]),
   };
 }

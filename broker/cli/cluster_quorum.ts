@@ -24,7 +24,7 @@ const MAX_NODE_ID = 0x7fff_ffff;
 const ADD_TIMEOUT_MS = 30_000;
 const DIRECTORY_ID_HELP = "of its metadata directory (default: as the quorum knows it)";
 const KRAFT_VERSION_ADVICE =
-  "the cluster's controllers are those of controller.quorum.voters, which is changed in every node's settings; " +
+  "kraft.version is 0, and the controllers are those of controller.quorum.voters; " +
   '"kafka-features upgrade --feature kraft.version=1" lets them be added and removed';
 
 /** Asks for the controllers, which brokers do not tell. */
@@ -177,7 +177,7 @@ function throwOnQuorumError(
   { errorCode, errorMessage }: { readonly errorCode: number; readonly errorMessage: string | null },
 ): void {
   if (errorCode !== ErrorCode.UNSUPPORTED_VERSION) return throwOnError(errorCode, errorMessage);
-  throw new CliError(`${errorMessage ?? "kraft.version is 0"}; ${KRAFT_VERSION_ADVICE}`);
+  throw new CliError(KRAFT_VERSION_ADVICE);
 }
 
 /** How the quorum stands. Errors: KafkaError, NetworkError. */

@@ -124,6 +124,56 @@ const NODE = {
       "Where some of the controllers are, as host:port, when the metadata log says who they are; a new " +
       "controller that names none but itself begins a cluster.",
   }),
+  "controller.quorum.auto.join.enable": boolean("false", {
+    ...low,
+    doc:
+      "Whether a controller that has no vote asks for one, and takes the place of itself with another directory: " +
+      "where kraft.version is 1.",
+  }),
+  "controller.quorum.election.timeout.ms": int("1000", {
+    ...high,
+    min: 0,
+    unit: "ms",
+    doc:
+      "How long a controller without a leader waits before it stands for election, and as much by chance.",
+  }),
+  "controller.quorum.election.backoff.max.ms": int("1000", {
+    ...high,
+    min: 0,
+    unit: "ms",
+    doc: "Longest wait between two elections that nobody won.",
+  }),
+  "controller.quorum.fetch.timeout.ms": int("2000", {
+    ...high,
+    min: 0,
+    unit: "ms",
+    doc:
+      "How long a controller waits for the leader's answers before it stands for election; a leader that a " +
+      "majority is silent to for half as long again steps down.",
+  }),
+  "controller.quorum.request.timeout.ms": int("2000", {
+    min: 0,
+    unit: "ms",
+    doc: "How long a controller waits for the answer to one request of the quorum.",
+  }),
+  "controller.quorum.retry.backoff.ms": int("20", {
+    ...low,
+    min: 0,
+    unit: "ms",
+    doc: "Wait before a request of the quorum that failed is made again.",
+  }),
+  "controller.quorum.fetch.max.bytes": int("1048576", {
+    ...low,
+    min: 1,
+    unit: "bytes",
+    doc: "Most records of the metadata that are asked for at once.",
+  }),
+  "controller.quorum.fetch.snapshot.max.bytes": int("1048576", {
+    ...low,
+    min: 1,
+    unit: "bytes",
+    doc: "Most of a snapshot of the metadata that is asked for at once.",
+  }),
   "node.id": int("1", {
     ...high,
     min: 0,

@@ -14,7 +14,7 @@
 
 import assert from "node:assert/strict";
 import { WireError } from "../../protocol/bytes.ts";
-import { ErrorCode } from "../../protocol/errors.ts";
+import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
 import { type LeaderEpoch, leaderEpoch, offset, type Uuid } from "../../protocol/types.ts";
 import {
   type Clock,
@@ -61,7 +61,9 @@ import {
 import {
   type FeatureUpdate,
   firstFeatures,
+  KRAFT_VERSION_FEATURE,
   planFeatureUpdates,
+  refuseKraftVersion,
   SUPPORTED_FEATURES,
 } from "./feature_changes.ts";
 import { isActive } from "./partition_changes.ts";
@@ -405,9 +407,19 @@ export class Controller implements QuorumListener, ActiveController {
     updates: readonly FeatureUpdate[],
     { validateOnly = false }: { readonly validateOnly?: boolean } = {},
   ): Promise<CommitOutcome> {
-    const planned = planFeatureUpdates(this.#newest, updates, this.#settings.topicRules);
+    if (!this.isActive) return notController();
+    const ofQuorum = updates.findLast(({ feature }) => feature === KRAFT_VERSION_FEATURE);
+    const others = updates.filter(({ feature }) => feature !== KRAFT_VERSION_FEATURE);
+    const refusal = ofQuorum && refuseKraftVersion(ofQuorum, this.#quorum!.kraftVersion);
+    const planned = refusal ?? planFeatureUpdates(this.#newest, others, this.#settings.topicRules);
     if ("error" in planned) return planned;
-    return validateOnly ? { error: ErrorCode.NONE } : await this.#commit(planned);
+    if (validateOnly) return { error: ErrorCode.NONE };
+    // The level of the quorum is in its own records: they are there before the others are written.
+    if (ofQuorum !== undefined && ofQuorum.level > 0) {
+      const { error, message } = await this.#quorum!.upgradeVoters();
+      if (error !== ErrorCode.NONE) return { error, message: message ?? errorMessage(error) };
+    }
+    return await this.#commit(planned);
   }
 
   /** Reserves a block of producer ids for a broker; durable before it is answered. */

@@ -2,6 +2,10 @@
 
 import { ApiKey } from "../../protocol/api_keys.ts";
 import {
+  addRaftVoterRequest,
+  addRaftVoterResponse,
+} from "../../protocol/schemas/add_raft_voter.ts";
+import {
   allocateProducerIdsRequest,
   allocateProducerIdsResponse,
 } from "../../protocol/schemas/allocate_producer_ids.ts";
@@ -27,10 +31,15 @@ import {
 } from "../../protocol/schemas/controller_registration.ts";
 import { createTopicsRequest, createTopicsResponse } from "../../protocol/schemas/create_topics.ts";
 import { envelopeRequest, envelopeResponse } from "../../protocol/schemas/envelope.ts";
+import {
+  removeRaftVoterRequest,
+  removeRaftVoterResponse,
+} from "../../protocol/schemas/remove_raft_voter.ts";
 import { call } from "../peers/call.ts";
 
 /** Every call of a node to its active controller. */
 export const ControllerCalls = {
+  addRaftVoter: call(ApiKey.AddRaftVoter, addRaftVoterRequest, addRaftVoterResponse),
   allocateProducerIds: call(
     ApiKey.AllocateProducerIds,
     allocateProducerIdsRequest,
@@ -55,4 +64,5 @@ export const ControllerCalls = {
   ),
   createTopics: call(ApiKey.CreateTopics, createTopicsRequest, createTopicsResponse),
   envelope: call(ApiKey.Envelope, envelopeRequest, envelopeResponse),
+  removeRaftVoter: call(ApiKey.RemoveRaftVoter, removeRaftVoterRequest, removeRaftVoterResponse),
 } as const;

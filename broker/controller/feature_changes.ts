@@ -12,12 +12,15 @@
 
 import { ErrorCode } from "../../protocol/errors.ts";
 import { ELR_FEATURE, type TopicRules } from "./leader_election.ts";
+import { MAX_KRAFT_VERSION } from "./raft.ts";
 import { ConfigResourceType, type FeatureRanges, type MetadataImage } from "./metadata_image.ts";
 import type { MetadataRecord } from "./metadata_records.ts";
 import type { Refusal } from "./topic_changes.ts";
 
 /** The feature that stands for the kinds and versions of records in the metadata log. */
 export const METADATA_VERSION_FEATURE = "metadata.version";
+/** The feature that stands for voters in the metadata log. */
+export const KRAFT_VERSION_FEATURE = "kraft.version";
 /** The records that we write and read: metadata.version 4.3-IV0. */
 const METADATA_VERSION = 30;
 /** The lowest level in which a level of features is a record at all (3.3-IV3). */
@@ -37,6 +40,30 @@ export interface FeatureUpdate {
   readonly feature: string;
   readonly level: number;
   readonly upgradeType: UpgradeType;
+}
+
+/**
+ * Why the quorum cannot go over to a level of `kraft.version`; null when it may, or has it. It is in no record of the
+ * image: its records, and the voters that come with them, are the quorum's own.
+ */
+export function refuseKraftVersion(
+  { feature, level, upgradeType }: FeatureUpdate,
+  current: number,
+): Refusal | null {
+  const invalid = (why: string) => ({
+    error: ErrorCode.INVALID_UPDATE_VERSION,
+    message: `Invalid update version ${level} for feature ${feature}. ${why}`,
+  });
+  if (upgradeType === "unknown") {
+    return invalid("The controller does not support the given upgrade type.");
+  }
+  if (level < 0 || level > MAX_KRAFT_VERSION) {
+    return invalid(`Local controller only supports versions 0-${MAX_KRAFT_VERSION}`);
+  }
+  if (level < current) return invalid("Can't downgrade the version of this feature.");
+  return level > current && upgradeType !== "upgrade"
+    ? invalid("Can't downgrade to a newer version.")
+    : null;
 }
 
 /** The records that put the first levels in force, those of a new cluster. */

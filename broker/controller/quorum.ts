@@ -509,6 +509,16 @@ export class Quorum {
     }) as VoterChangeAnswer;
   }
 
+  /**
+   * Writes the voters down in the log (`kraft.version` 1), where they can be changed from then on.
+   * Returns: when that is committed. Errors: none; they are in the answer.
+   */
+  async upgradeVoters(): Promise<VoterChangeAnswer> {
+    return await this.#ask(STOPPED, (handle, nowMs) => {
+      this.#raft.upgradeVoters(handle, nowMs);
+    }) as VoterChangeAnswer;
+  }
+
   /** `otherwise` is the answer where the quorum has ended, or ends before it has one. */
   #ask(
     otherwise: RaftDecision,

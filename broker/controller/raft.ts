@@ -767,9 +767,49 @@ export class Raft {
     else if (voters === null) this.#answer(handle, role.change.notFound(request.voter));
     else {
       const lastOffset = this.#appendVoters(voters);
-      role.change.beginRemoving(handle, lastOffset, nowMs + this.#settings.requestTimeoutMs);
+      role.change.beginWritten(handle, lastOffset, nowMs + this.#settings.requestTimeoutMs);
     }
     this.#poll(nowMs);
+  }
+
+  /**
+   * Somebody wants the voters in the log, where they can be changed, in place of those of the settings. All of them
+   * must be there: what tells a voter from then on is the directory that it has now.
+   */
+  upgradeVoters(handle: number, nowMs: number): void {
+    const role = this.#role;
+    if (role.name !== "leader") this.#answer(handle, notLeader());
+    else if (this.#voterHistory.kraftVersion === MAX_KRAFT_VERSION) {
+      this.#answer(handle, { kind: "voterChange", error: ErrorCode.NONE, message: null });
+    } else {
+      const refusal = this.#refuseChange(role, MAX_KRAFT_VERSION);
+      const found = this.#votersWithDirectories(role, nowMs);
+      if (refusal !== null) this.#answer(handle, refusal);
+      else if (!(found instanceof VoterSet)) this.#answer(handle, role.change.silent(found));
+      else {
+        // In one batch: neither holds without the other.
+        const baseOffset = this.#log.endOffset;
+        this.#appendControl([kraftVersionRecord(MAX_KRAFT_VERSION), votersRecord(found)]);
+        this.#voterHistory.noteKraftVersion(baseOffset, MAX_KRAFT_VERSION);
+        this.#voterHistory.noteVoters(baseOffset + 1, found);
+        const deadlineMs = nowMs + this.#settings.requestTimeoutMs;
+        role.change.beginWritten(handle, baseOffset + 1, deadlineMs);
+      }
+    }
+    this.#poll(nowMs);
+  }
+
+  /** The voters with the directories that they fetch from; or those that have not lately. */
+  #votersWithDirectories(leader: Leader, nowMs: number): VoterSet | readonly Voter[] {
+    const silent: Voter[] = [];
+    const voters = this.#voterHistory.latest.voters.map((voter): Voter => {
+      if (isSameReplica(voter, this.#self)) return this.#selfAsVoter;
+      const { directoryId } = leader.replicas.ofVoter(voter).key;
+      const isHere = leader.replicas.caughtUpAgoMs(voter, nowMs) <= this.#settings.fetchTimeoutMs;
+      if (!isHere || directoryId === ZERO_UUID) silent.push(voter);
+      return { ...voter, directoryId };
+    });
+    return silent.length > 0 ? silent : new VoterSet(voters);
   }
 
   /** A voter has other endpoints or versions than the log says. Answered when it is written. */
@@ -788,10 +828,10 @@ export class Raft {
     this.#poll(nowMs);
   }
 
-  #refuseChange(leader: Leader) {
+  #refuseChange(leader: Leader, kraftVersion = this.#voterHistory.kraftVersion) {
     return leader.change.refusal({
       highWatermark: leader.highWatermark,
-      kraftVersion: this.#voterHistory.kraftVersion,
+      kraftVersion,
       votersOffset: this.#voterHistory.latestOffset,
     });
   }
@@ -1153,7 +1193,7 @@ export class Raft {
     if (isUnwritten) {
       const kRaftVersion = isFounder ? MAX_KRAFT_VERSION : kraftVersion;
       this.#voterHistory.noteKraftVersion(this.#log.endOffset, kRaftVersion);
-      this.#appendControl([{ type: "kraftVersion", message: { version: 0, kRaftVersion } }]);
+      this.#appendControl([kraftVersionRecord(kRaftVersion)]);
     }
     this.#appendVoters(voters);
   }
@@ -1523,6 +1563,10 @@ function isSameState(a: QuorumState, b: QuorumState | null): boolean {
 
 function notLeader(): RaftDecision {
   return { kind: "voterChange", error: ErrorCode.NOT_LEADER_OR_FOLLOWER, message: null };
+}
+
+function kraftVersionRecord(kRaftVersion: number): NewControlRecord {
+  return { type: "kraftVersion", message: { version: 0, kRaftVersion } };
 }
 
 /** The control record that names voters. */

@@ -3,6 +3,7 @@
  *
  *     add:     asked ──probe──→ supported ──caught up──→ written ──high watermark──→ answered
  *     remove:                                   asked ──→ written ──high watermark──→ answered
+ *     upgrade:  all voters follow the leader ── asked ──→ written ──high watermark──→ answered
  *
  * Invariant: no second one begins before the first is committed, nor before a record of this epoch is: else two
  * sets could be in force whose majorities do not meet.
@@ -28,7 +29,7 @@ interface Adding {
   supported: Pick<Voter, "minKraftVersion" | "maxKraftVersion"> | null;
 }
 
-type Pending = (Adding | { readonly kind: "remove" }) & {
+type Pending = (Adding | { readonly kind: "written" }) & {
   readonly handle: number;
   readonly deadlineMs: number;
   /** Of the record; −1 while it is not written. */
@@ -101,6 +102,15 @@ export class VoterChange {
     );
   }
 
+  /** The answer where the voters cannot be written down, since some are not there. */
+  silent(voters: readonly Voter[]): VoterChangeAnswer {
+    return answer(
+      ErrorCode.INVALID_UPDATE_VERSION,
+      "All voters must follow the leader, so that their directories are known; these do not: " +
+        `${voters.map(({ id }) => id).join(", ")}.`,
+    );
+  }
+
   beginAdding(
     handle: number,
     request: {
@@ -122,9 +132,10 @@ export class VoterChange {
     };
   }
 
-  beginRemoving(handle: number, lastOffset: number, deadlineMs: number): void {
+  /** A change whose record stands at `lastOffset` already: a removal, or all voters for the first time. */
+  beginWritten(handle: number, lastOffset: number, deadlineMs: number): void {
     assert(this.#pending === null);
-    this.#pending = { kind: "remove", handle, lastOffset, deadlineMs };
+    this.#pending = { kind: "written", handle, lastOffset, deadlineMs };
   }
 
   /** The voter whose supported versions are to be asked for; null for none. */

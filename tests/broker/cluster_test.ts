@@ -8,8 +8,14 @@ import { ConfigError } from "../../broker/config/sources.ts";
 import type { PartitionImage } from "../../broker/controller/metadata_image.ts";
 import { NetworkError } from "../../broker/network.ts";
 import { BrokerConnection } from "../../broker/peers/broker_connection.ts";
+import { call } from "../../broker/peers/call.ts";
 import { ApiKey } from "../../protocol/api_keys.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
+import {
+  updateFeaturesRequest,
+  updateFeaturesResponse,
+} from "../../protocol/schemas/update_features.ts";
+import { ZERO_UUID } from "../../protocol/types.ts";
 import { LogDirectoryError } from "../../storage/log_directory.ts";
 import { SimClock } from "../sim/sim_clock.ts";
 import { SimDisk } from "../sim/sim_disk.ts";
@@ -21,6 +27,12 @@ import { SimWorkers } from "../sim/sim_workers.ts";
 const KAFKA_PORT = 9092;
 const CONTROLLER_PORT = 9093;
 const host = (id: number) => `10.0.0.${id}`;
+const UPDATE_FEATURES = call(
+  ApiKey.UpdateFeatures,
+  updateFeaturesRequest,
+  updateFeaturesResponse,
+  { lowest: 1 },
+);
 const VOTERS = [1, 2, 3].map((id) => `${id}@${host(id)}:${CONTROLLER_PORT}`).join(",");
 
 type Flags = Readonly<Record<string, string>>;
@@ -294,6 +306,61 @@ describe("Broker.start, three of them", () => {
     world.disks.delete(2);
     const back = await world.run(world.start(2, combined(2)));
     expect(back.clusterId).toBe(world.brokers.get(1)!.clusterId);
+  });
+});
+
+describe("Broker.start, kraft.version", () => {
+  const upgrade = async () => {
+    const leader = await world.client(world.controllerId, CONTROLLER_PORT);
+    return await world.run(leader.request(UPDATE_FEATURES, {
+      timeoutMs: 5_000,
+      featureUpdates: [{ feature: "kraft.version", maxVersionLevel: 1, upgradeType: 1 }],
+      validateOnly: false,
+    }));
+  };
+  const votersOf = (id: number) => world.brokers.get(id)!.controller.quorum.raft.voters.voters;
+
+  test("static voters go over into the log once all of them are there", async () => {
+    world = new World();
+    await world.startAll();
+    const gone = [1, 2, 3].find((id) => id !== world.controllerId)!;
+    await world.run(world.brokers.get(gone)!.stop());
+    world.brokers.delete(gone);
+    await world.clock.advance(3_000);
+    const refused = await upgrade();
+    expect(refused.errorCode).toBe(ErrorCode.INVALID_UPDATE_VERSION);
+    expect(refused.errorMessage).toEndWith(`these do not: ${gone}.`);
+    await world.run(world.start(gone, combined(gone)));
+    await world.clock.advance(3_000);
+    expect((await upgrade()).errorCode).toBe(ErrorCode.NONE);
+    await world.clock.advance(1_000);
+    for (const id of [1, 2, 3]) {
+      expect(votersOf(id).map((voter) => voter.directoryId)).not.toContain(ZERO_UUID);
+    }
+    await world.stopAll();
+    await world.startAll();
+    expect(world.brokers.get(2)!.controller.quorum.kraftVersion).toBe(1);
+  });
+
+  test("a wiped controller takes the place of itself, where it may join by itself", async () => {
+    world = new World();
+    const joining = (id: number): Flags => (
+      { ...combined(id), "controller.quorum.auto.join.enable": "true" }
+    );
+    await world.startAll(joining);
+    await world.clock.advance(1_000);
+    expect((await upgrade()).errorCode).toBe(ErrorCode.NONE);
+    const wiped = [1, 2, 3].find((id) => id !== world.controllerId)!;
+    const before = votersOf(wiped).find(({ id }) => id === wiped)!.directoryId;
+    await world.run(world.brokers.get(wiped)!.stop());
+    world.disks.delete(wiped);
+    await world.run(world.start(wiped, joining(wiped)));
+    await world.clock.advance(15_000);
+    for (const id of [1, 2, 3]) {
+      const voters = votersOf(id);
+      expect(voters.map(({ id }) => id).toSorted()).toEqual([1, 2, 3]);
+      expect(voters.find(({ id }) => id === wiped)!.directoryId).not.toBe(before);
+    }
   });
 });
 

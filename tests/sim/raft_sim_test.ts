@@ -33,6 +33,7 @@ test(
     expect(sum.cuts).toBeGreaterThan(5 * SEEDS);
     expect(sum.truncations).toBeGreaterThan(SEEDS / 5);
     expect(sum.voterChanges).toBeGreaterThan(SEEDS / 2);
+    expect(sum.upgrades).toBeGreaterThan(SEEDS / 50);
     expect(sum.snapshots).toBeGreaterThan(SEEDS);
     expect(sum.installs).toBeGreaterThan(SEEDS / 10);
     expect(sum.wipes).toBeGreaterThan(SEEDS / 20);

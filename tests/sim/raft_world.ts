@@ -75,6 +75,8 @@ export interface RaftCounts {
   wipes: number;
   cuts: number;
   voterChanges: number;
+  /** Times that static voters went over into the log. */
+  upgrades: number;
   truncations: number;
   snapshots: number;
   /** Snapshots that a replica has fetched. */
@@ -91,6 +93,7 @@ export function noRaftCounts(): RaftCounts {
     wipes: 0,
     cuts: 0,
     voterChanges: 0,
+    upgrades: 0,
     truncations: 0,
     snapshots: 0,
     installs: 0,
@@ -121,6 +124,8 @@ export class RaftWorld {
   hasFaults = true;
   /** `from>to` of links that are cut. */
   readonly #cuts = new Set<string>();
+  /** Somebody was asked to write static voters into the log. */
+  #isUpgraded = false;
   readonly #leaders = new Map<number, number>();
   /** When the newest epoch with a leader began, and its number. */
   #newestElection = { epoch: -1, atMs: -Infinity };
@@ -193,8 +198,12 @@ export class RaftWorld {
     } else if (draw < 75) this.#cut(node);
     else if (draw < 84) this.#cuts.clear();
     else if (draw < 86) this.#shutDown(node);
-    else if (isDynamic && draw < 95) this.#changeVoters();
-    else if (draw < 97) await (isDynamic ? this.#wipe(node) : this.#wipeStatic(node));
+    else if ((isDynamic || this.#isUpgraded) && draw < 95) this.#changeVoters();
+    else if (!isDynamic && draw < 89) this.#upgradeVoters();
+    // What a replaced disk means is not known while the voters go over into the log.
+    else if (draw < 97 && !this.#isUpgraded) {
+      await (isDynamic ? this.#wipe(node) : this.#wipeStatic(node));
+    }
   }
 
   /** Time passes, event by event, and all is looked at after each. */
@@ -346,6 +355,21 @@ export class RaftWorld {
       node.disk.kill();
       node.hangUp();
     }).catch((failure: unknown) => this.fail(failure));
+  }
+
+  /** Static voters are to be written into the log. Whatever the answer, they may be from now on. */
+  #upgradeVoters(): void {
+    const leader = this.nodes.find(({ quorum }) => quorum?.isLeader === true);
+    const areWhole = this.nodes.every(({ isWiped, quorum }) =>
+      !isWiped || quorum?.raft.isCatchingUp === false
+    );
+    if (leader === undefined || !areWhole || this.#cuts.size > 0) return;
+    this.#isUpgraded = true;
+    this.note(`n${leader.id} is to write the voters down`);
+    void leader.quorum!.upgradeVoters().then(({ error }) => {
+      this.note(`voters written down: ${error}`);
+      if (error === ErrorCode.NONE) this.counts.upgrades++;
+    });
   }
 
   #changeVoters(): void {

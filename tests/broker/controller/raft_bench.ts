@@ -124,6 +124,9 @@ export class RaftBench {
           raft.addVoter(handle, request, this.nowMs);
         });
         break;
+      case "upgrade":
+        this.#of(id).change((raft, handle) => raft.upgradeVoters(handle, this.nowMs));
+        break;
       case "remove":
         this.#of(id).change((raft, handle) => {
           raft.removeVoter(handle, { voter: voterOf(more) }, this.nowMs);

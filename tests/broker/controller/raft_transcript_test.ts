@@ -9,6 +9,7 @@
  *     hold 2 / sync 2          replica 2 does not sync its log / does from now on
  *     down 2 / up 2            replica 2 ends and loses what it had not synced / starts again
  *     wipe 2                   replica 2 ends, and its disk is empty
+ *     upgrade 1                replica 1 is asked to write the static voters into the log
  *     state                    all replicas
  */
 
