@@ -22,7 +22,7 @@ test("raftSettings: those of controller.quorum.*, whose defaults are Kafka's", (
     fetchTimeoutMs: 3003,
     requestTimeoutMs: 3004,
     retryBackoffMs: 35,
-    fetchMaxWaitMs: 500,
+    fetchMaxWaitMs: DEFAULT_RAFT_SETTINGS.fetchMaxWaitMs,
     fetchMaxBytes: 3006,
     fetchSnapshotMaxBytes: 3007,
   });
@@ -30,8 +30,8 @@ test("raftSettings: those of controller.quorum.*, whose defaults are Kafka's", (
 
 test("raftSettings: a Fetch is kept for less than it is waited for, and nothing waits for no time", () => {
   for (const name of ["fetch.timeout.ms", "request.timeout.ms"]) {
-    const settings = settingsOf({ [`controller.quorum.${name}`]: "400" });
-    expect(settings.fetchMaxWaitMs).toBe(200);
+    const settings = settingsOf({ [`controller.quorum.${name}`]: "300" });
+    expect(settings.fetchMaxWaitMs).toBe(150);
   }
   const none = Object.fromEntries(
     [
