@@ -31,6 +31,9 @@ import { NetworkError } from "./network.ts";
 /** How long a registration may take; a controller that moves meanwhile is followed. */
 const REGISTRATION_REQUEST_TIMEOUT_MS = 30_000;
 
+/** The same of a stop: what holds up the answer holds up the end of the process. What was asked is done even so. */
+const SHUTDOWN_ANSWER_MS = 400;
+
 /** What a broker says of itself when it registers, besides its log directories. */
 export interface Announcement {
   readonly endpoints: readonly BrokerEndpoint[];
@@ -156,7 +159,7 @@ export class BrokerLifecycle {
   /**
    * Asks the controller to give to others what is led here.
    *
-   * Returns: when it has, when there is nobody to give it to, when the controller is silent for a session, or
+   * Returns: when it has, when there is nobody to give it to, when the controller is silent for a second, or
    * after `timeoutMs`.
    */
   async controlledShutdown({ timeoutMs }: { readonly timeoutMs: number }): Promise<void> {
@@ -302,6 +305,7 @@ export class BrokerLifecycle {
     { brokerEpoch, metadataOffset, wantFence, wantShutDown, offlineLogDirs, cordonedLogDirs }:
       Extract<LifecycleEffect, { readonly type: "heartbeat" }>,
   ): Promise<LifecycleAnswer> {
+    const { sessionTimeoutMs } = this.#options.settings;
     const { errorCode, isCaughtUp, isFenced, shouldShutDown } = await this.#options.channel.call(
       ControllerCalls.brokerHeartbeat,
       {
@@ -314,7 +318,7 @@ export class BrokerLifecycle {
         cordonedLogDirs,
       },
       // An answer that does not come leaves time to ask again within the session.
-      { timeoutMs: this.#options.settings.sessionTimeoutMs / 2 },
+      { timeoutMs: Math.min(sessionTimeoutMs / 2, wantShutDown ? SHUTDOWN_ANSWER_MS : Infinity) },
     );
     if (errorCode !== ErrorCode.NONE) return { type: "refused", error: errorCode as ErrorCode };
     return { type: "heartbeat", isCaughtUp, isFenced, shouldShutDown };

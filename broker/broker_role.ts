@@ -44,6 +44,8 @@ import type { ServerMeter } from "./telemetry/server_meter.ts";
 /** How long a broker waits with its registration for what it knew of the metadata before. */
 const OWN_PAST_MS = 3000;
 const OWN_PAST_POLL_MS = 20;
+/** How long a stop waits until followers have what clients wrote. */
+const FOLLOWERS_PATIENCE_MS = 500;
 /** A fetch session that was used within this time is not evicted, as in Kafka. */
 const FETCH_SESSION_EVICTION_MS = 120_000;
 /** What is registered for a wildcard listener; clients are told the address that they reached. */
@@ -304,8 +306,10 @@ function startServer(
     // What only waits would hold up the drain: it is answered now.
     channel.close();
     replicaManager.delayedFetches.close();
+    const patience = clock.timer(FOLLOWERS_PATIENCE_MS, () => replicaManager.giveUpFollowers());
     await groupCoordinator.stop();
     await drained;
+    patience.cancel();
   });
   stops.push(config.onChange(() => server.setLimits(limitsOf(config))));
   return server;

@@ -9,7 +9,7 @@
  *          │ │          the controller does not know    │ │      fenced, or not known    │ │ a stop begins
  *          └─┴────────── this registration any more ────┴─┴──────────────────────────────┘ ↓
  *                                                                     pending controlled shutdown
- *       shutting down ←── the controller lets it go, or has been silent for a session ─────┘
+ *       shutting down ←── the controller lets it go, or has been silent for a second ──────┘
  *
  * One request is under way at a time. What should be said meanwhile is said when that one is answered; what is
  * not answered is said again after a pause that doubles. A broker that has heard nothing for a session takes
@@ -45,6 +45,10 @@ const FIRST_BACKOFF_MS = 100;
 const BACKOFF_SPREAD = 0.2;
 /** Time between two questions whether it may go. */
 const SHUTDOWN_POLL_MS = 50;
+/** A controller that has said nothing for so long while the broker wants to go will not let it go in good order. */
+const SHUTDOWN_SILENCE_MS = 1_000;
+/** A stop waits for so long at least, whenever the controller was heard of last. */
+const SHUTDOWN_PATIENCE_MS = 500;
 const UINT32_RANGE = 2 ** 32;
 
 /** Answers to a registration that no waiting changes. */
@@ -137,6 +141,8 @@ export class LifecycleMachine {
   #inFlight: Heartbeat | "registration" | null = null;
   #sentMs = -Infinity;
   #leaseEndMs = -Infinity;
+  /** When the stop began. */
+  #shutdownMs = Infinity;
   #sendAtMs = Infinity;
   /** Something is to be said as soon as the request under way is answered. */
   #isHurried = false;
@@ -171,7 +177,7 @@ export class LifecycleMachine {
     return Math.min(
       this.#inFlight === null ? this.#sendAtMs : Infinity,
       this.#registerByMs,
-      this.#state === BrokerState.pendingControlledShutdown ? this.#sessionEndMs : Infinity,
+      this.#state === BrokerState.pendingControlledShutdown ? this.#shutdownEndMs : Infinity,
       ...this.#untold.values(),
     );
   }
@@ -234,6 +240,7 @@ export class LifecycleMachine {
     if (!isServing) this.#shutDown("the broker is fenced: it leads nothing");
     else {
       this.#state = BrokerState.pendingControlledShutdown;
+      this.#shutdownMs = nowMs;
       this.#hurry(nowMs);
     }
     return this.#step(nowMs);
@@ -271,6 +278,12 @@ export class LifecycleMachine {
   /** When the controller fences this broker at the latest, as far as it knows. */
   get #sessionEndMs(): number {
     return this.#lastContactMs + this.#settings.sessionTimeoutMs;
+  }
+
+  /** When nobody is waited for any more, by whom this broker would be let go. */
+  get #shutdownEndMs(): number {
+    const silentMs = Math.min(SHUTDOWN_SILENCE_MS, this.#settings.sessionTimeoutMs);
+    return Math.max(this.#lastContactMs + silentMs, this.#shutdownMs + SHUTDOWN_PATIENCE_MS);
   }
 
   get #isCaughtUp(): boolean {
@@ -400,8 +413,8 @@ export class LifecycleMachine {
       return;
     }
     const isPending = this.#state === BrokerState.pendingControlledShutdown;
-    if (isPending && nowMs >= this.#sessionEndMs) {
-      this.#shutDown("no controller has answered for a session: others lead by now");
+    if (isPending && nowMs >= this.#shutdownEndMs) {
+      this.#shutDown("no controller answers: others lead once they have missed this broker");
     }
   }
 

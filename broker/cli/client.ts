@@ -22,6 +22,10 @@ const MAX_BACKOFF_MS = 1000;
 /** How long a topic that is to be made by the broker may take to appear. */
 const AUTO_CREATE_MS = 3000;
 const DEFAULT_PORT = 9092;
+/** How long a broker may take to accept a connection and say what it serves. */
+const OPEN_TIMEOUT_MS = 3000;
+/** Nobody has answered for so long: the next address is tried beside those before it. */
+const HEAD_START_MS = 250;
 const NEVER_CONNECTED = "NEVER_CONNECTED";
 
 /** A broker answered with an error code. */
@@ -92,11 +96,14 @@ export class KafkaClient {
   readonly retryTimeoutMs: number;
   readonly #options: ClientOptions;
   readonly #connections = new Map<string, Promise<BrokerConnection>>();
+  /** Those of them that have opened, by address. */
+  readonly #opened = new Map<string, BrokerConnection>();
   /** Connections to group coordinators are their own: a join or a commit must not wait behind a long fetch. */
   readonly #groupConnections = new Map<string, Promise<BrokerConnection>>();
   /** Addresses of the brokers by node id, from the last metadata. */
   readonly #brokers = new Map<number, Endpoint>();
   readonly #coordinators = new Map<string, number>();
+  readonly #closing = new AbortController();
   #hasConnected = false;
 
   constructor(options: ClientOptions) {
@@ -107,8 +114,9 @@ export class KafkaClient {
     this.retryTimeoutMs = options.retryTimeoutMs;
   }
 
-  /** Ends every connection. */
+  /** Ends every connection, also those that somebody waits for. */
   async close(): Promise<void> {
+    this.#closing.abort();
     const opening = [...this.#connections.values(), ...this.#groupConnections.values()];
     this.#connections.clear();
     this.#groupConnections.clear();
@@ -118,25 +126,49 @@ export class KafkaClient {
   }
 
   /**
-   * Any broker that answers: one that is connected, else the bootstrap addresses and the known brokers in turn.
+   * Any broker that answers: one that is connected, else one of the bootstrap addresses and the known brokers. They
+   * are tried in turn, and side by side where one takes its time: it may be stopped, or cut off.
    * Errors: rejects with NetworkError when none does.
    */
   async any(): Promise<BrokerConnection> {
-    for (const opening of this.#connections.values()) {
-      const connection = await opening.catch(() => null);
-      if (connection?.isOpen) return connection;
+    for (const connection of this.#opened.values()) if (connection.isOpen) return connection;
+    const endpoints = [...this.#options.bootstrap, ...this.#brokers.values()];
+    const attempts: Promise<BrokerConnection>[] = [];
+    for (const endpoint of endpoints) {
+      attempts.push(this.#connect(this.#connections, endpoint));
+      const connection = await this.#firstOf(attempts, HEAD_START_MS);
+      if (connection !== null) return connection;
     }
-    let last: unknown;
-    for (const endpoint of [...this.#options.bootstrap, ...this.#brokers.values()]) {
-      try {
-        const connection = await this.#connect(this.#connections, endpoint);
-        this.#hasConnected = true;
-        return connection;
-      } catch (error) {
-        if (!(error instanceof NetworkError)) throw error;
-        last = error;
-      }
-    }
+    const connection = await this.#firstOf(attempts, Infinity);
+    return connection ?? this.#refuseAll(await Promise.allSettled(attempts));
+  }
+
+  /** The first that opens; null where the last one of them fails, or none has opened in time. */
+  async #firstOf(
+    attempts: readonly Promise<BrokerConnection>[],
+    patienceMs: number,
+  ): Promise<BrokerConnection | null> {
+    const answered = new AbortController();
+    const waits = [
+      Promise.any(attempts).catch(() => null),
+      patienceMs === Infinity ? null : attempts.at(-1)!.catch(() => null),
+      patienceMs === Infinity
+        ? null
+        : this.clock.sleep(patienceMs, answered.signal).then(() => null),
+    ].filter((wait) => wait !== null);
+    const connection = await Promise.race(waits);
+    answered.abort();
+    this.#hasConnected ||= connection !== null;
+    return connection;
+  }
+
+  #refuseAll(attempts: readonly PromiseSettledResult<BrokerConnection>[]): never {
+    const failures = attempts.flatMap((attempt) =>
+      attempt.status === "rejected" ? [attempt.reason as unknown] : []
+    );
+    const strange = failures.find((failure) => !(failure instanceof NetworkError));
+    if (strange !== undefined) throw strange;
+    const last = failures.at(-1);
     const addresses = this.#options.bootstrap.map(({ host, port }) => `${host}:${port}`).join(", ");
     const cause = last as NetworkError;
     throw new NetworkError(
@@ -174,12 +206,17 @@ export class KafkaClient {
     for (;;) {
       let opening = connections.get(key);
       if (opening === undefined) {
-        opening = BrokerConnection.open({ ...this.#options, endpoint });
+        const { signal } = this.#closing;
+        const openTimeoutMs = OPEN_TIMEOUT_MS;
+        opening = BrokerConnection.open({ ...this.#options, endpoint, openTimeoutMs, signal });
         connections.set(key, opening);
       }
       try {
         const connection = await opening;
-        if (connection.isOpen) return connection;
+        if (connection.isOpen) {
+          if (connections === this.#connections) this.#opened.set(key, connection);
+          return connection;
+        }
       } catch (error) {
         if (connections.get(key) === opening) connections.delete(key);
         throw error;

@@ -91,6 +91,8 @@ import {
 
 const MAX_PENDING_APPENDS = 1000;
 const HANDOVER_CHECK_MS = 10;
+/** Voters that have not taken word of the end of a lead for so long are gone themselves. */
+const HANDOVER_SILENCE_MS = 300;
 /** Errors of `connect` and of a process that has ended: nobody listens there. */
 const REFUSED_CODES: ReadonlySet<string> = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE"]);
 
@@ -588,14 +590,19 @@ export class Quorum {
 
   /**
    * Hands the lead over, if this node has it, and begins no election any more.
-   * Returns: when the other voters know, or after `timeoutMs`.
+   * Returns: when the other voters know, when none of them says so for a while, or after `timeoutMs`.
    */
   async shutDown(timeoutMs: number): Promise<void> {
     this.#step((nowMs) => this.#raft.shutDown(nowMs));
-    const untilMs = this.#clock.monotonicMs() + timeoutMs;
-    while (this.#failure === null && !this.#raft.hasResigned) {
-      if (this.#clock.monotonicMs() >= untilMs) return;
+    const startMs = this.#clock.monotonicMs();
+    let heardMs = startMs;
+    let untoldCount = this.#raft.untoldCount;
+    while (this.#failure === null && untoldCount > 0) {
+      const nowMs = this.#clock.monotonicMs();
+      if (nowMs - startMs >= timeoutMs || nowMs - heardMs >= HANDOVER_SILENCE_MS) return;
       await this.#clock.sleep(HANDOVER_CHECK_MS);
+      if (this.#raft.untoldCount < untoldCount) heardMs = this.#clock.monotonicMs();
+      untoldCount = this.#raft.untoldCount;
     }
   }
 

@@ -393,10 +393,9 @@ export class Raft {
   get nextDeadlineMs(): number {
     return this.#wakeMs;
   }
-  /** True once a leader that shuts down has told all voters, or another one is known. */
-  get hasResigned(): boolean {
-    const role = this.#role;
-    return role.name !== "leader" && (role.name !== "resigned" || role.unacknowledged.size === 0);
+  /** Voters whom a leader that gives the lead up has not told; none any more once another one is known. */
+  get untoldCount(): number {
+    return this.#role.name === "resigned" ? this.#role.unacknowledged.size : 0;
   }
   /** How far the replicas are that fetch from this leader; null when it is none. */
   get replicas(): ReplicaStates | null {

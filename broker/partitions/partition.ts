@@ -705,6 +705,19 @@ export class Partition {
     this.#sync();
   }
 
+  /** Those that wait for followers to have what is written wait no more: this node is going, and so may they be. */
+  giveUpFollowers(): void {
+    if (this.#image.isr.length === 1) return;
+    for (const { settled } of this.#takeCommitWaits()) settled(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+  }
+
+  #takeCommitWaits(): CommitWait[] {
+    const waits = this.#commitWaits.slice(this.#firstCommitWait);
+    this.#commitWaits = [];
+    this.#firstCommitWait = 0;
+    return waits;
+  }
+
   /** Asks for the commit of what is written: a reader waits for it, or will soon. */
   requestCommit(): void {
     if (this.log.endOffset > this.#highWatermark) this.#sync();
@@ -822,9 +835,7 @@ export class Partition {
 
   #failed(error: ErrorCode): void {
     this.#queue.refuseAll({ error, message: `Cannot append to ${this.log.name}: it is gone` });
-    const waits = this.#commitWaits.slice(this.#firstCommitWait);
-    this.#commitWaits = [];
-    this.#firstCommitWait = 0;
+    const waits = this.#takeCommitWaits();
     for (const { settled } of [...waits, ...this.#deletionWaits.splice(0)]) settled(error);
     for (const waiter of this.#fetchWaiters) waiter.partitionLost();
     for (const waiter of this.#appendWaiters) waiter.partitionLost();

@@ -320,6 +320,11 @@ export class ReplicaManager {
     }
   }
 
+  /** Answers who waits for followers that do not come: retriable, and written all the same. */
+  giveUpFollowers(): void {
+    for (const partition of this.partitions()) partition.giveUpFollowers();
+  }
+
   #checkFollowersLater(): void {
     const { clock } = this.#options;
     this.#followersTimer = clock.timer(CHECK_FOLLOWERS_MS, () => {

@@ -10,7 +10,8 @@ import { NetworkError } from "../../broker/network.ts";
 import { BrokerConnection } from "../../broker/peers/broker_connection.ts";
 import { call } from "../../broker/peers/call.ts";
 import { ApiKey } from "../../protocol/api_keys.ts";
-import { ErrorCode } from "../../protocol/errors.ts";
+import { ErrorCode, isRetriable } from "../../protocol/errors.ts";
+import { buildBatch } from "../../protocol/records.ts";
 import {
   updateFeaturesRequest,
   updateFeaturesResponse,
@@ -265,6 +266,48 @@ describe("Broker.start, three of them", () => {
     await world.run(world.start(gone, combined(gone)));
     expect(world.brokers.get(gone)!.subsystems.controller.image().topicByName("after"))
       .toBeDefined();
+  });
+
+  test.each([
+    ["the controller, just now", (id: number) => id === world.controllerId, 0],
+    ["another one, just now", (id: number) => id !== world.controllerId, 0],
+    ["one, long ago", () => true, 20_000],
+  ])("%s was cut off: its stop waits no longer for anybody", async (_, isIt, cutMs) => {
+    world = new World();
+    await world.startAll();
+    const gone = [...world.brokers.keys()].find(isIt)!;
+    const others = [1, 2, 3].filter((id) => id !== gone);
+    const client = await world.client(gone);
+    await world.run(client.request(Calls.createTopics, {
+      ...topic("t"),
+      topics: [{
+        ...topic("t").topics[0]!,
+        numPartitions: -1,
+        replicationFactor: -1,
+        assignments: [{ partitionIndex: 0, brokerIds: [gone, ...others] }],
+      }],
+    }));
+    await world.clock.advance(1_000);
+    for (const id of others) {
+      world.network.links.cut(host(gone), host(id));
+      world.network.links.cut(host(id), host(gone));
+    }
+    await world.clock.advance(cutMs);
+    const value = new TextEncoder().encode("v");
+    const records = buildBatch({ records: [{ key: null, value, timestamp: 0 }] });
+    const produced = client.request(Calls.produce, {
+      acks: -1,
+      timeoutMs: 30_000,
+      topicData: [{ name: "t", partitionData: [{ index: 0, records }] }],
+    });
+    await world.clock.advance(50);
+    const startMs = world.clock.monotonicMs();
+    await world.run(world.brokers.get(gone)!.stop());
+    expect(world.clock.monotonicMs() - startMs).toBeLessThan(1_900);
+    world.brokers.delete(gone);
+    const answer = (await world.run(produced)).responses[0]!.partitionResponses[0]!;
+    expect(isRetriable(answer.errorCode as ErrorCode)).toBe(true);
+    world.network.links.heal();
   });
 
   test("all stop and start again: everything is as it was", async () => {

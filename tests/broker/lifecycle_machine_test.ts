@@ -25,6 +25,8 @@ const SETTINGS = {
 /** How long the driver waits for the answer to a heartbeat, and to a registration. */
 const HEARTBEAT_TIMEOUT_MS = 750;
 const REGISTRATION_TIMEOUT_MS = 30_000;
+/** For how long a controller may say nothing to one that wants to go. */
+const SILENCE_MS = 1_000;
 /** Requests in a second: at most one each 50 ms while it waits to be let go, and what events ask for besides. */
 const MAX_REQUESTS_A_SECOND = 25;
 const LIVES = 400;
@@ -176,7 +178,8 @@ class World {
         assert(this.#stopMs >= 0, "it goes without having been asked to");
         assert(
           this.#mayGo || !this.isUnfenced || !this.#mayHeartbeat ||
-            this.#nowMs - this.#contactMs >= SETTINGS.sessionTimeoutMs,
+            this.#nowMs >= this.#contactMs + SETTINGS.sessionTimeoutMs ||
+            (this.#nowMs >= this.#contactMs + SILENCE_MS && this.#nowMs >= this.#stopMs + 500),
           "it goes while it leads",
         );
         this.#isOver = true;

@@ -163,7 +163,7 @@ test("runCli: what answers with garbage, with silence or hangs up is told apart"
       (write) => write("\0\0\0\x08\0\0\0\0garb"),
     ],
     ["127.0.0.1:9092 does not speak the Kafka protocol", (write) => write("\0\0\0\x04\0\0\0\x09")],
-    ["within 10000 ms", () => undefined],
+    ["within 3000 ms", () => undefined],
     ["was lost: ", (_write, close) => close()],
   ];
   for (const [expected, answer] of answers) {
@@ -184,4 +184,20 @@ test("runCli: what answers with garbage, with silence or hangs up is told apart"
     expect(machine.clock.pendingTimers).toBe(0);
     expect(machine.network.openEnds).toBe(0);
   }
+});
+
+test("KafkaClient.any: a server that accepts and says nothing holds nobody up", async () => {
+  const machine = new TestMachine();
+  const broker = new ScriptedBroker(machine);
+  broker.create("orders", 1);
+  const silent = { onData: () => {}, onDrain: () => {}, onClose: () => {} };
+  for (const port of [1, 2]) machine.network.listen({ host: "127.0.0.1", port }, () => silent);
+  const named = ["--bootstrap-server", "127.0.0.1:1,127.0.0.1:2,127.0.0.1:9092"];
+  const { exitCode, out } = await machine.run(["topic", "list", "--json", ...named]);
+  expect([exitCode, out]).toMatchObject([0, expect.stringContaining("orders")]);
+  expect(machine.clock.monotonicMs()).toBeLessThan(1000);
+  const alone = await machine.run(["topic", "list", "--bootstrap-server", "127.0.0.1:1"]);
+  expect(alone.exitCode).toBe(1);
+  expect(alone.error).toContain("no broker answers at 127.0.0.1:1");
+  expect(machine.clock.monotonicMs()).toBeLessThan(6000);
 });
