@@ -7,7 +7,8 @@
  *     bun scripts/sim.ts storage --seed 123          this one again, with a trace of its end when it fails
  *     bun scripts/sim.ts storage --steps 1000        longer lives
  *     bun scripts/sim.ts cluster                     the same for whole clusters; a step is a second of faults
- *     bun scripts/sim.ts cluster --nodes 1           of so many nodes
+ *     bun scripts/sim.ts cluster --nodes 1           of so many nodes (three)
+ *     bun scripts/sim.ts cluster --replication-factor 1    with so many replicas
  *     bun scripts/sim.ts raft                        the quorum instead of the store
  *
  * Each seed that fails is one line with the command that repeats it on the same commit. Exit code: 0 when
@@ -24,20 +25,27 @@ const DEFAULT_SEEDS = 500;
 const SEEDS_AT_ONCE = 100;
 const REPORT_EVERY_MS = 5_000;
 const TRACED_LINES = 200;
+const FLAGS: Readonly<Record<string, string>> = { replicationFactor: "replication-factor" };
+
+/** Which life it is. */
+interface Life {
+  readonly seed: number;
+  readonly steps: number;
+  readonly nodes?: number;
+  readonly replicationFactor?: number;
+}
 
 /** One kind of life. */
 interface Simulation {
   /** How long a life is when nobody says. */
   readonly steps: number;
-  run(
-    options: { seed: number; steps: number; nodes?: number; trace?: (line: string) => void },
-  ): Promise<object>;
+  run(options: Life & { trace?: (line: string) => void }): Promise<object>;
 }
 
 const SIMULATIONS: Readonly<Record<string, Simulation>> = {
   raft: { steps: 120, run: (options) => RaftWorld.run(options) },
   storage: { steps: 120, run: (options) => StorageWorld.run(options) },
-  cluster: { steps: 30, run: (options) => ClusterWorld.run(options) },
+  cluster: { steps: 10, run: (options) => ClusterWorld.run({ nodes: 3, ...options }) },
 };
 
 function fail(message: string): never {
@@ -64,6 +72,7 @@ function readOptions() {
       minutes: { type: "string" },
       steps: { type: "string" },
       nodes: { type: "string" },
+      "replication-factor": { type: "string" },
     },
   });
   const [name = ""] = positionals;
@@ -82,7 +91,11 @@ function readOptions() {
     simulation,
     seed: values.seed === undefined ? null : number(values.seed, 0),
     steps: number(values.steps, simulation.steps),
-    ...(values.nodes !== undefined && { nodes: number(values.nodes, 0) }),
+    size: {
+      ...(values.nodes !== undefined && { nodes: number(values.nodes, 0) }),
+      ...(values["replication-factor"] !== undefined &&
+        { replicationFactor: number(values["replication-factor"], 0) }),
+    },
     seedCount: hasEnd ? number(values.seeds, DEFAULT_SEEDS) : Infinity,
     untilMs: values.minutes === undefined
       ? Infinity
@@ -93,7 +106,7 @@ function readOptions() {
 /** One seed again, with what led to its end. */
 async function repeat(
   simulation: Simulation,
-  life: { seed: number; steps: number; nodes?: number },
+  life: Life,
 ): Promise<number> {
   const { seed } = life;
   const lines: string[] = [];
@@ -108,8 +121,7 @@ async function repeat(
 }
 
 async function main(): Promise<number> {
-  const { name, simulation, seed: only, steps, nodes, seedCount, untilMs } = readOptions();
-  const size = nodes === undefined ? {} : { nodes };
+  const { name, simulation, seed: only, steps, size, seedCount, untilMs } = readOptions();
   if (only !== null) return await repeat(simulation, { seed: only, steps, ...size });
   const at = commit();
   const sum = new Map<string, number>();
@@ -127,7 +139,7 @@ async function main(): Promise<number> {
         failed++;
         const [what] = found.failure.message.split("\n");
         const again = `bun scripts/sim.ts ${name} --seed ${seed} --steps ${steps}` +
-          (nodes === undefined ? "" : ` --nodes ${nodes}`);
+          Object.entries(size).map(([key, value]) => ` --${FLAGS[key] ?? key} ${value}`).join("");
         console.log(`FAILED ${again}   # commit ${at}: ${what}`);
       }
       if (performance.now() - reportedMs > REPORT_EVERY_MS) {

@@ -26,8 +26,8 @@ const PROTOCOL_NAME = "range";
 const SESSION_TIMEOUT_MS = 45_000;
 const REBALANCE_TIMEOUT_MS = 60_000;
 const HEARTBEAT_EVERY_MS = 3000;
-/** A join waits for the other members, so its answer may take longer than others. */
-const JOIN_ANSWER_MS = REBALANCE_TIMEOUT_MS + 30_000;
+/** A join waits for the other members, so its answer may take so much longer than that of others. */
+const JOIN_ANSWER_MS = 30_000;
 const WRITTEN_VERSION = 1;
 const KNOWN_VERSION = 3;
 
@@ -36,19 +36,34 @@ export interface GroupOffset extends TopicPartition {
   readonly offset: number;
 }
 
+/** Who joins what. */
+export interface GroupMemberOptions {
+  readonly groupId: string;
+  readonly topic: string;
+  /** A member of which nothing is heard for so long is taken for gone. */
+  readonly sessionTimeoutMs?: number;
+  /** How long the others wait for this member when all join again. */
+  readonly rebalanceTimeoutMs?: number;
+}
+
 /** One member of one group, subscribed to one topic. */
 export class GroupMember {
   readonly #client: KafkaClient;
   readonly #groupId: string;
   readonly #topic: string;
   #memberId = "";
+  readonly #sessionTimeoutMs: number;
+  readonly #rebalanceTimeoutMs: number;
   #generationId = -1;
   #timer: Timer | null = null;
   #mustRejoin = true;
   #left = false;
 
-  constructor(client: KafkaClient, { groupId, topic }: { groupId: string; topic: string }) {
+  constructor(client: KafkaClient, options: GroupMemberOptions) {
+    const { groupId, topic, sessionTimeoutMs, rebalanceTimeoutMs } = options;
     this.#client = client;
+    this.#sessionTimeoutMs = sessionTimeoutMs ?? SESSION_TIMEOUT_MS;
+    this.#rebalanceTimeoutMs = rebalanceTimeoutMs ?? REBALANCE_TIMEOUT_MS;
     this.#groupId = groupId;
     this.#topic = topic;
   }
@@ -79,14 +94,14 @@ export class GroupMember {
       Calls.joinGroup,
       {
         groupId: this.#groupId,
-        sessionTimeoutMs: SESSION_TIMEOUT_MS,
-        rebalanceTimeoutMs: REBALANCE_TIMEOUT_MS,
+        sessionTimeoutMs: this.#sessionTimeoutMs,
+        rebalanceTimeoutMs: this.#rebalanceTimeoutMs,
         memberId: this.#memberId,
         protocolType: PROTOCOL_TYPE,
         protocols: [{ name: PROTOCOL_NAME, metadata }],
       },
       ({ errorCode }) => errorCode,
-      JOIN_ANSWER_MS,
+      this.#rebalanceTimeoutMs + JOIN_ANSWER_MS,
     );
     switch (answer.errorCode) {
       case ErrorCode.MEMBER_ID_REQUIRED:
@@ -118,7 +133,7 @@ export class GroupMember {
         assignments: leads ? await this.#assignAll(joined) : [],
       },
       ({ errorCode }) => errorCode,
-      JOIN_ANSWER_MS,
+      this.#rebalanceTimeoutMs + JOIN_ANSWER_MS,
     );
     if (this.#hasLapsed(answer.errorCode)) return null;
     throwOnError(answer.errorCode);

@@ -370,6 +370,10 @@ export class Quorum {
     const nowMs = this.#clock.monotonicMs();
     return this.isLeader ? nowMs - this.#raft.leadershipConfirmedMs(nowMs) : Infinity;
   }
+  /** The log, to look at. */
+  get log(): Log {
+    return this.#log;
+  }
   /** The machine, to look at. */
   get raft(): Raft {
     return this.#raft;

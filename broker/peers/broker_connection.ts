@@ -230,6 +230,7 @@ export class BrokerConnection {
     body: Encodable<Q>,
   ): Uint8Array[] {
     const writer = new Writer();
+    writer.beginSized();
     encodeRequestHeader(writer, {
       apiKey,
       apiVersion,
@@ -237,9 +238,8 @@ export class BrokerConnection {
       clientId: this.#options.clientId,
     });
     codec(request, apiVersion).encode(writer, body);
-    const length = new Writer(4);
-    length.int32(writer.length);
-    return [length.finish(), ...writer.chunks()];
+    writer.endSized();
+    return writer.chunks();
   }
 
   #write(chunks: readonly Uint8Array[]): void {

@@ -36,6 +36,7 @@ class World {
       logger: this.logger,
       trace: () => {},
       maxSyncMs: 2,
+      pass: (ms) => clock.sleep(ms),
       fail: (failure) => {
         throw failure;
       },

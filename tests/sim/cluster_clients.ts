@@ -25,6 +25,10 @@ const REQUEST_TIMEOUT_MS = 5_000;
 const RETRY_TIMEOUT_MS = 15_000;
 const BACKOFF_MS = 200;
 const MAX_IN_FLIGHT = 5;
+/** A member of which nothing is heard for so long is taken for dead. */
+const SESSION_TIMEOUT_MS = 8_000;
+/** A producer that takes its time thinks for so long. */
+const CALM_THINK_MS = 2_000;
 /** A producer that gives up does so after this. */
 const DELIVERY_TIMEOUT_MS = 10_000;
 
@@ -143,6 +147,8 @@ export class SimProducer extends SimClient {
   givenUpCount = 0;
   /** Virtual time of the last acknowledgement of each partition, by its number. */
   readonly acknowledgedMs = new Map<number, number>();
+  /** Takes its time: nothing goes wrong any more. */
+  isCalm = false;
   /** It was told to stop, and nothing of it is left to be acknowledged. */
   isDone = false;
   readonly #options: SimProducerOptions;
@@ -157,6 +163,10 @@ export class SimProducer extends SimClient {
 
   get #isIdempotent(): boolean {
     return this.#options.guarantee === "exactly once";
+  }
+
+  get #thinkMs(): number {
+    return this.isCalm ? Math.max(this.#options.thinkMs, CALM_THINK_MS) : this.#options.thinkMs;
   }
 
   async run(): Promise<void> {
@@ -193,7 +203,7 @@ export class SimProducer extends SimClient {
       const sinceMs = this.client.clock.monotonicMs() - (lane.pending[0]?.createdMs ?? 0);
       const isTired = this.#options.isImpatient && sinceMs >= DELIVERY_TIMEOUT_MS;
       if (!went && isTired && lane.pending.length > 0) this.#giveUp(lane);
-      await this.pass(went ? this.random.below(this.#options.thinkMs + 1) : BACKOFF_MS);
+      await this.pass(went ? this.random.below(this.#thinkMs + 1) : BACKOFF_MS);
     }
   }
 
@@ -410,7 +420,12 @@ export class SimMember extends SimClient {
   }
 
   async run(): Promise<void> {
-    const member = new GroupMember(this.client, { groupId: this.#groupId, topic: this.#topic });
+    const member = new GroupMember(this.client, {
+      groupId: this.#groupId,
+      topic: this.#topic,
+      sessionTimeoutMs: SESSION_TIMEOUT_MS,
+      rebalanceTimeoutMs: SESSION_TIMEOUT_MS,
+    });
     while (!this.isStopping) {
       try {
         await this.#membership(member);

@@ -20,6 +20,8 @@ export interface FaultyCluster {
   readonly nodes: readonly ClusterNode[];
   readonly clientHosts: readonly string[];
   readonly trace: (line: string) => void;
+  /** Waits, until the cluster is healed at the longest. */
+  readonly pass: (ms: number) => Promise<void>;
   replaceMember(): void;
 }
 
@@ -46,22 +48,22 @@ function machines({ nodes, clientHosts }: FaultyCluster): string[] {
 
 /** Cuts ways for a while. */
 async function cut(
-  { network, clock, random, trace }: FaultyCluster,
+  { network, pass, random, trace }: FaultyCluster,
   ways: readonly (readonly [from: string, to: string])[],
 ): Promise<void> {
   for (const [from, to] of ways) network.links.cut(from, to);
   trace(`cut: ${ways.map(([from, to]) => `${from}>${to}`).join(" ")}`);
-  await clock.sleep(whileMs(random));
+  await pass(whileMs(random));
   for (const [from, to] of ways) network.links.mend(from, to);
 }
 
 async function weather(
-  { nodes, random, clock }: FaultyCluster,
+  { nodes, random, pass }: FaultyCluster,
   kinds: readonly (typeof ALL_WEATHERS)[number][],
 ): Promise<void> {
   const node = random.pick(nodes);
   node.spoil(random.pick(kinds));
-  await clock.sleep(whileMs(random));
+  await pass(whileMs(random));
   node.mend();
 }
 
@@ -283,12 +285,12 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   "slow link": {
     minNodes: 1,
     async happen(cluster) {
-      const { network, clock, random } = cluster;
+      const { network, pass, random } = cluster;
       const all = machines(cluster);
       const from = random.pick(all);
       const to = random.pick(all.filter((host) => host !== from));
       network.links.slow(from, to, random.pick([20, 200, 2_000]));
-      await clock.sleep(whileMs(random));
+      await pass(whileMs(random));
       network.links.slow(from, to, 0);
     },
   },

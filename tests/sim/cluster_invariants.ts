@@ -1,11 +1,11 @@
 /**
  * What must hold in a cluster at every moment, whoever is down, cut off or late.
  *
- * Looked at after every event (`check`), in the brokers as they are: a partition has one leader an epoch;
- * the high watermark of a leader never goes back; a leader holds everything that was ever committed, and so does a
- * replica that the newest image has in sync, whatever it drops; a
- * controller epoch has one active controller; one node answers for a group; two nodes whose images end at the same offset have the same
- * image. Now and then (`scan`): of what is committed, every node has the same batches.
+ * Looked at after every event (`check`), in the brokers as they are: a partition has one leader an epoch, and
+ * it is in sync; the high watermark of a leader never goes back; a leader holds everything that was ever
+ * committed, and so does a replica that the newest image has in sync, whatever it drops; a controller epoch has one active controller; one node answers for a group; two nodes whose images
+ * end at the same offset have the same image; the Raft invariants of `quorum_invariants.ts`. Now and then
+ * (`scan`): of what is committed, every node has the same batches.
  *
  * Draws no chance; a scan reads the logs as a consumer would.
  */
@@ -17,12 +17,15 @@ import type { MetadataImage } from "../../broker/controller/metadata_image.ts";
 import type { Partition } from "../../broker/partitions/partition.ts";
 import { batches, readBatchHeader } from "../../protocol/record_batch.ts";
 import { offset } from "../../protocol/types.ts";
+import { QuorumInvariants } from "./quorum_invariants.ts";
 
 /** A node as the invariants see it. */
 export interface WatchedNode {
   readonly nodeId: number;
   /** Null while no process serves. */
   readonly broker: Broker | null;
+  /** How often its process has had its turn: without one, nothing of it changes. */
+  readonly turns: number;
 }
 
 /** What was seen of one partition object of one process. */
@@ -52,6 +55,9 @@ const READ_BYTES = 1024 * 1024;
 export class ClusterInvariants {
   /** How many committed batches were compared. */
   comparedCount = 0;
+  readonly quorum = new QuorumInvariants();
+  /** What of each node was looked at last. */
+  readonly #looks = new Map<number, { readonly broker: Broker; readonly turns: number }>();
   readonly #seen = new Map<Partition, Seen>();
   readonly #committed = new Map<string, Committed>();
   readonly #controllers = new Map<number, number>();
@@ -61,8 +67,13 @@ export class ClusterInvariants {
 
   /** After every event. */
   check(nodes: readonly WatchedNode[]): void {
-    for (const { nodeId, broker } of nodes) {
+    let hasChanged = false;
+    for (const { nodeId, broker, turns } of nodes) {
       if (broker === null) continue;
+      const look = this.#looks.get(nodeId);
+      if (look?.turns === turns && look.broker === broker) continue;
+      this.#looks.set(nodeId, { broker, turns });
+      hasChanged = true;
       const { controller, replicaManager } = broker.subsystems;
       const image = controller.image();
       if (this.#images.get(nodeId) !== image) this.#checkImage(nodeId, image);
@@ -73,9 +84,10 @@ export class ClusterInvariants {
         if (endOffset < seen.endOffset) this.#checkDrop(nodeId, broker, partition);
         seen.endOffset = endOffset;
       }
+      this.quorum.check(nodeId, controller.quorum);
       if (controller.isActive) this.#checkController(nodeId, controller.controllerEpoch);
     }
-    this.#checkCoordinators(nodes);
+    if (hasChanged) this.#checkCoordinators(nodes);
   }
 
   #checkCoordinators(nodes: readonly WatchedNode[]): void {
@@ -185,6 +197,15 @@ export class ClusterInvariants {
 
   #checkImage(nodeId: number, image: MetadataImage): void {
     this.#images.set(nodeId, image);
+    for (const { name, partitions } of image.topics()) {
+      for (const { partition, leader, isr } of partitions) {
+        if (leader < 0 || isr.includes(leader)) continue;
+        assert.fail(
+          `${name}-${partition} in the image of node ${nodeId} at ${image.offset}: ` +
+            `${leader} leads it, and [${isr}] are in sync`,
+        );
+      }
+    }
     const text = digest(image);
     const known = this.#digests.get(image.offset);
     if (known === undefined) {

@@ -44,6 +44,8 @@ export interface ClusterNodeOptions {
   readonly logger: Logger;
   readonly trace: (line: string) => void;
   readonly maxSyncMs: number;
+  /** Waits while it is down or paused, until the cluster is healed at the longest. */
+  readonly pass: (ms: number) => Promise<void>;
   /** Told what no fault explains. */
   readonly fail: (failure: unknown) => void;
 }
@@ -63,7 +65,7 @@ export class ClusterNode {
   readonly #options: ClusterNodeOptions;
   #process: SimProcess | null = null;
   #isPaused = false;
-  #whenMended: () => void = () => {};
+  readonly #whenMended = new Set<() => void>();
   #isStarting = false;
   #isFair = true;
   /** Whoever ends or starts the process holds the turn. */
@@ -78,6 +80,14 @@ export class ClusterNode {
 
   get isUp(): boolean {
     return this.broker !== null && !this.#isPaused;
+  }
+  /** True when no process is left on it. */
+  get isDead(): boolean {
+    return this.#process?.isDead ?? true;
+  }
+  /** How often its process has had its turn. */
+  get turns(): number {
+    return this.#process?.turns ?? 0;
   }
   get isPaused(): boolean {
     return this.#isPaused;
@@ -100,7 +110,7 @@ export class ClusterNode {
     if (this.#isStarting) return this.#end(death);
     await this.#alone(async () => {
       this.#end(death);
-      await this.#options.clock.sleep(downMs);
+      await this.#options.pass(downMs);
       beforeStart();
       await this.#startUntilUp();
     });
@@ -112,8 +122,10 @@ export class ClusterNode {
     if (process === null || process.isDead) return;
     process.disk.dieAt(callCount);
     // Mended before it came to that, it lives.
-    const mended = new Promise<void>((resolve) => this.#whenMended = resolve);
+    const { promise: mended, resolve } = Promise.withResolvers<void>();
+    this.#whenMended.add(resolve);
     await Promise.race([process.died, mended]);
+    this.#whenMended.delete(resolve);
     if (process !== this.#process || !process.isDead) return;
     this.#trace("died in the midst of a call");
     await this.crash(death, downMs);
@@ -123,7 +135,7 @@ export class ClusterNode {
   async restart(downMs: number): Promise<void> {
     await this.#alone(async () => {
       await this.#stop();
-      await this.#options.clock.sleep(downMs);
+      await this.#options.pass(downMs);
       await this.#startUntilUp();
     });
   }
@@ -151,7 +163,7 @@ export class ClusterNode {
     this.#trace(`paused for ${forMs} ms`);
     this.#isPaused = true;
     process.pause();
-    await this.#options.clock.sleep(forMs);
+    await this.#options.pass(forMs);
     this.resume();
   }
 
@@ -172,7 +184,7 @@ export class ClusterNode {
   /** Nothing is wrong with its disk and its clock any more. */
   mend(): void {
     this.#process?.disk.dieAt(Infinity);
-    this.#whenMended();
+    for (const mended of this.#whenMended) mended();
     clear(this.disk);
     this.#isFair = true;
     this.wallSkewMs = 0;

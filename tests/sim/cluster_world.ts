@@ -88,6 +88,8 @@ export interface ClusterCounts {
   joins: number;
   topics: number;
   comparedBatches: number;
+  /** Epochs of the quorum that had a leader. */
+  elections: number;
 }
 
 /** One seed. */
@@ -109,6 +111,7 @@ export class ClusterWorld {
     joins: 0,
     topics: 0,
     comparedBatches: 0,
+    elections: 0,
   };
   readonly #options: ClusterWorldOptions;
   readonly #invariants = new ClusterInvariants();
@@ -120,6 +123,7 @@ export class ClusterWorld {
   #memberCount = 0;
   readonly #readers: SimReader[] = [];
   readonly #clientHosts: string[] = [];
+  readonly #healed = new AbortController();
   /** What clients and faults are at; each ends by itself once told to. */
   readonly #running: Promise<void>[] = [];
   #failure: { readonly cause: unknown } | null = null;
@@ -133,8 +137,8 @@ export class ClusterWorld {
       clock: this.clock,
       random: networkRandom,
       maxLatencyMs: networkRandom.pick([1, 3, 20]),
-      maxChunkBytes: networkRandom.pick([null, null, 100, 2_000]),
-      partialWrites: networkRandom.chance(0.3),
+      maxChunkBytes: networkRandom.pick([null, null, null, null, null, 300]),
+      partialWrites: networkRandom.chance(0.1),
     });
     this.#partitions = Array.from({ length: this.random.between(1, 3) }, (_, at) => at);
     const count = options.nodes ?? 1;
@@ -153,6 +157,9 @@ export class ClusterWorld {
     const { trace } = this.#options;
     if (trace !== undefined) trace(`${this.clock.monotonicMs().toFixed(3)} ${line}`);
   };
+
+  /** Waits, until the cluster is healed at the longest: what faults began ends then. */
+  readonly pass = (ms: number): Promise<void> => this.clock.sleep(ms, this.#healed.signal);
 
   /** Addresses of the machines that clients run on. */
   get clientHosts(): readonly string[] {
@@ -174,9 +181,9 @@ export class ClusterWorld {
   async #drive(life: Promise<void>): Promise<void> {
     let isOver = false;
     life.then(() => isOver = true, (failure: unknown) => this.fail(failure));
+    drainMicrotasks();
     while (!isOver) {
       if (this.counts.events % EVENTS_A_TURN === 0) await Bun.sleep(0);
-      drainMicrotasks();
       if (this.#failure !== null) throw this.#failure.cause;
       if (isOver) break;
       assert(this.clock.step(MAX_LIFE_MS), "nothing is left to happen, and the life is not over");
@@ -186,6 +193,7 @@ export class ClusterWorld {
     }
     this.counts.virtualMs = Math.round(this.clock.monotonicMs());
     this.counts.comparedBatches = this.#invariants.comparedCount;
+    this.counts.elections = this.#invariants.quorum.leaderCount;
     for (const node of this.nodes) this.counts.starts += node.starts;
   }
 
@@ -241,7 +249,7 @@ export class ClusterWorld {
   #newNode(nodeId: number, count: number): ClusterNode {
     const random = this.random.fork(`node${nodeId}`);
     const { trace } = this;
-    return new ClusterNode({
+    const node: ClusterNode = new ClusterNode({
       nodeId,
       host: hostOf(nodeId),
       settings: { ...this.#settings(), ...addressSettings(nodeId, count) },
@@ -249,11 +257,17 @@ export class ClusterWorld {
       network: this.network,
       random,
       wrap: this.#options.wrap ?? ((disk) => disk),
-      logger: new TracedLogger((line) => trace(`node ${nodeId}:${line}`)),
+      logger: new TracedLogger(
+        this.#options.trace === undefined ? null : (line) => trace(`node ${nodeId}:${line}`),
+        // One that dies in the midst of a call may find anything.
+        (bug) => node.isDead || this.fail(bug),
+      ),
       trace,
       maxSyncMs: random.pick([1, 3, 20]),
+      pass: this.pass,
       fail: (failure) => this.fail(failure),
     });
+    return node;
   }
 
   /** The same for all nodes. */
@@ -269,6 +283,7 @@ export class ClusterWorld {
       "min.insync.replicas": this.#replicationFactor > 2 ? "2" : "1",
       // Commits are compacted while they are made, and what was closed is read again.
       ...(random.chance(0.5) && SMALL_SEGMENTS),
+      "replica.lag.time.max.ms": random.pick(["5000", "10000", "30000"]),
       "log.cleaner.backoff.ms": random.pick(["1000", "15000"]),
       "log.cleaner.min.cleanable.ratio": random.pick(["0.1", "0.5"]),
       // Leaderships move while nobody is fenced.
@@ -339,7 +354,7 @@ export class ClusterWorld {
         partitions,
         guarantee: "exactly once",
         isImpatient: false,
-        thinkMs: random.pick([100, 1_000]),
+        thinkMs: random.pick([200, 1_000, 3_000]),
         acks: -1,
         ...options,
       });
@@ -383,7 +398,7 @@ export class ClusterWorld {
     const faults = names.map((name): readonly [string, Fault] => [name, FAULTS[name]!])
       .filter(([, { minNodes }]) => this.nodes.length >= minNodes);
     const untilMs = this.clock.monotonicMs() + this.#options.steps * 1_000;
-    const pauseMs = random.pick([1_000, 3_000, 10_000]);
+    const pauseMs = random.pick([500, 2_000, 6_000]);
     while (this.clock.monotonicMs() < untilMs) {
       await this.clock.sleep(random.below(pauseMs));
       if (faults.length === 0) continue;
@@ -396,6 +411,8 @@ export class ClusterWorld {
 
   async #heal(): Promise<void> {
     this.trace("heal");
+    this.#healed.abort();
+    for (const producer of this.#producers) producer.isCalm = true;
     this.network.links.heal();
     for (const node of this.nodes) {
       node.mend();

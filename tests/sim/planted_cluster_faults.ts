@@ -6,6 +6,11 @@
  * answers otherwise while the test runs: as if a line of the broker were missing or wrong.
  */
 
+import {
+  KRAFT_RULES,
+  type RaftRules,
+  reachedByMajority,
+} from "../../broker/controller/raft_quorum.ts";
 import { FormerLeaders } from "../../broker/groups/former_leaders.ts";
 import { LifecycleMachine } from "../../broker/lifecycle_machine.ts";
 import { FoundReplicas } from "../../broker/partitions/found_replicas.ts";
@@ -17,6 +22,7 @@ import { Log } from "../../storage/log.ts";
 import { LogDirectories } from "../../storage/log_directories.ts";
 import { recoverLogJob } from "../../storage/log_recovery.ts";
 import { PLANTED_FAULTS } from "./planted_faults.ts";
+import { RAFT_FAULTS } from "./raft_faults.ts";
 import type { DiskWrapper } from "./storage_world.ts";
 
 /** A fault. */
@@ -78,6 +84,14 @@ function isrBeforeTheControllerAgreed(): () => void {
       partition.updateImage({ ...partition.image, isr });
       propose.call(this, partition, proposal);
     },
+  });
+}
+
+/** A leader that counts who has its whole log, of whichever epoch the end of that is. */
+function commitByCounting(): () => void {
+  return patched(KRAFT_RULES, "highWatermark", {
+    value: ({ offsets, current }: Parameters<RaftRules["highWatermark"]>[0]) =>
+      Math.max(current, reachedByMajority(offsets)),
   });
 }
 
@@ -155,7 +169,8 @@ export const PLANTED_CLUSTER_FAULTS: Readonly<Record<string, PlantedClusterFault
   },
   "an ISR that counts before the controller agreed": {
     nodes: 3,
-    faults: PARTED,
+    firstSeed: 19,
+    faults: ["cluster split"],
     patch: isrBeforeTheControllerAgreed,
   },
   "a high watermark of the leader alone": {
@@ -199,8 +214,19 @@ export const PLANTED_CLUSTER_FAULTS: Readonly<Record<string, PlantedClusterFault
     nodes: 3,
     patch: () => patched(FormerLeaders.prototype, "mayAct", { value: () => false }),
   },
+  "a vote that is not synced": {
+    nodes: 3,
+    faults: ["power cut", "power cut of all", "cluster split"],
+    wrap: () => RAFT_FAULTS["a vote that is not synced"]!.wrap!,
+  },
+  "a commit of an earlier epoch by counting": {
+    nodes: 3,
+    faults: PARTED,
+    patch: commitByCounting,
+  },
   "what is written is called synced": {
     nodes: 1,
+    firstSeed: 28,
     faults: ["power cut"],
     patch: () =>
       patched(Log.prototype, "syncedOffset", {

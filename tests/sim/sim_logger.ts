@@ -1,5 +1,6 @@
 /** Loggers for tests: one that keeps its lines to be looked at, one that hands them on as text. */
 
+import { AssertionError } from "node:assert";
 import type { Logger } from "../../storage/platform.ts";
 
 /** One log line. */
@@ -62,21 +63,27 @@ export class SimLogger implements Logger {
 
 /** Hands each line on as text and keeps none. */
 export class TracedLogger implements Logger {
-  readonly #trace: (line: string) => void;
+  readonly #trace: ((line: string) => void) | null;
+  readonly #onBug: (bug: Error) => void;
 
-  constructor(trace: (line: string) => void) {
+  /** With null for `trace` lines go nowhere; `onBug` is told of every assertion that a line tells of. */
+  constructor(trace: ((line: string) => void) | null, onBug: (bug: Error) => void = () => {}) {
     this.#trace = trace;
+    this.#onBug = onBug;
   }
 
   debug(): void {}
   info(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
-    this.#trace(`  ${message} ${JSON.stringify(fields)}`);
+    this.#trace?.(`  ${message} ${JSON.stringify(fields)}`);
   }
   warn(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
     this.info(message, fields);
   }
   error(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
     this.info(message, fields);
+    for (let { error } = fields; error instanceof Error; error = error.cause) {
+      if (error instanceof AssertionError) this.#onBug(error);
+    }
   }
   child(): Logger {
     return this;

@@ -34,6 +34,8 @@ export interface SimProcessOptions {
 
 /** Lets callbacks through, or keeps them in order until the process goes on. */
 export class Gate {
+  /** How often the process has had its turn. */
+  turns = 0;
   readonly #clock: SimClock;
   #backlog: (() => void)[] = [];
   #isPaused = false;
@@ -49,8 +51,12 @@ export class Gate {
 
   run(callback: () => void): void {
     if (this.#isDead) return;
-    if (this.#isPaused || this.#backlog.length > 0) this.#backlog.push(callback);
-    else callback();
+    if (this.#isPaused || this.#backlog.length > 0) {
+      this.#backlog.push(callback);
+      return;
+    }
+    this.turns++;
+    callback();
   }
 
   /** Resolves when the process has its turn; never once it is dead. */
@@ -79,6 +85,7 @@ export class Gate {
       if (this.#isPaused || this.#isDead) return;
       const callback = this.#backlog[0];
       if (callback === undefined) return;
+      this.turns++;
       callback();
       this.#backlog.shift();
       if (this.#backlog.length > 0) this.#drain();
@@ -114,6 +121,11 @@ export class SimProcess {
 
   get isDead(): boolean {
     return this.#gate.isDead;
+  }
+
+  /** How often it has had its turn: while this stays, nothing of it has changed. */
+  get turns(): number {
+    return this.#gate.turns;
   }
 
   pause(): void {
