@@ -53,7 +53,7 @@ import {
   type PrepareRules,
   prepareRules,
 } from "./prepare_batch.ts";
-import { replayProducers, snapshotOffsets } from "./producer_replay.ts";
+import { recallRecent, replayProducers, snapshotOffsets } from "./producer_replay.ts";
 import type { AppendOrigin, LastBatches, ProducerEntry, ProducerState } from "./producer_state.ts";
 import type { ProducerTable } from "./producer_table.ts";
 import { DelayedRemoval } from "./removal.ts";
@@ -1017,6 +1017,7 @@ export class Log implements Flushable {
           upTo: this.#endOffset,
         },
       );
+      recallRecent(this.#producers, this.#segments);
     } finally {
       this.#isReloading = false;
     }

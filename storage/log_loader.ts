@@ -18,6 +18,7 @@ import { listLog, type LogListing, straySnapshots, tidyAndListLog } from "./log_
 import { type RecoveredLog, recoverLogJob } from "./log_recovery.ts";
 import { type Clock, type Disk, DiskError, type Logger } from "./platform.ts";
 import { ProducerState } from "./producer_state.ts";
+import { recallRecent } from "./producer_replay.ts";
 import type { ProducerTable } from "./producer_table.ts";
 import { Segment } from "./segment.ts";
 import { segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
@@ -194,7 +195,8 @@ class LogLoader {
     const problem = await this.#loadProducers(first, endOffset) ??
       (recovered === undefined ? this.#epochsProblem(first, endOffset) : null);
     if (problem !== null) return problem;
-    for (const batch of recovered?.recentBatches.toReversed() ?? []) this.#producers.recall(batch);
+    if (recovered === undefined) recallRecent(this.#producers, this.#listing!.segments);
+    else for (const batch of recovered.recentBatches.toReversed()) this.#producers.recall(batch);
     return await this.#finish(endOffset);
   }
 

@@ -342,10 +342,13 @@ export class Segment {
 
   /**
    * Visits batches from `position` on, by their headers, until the visitor answers false. The visitor
-   * must not walk itself. Errors: DiskError (EBADMSG) at bytes that are no batch, and at a batch whose
+   * must not walk itself; it finds the header at `at` in `bytes`, and must not keep them. Errors: DiskError (EBADMSG) at bytes that are no batch, and at a batch whose
    * offsets do not follow those before it, since no checksum covers the base offset.
    */
-  walk(position: number, visit: (place: BatchPlace) => boolean): void {
+  walk(
+    position: number,
+    visit: (place: BatchPlace, bytes: Uint8Array, at: number) => boolean,
+  ): void {
     if (position < 0) {
       throw new DiskError(`Cannot read ${this.path}: no batch at byte ${position}`, "EBADMSG");
     }
@@ -367,7 +370,7 @@ export class Segment {
         );
       }
       nextOffset = place.lastOffset + 1;
-      if (!visit(place)) return;
+      if (!visit(place, window, at - windowStart)) return;
       at += place.sizeBytes;
     }
   }

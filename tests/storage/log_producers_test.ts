@@ -140,3 +140,59 @@ test("ProducerExpiry: forgets at its interval, in slices, and not for a clock th
   await clock.run(fixture.directory.close());
   expect(clock.pendingTimers).toBe(0);
 });
+
+describe("Log.open after a clean stop: the last five batches are answered as they were", () => {
+  const sizes = [1, 3, 2, 4, 1, 2, 5];
+  /** Batches of producers 1 and 2 in turn. Returns: what sends one of them again. */
+  function write(fixture: Fixture, padding = 0) {
+    const sent: (() => ReturnType<typeof data>)[] = [];
+    const next = new Map<number, number>();
+    for (const count of sizes) {
+      for (const producerId of [1, 2]) {
+        const baseSequence = next.get(producerId) ?? 0;
+        next.set(producerId, baseSequence + count);
+        const again = () => fixture.append(count, { producerId, producerEpoch: 0, baseSequence });
+        sent.push(again);
+        expect(again()).toMatchObject({ duplicate: false });
+        for (let i = 0; i < padding; i++) fixture.append(1);
+      }
+    }
+    return sent;
+  }
+
+  test.each([
+    ["where they lie together", 0, false],
+    ["where others lie between", 8, false],
+    ["where a segment ends among them", 3, true],
+  ])("%s", async (_, padding, isRolled) => {
+    const fixture = await Fixture.open({ indexIntervalBytes: 500 });
+    const sent = write(fixture, padding);
+    if (isRolled) {
+      fixture.log.roll();
+      const again = () => fixture.append(1, { producerId: 1, producerEpoch: 0, baseSequence: 18 });
+      expect(again()).toMatchObject({ duplicate: false });
+      sent.push(again);
+    }
+    // Five of each are remembered, of producer 1 the last one of which may be in another segment.
+    const recent = sent.slice(isRolled ? -9 : -10);
+    const before = recent.map((again) => again());
+    expect(before.every((result) => "duplicate" in result && result.duplicate)).toBe(true);
+    await fixture.directory.close();
+    await fixture.reopen({ indexIntervalBytes: 500 });
+    expect(recent.map((again) => again())).toEqual(before);
+    // What is older is neither written again nor taken for something else.
+    expect(sent[0]!().error).toBe(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER);
+  });
+
+  test("and after a truncation", async () => {
+    const fixture = await Fixture.open();
+    const sent = write(fixture);
+    fixture.log.roll();
+    const endOffset = fixture.log.endOffset;
+    const before = sent.slice(-10).map((again) => again());
+    fixture.append(3);
+    await fixture.clock.run(fixture.log.whenSynced(fixture.log.endOffset));
+    await fixture.clock.run(fixture.log.truncateTo(endOffset));
+    expect(sent.slice(-10).map((again) => again())).toEqual(before);
+  });
+});
