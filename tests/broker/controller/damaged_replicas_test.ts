@@ -97,3 +97,22 @@ describe("planDirectoryAssignments: a replica that is lost", () => {
     expect(errorName(elected!.error)).toBe("PREFERRED_LEADER_NOT_AVAILABLE");
   });
 });
+
+test("Controller: nobody leads who lacks records, where all others have restarted uncleanly and one disk is new", async () => {
+  await replicatedTopic({ "min.insync.replicas": "1" });
+  // Each comes back as after a kill, and none has caught up before the next one goes.
+  for (const id of [2, 3]) {
+    await cluster.beat(id, { wantFence: true });
+    await cluster.register(id, { previousBrokerEpoch: -1 });
+  }
+  expect(cluster.partition("t")).toMatchObject({ leader: 1, isr: [1], elr: [] });
+  await cluster.beat(1, { wantFence: true });
+  await cluster.register(1, { previousBrokerEpoch: -1, logDirs: [uuid("dir", 11)] });
+  for (const id of [1, 2, 3]) await cluster.beat(id);
+  // KIP-966: with a minimum of one only who is in sync is eligible, and who led last has lost what it had.
+  expect(cluster.partition("t")).toMatchObject({ leader: -1, isr: [], elr: [], lastKnownElr: [1] });
+  // An operator may have one of the others lead, with what it has.
+  const elected = cluster.controller.electLeaders("unclean", [{ topic: "t", partitions: [0] }]);
+  expect((await elected).map(({ error }) => errorName(error))).toEqual(["NONE"]);
+  expect(cluster.partition("t")).toMatchObject({ leader: 2, isr: [2], leaderRecoveryState: 1 });
+});
