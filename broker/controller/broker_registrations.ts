@@ -79,7 +79,9 @@ export function planRegistration(
   const existing = image.brokers.get(brokerId);
   const isNewIncarnation = existing?.incarnationId !== incarnationId;
   const refusal = refuseClusterId(image, request) ??
-    (isNewIncarnation && context.hasValidSession ? duplicateRegistration() : null) ??
+    (isNewIncarnation && context.hasValidSession && !isSuccessor(existing, request)
+      ? duplicateRegistration()
+      : null) ??
     refuseDirectories(image, request) ??
     refuseFeatures(image, request.features);
   if (refusal !== null) return refusal;
@@ -105,6 +107,18 @@ export function planRegistration(
   const isClean = existing !== undefined && existing.epoch === request.previousBrokerEpoch;
   const ended = isNewIncarnation ? endOf(image, context.rules, brokerId, isClean) : [];
   return { records: [...ended, registration], brokerEpoch, isNewIncarnation };
+}
+
+/**
+ * True for a broker that goes on where the registered one has ended: it knows that registration, and holds all of its
+ * directories, which no two processes can. Where that is so the other one is dead, however lately it was heard.
+ */
+function isSuccessor(
+  existing: BrokerImage | undefined,
+  { previousBrokerEpoch, logDirs }: RegistrationRequest,
+): boolean {
+  return existing !== undefined && existing.epoch === previousBrokerEpoch &&
+    existing.logDirs.length > 0 && existing.logDirs.every((id) => logDirs.includes(id));
 }
 
 /** Why a broker, a controller or a node as such cannot belong to this cluster. */

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from "bun:test";
+import type { RegistrationRequest } from "../../../broker/controller/broker_registrations.ts";
 import type { HeartbeatReply } from "../../../broker/controller/controller.ts";
 import { errorName } from "../../../protocol/errors.ts";
 import { DirectoryId } from "../../../protocol/types.ts";
@@ -89,13 +90,33 @@ describe("Controller.brokerRegistration", () => {
   });
 
   test("another one of the same id is refused while the first is heard", async () => {
-    expect(errorName((await cluster.register(2)).error)).toBe("DUPLICATE_BROKER_REGISTRATION");
+    const others: Partial<RegistrationRequest>[] = [
+      { previousBrokerEpoch: -1 },
+      { previousBrokerEpoch: cluster.epochs.get(2)! - 1 },
+      { logDirs: [uuid("dsk", 2)] },
+    ];
+    for (const other of others) {
+      expect(errorName((await cluster.register(2, other)).error))
+        .toBe("DUPLICATE_BROKER_REGISTRATION");
+    }
+    const unknown = others[0]!;
     await cluster.pass(SESSION_MS - 1000, [1, 3]);
-    expect(errorName((await cluster.register(2)).error)).toBe("DUPLICATE_BROKER_REGISTRATION");
+    expect(errorName((await cluster.register(2, unknown)).error))
+      .toBe("DUPLICATE_BROKER_REGISTRATION");
     await cluster.pass(3000, [1, 3]);
     const before = cluster.epochs.get(2)!;
-    expect((await cluster.register(2)).error).toBe(0);
+    expect((await cluster.register(2, unknown)).error).toBe(0);
     expect(cluster.epochs.get(2)!).toBeGreaterThan(before);
+  });
+
+  test("one that holds the directories of the first and knows its epoch takes its place at once", async () => {
+    await cluster.makeTopic("led", [[2, 1, 3]]);
+    const before = cluster.epochs.get(2)!;
+    const logDirs = [uuid("dsk", 2), uuid("dir", 2)];
+    expect((await cluster.register(2, { logDirs })).error).toBe(0);
+    expect(cluster.epochs.get(2)!).toBeGreaterThan(before);
+    expect(state(2)).toBe("fenced");
+    expect(cluster.partition("led")).toMatchObject({ leader: 1, isr: [1, 3] });
   });
 
   test("the same incarnation keeps its epoch and its state", async () => {
