@@ -30,6 +30,9 @@ const METADATA_DIRECTORY = "/metadata";
 const FLAGS = {
   "offsets.topic.num.partitions": "4",
   "group.initial.rebalance.delay.ms": "0",
+  // Hours go by here, and nobody else is there who could miss a heartbeat.
+  "broker.heartbeat.interval.ms": "60000",
+  "broker.session.timeout.ms": "600000",
 };
 
 /** One node with a group coordinator. */
