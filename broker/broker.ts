@@ -31,6 +31,7 @@ import {
   type Stops,
 } from "./start.ts";
 import { directorySamples, integritySample } from "./telemetry/broker_samples.ts";
+import { showCluster } from "./telemetry/cluster_metrics.ts";
 import { LoopDelay } from "./telemetry/loop_delay.ts";
 import { Metrics } from "./telemetry/metrics.ts";
 
@@ -129,12 +130,13 @@ async function startParts(options: BrokerOptions, assembly: Assembly): Promise<N
 /** Shows what every node has to show. */
 function watchNode(
   { clock }: BrokerOptions,
-  { logDirectories }: MetadataNode,
+  { nodeId, logDirectories, controller }: MetadataNode,
   { metrics, stops, readiness }: Assembly,
 ): void {
   const loopDelay = new LoopDelay(clock);
   stops.push(() => loopDelay.stop());
   metrics.watchLoop(loopDelay);
+  stops.push(showCluster(metrics, controller, nodeId));
   metrics.watchIntegrity(() => integritySample(logDirectories));
   metrics.watchDirectories(() => directorySamples(logDirectories));
   readiness.add(() => logDirectories.states().flatMap(({ offlineReason }) => offlineReason ?? []));

@@ -38,6 +38,7 @@ import { limitsOf } from "./server/limits.ts";
 import { Server } from "./server/server.ts";
 import { type Assembly, type BrokerOptions, STOPPING, type Stops } from "./start.ts";
 import { groupSamples, partitionSamples } from "./telemetry/broker_samples.ts";
+import { showReplication } from "./telemetry/cluster_metrics.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { ServerMeter } from "./telemetry/server_meter.ts";
 
@@ -322,6 +323,7 @@ function watchBroker(subsystems: Subsystems, metrics: Metrics): void {
   metrics.watchPartitions(() => partitionSamples(replicaManager));
   metrics.watchOpening(replicaManager);
   metrics.watchRepairs(replicaManager);
+  showReplication(metrics, { replicaManager, bytes: replicaManager.replicationBytes });
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
 }
 

@@ -56,10 +56,20 @@ export interface ReplicationContext {
     readonly leader: ReplicationThrottle;
     readonly follower: ReplicationThrottle;
   };
+  /** Counted up with all that is replicated. */
+  readonly bytes: ReplicationBytes;
   /** Asks the controller for another ISR; `Partition.isrAnswered` hears what became of it. */
   proposeIsr(partition: Partition, proposal: IsrProposal): void;
   /** Damage was found in its log. */
   noteDamaged(partition: Partition): void;
+}
+
+/** Bytes of records that went between this node and others to be replicated, since the process began. */
+export interface ReplicationBytes {
+  /** Given to followers. */
+  sent: number;
+  /** Fetched from leaders. */
+  received: number;
 }
 
 /** A follower's fetch of a partition. */
@@ -228,6 +238,11 @@ export class Partition {
   get image(): PartitionImage {
     return this.#image;
   }
+  /** Committed records that this replica lacks, as far as its leader has told it; 0 on a leader. */
+  get followerLag(): number {
+    if (!this.isFollower || this.#leaderHighWatermark < 0) return 0;
+    return Math.max(0, this.#leaderHighWatermark - this.#log.endOffset);
+  }
   get config(): TopicConfig {
     return this.#config;
   }
@@ -365,6 +380,7 @@ export class Partition {
 
   /** Counts what a follower was given. */
   noteServed(byteCount: number): void {
+    this.#replication.bytes.sent += byteCount;
     if (!this.#isThrottledAsLeader) return;
     this.#replication.throttles.leader.note(byteCount, this.#clock.monotonicMs());
   }
@@ -375,6 +391,7 @@ export class Partition {
 
   /** Counts what it fetched. Returns: how long it is to wait now, out of sync. */
   noteFetched(byteCount: number): number {
+    this.#replication.bytes.received += byteCount;
     const { followerThrottledReplicas } = this.#config;
     const isThrottled = isThrottledReplica(followerThrottledReplicas, this.partition, this.#nodeId);
     if (!isThrottled) return 0;
@@ -659,7 +676,8 @@ export class Partition {
   }
 
   /** As in Kafka, a topic with fewer replicas than the minimum asks for all that it has. */
-  get #effectiveMinIsr(): number {
+  /** `min.insync.replicas`, of which no more is asked than there are replicas. */
+  get effectiveMinIsr(): number {
     return Math.min(this.#config.minInsyncReplicas, this.#image.replicas.length);
   }
 
@@ -670,17 +688,17 @@ export class Partition {
     }
     if (requiredAcks !== -1) return null;
     const { isr } = this.#image;
-    if (isr.length >= this.#effectiveMinIsr) return null;
+    if (isr.length >= this.effectiveMinIsr) return null;
     return {
       error: ErrorCode.NOT_ENOUGH_REPLICAS,
       message: `The size of the current ISR ${isr.length} is insufficient to satisfy ` +
-        `the min.isr requirement of ${this.#effectiveMinIsr} for partition ${this.log.name}`,
+        `the min.isr requirement of ${this.effectiveMinIsr} for partition ${this.log.name}`,
     };
   }
 
   /** What an append is told that everybody has, as many as that are. */
   get #committedAnswer(): ErrorCode {
-    return this.#image.isr.length >= this.#effectiveMinIsr
+    return this.#image.isr.length >= this.effectiveMinIsr
       ? ErrorCode.NONE
       : ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND;
   }

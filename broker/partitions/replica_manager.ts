@@ -34,7 +34,7 @@ import { Delayed } from "./delayed.ts";
 import { DirectoryAssigner } from "./directory_assigner.ts";
 import { FoundReplicas, type WantedReplica } from "./found_replicas.ts";
 import { OpeningProgress } from "./opening_progress.ts";
-import { Partition, type ReplicationContext } from "./partition.ts";
+import { Partition, type ReplicationBytes, type ReplicationContext } from "./partition.ts";
 import type { LagLimits } from "./replica_set.ts";
 import type { Peers } from "../peers/peers.ts";
 import { ReplicaFetchers } from "./replica_fetchers.ts";
@@ -104,6 +104,7 @@ export class ReplicaManager {
   readonly #repairs: ReplicaRepairs;
   /** The leader epoch in which a log was begun in the place of a damaged one. */
   readonly #begunIn = new WeakMap<Log, number>();
+  readonly replicationBytes: ReplicationBytes = { sent: 0, received: 0 };
   readonly #fetchers: ReplicaFetchers;
   readonly #assigner: DirectoryAssigner;
   readonly #options: ReplicaManagerOptions;
@@ -180,6 +181,7 @@ export class ReplicaManager {
           options.config.number("follower.replication.throttled.rate")
         ),
       },
+      bytes: this.replicationBytes,
       proposeIsr: options.proposeIsr,
       noteDamaged: (partition) => this.#repairs.look(partition),
     };

@@ -230,6 +230,7 @@ export class Metrics {
   #partitions: SampleSource<PartitionSample> = () => [];
   #groups: SampleSource<GroupSample> = () => [];
   #rendering: Promise<string> | null = null;
+  #scrapeCount = 0;
 
   constructor({ clock, usage, version }: {
     readonly clock: Clock;
@@ -240,7 +241,7 @@ export class Metrics {
     this.gauge("weir_build_info", "Always 1; the version is in the label.", () => 1, { version });
     if (usage === undefined) return;
     this.gauge("process_resident_memory_bytes", "Resident memory.", usage.residentBytes);
-    this.#counter("process_cpu_seconds_total", "User and system time.", usage.cpuSeconds);
+    this.counter("process_cpu_seconds_total", "User and system time.", usage.cpuSeconds);
     const { startTimeSeconds } = usage;
     this.gauge("process_start_time_seconds", "Unix time of the start.", () => startTimeSeconds);
   }
@@ -263,6 +264,36 @@ export class Metrics {
     });
   }
 
+  /** A gauge with a series for each value of a label. */
+  labelledGauge(
+    name: string,
+    help: string,
+    label: string,
+    read: () => readonly (readonly [string, number])[],
+  ): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [text, value] of read()) this.set({ [label]: text }, value);
+      },
+    });
+  }
+
+  /** What `read` gives, read once for each scrape. */
+  perScrape<T>(read: () => T): () => T {
+    let scrape = -1;
+    let value: T;
+    return () => {
+      if (scrape !== this.#scrapeCount) value = read();
+      scrape = this.#scrapeCount;
+      return value;
+    };
+  }
+
   /** Shows the byte budget over all connections. */
   watchBudget(budget: BudgetUsage): void {
     this.gauge(
@@ -283,7 +314,7 @@ export class Metrics {
   }
 
   /** A counter that is read when somebody scrapes. */
-  #counter(name: string, help: string, read: () => number): void {
+  counter(name: string, help: string, read: () => number): void {
     new Counter({
       name,
       help,
@@ -302,7 +333,7 @@ export class Metrics {
       "Idempotent producers that are known, once for each partition that they write to.",
       () => producers.count,
     );
-    this.#counter(
+    this.counter(
       "weir_producers_forgotten_total",
       "Producers forgotten before their time because weir.producer.state.bytes was used up.",
       () => producers.forgottenCount,
@@ -321,12 +352,12 @@ export class Metrics {
       "When the last check of all closed segments ended; 0 when none has, or the scrub is off.",
       () => Math.max(0, read().lastPassMs / 1000),
     );
-    this.#counter(
+    this.counter(
       "weir_scrub_bytes_total",
       "Bytes that the check of closed segments has read.",
       () => read().scrubbedBytes,
     );
-    this.#counter(
+    this.counter(
       "weir_scrub_rebuilt_indexes_total",
       "Segments whose indexes contradicted their log and were made anew.",
       () => read().rebuiltIndexCount,
@@ -419,6 +450,7 @@ export class Metrics {
   }
 
   async #render(): Promise<string> {
+    this.#scrapeCount++;
     const parts = [await this.registry.metrics(), this.server.format()];
     if (this.#loopDelay !== null) {
       const name = "weir_event_loop_delay_seconds";

@@ -201,6 +201,7 @@ export async function batchesBench(
       replication: {
         brokers: () => new Map(),
         lagLimits: () => ({ maxLagMs: 30_000, maxSilenceMs: 3000 }),
+        bytes: { sent: 0, received: 0 },
         throttles: {
           leader: new ReplicationThrottle(() => Infinity),
           follower: new ReplicationThrottle(() => Infinity),
