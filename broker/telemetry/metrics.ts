@@ -366,7 +366,7 @@ export class Metrics {
 
   /** Shows how often replicas were found damaged, and fetched anew. */
   watchRepairs(replicas: { readonly repairCount: number }): void {
-    this.#counter(
+    this.counter(
       "weir_replica_repairs_total",
       "Replicas that were found damaged and given up, to be fetched anew from their leaders.",
       () => replicas.repairCount,
