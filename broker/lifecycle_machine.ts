@@ -51,11 +51,22 @@ const SHUTDOWN_SILENCE_MS = 1_000;
 const SHUTDOWN_PATIENCE_MS = 500;
 const UINT32_RANGE = 2 ** 32;
 
-/** Answers to a registration that no waiting changes. */
-const FATAL_ERRORS: ReadonlySet<ErrorCode> = new Set([
-  ErrorCode.INCONSISTENT_CLUSTER_ID,
-  ErrorCode.INVALID_REGISTRATION,
-  ErrorCode.UNSUPPORTED_VERSION,
+/** Answers to a registration that no waiting changes, and what is to be done. */
+const FATAL_ERRORS: ReadonlyMap<ErrorCode, string> = new Map([
+  [
+    ErrorCode.INCONSISTENT_CLUSTER_ID,
+    "it belongs to another cluster; check the controllers' addresses, and the cluster.id in meta.properties of log.dirs",
+  ],
+  [
+    ErrorCode.INVALID_REGISTRATION,
+    "the log of the active controller says why; check node.id, and that no directory of log.dirs is a copy of another " +
+    "broker's",
+  ],
+  [
+    ErrorCode.UNSUPPORTED_VERSION,
+    "the cluster works at a level of a feature that this version does not; the log of the active controller says " +
+    'which. Start a version that does: "kafka-features describe" shows the levels in force',
+  ],
 ]);
 /** Answers to a heartbeat by which this registration is not the newest, or is none. */
 const FORGOTTEN_ERRORS: ReadonlySet<ErrorCode> = new Set([
@@ -335,8 +346,11 @@ export class LifecycleMachine {
   }
 
   #refused(nowMs: number, asked: Heartbeat | "registration", error: ErrorCode): void {
-    if (asked === "registration" && FATAL_ERRORS.has(error)) {
-      this.#giveUp(`Cannot register this broker with the controller: ${errorName(error)}`);
+    const advice = FATAL_ERRORS.get(error);
+    if (asked === "registration" && advice !== undefined) {
+      this.#giveUp(
+        `Cannot register this broker with the controller: ${advice} (${errorName(error)})`,
+      );
       return;
     }
     this.#failed(nowMs, asked);

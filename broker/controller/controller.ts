@@ -244,7 +244,9 @@ export class Controller implements QuorumListener, ActiveController {
   }
 
   handleReplayed(): void {
-    this.#checkFeatures();
+    const problem = this.#featureProblem();
+    if (problem !== null) throw new WireError(`Cannot use the metadata log: ${problem}`);
+    this.#warnOfFeatures();
     const { accessControlIds, withoutEffect } = this.#committed;
     if (accessControlIds.size > 0) {
       throw new WireError(
@@ -260,23 +262,24 @@ export class Controller implements QuorumListener, ActiveController {
     }
   }
 
-  #checkFeatures(): void {
-    const unknown: Record<string, number> = {};
+  /** Which level in force this version cannot work at, in one sentence; null for none. */
+  #featureProblem(): string | null {
     for (const [name, level] of this.#committed.features) {
       const supported = SUPPORTED_FEATURES.get(name);
-      if (supported === undefined) unknown[name] = level;
-      else if (level < supported.lowest || level > supported.highest) {
-        throw new WireError(
-          `Cannot use the metadata log: the cluster is at ${name} ${level}, and this version works ` +
-            `from ${supported.lowest} to ${supported.highest}; start the version that wrote it`,
-        );
-      }
+      if (supported === undefined) continue;
+      if (level >= supported.lowest && level <= supported.highest) continue;
+      return `the cluster is at ${name} ${level}, and this version works from ${supported.lowest} to ` +
+        `${supported.highest}; start a version that works at that level`;
     }
-    if (Object.keys(unknown).length > 0) {
-      this.#logger.warn("The cluster has features that this version does not know", {
-        features: unknown,
-      });
-    }
+    return null;
+  }
+
+  #warnOfFeatures(): void {
+    const unknown = [...this.#committed.features].filter(([name]) => !SUPPORTED_FEATURES.has(name));
+    if (unknown.length === 0) return;
+    this.#logger.warn("The cluster has features that this version does not know", {
+      features: Object.fromEntries(unknown),
+    });
   }
 
   /** Stops writing. Calls that are not committed yet are answered with an error. */
@@ -713,8 +716,15 @@ export class Controller implements QuorumListener, ActiveController {
   #publish(image: MetadataImage, changes: MetadataChanges): void {
     this.#committed = image;
     for (const listener of this.#listeners) listener(image, changes);
+    if (changes.changedFeatures.length > 0) this.#stopWhereUnsupported();
     // Somebody may have just allowed it.
     if (changes.changedConfigs.length > 0 && this.isActive) this.#electUncleanLeaders();
+  }
+
+  /** A node that has just joined, or was not heard of when a level was raised. */
+  #stopWhereUnsupported(): void {
+    const problem = this.#featureProblem();
+    if (problem !== null) this.#onFailure(`Cannot be a node of this cluster: ${problem}`);
   }
 
   /** Writes a plan and answers with its results, or with an error for each that had succeeded. */

@@ -1,7 +1,12 @@
 import { expect, test } from "bun:test";
 import { ErrorCode } from "../../../protocol/errors.ts";
+import { leaderEpoch, offset, timestampMs } from "../../../protocol/types.ts";
 import type { MetadataChanges, MetadataImage } from "../../../broker/controller/metadata_image.ts";
-import type { MetadataRecord } from "../../../broker/controller/metadata_records.ts";
+import {
+  decodeMetadataRecord,
+  encodeMetadataRecord,
+  type MetadataRecord,
+} from "../../../broker/controller/metadata_records.ts";
 import { Quorum } from "../../../broker/controller/quorum.ts";
 import { Harness, newTopic, NODE_ID } from "./harness.ts";
 
@@ -256,6 +261,28 @@ test.each(features)("Controller.start: a log at %s %p", async (name, featureLeve
       true,
     );
   } else await expect(harness.crashAndReopen()).rejects.toThrow(refusal);
+});
+
+test("Controller: a level that comes into force and that this version does not know stops the node", async () => {
+  const harness = await Harness.start();
+  const raise = (name: string, featureLevel: number) => {
+    const { offset: before } = harness.controller.image();
+    const record: MetadataRecord = { type: "FeatureLevelRecord", value: { name, featureLevel } };
+    harness.controller.handleCommit({
+      baseOffset: offset(before + 1),
+      lastOffset: offset(before + 1),
+      leaderEpoch: leaderEpoch(1),
+      timestampMs: timestampMs(1),
+      records: [decodeMetadataRecord(encodeMetadataRecord(record))],
+    });
+  };
+  raise("share.version", 1);
+  expect(harness.failures).toEqual([]);
+  raise("metadata.version", 31);
+  expect(harness.failures).toEqual([
+    "Cannot be a node of this cluster: the cluster is at metadata.version 31, and this version works " +
+    "from 30 to 30; start a version that works at that level",
+  ]);
 });
 
 test("Quorum.start: a flipped bit in a committed record is found by its checksum, not believed", async () => {
