@@ -14,6 +14,8 @@ import type { Peers } from "./peers/peers.ts";
 /** Security protocol PLAINTEXT in a node's registration. */
 export const PLAINTEXT = 0;
 
+/** A new cluster elects its first leader about as soon as a majority has come up. */
+const FIRST_ELECTION_MS = 50;
 /** Timeouts of the quorum are no shorter. */
 const MIN_TIMEOUT_MS = 10;
 
@@ -70,6 +72,7 @@ export function raftSettings(config: Config): RaftSettings {
     fetchTimeoutMs,
     requestTimeoutMs,
     fetchMaxWaitMs,
+    firstElectionMs: FIRST_ELECTION_MS,
     electionTimeoutMs: Math.max(
       MIN_TIMEOUT_MS,
       config.number("controller.quorum.election.timeout.ms"),

@@ -89,6 +89,12 @@ const ELECTION_BACKOFF_MS = 100;
 export interface RaftSettings {
   readonly electionTimeoutMs: number;
   readonly electionBackoffMaxMs: number;
+  /**
+   * How long a replica that starts for the first time waits before it asks whether it would be elected, and as much
+   * again by chance; `electionTimeoutMs` when left out. A cluster that is born need not wait for a leader that nobody
+   * has heard of; where there is one, the question disturbs nobody.
+   */
+  readonly firstElectionMs?: number;
   readonly fetchTimeoutMs: number;
   readonly retryBackoffMs: number;
   readonly requestTimeoutMs: number;
@@ -341,7 +347,15 @@ export class Raft {
       });
     } else if (leader !== null) this.#becomeFollower(leaderId, leader, nowMs);
     else this.#becomeUnattached(leaderId, nowMs);
+    if (stored === null) this.#hurryFirstElection(nowMs);
     this.#poll(nowMs);
+  }
+
+  #hurryFirstElection(nowMs: number): void {
+    const { firstElectionMs } = this.#settings;
+    if (firstElectionMs === undefined || this.#role.name !== "unattached") return;
+    const deadlineMs = nowMs + firstElectionMs + this.#below(firstElectionMs);
+    this.#role = { ...this.#role, deadlineMs };
   }
 
   get epoch(): number {
