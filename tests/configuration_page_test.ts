@@ -3,9 +3,11 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { showCluster, showReplication } from "../broker/telemetry/cluster_metrics.ts";
 import { LoopDelay } from "../broker/telemetry/loop_delay.ts";
 import { Metrics } from "../broker/telemetry/metrics.ts";
 import { configurationPage } from "../scripts/configuration.ts";
+import { Harness } from "./broker/controller/harness.ts";
 import { SimClock } from "./sim/sim_clock.ts";
 
 const readPage = (name: string) => readFileSync(join(import.meta.dir, "..", "docs", name), "utf8");
@@ -47,6 +49,12 @@ test("docs/metrics.md: names every metric, and none that is not there", async ()
     logDirectories: { recoveredBytes: 0 },
   });
   metrics.watchLifecycle({ state: 3, fencedReason: null });
+  const { controller } = await Harness.start();
+  showCluster(metrics, controller, 1);
+  showReplication(metrics, {
+    replicaManager: { partitions: () => [] },
+    bytes: { sent: 0, received: 0 },
+  });
   const rendering = metrics.render();
   await clock.advance(1000);
   const served = [...(await rendering).matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]);

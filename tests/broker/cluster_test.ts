@@ -459,6 +459,7 @@ describe("Broker.start, roles", () => {
     const gone = world.controllerId;
     await world.run(world.brokers.get(gone)!.stop());
     world.brokers.delete(gone);
+    await world.clock.advance(2_000);
     const client = await world.client(4);
     const answer = await world.run(client.request(Calls.createTopics, topic("after")));
     expect(answer.topics[0]!.errorCode).toBe(ErrorCode.NONE);
