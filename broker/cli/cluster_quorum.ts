@@ -23,6 +23,8 @@ const MAX_NODE_ID = 0x7fff_ffff;
 /** A controller that is added has to catch up first. */
 const ADD_TIMEOUT_MS = 30_000;
 const DIRECTORY_ID_HELP = "of its metadata directory (default: as the quorum knows it)";
+const NOT_LED =
+  "no controller leads, or it does not answer; a majority of the voters must run and reach each other";
 const KRAFT_VERSION_ADVICE =
   "kraft.version is 0, and the controllers are those of controller.quorum.voters; " +
   '"kafka-features upgrade --feature kraft.version=1" lets them be added and removed';
@@ -182,13 +184,18 @@ function throwOnQuorumError(
 
 /** How the quorum stands. Errors: KafkaError, NetworkError. */
 export async function describeQuorum(client: KafkaClient): Promise<QuorumView> {
-  return await client.retry(async () => {
-    const answer = await askLeader(client, Calls.describeQuorum, {
-      topics: [{ topicName: METADATA_TOPIC, partitions: [{ partitionIndex: 0 }] }],
+  try {
+    return await client.retry(async () => {
+      const answer = await askLeader(client, Calls.describeQuorum, {
+        topics: [{ topicName: METADATA_TOPIC, partitions: [{ partitionIndex: 0 }] }],
+      });
+      throwOnError(answer.errorCode, answer.errorMessage);
+      return viewOf(answer);
     });
-    throwOnError(answer.errorCode, answer.errorMessage);
-    return viewOf(answer);
-  });
+  } catch (error) {
+    const isUnled = error instanceof KafkaError && error.code === ErrorCode.NOT_LEADER_OR_FOLLOWER;
+    throw isUnled ? new CliError(NOT_LED, { cause: error }) : error;
+  }
 }
 
 /** Brokers send a request on to the active controller; of a controller one learns where that is. */
@@ -205,7 +212,7 @@ async function askLeader<Q extends Message, A extends Message>(
   const leader = brokers.find(({ brokerId }) => brokerId === controllerId);
   const answer = leader === undefined ? null : await client.askAt(leader, call, body);
   if (answer !== null) return answer;
-  throw new NetworkError("no controller is known to lead, or it does not answer", "");
+  throw new NetworkError(NOT_LED, "");
 }
 
 function viewOf({ topics, nodes }: DescribeQuorumResponse): QuorumView {

@@ -35,7 +35,7 @@ async function start(id: number, roles = "broker,controller"): Promise<void> {
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.bootstrap.servers": FIRST,
         "min.insync.replicas": "2",
-        "leader.imbalance.check.interval.seconds": "5",
+        "leader.imbalance.check.interval.seconds": "1",
         "log.dirs": "/data",
         "http.listeners": "",
       },
@@ -133,6 +133,19 @@ test("cluster quorum, remove-controller: asked of any controller at its own list
   );
 });
 
+test("cluster quorum: a sentence where nobody leads", async () => {
+  await succeed("cluster add-controller 2");
+  await machine.clock.run(brokers.get(2)!.stop());
+  brokers.delete(2);
+  await machine.clock.advance(5_000);
+  const { exitCode, error } = await weir("cluster quorum");
+  expect(exitCode).toBe(1);
+  expect(error).toBe(
+    "Cannot describe the quorum: no controller leads, or it does not answer; a majority of the voters " +
+      "must run and reach each other\n",
+  );
+});
+
 test("cluster drain: others lead what the broker led, and go on doing so", async () => {
   await succeed("topic create orders -p 6 -r 3");
   await machine.clock.advance(1_000);
@@ -146,7 +159,7 @@ test("cluster drain: others lead what the broker led, and go on doing so", async
   const [drained] = await json("cluster drain 2");
   expect(drained).toMatchObject({ node: 2, moved: planned.length, leads: 0, votes: false });
   expect(drained.replicas).toBeGreaterThan(0);
-  await machine.clock.advance(15_000);
+  await machine.clock.advance(4_000);
   expect(await leaders()).not.toContain(2);
 });
 
