@@ -44,6 +44,11 @@ Defaults that are not Kafka's, since a fresh weir is one node on one machine: \`
 is a small machine, \`log.cleaner.dedupe.buffer.size\`. All other timeouts, sizes and limits are Kafka's.
 `;
 
+const NOT_NEEDED =
+  `\`controller.quorum.append.linger.ms\` is not needed: a change of the metadata is written and
+synced at once, and those that come while a sync is under way share the next one.
+`;
+
 const TITLES: Readonly<Record<Scope, string>> = {
   broker: "Broker",
   topic: "Topic",
@@ -62,7 +67,9 @@ export function configurationPage(): string {
       `| --- | --- | --- | --- | --- |\n${rows.join("\n")}\n`;
   });
   const unused = UNUSED_SETTINGS.map((name) => `\`${name}\``).join(", ");
-  return `${INTRODUCTION}${scopes.join("")}\n## Accepted, without effect\n\n${unused}\n`;
+  return `${INTRODUCTION}${
+    scopes.join("")
+  }\n## Accepted, without effect\n\n${unused}\n\n${NOT_NEEDED}`;
 }
 
 function formatRow(scope: Scope, name: string, setting: Setting): string {
