@@ -68,7 +68,7 @@ function mayPass(error: unknown): boolean {
 }
 
 /** What every client does. */
-abstract class SimClient {
+export abstract class SimClient {
   readonly client: KafkaClient;
   readonly surroundings: ClientSurroundings;
   isStopping = false;

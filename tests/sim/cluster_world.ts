@@ -16,6 +16,7 @@
 
 import assert from "node:assert/strict";
 import { drainMicrotasks } from "bun:jsc";
+import { isReassigning } from "../../broker/controller/partition_changes.ts";
 import type { Disk } from "../../storage/platform.ts";
 import {
   type ClientSurroundings,
@@ -24,6 +25,7 @@ import {
   SimProducer,
   SimReader,
 } from "./cluster_clients.ts";
+import { SimReconfigurer } from "./cluster_reconfigurer.ts";
 import { type Fault, FAULTS, isWhole } from "./cluster_faults.ts";
 import { ClusterInvariants } from "./cluster_invariants.ts";
 import { ClusterNode } from "./cluster_node.ts";
@@ -42,6 +44,7 @@ const TOPIC = "orders";
 /** A segment ends with its tenth index entry. */
 const SMALL_SEGMENTS = { "log.index.size.max.bytes": "80", "log.index.interval.bytes": "300" };
 const GROUP = "readers";
+const GROUP_PARTITIONS = 2;
 /** A life has come to nothing when it takes longer than this. Virtual ms. */
 const MAX_LIFE_MS = 3_600_000;
 /** Rejected promises that nobody awaited are told of in turns of the real loop: one in so many events. */
@@ -62,6 +65,8 @@ export interface ClusterWorldOptions {
   readonly nodes?: number;
   /** Three, or as many as there are nodes, when left out. */
   readonly replicationFactor?: number;
+  /** Whether replicas move and voters change; by seed when left out. */
+  readonly isReconfigured?: boolean;
   /** Whether one of the disks is replaced by an empty one; by seed when left out. */
   readonly isWiped?: boolean;
   /** The only faults there are; a mix by seed when left out. */
@@ -90,6 +95,8 @@ export interface ClusterCounts {
   comparedBatches: number;
   /** Epochs of the quorum that had a leader. */
   elections: number;
+  reassignments: number;
+  voterChanges: number;
 }
 
 /** One seed. */
@@ -112,6 +119,8 @@ export class ClusterWorld {
     topics: 0,
     comparedBatches: 0,
     elections: 0,
+    reassignments: 0,
+    voterChanges: 0,
   };
   readonly #options: ClusterWorldOptions;
   readonly #invariants = new ClusterInvariants();
@@ -122,12 +131,16 @@ export class ClusterWorld {
   /** Members that there ever were. */
   #memberCount = 0;
   readonly #readers: SimReader[] = [];
+  /** Null where nobody changes the cluster. */
+  readonly #reconfigurer: SimReconfigurer | null;
   readonly #clientHosts: string[] = [];
   readonly #healed = new AbortController();
   /** What clients and faults are at; each ends by itself once told to. */
   readonly #running: Promise<void>[] = [];
   #failure: { readonly cause: unknown } | null = null;
   #scannedMs = 0;
+  /** Nobody changes the cluster any more. */
+  #isSettled = false;
 
   private constructor(options: ClusterWorldOptions) {
     this.#options = options;
@@ -143,6 +156,7 @@ export class ClusterWorld {
     this.#partitions = Array.from({ length: this.random.between(1, 3) }, (_, at) => at);
     const count = options.nodes ?? 1;
     for (let nodeId = 1; nodeId <= count; nodeId++) this.nodes.push(this.#newNode(nodeId, count));
+    this.#reconfigurer = this.#newReconfigurer();
   }
 
   /** Lives through one seed. Errors: an assertion where something does not hold. */
@@ -193,6 +207,8 @@ export class ClusterWorld {
     }
     this.counts.virtualMs = Math.round(this.clock.monotonicMs());
     this.counts.comparedBatches = this.#invariants.comparedCount;
+    this.counts.reassignments = this.#reconfigurer?.reassignedCount ?? 0;
+    this.counts.voterChanges = this.#reconfigurer?.voterChangeCount ?? 0;
     this.counts.elections = this.#invariants.quorum.leaderCount;
     for (const node of this.nodes) this.counts.starts += node.starts;
   }
@@ -277,7 +293,7 @@ export class ClusterWorld {
     return {
       "weir.cluster.id": CLUSTER_ID,
       "group.initial.rebalance.delay.ms": "500",
-      "offsets.topic.num.partitions": "2",
+      "offsets.topic.num.partitions": String(GROUP_PARTITIONS),
       "offsets.topic.replication.factor": replicationFactor,
       "default.replication.factor": replicationFactor,
       "min.insync.replicas": this.#replicationFactor > 2 ? "2" : "1",
@@ -311,6 +327,21 @@ export class ClusterWorld {
     };
   }
 
+  #newReconfigurer(): SimReconfigurer | null {
+    const random = this.random.fork("reconfigured");
+    const isReconfigured = this.#options.isReconfigured ?? random.chance(0.5);
+    if (this.nodes.length < 2 || !isReconfigured) return null;
+    return new SimReconfigurer(this.#newClient("reconfigurer"), {
+      topic: TOPIC,
+      partitions: this.#partitions,
+      groupPartitions: Array.from({ length: GROUP_PARTITIONS }, (_, at) => at),
+      replicationFactor: this.#replicationFactor,
+      nodeIds: this.nodes.map(({ nodeId }) => nodeId),
+      controllerOf: (nodeId) => ({ host: hostOf(nodeId), port: CONTROLLER_PORT }),
+      hasDynamicVoters: random.chance(0.5),
+    });
+  }
+
   #note(event: HistoryEvent): void {
     if (event.kind === "send") this.counts.sent++;
     if (this.#options.trace !== undefined) this.trace(JSON.stringify(event));
@@ -334,6 +365,9 @@ export class ClusterWorld {
     );
     this.#startClients();
     this.spawn(admin.run(() => this.random.between(1, this.#replicationFactor)));
+    if (this.#reconfigurer !== null) {
+      this.spawn(this.#reconfigurer.run().then(() => void (this.#isSettled = true)));
+    }
     await this.#faults();
     await this.#heal();
     const mayWipe = this.#options.isWiped ?? this.random.chance(0.3);
@@ -424,6 +458,10 @@ export class ClusterWorld {
       "every node serves",
       () => this.nodes.every((node) => node.isUp && !node.isBusy),
     );
+    if (this.#reconfigurer !== null) {
+      this.#reconfigurer.stop();
+      await this.#within(HEAL_MS, "the cluster is as it was", () => this.#isSettled);
+    }
     this.network.links.heal();
     for (const node of this.nodes) {
       node.mend();
@@ -443,13 +481,16 @@ export class ClusterWorld {
     if (new Set(images.map((image) => image!.offset)).size > 1) return false;
     const topics = [...images[0]!.topics()];
     return topics.flatMap(({ partitions }) => partitions).every((partition) =>
-      partition.leader >= 0 && partition.isr.length === partition.replicas.length
+      partition.leader >= 0 && partition.isr.length === partition.replicas.length &&
+      !isReassigning(partition)
     );
   }
 
   /** A node that lost its disk comes back with an empty one, while everything goes on. */
   async #wipeOne(): Promise<void> {
-    await this.random.pick(this.nodes).wipe(this.random.below(10_000));
+    const node = this.random.pick(this.nodes);
+    this.#invariants.quorum.forget(node.nodeId);
+    await node.wipe(this.random.below(10_000));
     await this.#within(HEAL_MS, "what was wiped is in sync again", () => this.#isInSync());
   }
 

@@ -7,7 +7,7 @@
  *
  * An epoch has one leader. An entry has the same bytes, and the same entry before it, wherever it lies (log
  * matching). Who begins to lead has all that is committed (leader completeness). What is committed never
- * changes. No high watermark goes back.
+ * changes. No high watermark goes back, and no epoch in which a node has taken part, whatever becomes of it.
  *
  * Looks at a node only where something about it has changed, and draws no chance.
  */
@@ -59,6 +59,9 @@ export class QuorumInvariants {
   /** Epoch of each committed entry, by its base offset. */
   readonly #committed = new Map<number, number>();
   #committedEnd = 0;
+  /** The newest epoch in which each node has been heard by a leader. */
+  readonly #spoken = new Map<number, number>();
+  readonly #forgetful = new Set<number>();
 
   /** Epochs that had a leader. */
   get leaderCount(): number {
@@ -91,12 +94,27 @@ export class QuorumInvariants {
     if (seen.committedOffset < Math.min(highWatermark, seen.readOffset)) {
       this.#checkCommitted(nodeId, seen);
     }
-    if (raft.isLeader && seen.ledEpoch !== raft.epoch) this.#checkLeader(nodeId, seen, raft.epoch);
+    if (!raft.isLeader) return;
+    if (seen.ledEpoch !== raft.epoch) this.#checkLeader(nodeId, seen, raft.epoch);
+    for (const voter of raft.voters.voters) {
+      const isNew = this.#spoken.get(voter.id) !== raft.epoch;
+      if (isNew && raft.replicas!.endOffsetOf(voter) >= 0) this.#spoken.set(voter.id, raft.epoch);
+    }
+  }
+
+  /** The disk of a node was replaced: what it had said it cannot know. */
+  forget(nodeId: number): void {
+    this.#forgetful.add(nodeId);
   }
 
   #seenOf(nodeId: number, quorum: Quorum): Seen {
     const known = this.#seen.get(nodeId);
     if (known?.quorum === quorum) return known;
+    const spoken = this.#spoken.get(nodeId) ?? -1;
+    assert(
+      quorum.raft.epoch >= spoken || this.#forgetful.has(nodeId),
+      `node ${nodeId} starts in epoch ${quorum.raft.epoch} of the quorum, and has taken part in ${spoken}`,
+    );
     const seen: Seen = {
       quorum,
       highWatermark: -1,
