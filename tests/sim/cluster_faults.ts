@@ -145,12 +145,17 @@ function isSpare({ nodes }: FaultyCluster, node: ClusterNode, { topicPartition }
  */
 async function diskDamaged(cluster: FaultyCluster): Promise<void> {
   const { clock, random, nodes } = cluster;
-  if (damagedClusters.has(clock) || !isWhole(cluster)) return;
-  const node = random.pick(nodes);
-  const logs = replicatedLogs(node);
-  if (logs.length === 0) return;
-  const log = random.pick(logs);
+  if (damagedClusters.has(clock)) return;
   damagedClusters.add(clock);
+  // What else goes wrong leaves it whole for moments only.
+  for (let count = 0; count < 50 && !isWhole(cluster); count++) await clock.sleep(100);
+  const node = random.pick(nodes);
+  const logs = isWhole(cluster) ? replicatedLogs(node) : [];
+  if (logs.length === 0) {
+    damagedClusters.delete(clock);
+    return;
+  }
+  const log = random.pick(logs);
   const death = random.pick(["kill", "power cut"] as const);
   const isMended = await crashAndDamage(cluster, node, log, { death, isNeeded: false });
   const untilMs = clock.monotonicMs() + REPAIR_MS;
