@@ -195,8 +195,8 @@ class LogLoader {
     const problem = await this.#loadProducers(first, endOffset) ??
       (recovered === undefined ? this.#epochsProblem(first, endOffset) : null);
     if (problem !== null) return problem;
-    if (recovered === undefined) recallRecent(this.#producers, this.#listing!.segments);
-    else for (const batch of recovered.recentBatches.toReversed()) this.#producers.recall(batch);
+    for (const batch of recovered?.recentBatches.toReversed() ?? []) this.#producers.recall(batch);
+    recallRecent(this.#producers, this.#listing!.segments);
     return await this.#finish(endOffset);
   }
 
