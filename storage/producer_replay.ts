@@ -21,7 +21,8 @@ import { transactionMarkerAt } from "./transaction_marker.ts";
 
 /** Entries of the offset index that are gone back by to find what producers have written last. */
 const RECENT_INDEX_ENTRIES = 32;
-/** And bytes, where entries are far apart. */
+/** And segments, and bytes of one, where entries are far apart. */
+const RECENT_SEGMENTS = 8;
 const RECENT_BYTES = 8 * 1024 * 1024;
 
 /** What a replay needs of the log's surroundings. */
@@ -104,11 +105,11 @@ export function recallRecent(producers: ProducerState, segments: readonly Segmen
   for (const header of headers.toReversed()) producers.recall(header);
 }
 
-/** Where to begin in the last two segments. */
+/** Where to begin in the last segments. */
 function recentPlaces(segments: readonly Segment[]) {
   const places: { readonly segment: Segment; readonly position: number }[] = [];
   let entriesLeft = RECENT_INDEX_ENTRIES;
-  for (const segment of segments.slice(-2).toReversed()) {
+  for (const segment of segments.slice(-RECENT_SEGMENTS).toReversed()) {
     const { offsetIndex, sizeBytes } = segment;
     const { count } = offsetIndex;
     let first = Math.max(0, count - entriesLeft);

@@ -245,24 +245,30 @@ export class SimProducer extends SimClient {
     }
     const to = connection;
     const outcomes = await Promise.all(sent.map((batch) => this.#produce(lane, batch, to)));
-    let isClean = true;
+    let [isClean, isLost] = [true, false];
     for (const [at, outcome] of outcomes.entries()) {
       if (outcome.error === ErrorCode.NONE) {
         this.#acknowledged(lane, sent[at]!, outcome.baseOffset);
       } else {
-        this.#checkRefusal(outcome.error, isClean);
+        isLost ||= this.#refused(outcome.error, isClean);
         isClean = false;
       }
     }
     if (!isClean) lane.leaderId = null;
+    if (isLost) this.#giveUp(lane);
     return isClean;
   }
 
-  /** Errors: what no fault explains: a batch whose predecessors are all acknowledged is never out of order. */
-  #checkRefusal(error: ErrorCode | "network", isFirst: boolean): void {
-    if (error === "network" || isRetriable(error)) return;
-    const isExplained = error === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER && !isFirst;
-    assert(isExplained, `${this.name}: refused with ${errorName(error)}`);
+  /**
+   * True when the batch is to be given up. A broker that was started again finds of each producer the
+   * batches that lie near the end of its log: what came before them, and was not answered, it cannot tell any more.
+   * Errors: what no fault explains.
+   */
+  #refused(error: ErrorCode | "network", isFirst: boolean): boolean {
+    if (error === "network" || isRetriable(error)) return false;
+    const isOutOfOrder = error === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER;
+    assert(isOutOfOrder, `${this.name}: refused with ${errorName(error)}`);
+    return isFirst;
   }
 
   #acknowledged(lane: Lane, batch: SimBatch, baseOffset: number): void {
