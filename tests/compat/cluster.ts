@@ -10,6 +10,7 @@ import { eventually, type RunningBroker, scratchDirectory, startWeir } from "./h
 import { ProxiedWays } from "./proxy.ts";
 
 const HOST = "127.0.0.1";
+const LOOK_MS = 100;
 
 /** Ports of one node: where it listens, and where its proxy does. */
 interface Ports {
@@ -82,6 +83,8 @@ export class RealCluster {
   /** Returns: when every node says that every partition has a leader and all of its replicas in sync. */
   async whenInSync(timeoutMs = 60_000): Promise<void> {
     await eventually("all replicas in sync, as every node knows", async () => {
+      // Each look opens connections.
+      await Bun.sleep(LOOK_MS);
       const words = await Promise.all(
         this.addresses.map((address) => clusterWord(address).catch(() => null)),
       );
@@ -121,8 +124,6 @@ export class RealCluster {
     const running = await startWeir({
       dataDirectory: this.directory(nodeId),
       ...(this.#options.command !== undefined && { command: this.#options.command }),
-      // Whom it connects to while it starts is to know who it is.
-      onSpawned: (pid) => this.ways.setProcess(String(nodeId), pid),
       settings: {
         "node.id": String(nodeId),
         "process.roles": "broker,controller",

@@ -32,7 +32,7 @@ const NODES = 3;
 const PARTITIONS = 3;
 const RECORDS_A_SECOND = 100;
 /** A client that waits longer for a node that is paused is silent for as long, whatever the others do. */
-const REQUEST_TIMEOUT_MS = Number(process.env["WEIR_CRASH_REQUEST_TIMEOUT_MS"] ?? 2_000);
+const REQUEST_TIMEOUT_MS = Number(process.env["WEIR_CRASH_REQUEST_TIMEOUT_MS"] ?? 1_500);
 /** How long a fault lasts in the short run. */
 const SHORT_MS = 4_000;
 /** Between two faults, once everything is in sync again. */

@@ -45,8 +45,6 @@ export interface WeirOptions {
   /** Command that starts the broker in place of `bun main.ts`. */
   readonly command?: readonly string[];
   readonly workingDirectory?: string;
-  /** Called with the process id before the process can have done anything. */
-  readonly onSpawned?: (pid: number) => void;
 }
 
 /** Removes the paths on its standard input once that ends, which it does however this process ends. */
@@ -96,7 +94,6 @@ export async function startWeir(options: WeirOptions = {}): Promise<RunningBroke
     stdout: "pipe",
     stderr: "pipe",
   });
-  options.onSpawned?.(child.pid);
   process.on("exit", () => child.kill("SIGKILL"));
   let output = "";
   const follow = async (stream: ReadableStream<Uint8Array>) => {

@@ -4,17 +4,19 @@
  *     process ──→ [port of node N's proxy] ──→ way(process, N) ──→ node N
  *                                         ←── way(N, process) ←──
  *
- * Every node is advertised at its proxy, so that clients and nodes alike reach it there. Who has connected is
- * found by the owner of the socket at the other end (/proc, so on Linux alone); a process that is no node is a
- * client. As with a network that loses packets: what is sent into a cut waits, in order, until it is open.
+ * Every node is advertised at its proxy, so that clients and nodes alike reach it there. Who has connected is told by
+ * the client id of the first request: `node-N` is node N, everybody else is a client. As with a network that loses
+ * packets: what is sent into a cut waits, in order, until it is open.
  */
 
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 const LOOPBACK = "127.0.0.1";
 /** The name of whoever is no node. */
 export const CLIENT = "client";
+/** Where the client id of a request lies, behind its length. */
+const CLIENT_ID_AT = 12;
+const NODE_CLIENT_ID = /^node-(\d+)$/;
 
 /** One direction of one connection: bytes in order, held while its way is cut. */
 class Pipe {
@@ -72,14 +74,6 @@ export class ProxiedWays {
   readonly #pipes = new Set<Pipe>();
   readonly #sockets = new Set<Socket>();
   readonly #servers: Server[] = [];
-  /** Name of a node by its process id. */
-  readonly #names = new Map<number, string>();
-
-  /** Says which process a node is; again after each start. */
-  setProcess(name: string, pid: number): void {
-    for (const [known, other] of this.#names) if (other === name) this.#names.delete(known);
-    this.#names.set(pid, name);
-  }
 
   /** Opens a proxy in front of a port of a node. Returns: its own port. */
   async proxy(name: string, targetPort: number, port = 0): Promise<number> {
@@ -127,9 +121,23 @@ export class ProxiedWays {
   }
 
   #open(name: string, targetPort: number, near: Socket): void {
-    const who = this.#ownerOf(near.remotePort!) ?? CLIENT;
     this.#keep(near);
-    near.pause();
+    // Whoever opens a connection speaks first.
+    near.once("data", (chunk: Buffer) => {
+      near.pause();
+      this.#join(name, targetPort, { near, chunk, who: whoSends(chunk) });
+    });
+  }
+
+  #join(
+    name: string,
+    targetPort: number,
+    { near, chunk, who }: {
+      readonly near: Socket;
+      readonly chunk: Buffer;
+      readonly who: string;
+    },
+  ): void {
     const begin = () => {
       if (near.destroyed) return;
       // A connection is opened only where both ways are: until then nobody answers.
@@ -150,6 +158,7 @@ export class ProxiedWays {
         };
         near.once("close", forget);
         far.once("close", forget);
+        near.unshift(chunk);
         near.resume();
       });
     };
@@ -161,39 +170,16 @@ export class ProxiedWays {
     socket.on("error", () => {});
     socket.once("close", () => this.#sockets.delete(socket));
   }
-
-  /** The node whose process has the socket with this port, if one has. */
-  #ownerOf(port: number): string | undefined {
-    const inode = inodeOf(port);
-    if (inode === null) return undefined;
-    for (const [pid, name] of this.#names) if (hasSocket(pid, inode)) return name;
-    return undefined;
-  }
 }
 
-/** The inode of the socket that has this local port, as /proc/net/tcp has it. */
-function inodeOf(port: number): string | null {
-  const wanted = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
-  for (const path of ["/proc/net/tcp", "/proc/net/tcp6"]) {
-    for (const line of readFileSync(path, "utf8").split("\n").slice(1)) {
-      const fields = line.trim().split(/\s+/);
-      if (fields[1]?.endsWith(wanted) && fields[9] !== "0") return fields[9]!;
-    }
-  }
-  return null;
-}
-
-function hasSocket(pid: number, inode: string): boolean {
-  try {
-    const directory = `/proc/${pid}/fd`;
-    return readdirSync(directory).some((name) => {
-      try {
-        return readlinkSync(`${directory}/${name}`) === `socket:[${inode}]`;
-      } catch {
-        return false;
-      }
-    });
-  } catch {
-    return false;
-  }
+/** The node that has sent the begin of a connection, or CLIENT. */
+function whoSends(chunk: Buffer): string {
+  if (chunk.length < CLIENT_ID_AT + 2) return CLIENT;
+  const length = chunk.readInt16BE(CLIENT_ID_AT);
+  const clientId = chunk.toString(
+    "latin1",
+    CLIENT_ID_AT + 2,
+    CLIENT_ID_AT + 2 + Math.max(0, length),
+  );
+  return NODE_CLIENT_ID.exec(clientId)?.[1] ?? CLIENT;
 }

@@ -1,11 +1,13 @@
 /** The proxy that cuts and delays: without it doing what it says, the tests of the cluster would show nothing. */
 
 import { afterEach, expect, test } from "bun:test";
-import process from "node:process";
 import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
 import { startWeir } from "./harness.ts";
 import { CLIENT, ProxiedWays } from "./proxy.ts";
 import { Wire } from "./wire.ts";
+
+/** Each starts a broker. */
+const PATIENCE_MS = 30_000;
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
@@ -16,10 +18,9 @@ async function proxied() {
   const broker = await startWeir();
   const ways = new ProxiedWays();
   ends.push(() => broker.stop(), () => ways.close());
-  ways.setProcess("1", broker.pid);
   const port = await ways.proxy("1", broker.port);
-  const ask = async () => {
-    const wire = await Wire.connect(`127.0.0.1:${port}`);
+  const ask = async (clientId?: string) => {
+    const wire = await Wire.connect(`127.0.0.1:${port}`, clientId);
     ends.push(() => wire.close());
     const startMs = performance.now();
     const body = { clientSoftwareName: "proxy", clientSoftwareVersion: "1" };
@@ -37,27 +38,29 @@ test("ProxiedWays: passes what is sent, later where it is slow", async () => {
   expect((await ask()).tookMs).toBeGreaterThan(299);
   ways.heal();
   expect((await ask()).tookMs).toBeLessThan(300);
-});
+}, PATIENCE_MS);
 
-test("ProxiedWays: a cut in either direction holds the answer back until it is healed", async () => {
-  const { ways, ask } = await proxied();
-  const { send } = await ask();
-  for (const [from, to] of [[CLIENT, "1"], ["1", CLIENT]] as const) {
-    ways.cut(from, to);
-    let isAnswered = false;
-    const answer = send().then(() => isAnswered = true);
-    await Bun.sleep(200);
-    expect(isAnswered).toBe(false);
-    ways.heal();
-    await answer;
-  }
-});
+test(
+  "ProxiedWays: a cut in either direction holds the answer back until it is healed",
+  async () => {
+    const { ways, ask } = await proxied();
+    const { send } = await ask();
+    for (const [from, to] of [[CLIENT, "1"], ["1", CLIENT]] as const) {
+      ways.cut(from, to);
+      let isAnswered = false;
+      const answer = send().then(() => isAnswered = true);
+      await Bun.sleep(200);
+      expect(isAnswered).toBe(false);
+      ways.heal();
+      await answer;
+    }
+  },
+  PATIENCE_MS,
+);
 
 test("ProxiedWays: knows which node has connected; others are clients", async () => {
   const { ways, ask } = await proxied();
-  // As if this process were node 2.
-  ways.setProcess("2", process.pid);
-  const { send } = await ask();
+  const { send } = await ask("node-2");
   ways.cut(CLIENT, "1");
   await send();
   ways.cut("2", "1");
@@ -67,4 +70,4 @@ test("ProxiedWays: knows which node has connected; others are clients", async ()
   expect(isAnswered).toBe(false);
   ways.heal();
   await answer;
-});
+}, PATIENCE_MS);

@@ -21,14 +21,16 @@ export class ClosedError extends Error {
 /** One connection to a broker. */
 export class Wire {
   readonly #socket: Socket;
+  readonly #clientId: string;
   readonly #splitter = new FrameSplitter({ maxFrameBytes: MAX_ANSWER_BYTES });
   readonly #waiting: { resolve: (frame: Uint8Array) => void; reject: (error: Error) => void }[] =
     [];
   #correlationId = 0;
   #isClosed = false;
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, clientId: string) {
     this.#socket = socket;
+    this.#clientId = clientId;
     socket.on("data", (chunk: Buffer) => {
       for (const frame of this.#splitter.push(new Uint8Array(chunk))) {
         this.#waiting.shift()!.resolve(frame);
@@ -42,11 +44,11 @@ export class Wire {
     socket.on("error", end);
   }
 
-  static connect(bootstrap: string): Promise<Wire> {
+  static connect(bootstrap: string, clientId = "wire"): Promise<Wire> {
     const [host, port] = bootstrap.split(":") as [string, string];
     return new Promise((resolve, reject) => {
       const socket = connect({ host, port: Number(port), noDelay: true });
-      socket.once("connect", () => resolve(new Wire(socket)));
+      socket.once("connect", () => resolve(new Wire(socket, clientId)));
       socket.once("error", reject);
     });
   }
@@ -68,7 +70,7 @@ export class Wire {
       apiKey: request.apiKey!,
       apiVersion: version,
       correlationId: ++this.#correlationId,
-      clientId: "wire",
+      clientId: this.#clientId,
     };
     encodeRequestHeader(writer, head);
     codec(request, version).encode(writer, value);
