@@ -214,6 +214,8 @@ export class Log implements Flushable {
   #offlineDamage: LogDamage | null = null;
   /** A truncation or the close is under way, which syncs by itself. */
   #isExclusive = false;
+  /** Resolves when the truncation under way has ended, however it did. */
+  #truncating: Promise<void> | null = null;
   /** The directory gets another name: no sync may begin. */
   #isMoving = false;
   /** Producers and open transactions are being read again. */
@@ -923,11 +925,14 @@ export class Log implements Flushable {
 
   async #exclusively(change: () => Promise<void>): Promise<void> {
     if (this.#offlineReason !== null) throw new DiskError(this.#offlineReason, "EIO");
+    if (this.#isExclusive || this.#isClosed) throw new DiskError(`${this.name} is closed`, "EBADF");
     this.#isExclusive = true;
+    const changing = this.#quiesce().then(change);
+    this.#truncating = changing.catch(() => {});
     try {
-      await this.#quiesce();
-      await change();
+      await changing;
     } finally {
+      this.#truncating = null;
       this.#isExclusive = false;
       // A sync that was asked for meanwhile has not been done.
       this.sync();
@@ -1525,6 +1530,7 @@ export class Log implements Flushable {
    * Errors: none; a disk that fails takes the log offline.
    */
   async close(): Promise<boolean> {
+    if (this.#truncating !== null) await this.#truncating;
     this.#isExclusive = true;
     await this.#quiesce();
     if (this.#isClosed) return this.#offlineReason === null;
@@ -1596,6 +1602,7 @@ export class Log implements Flushable {
 
   /** Closes without a sync and moves the directory to `path`, where it waits for its removal. */
   async renameForDeletion(path: string): Promise<void> {
+    if (this.#truncating !== null) await this.#truncating;
     this.#isExclusive = true;
     await this.#quiesce();
     this.#closeFiles();

@@ -72,3 +72,18 @@ test("LogDirectory.setDamagedAside: keeps nothing of it where there is no room f
   expect(kept(fixture)).toEqual([]);
   expect(fixture.directory.holds(ORDERS)).toBe(false);
 });
+
+test("LogDirectory.deleteLog: waits for the truncation under way, and the directory goes on", async () => {
+  const fixture = await Fixture.open({ segmentBytes: 300 });
+  for (let count = 0; count < 4; count++) fixture.append(1, { valueBytes: 150 });
+  await fixture.log.flush();
+  const { log, directory } = fixture;
+  const truncating = log.truncateTo(offset(1));
+  const deleting = directory.deleteLog(ORDERS);
+  await fixture.clock.run(Promise.all([truncating, deleting]));
+  expect(directory.offlineReason).toBeNull();
+  expect(log.offlineReason).toBeNull();
+  // Nor does one begin that comes too late.
+  expect(log.truncateTo(offset(0))).rejects.toThrow("is closed");
+  expect(directory.offlineReason).toBeNull();
+});
