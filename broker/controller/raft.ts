@@ -84,6 +84,8 @@ const LEADER_CHANGE_VERSION = 0;
 export const MAX_KRAFT_VERSION = 1;
 /** The base of the backoff between two elections, doubled with each. */
 const ELECTION_BACKOFF_MS = 100;
+/** How long a voter lets another one go first that would be elected as well: time for a vote and its sync. */
+const YIELD_MS = 100;
 
 /** Timeouts, under the names of `controller.quorum.*`. */
 export interface RaftSettings {
@@ -208,6 +210,8 @@ interface Prospective extends Election {
   readonly leaderId: number;
   readonly leaderAddress: Address | null;
   readonly deadlineMs: number;
+  /** Until then another one that would be elected as well goes first. */
+  yieldUntilMs: number;
 }
 
 interface Candidate extends Election {
@@ -571,14 +575,26 @@ export class Raft {
       trustsLeader: this.#trustsLeader,
       mayHaveForgotten: this.#isCatchingUp && last.epoch > 0,
     });
-    if (isPreVote) this.#askAgain(candidate.id);
-    else if (isGranted && this.#voted === null) this.#noteVote(candidate, nowMs);
+    if (isPreVote) {
+      this.#askAgain(candidate.id);
+      if (isGranted) this.#yieldTo(candidate.id, nowMs);
+    } else if (isGranted && this.#voted === null) this.#noteVote(candidate, nowMs);
     return { kind: "vote", isGranted, ...this.#head(ErrorCode.NONE) };
   }
 
   /** Who looks for votes itself does not trust the leader any more, and may vote for us now. */
   #askAgain(candidateId: number): void {
     if (this.#role.name === "prospective") this.#role.rejected.delete(candidateId);
+  }
+
+  /**
+   * Followers of one leader miss it at the same moment: without an order each would vote for itself, in the same epoch,
+   * and nobody would be elected until one has waited for an election timeout.
+   */
+  #yieldTo(candidateId: number, nowMs: number): void {
+    const role = this.#role;
+    if (role.name !== "prospective" || candidateId > this.#self.id) return;
+    role.yieldUntilMs = nowMs + YIELD_MS;
   }
 
   /** Whoever gets our vote has as good a chance as we have: the wait begins anew. */
@@ -976,9 +992,14 @@ export class Raft {
     if (role.name !== "prospective" && role.name !== "candidate") return;
     (isGranted ? role.granted : role.rejected).add(voterId);
     if (this.#tally(role) === "won") {
-      if (role.name === "prospective") this.#becomeCandidate(nowMs);
+      if (role.name === "prospective") this.#standUnlessYielding(role, nowMs);
       else this.#becomeLeader(nowMs);
     }
+  }
+
+  #standUnlessYielding(role: Prospective, nowMs: number): void {
+    if (nowMs >= role.yieldUntilMs) this.#becomeCandidate(nowMs);
+    else this.#wakeAt(role.yieldUntilMs);
   }
 
   #tally({ granted, rejected }: Election): Tally {
@@ -1141,6 +1162,7 @@ export class Raft {
       leaderAddress: this.#role.name === "follower" ? this.#role.leaderAddress : null,
       deadlineMs: this.#electionDeadline(nowMs),
       granted: new Set([this.#self.id]),
+      yieldUntilMs: -Infinity,
       rejected: new Set(),
     };
     this.#become(role);
@@ -1342,7 +1364,8 @@ export class Raft {
       return;
     }
     this.#wakeAt(role.deadlineMs);
-    this.#askForVotes(role, nowMs);
+    if (this.#tally(role) === "won") this.#standUnlessYielding(role, nowMs);
+    else this.#askForVotes(role, nowMs);
   }
 
   #pollCandidate(role: Candidate, nowMs: number): void {
