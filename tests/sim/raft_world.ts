@@ -61,7 +61,10 @@ export interface RaftWorldOptions {
   readonly steps: number;
   readonly trace?: (line: string) => void;
   readonly rules?: RaftRules;
-  /** Every other new leader loses its power before it can do much; one in ten when left out. */
+  /**
+   * Every other new leader loses its power before it can do much, and followers get a batch at a time; one in ten,
+   * and in every other world, when left out.
+   */
   readonly isHardOnLeaders?: boolean;
   /** Puts faults into a node's disk. */
   readonly wrap?: (disk: SimDisk) => Disk;
@@ -145,7 +148,9 @@ export class RaftWorld {
     this.options = options;
     this.random = new SimRandom(options.seed).fork("raft world");
     const count = this.random.pick([3, 3, 4, 5]);
-    this.fetchMaxBytes = this.random.chance(0.5) ? 1 : SETTINGS.fetchMaxBytes;
+    this.fetchMaxBytes = options.isHardOnLeaders === true || this.random.chance(0.5)
+      ? 1
+      : SETTINGS.fetchMaxBytes;
     this.nodes = Array.from({ length: count }, (_, i) => new Node(this, i + 1));
   }
 
