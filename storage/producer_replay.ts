@@ -99,7 +99,7 @@ export function recallRecent(producers: ProducerState, segments: readonly Segmen
         return true;
       });
     } catch (failure) {
-      if (!(failure instanceof DamagedBytes)) throw failure;
+      if (!(failure instanceof DamagedBytes || failure instanceof WireError)) throw failure;
     }
   }
   for (const header of headers.toReversed()) producers.recall(header);
