@@ -609,7 +609,7 @@ export class Segment {
     }
   }
 
-  /** Writes the bytes from `position` on once more, as they are. Errors: DiskError. */
+  /** Writes the bytes from `position` on once more, as they are, and where they end. Errors: DiskError. */
   async rewrite(position: number): Promise<void> {
     const file = this.openForAppend();
     const piece = new Uint8Array(Math.min(REWRITE_BYTES, this.#sizeBytes - position));
@@ -620,6 +620,8 @@ export class Segment {
       file.write(at, piece.subarray(0, count));
       at += count;
     }
+    // Also where a truncation was what the sync has dropped: what had been cut came back with a power cut.
+    file.truncate(this.#sizeBytes);
   }
 
   /** No append comes any more: the handle is closed once the next sync has ended. */
