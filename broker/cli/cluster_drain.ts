@@ -10,6 +10,7 @@
 
 import type { Command } from "commander";
 import { ErrorCode } from "../../protocol/errors.ts";
+import { formatTopicPartition, type TopicPartition } from "../../protocol/types.ts";
 import { Calls } from "./calls.ts";
 import { type KafkaClient, KafkaError, throwOnError } from "./client.ts";
 import { describeQuorum, nodeId } from "./cluster_quorum.ts";
@@ -158,7 +159,7 @@ async function refuseWhileMoving(
   node: number,
   held: readonly DrainPartition[],
 ): Promise<void> {
-  const mine = new Set(held.map(({ topic, partition }) => `${topic}-${partition}`));
+  const mine = namesOf(held);
   const moving = (await readMoving(client)).filter((name) => mine.has(name));
   if (moving.length === 0) return;
   throw new CliError(
@@ -166,6 +167,10 @@ async function refuseWhileMoving(
       listed(moving)
     }); wait until that is done`,
   );
+}
+
+function namesOf(partitions: readonly TopicPartition[]): Set<string> {
+  return new Set(partitions.map(({ topic, partition }) => formatTopicPartition(topic, partition)));
 }
 
 /** Partitions whose reassignment is under way, as topic-partition. */
@@ -176,7 +181,7 @@ async function readMoving(client: KafkaClient): Promise<string[]> {
   });
   throwOnError(errorCode, errorMessage);
   return topics.flatMap(({ name, partitions }) =>
-    partitions.map(({ partitionIndex }) => `${name}-${partitionIndex}`)
+    partitions.map(({ partitionIndex }) => formatTopicPartition(name, partitionIndex))
   );
 }
 
@@ -265,7 +270,7 @@ async function reassign(
   for (let at = 0; at < moves.length; at += atOnce) {
     const part = moves.slice(at, at + atOnce);
     await alter(client, part);
-    const mine = new Set(part.map(({ topic, partition }) => `${topic}-${partition}`));
+    const mine = namesOf(part);
     const left = async () => (await readMoving(client)).filter((name) => mine.has(name)).length;
     await progress(client, context, left, (count) => (
       `${at + part.length - count} of ${plural(moves.length, "partition")} moved`

@@ -1,35 +1,16 @@
 /** The commands against weir's own broker, all of it in memory and on virtual time. */
 
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { Broker } from "../../../broker/broker.ts";
-import { Config } from "../../../broker/config/config.ts";
-import { SimLogger } from "../../sim/sim_logger.ts";
+import type { Broker } from "../../../broker/broker.ts";
+import { startedBroker } from "./started_broker.ts";
 import { type Outcome, TestMachine } from "./test_io.ts";
-import { SimWorkers } from "../../sim/sim_workers.ts";
 
 let machine: TestMachine;
 let broker: Broker;
 
 async function startBroker(): Promise<void> {
-  const { disk, clock } = machine;
-  const logger = new SimLogger();
-  broker = await machine.clock.run(Broker.start({
-    config: Config.load({ flags: { "log.dirs": "/data", "http.listeners": "" } }),
-    disk,
-    clock,
-    random: machine.random.fork("broker"),
-    network: machine.network,
-    logger,
-    workers: new SimWorkers({ disk, clock, logger }),
-    serveHttp: () => {
-      throw new Error("no HTTP here");
-    },
-    usage: { startTimeSeconds: 0, residentBytes: () => 0, cpuSeconds: () => 0 },
-    version: "9.8.7",
-    onFailure: (message) => {
-      throw new Error(message);
-    },
-  }));
+  const { disk, network } = machine;
+  broker = await startedBroker(machine, { name: "broker", disk, network });
 }
 
 beforeEach(async () => {

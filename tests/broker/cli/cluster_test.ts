@@ -1,11 +1,9 @@
 /** The commands that look at a cluster and change it, against four brokers in memory and on virtual time. */
 
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { Broker } from "../../../broker/broker.ts";
-import { Config } from "../../../broker/config/config.ts";
+import type { Broker } from "../../../broker/broker.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
-import { SimLogger } from "../../sim/sim_logger.ts";
-import { SimWorkers } from "../../sim/sim_workers.ts";
+import { startedBroker } from "./started_broker.ts";
 import { type Outcome, TestMachine } from "./test_io.ts";
 
 const host = (id: number) => `10.0.0.${id}`;
@@ -15,46 +13,26 @@ let machine: TestMachine;
 let brokers: Map<number, Broker>;
 
 async function start(id: number, roles = "broker,controller"): Promise<void> {
-  const { clock, network } = machine;
-  const logger = new SimLogger();
-  const disk = new SimDisk({
-    random: machine.random.fork(`disk ${id}`),
-    clock,
-    capacityBytes: 1e12,
-  });
+  const { clock, network, random } = machine;
+  const disk = new SimDisk({ random: random.fork(`disk ${id}`), clock, capacityBytes: 1e12 });
   const listeners = [
     ...roles.includes("broker") ? [`PLAINTEXT://${host(id)}:9092`] : [],
     ...roles.includes("controller") ? [`CONTROLLER://${host(id)}:9093`] : [],
   ];
-  const broker = await clock.run(Broker.start({
-    config: Config.load({
-      flags: {
-        "node.id": String(id),
-        "process.roles": roles,
-        "listeners": listeners.join(","),
-        "controller.listener.names": "CONTROLLER",
-        "controller.quorum.bootstrap.servers": FIRST,
-        "min.insync.replicas": "2",
-        "leader.imbalance.check.interval.seconds": "1",
-        "log.dirs": "/data",
-        "http.listeners": "",
-      },
-    }),
+  const broker = await startedBroker(machine, {
+    name: `broker ${id}`,
     disk,
-    clock,
-    random: machine.random.fork(`broker ${id}`),
     network: network.host(host(id)),
-    logger,
-    workers: new SimWorkers({ disk, clock, logger }),
-    serveHttp: () => {
-      throw new Error("no HTTP here");
+    settings: {
+      "node.id": String(id),
+      "process.roles": roles,
+      "listeners": listeners.join(","),
+      "controller.listener.names": "CONTROLLER",
+      "controller.quorum.bootstrap.servers": FIRST,
+      "min.insync.replicas": "2",
+      "leader.imbalance.check.interval.seconds": "1",
     },
-    usage: { startTimeSeconds: 0, residentBytes: () => 0, cpuSeconds: () => 0 },
-    version: "9.8.7",
-    onFailure: (message) => {
-      throw new Error(message);
-    },
-  }));
+  });
   brokers.set(id, broker);
 }
 

@@ -10,7 +10,8 @@ import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimNetwork } from "../../sim/sim_network.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
 
-const VERSION = "9.8.7";
+/** What commands and brokers of the tests say of themselves. */
+export const VERSION = "9.8.7";
 
 /** What a command left behind. */
 export interface Outcome {
