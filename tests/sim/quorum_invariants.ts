@@ -219,8 +219,14 @@ export class QuorumInvariants {
     );
     this.#leaders.set(epoch, nodeId);
     const entries = new Map(seen.entries.map((entry) => [entry.baseOffset, entry.epoch]));
+    const { log } = seen.quorum;
+    // Of what a failing disk does not let us read, the log knows the epoch all the same.
+    const epochOf = (at: number) =>
+      at >= seen.readOffset && at < log.endOffset
+        ? Number(log.leaderEpochs.epochForOffset(offset(at)))
+        : entries.get(at);
     for (const [baseOffset, committedEpoch] of this.#committed) {
-      if (baseOffset < seen.startOffset || entries.get(baseOffset) === committedEpoch) continue;
+      if (baseOffset < seen.startOffset || epochOf(baseOffset) === committedEpoch) continue;
       const name = nameOf({ baseOffset, epoch: committedEpoch });
       assert.fail(
         `node ${nodeId} leads epoch ${epoch} of the quorum without ${name}, a committed entry`,
