@@ -126,6 +126,8 @@ export class ClusterNode {
     this.#whenMended.add(resolve);
     await Promise.race([process.died, mended]);
     this.#whenMended.delete(resolve);
+    // It may have died with the last call of a start or a stop, whose end is about to be noted.
+    while (this.#isBusy && !this.#isStarting) await this.#options.clock.sleep(1);
     if (process !== this.#process || !process.isDead) return;
     this.#trace("died in the midst of a call");
     await this.crash(death, downMs);
