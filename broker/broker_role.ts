@@ -18,10 +18,11 @@ import { type Address, isWildcard } from "./config/listeners.ts";
 import type { Controller } from "./controller/controller.ts";
 import type { ControllerChannel } from "./controller/controller_channel.ts";
 import { SUPPORTED_FEATURES } from "./controller/feature_changes.ts";
+import { GROUP_METADATA_TOPIC } from "./controller/internal_topics.ts";
 import { ProducerIdManager } from "./controller/producer_id_manager.ts";
 import { RemoteController } from "./controller/remote_controller.ts";
 import { GroupCoordinator } from "./groups/coordinator.ts";
-import { groupLogOpener } from "./groups/partition_group_log.ts";
+import { coordinatorLogOpener } from "./coordination/partition_log.ts";
 import { groupCoordinatorSettings } from "./groups/settings.ts";
 import { BrokerState, type LifecycleSettings } from "./lifecycle_machine.ts";
 import { startCleaner } from "./log_cleaner.ts";
@@ -132,7 +133,7 @@ function startBrokerParts(
     settings: groupCoordinatorSettings(config),
     controller,
     holdsLease: () => isAlone || lifecycle.holdsLease,
-    openLog: groupLogOpener(replicaManager),
+    openLog: coordinatorLogOpener(replicaManager, GROUP_METADATA_TOPIC),
   });
   groupCoordinator.start();
   stops.push(() => groupCoordinator.stop());

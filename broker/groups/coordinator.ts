@@ -6,18 +6,14 @@
  *
  * All group types share the shards, their log and the rules of loading: while a shard loads, its groups
  * answer COORDINATOR_LOAD_IN_PROGRESS, never an empty offset; where this node does not lead,
- * NOT_COORDINATOR. Shards follow the metadata image: one is opened when this node becomes leader of its
- * partition, and closed when it ceases to be.
- *
- * Invariant: of one partition no two nodes answer at a time. This one does only while its lease says that what it
- * knows of the metadata may be acted on, and not before the leader before it does so no more (decision 0050).
+ * NOT_COORDINATOR. Which shards there are, and when they may answer, is the matter of `LedShards`.
  *
  * Time: one queue of deadlines for all groups, one timer for its head; a second timer for the retention
- * of offsets. Shards are opened at the same time and read a few at once, so that loading takes little memory.
+ * of offsets.
  */
 
 import assert from "node:assert/strict";
-import { ErrorCode, errorName } from "../../protocol/errors.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
 import {
   type LeaderEpoch,
   leaderEpoch,
@@ -28,15 +24,13 @@ import {
   ZERO_UUID,
 } from "../../protocol/types.ts";
 import type { Clock, Logger, Random, Timer } from "../../storage/platform.ts";
-import { TurnQueue } from "../../storage/turn_queue.ts";
-import type { Controller } from "../controller/controller.ts";
 import { GROUP_METADATA_TOPIC } from "../controller/internal_topics.ts";
-import type { TopicMaker } from "../controller/remote_controller.ts";
-import type {
-  MetadataChanges,
-  MetadataImage,
-  PartitionImage,
-} from "../controller/metadata_image.ts";
+import type { MetadataChanges, MetadataImage } from "../controller/metadata_image.ts";
+import {
+  type CoordinationOptions,
+  type CoordinatorRefusal,
+  LedShards,
+} from "../coordination/led_shards.ts";
 import {
   failedJoin,
   failedSync,
@@ -50,8 +44,6 @@ import {
   type SyncRequest,
 } from "./classic_group.ts";
 import { DeadlineQueue } from "../deadline_queue.ts";
-import { FormerLeaders } from "./former_leaders.ts";
-import type { GroupLog } from "./group_log.ts";
 import type { CommittedOffset, GroupOffsets } from "./group_offsets.ts";
 import { type GroupEntry, GroupShard, type OffsetToCommit } from "./group_shard.ts";
 import type { GroupCoordinatorSettings } from "./settings.ts";
@@ -59,29 +51,14 @@ import type { GroupCoordinatorSettings } from "./settings.ts";
 /** Groups whose deadlines are worked off before the event loop is given back. */
 const GROUPS_PER_TICK = 200;
 
-/** Partitions that are read at the same time while they load. */
-const READS_AT_ONCE = 4;
-/** Time between two looks whether the leader before this one can act no more. */
-const DOUBT_POLL_MS = 10;
-
 /** What the coordinator is made of. */
-export interface GroupCoordinatorOptions {
-  readonly nodeId: number;
-  readonly clock: Clock;
+export interface GroupCoordinatorOptions extends CoordinationOptions {
   readonly random: Random;
-  readonly logger: Logger;
   readonly settings: GroupCoordinatorSettings;
-  readonly controller: Pick<Controller, "image" | "subscribe"> & TopicMaker;
-  /** False while another node may lead by now what this one leads by its metadata. */
-  readonly holdsLease: () => boolean;
-  /** The log of a partition of `__consumer_offsets` once it is open; null when it is not led here. */
-  readonly openLog: (partition: number) => GroupLog | null | Promise<GroupLog | null>;
 }
 
 /** A refusal for a whole request. */
-export interface GroupRefusal {
-  readonly error: ErrorCode;
-}
+export type GroupRefusal = CoordinatorRefusal;
 
 /** A JoinGroup as it comes from a client; the coordinator names the request and the member. */
 export type JoinGroup = Omit<JoinRequest, "requestId" | "newMemberId"> & {
@@ -144,13 +121,6 @@ export interface GroupListing {
   readonly offsets: GroupOffsets;
 }
 
-/** A partition that this node leads, with its groups. */
-interface LedShard {
-  readonly shard: GroupShard;
-  readonly leaderEpoch: LeaderEpoch;
-  readonly closing: AbortController;
-}
-
 /** Answers the group APIs for the partitions of `__consumer_offsets` that this node leads. */
 export class GroupCoordinator {
   readonly #options: GroupCoordinatorOptions;
@@ -158,8 +128,7 @@ export class GroupCoordinator {
   readonly #random: Random;
   readonly #logger: Logger;
   readonly #settings: GroupCoordinatorSettings;
-  readonly #shards = new Map<number, LedShard>();
-  readonly #formerLeaders: FormerLeaders;
+  readonly #led: LedShards<GroupShard>;
   readonly #deadlines = new DeadlineQueue<GroupEntry>();
   #timer: { readonly atMs: number; readonly timer: Timer } | null = null;
   #expiryTimer: Timer | null = null;
@@ -168,11 +137,7 @@ export class GroupCoordinator {
   readonly #syncWaiters = new Map<number, (answer: SyncAnswer) => void>();
   #nextRequestId = 1;
   #rebalanceCount = 0;
-  readonly #loading = new Set<Promise<void>>();
-  readonly #turns: TurnQueue;
-  #creating: Promise<ErrorCode> | null = null;
   #unsubscribe: (() => void) | null = null;
-  #isRunning = false;
 
   constructor(options: GroupCoordinatorOptions) {
     this.#options = options;
@@ -180,15 +145,31 @@ export class GroupCoordinator {
     this.#random = options.random;
     this.#logger = options.logger;
     this.#settings = options.settings;
-    const { nodeId, settings: { brokerSessionTimeoutMs: sessionTimeoutMs } } = options;
-    this.#formerLeaders = new FormerLeaders({ nodeId, sessionTimeoutMs });
-    this.#turns = new TurnQueue({ clock: options.clock, maxAtOnce: () => READS_AT_ONCE });
+    const { brokerSessionTimeoutMs, offsetsTopic: newTopic } = options.settings;
+    this.#led = new LedShards({
+      ...options,
+      topic: GROUP_METADATA_TOPIC,
+      newTopic,
+      brokerSessionTimeoutMs,
+      open: (opening) =>
+        new GroupShard({
+          ...opening,
+          clock: this.#clock,
+          logger: this.#logger,
+          settings: {
+            maxSize: this.#settings.groupMaxSize,
+            initialRebalanceDelayMs: this.#settings.groupInitialRebalanceDelayMs,
+          },
+          compression: this.#settings.offsetsTopicCompression,
+          appendTimeoutMs: this.#settings.offsetsCommitTimeoutMs,
+          host: this,
+        }),
+    });
   }
 
   /** Starts to follow the metadata; whoever applies it to the logs must have subscribed before. */
   start(): void {
-    assert(!this.#isRunning);
-    this.#isRunning = true;
+    this.#led.start();
     this.#unsubscribe = this.#options.controller.subscribe((image, changes) => {
       this.#follow(image, changes);
     });
@@ -197,19 +178,16 @@ export class GroupCoordinator {
 
   /** Answers everyone who waits and stops all timers. Returns: when no loading is under way any more. */
   async stop(): Promise<void> {
-    this.#isRunning = false;
     this.#unsubscribe?.();
     this.#timer?.timer.cancel();
     this.#timer = null;
     this.#expiryTimer?.cancel();
-    for (const led of this.#shards.values()) this.#close(led, ErrorCode.COORDINATOR_NOT_AVAILABLE);
-    this.#shards.clear();
-    await this.loaded();
+    await this.#led.stop();
   }
 
   /** Resolves when every shard opened so far has loaded, failed or been closed. */
-  async loaded(): Promise<void> {
-    await Promise.all(this.#loading);
+  loaded(): Promise<void> {
+    return this.#led.loaded();
   }
 
   /** Joins, syncs and restarts of rebalances since the start, for metrics. */
@@ -226,74 +204,19 @@ export class GroupCoordinator {
 
   /** The partition of `__consumer_offsets` that a group belongs to. */
   partitionFor(groupId: string): number {
-    const topic = this.#options.controller.image().topicByName(GROUP_METADATA_TOPIC);
-    return partitionForGroup(
-      groupId,
-      topic?.partitions.length ?? this.#settings.offsetsTopicPartitionCount,
-    );
+    return this.#led.partitionFor(groupId);
   }
 
   /** Who leads a group's partition; makes `__consumer_offsets` when there is none yet. */
-  async find(
+  find(
     groupId: string,
   ): Promise<{ readonly error: typeof ErrorCode.NONE; readonly leader: number } | GroupRefusal> {
-    if (!this.#isRunning) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE };
-    const error = await this.#ensureTopic();
-    if (error !== ErrorCode.NONE) return { error };
-    const topic = this.#options.controller.image().topicByName(GROUP_METADATA_TOPIC);
-    const leader = topic?.partitions[this.partitionFor(groupId)]?.leader ?? -1;
-    const isDoubtful = leader === this.#options.nodeId && !this.#options.holdsLease();
-    if (leader < 0 || isDoubtful) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE };
-    return { error: ErrorCode.NONE, leader };
-  }
-
-  #ensureTopic(): Promise<ErrorCode> {
-    const { controller } = this.#options;
-    if (controller.image().topicByName(GROUP_METADATA_TOPIC) !== undefined) {
-      return Promise.resolve(ErrorCode.NONE);
-    }
-    this.#creating ??= this.#createTopic().finally(() => {
-      this.#creating = null;
-    });
-    return this.#creating;
-  }
-
-  async #createTopic(): Promise<ErrorCode> {
-    const { controller } = this.#options;
-    const brokers = [...controller.image().brokers.values()].filter(({ fenced }) => !fenced);
-    const topic = this.#settings.offsetsTopic(brokers.length);
-    const [result] = await controller.createTopics([topic]);
-    if (result === undefined) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
-    if (result.error === ErrorCode.NONE || result.error === ErrorCode.TOPIC_ALREADY_EXISTS) {
-      await this.loaded();
-      return ErrorCode.NONE;
-    }
-    const message = "message" in result ? result.message : "";
-    this.#logger.warn("Cannot create the topic of the group coordinator", {
-      error: errorName(result.error),
-      message,
-    });
-    return ErrorCode.COORDINATOR_NOT_AVAILABLE;
-  }
-
-  /** The group's shard, or why it cannot be served here. */
-  #shardOf(groupId: string): GroupShard | GroupRefusal {
-    if (!this.#isRunning) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE };
-    const led = this.#shards.get(this.partitionFor(groupId));
-    if (led === undefined) return { error: ErrorCode.NOT_COORDINATOR };
-    const error = this.#availabilityOf(led);
-    return error === ErrorCode.NONE ? led.shard : { error };
-  }
-
-  #availabilityOf({ shard }: LedShard): ErrorCode {
-    // The one answer at which clients of every age look for the coordinator anew.
-    return this.#options.holdsLease() ? shard.availability : ErrorCode.NOT_COORDINATOR;
+    return this.#led.find(groupId);
   }
 
   /** True while this node answers for the groups of a partition; at most one node does. */
   answersFor(partition: number): boolean {
-    const led = this.#shards.get(partition);
-    return this.#isRunning && led !== undefined && this.#availabilityOf(led) === ErrorCode.NONE;
+    return this.#led.answersFor(partition);
   }
 
   // ---- membership -----------------------------------------------------------------------------------
@@ -307,7 +230,7 @@ export class GroupCoordinator {
       sessionTimeoutMs < settings.groupMinSessionTimeoutMs ||
       sessionTimeoutMs > settings.groupMaxSessionTimeoutMs
     ) return failedJoin(ErrorCode.INVALID_SESSION_TIMEOUT, memberId);
-    const shard = this.#shardOf(groupId);
+    const shard = this.#led.shardOf(groupId);
     if (!(shard instanceof GroupShard)) return failedJoin(shard.error, memberId);
     if (memberId !== "" && shard.get(groupId) === undefined) {
       return failedJoin(ErrorCode.UNKNOWN_MEMBER_ID, memberId);
@@ -362,7 +285,7 @@ export class GroupCoordinator {
   /** The group that a member speaks of. */
   #member(groupId: string): GroupEntry | GroupRefusal {
     if (groupId === "") return { error: ErrorCode.INVALID_GROUP_ID };
-    const shard = this.#shardOf(groupId);
+    const shard = this.#led.shardOf(groupId);
     if (!(shard instanceof GroupShard)) return shard;
     return shard.get(groupId) ?? { error: ErrorCode.UNKNOWN_MEMBER_ID };
   }
@@ -378,7 +301,7 @@ export class GroupCoordinator {
   commitOffsets(
     request: CommitOffsets,
   ): Promise<readonly ErrorCode[] | GroupRefusal> | readonly ErrorCode[] | GroupRefusal {
-    const shard = this.#shardOf(request.groupId);
+    const shard = this.#led.shardOf(request.groupId);
     if (!(shard instanceof GroupShard)) return shard;
     if (shard.get(request.groupId) === undefined && request.generationId >= 0) {
       return {
@@ -442,7 +365,7 @@ export class GroupCoordinator {
       | null,
     requireStable: boolean,
   ): { readonly error: typeof ErrorCode.NONE; readonly topics: FetchedTopic[] } | GroupRefusal {
-    const shard = this.#shardOf(groupId);
+    const shard = this.#led.shardOf(groupId);
     if (!(shard instanceof GroupShard)) return shard;
     const offsets = shard.get(groupId)?.offsets;
     const wanted = topics ?? [...offsets?.topics() ?? []].map(([topic, partitions]) => ({
@@ -468,7 +391,7 @@ export class GroupCoordinator {
     keys: readonly { readonly topic: string; readonly partition: number }[],
   ): Promise<readonly ErrorCode[] | GroupRefusal> {
     if (groupId === "") return { error: ErrorCode.INVALID_GROUP_ID };
-    const shard = this.#shardOf(groupId);
+    const shard = this.#led.shardOf(groupId);
     if (!(shard instanceof GroupShard)) return shard;
     const entry = shard.get(groupId);
     if (entry === undefined) return { error: ErrorCode.GROUP_ID_NOT_FOUND };
@@ -489,7 +412,7 @@ export class GroupCoordinator {
   /** DeleteGroups. Returns one error code for each group, in order, once they are gone for good. */
   deleteGroups(groupIds: readonly string[]): Promise<readonly ErrorCode[]> {
     return Promise.all(groupIds.map((groupId) => {
-      const shard = this.#shardOf(groupId);
+      const shard = this.#led.shardOf(groupId);
       if (!(shard instanceof GroupShard)) return shard.error;
       const entry = shard.get(groupId);
       if (entry === undefined) return ErrorCode.GROUP_ID_NOT_FOUND;
@@ -502,7 +425,7 @@ export class GroupCoordinator {
   /** DescribeGroups of one group. */
   describeGroup(groupId: string): GroupDescription {
     const nothing = { groupId, protocolType: "", protocolName: "", members: [] };
-    const shard = this.#shardOf(groupId);
+    const shard = this.#led.shardOf(groupId);
     if (!(shard instanceof GroupShard)) {
       return { ...nothing, error: shard.error, message: null, state: "" };
     }
@@ -525,19 +448,14 @@ export class GroupCoordinator {
 
   /** ListGroups: all groups led here. COORDINATOR_LOAD_IN_PROGRESS while some are not known yet. */
   listGroups(): { readonly error: ErrorCode; readonly groups: readonly GroupListing[] } {
-    const isHere = this.#isRunning && (this.#shards.size === 0 || this.#options.holdsLease());
-    if (!isHere) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE, groups: [] };
-    for (const { shard } of this.#shards.values()) {
-      if (shard.availability === ErrorCode.COORDINATOR_LOAD_IN_PROGRESS) {
-        return { error: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, groups: [] };
-      }
-    }
+    const error = this.#led.listingError;
+    if (error !== ErrorCode.NONE) return { error, groups: [] };
     return { error: ErrorCode.NONE, groups: [...this.groups()] };
   }
 
   /** The groups known by now, for metrics: states, members, committed offsets. */
   *groups(): Generator<GroupListing> {
-    for (const { shard } of this.#shards.values()) {
+    for (const shard of this.#led.shards()) {
       for (const { groupId, group, offsets } of shard.entries()) {
         yield {
           groupId,
@@ -583,7 +501,7 @@ export class GroupCoordinator {
 
   #scheduleTick(): void {
     const atMs = this.#deadlines.nextMs;
-    if (!this.#isRunning || atMs === Infinity) return;
+    if (!this.#led.isRunning || atMs === Infinity) return;
     if (this.#timer !== null) {
       // A timer that is early by a little costs less than moving it with every heartbeat.
       if (this.#timer.atMs <= atMs) return;
@@ -607,7 +525,7 @@ export class GroupCoordinator {
 
   #scheduleExpiry(): void {
     this.#expiryTimer = this.#clock.timer(this.#settings.offsetsRetentionCheckIntervalMs, () => {
-      for (const { shard } of this.#shards.values()) {
+      for (const shard of this.#led.shards()) {
         shard.expireOffsets(this.#settings.offsetsRetentionMs);
       }
       this.#scheduleExpiry();
@@ -617,77 +535,10 @@ export class GroupCoordinator {
   // ---- metadata -------------------------------------------------------------------------------------
 
   #follow(image: MetadataImage, changes: MetadataChanges): void {
-    const topic = image.topicByName(GROUP_METADATA_TOPIC);
-    const isTouched = changes.createdTopics.some(({ name }) => name === GROUP_METADATA_TOPIC) ||
-      changes.deletedTopics.some(({ name }) => name === GROUP_METADATA_TOPIC) ||
-      changes.changedPartitions.some((changed) => changed.topic.name === GROUP_METADATA_TOPIC);
-    const nowMs = this.#clock.monotonicMs();
-    for (const changed of changes.changedPartitions) {
-      if (changed.topic.name === GROUP_METADATA_TOPIC) this.#formerLeaders.note(changed, nowMs);
-    }
-    if (isTouched) {
-      for (const partition of [...this.#shards.keys()]) {
-        if (topic?.partitions[partition] === undefined) this.#resign(partition);
-      }
-      for (const partition of topic?.partitions ?? []) this.#followPartition(partition);
-    }
+    this.#led.follow(image, changes);
     for (const { name } of changes.deletedTopics) {
-      for (const { shard } of this.#shards.values()) shard.topicDeleted(name);
+      for (const shard of this.#led.shards()) shard.topicDeleted(name);
     }
-  }
-
-  #followPartition({ partition, leader, leaderEpoch: epoch }: PartitionImage): void {
-    const led = this.#shards.get(partition);
-    const isLeader = leader === this.#options.nodeId;
-    if (led !== undefined && isLeader && led.leaderEpoch === epoch) return;
-    if (led !== undefined) this.#resign(partition);
-    if (!isLeader) return;
-    const closing = new AbortController();
-    const shard = new GroupShard({
-      partition,
-      openLog: () => this.#openLog(partition, closing.signal),
-      inTurn: (read) => this.#turns.run(`${partition} ${epoch}`, read),
-      clock: this.#clock,
-      logger: this.#logger,
-      settings: {
-        maxSize: this.#settings.groupMaxSize,
-        initialRebalanceDelayMs: this.#settings.groupInitialRebalanceDelayMs,
-      },
-      compression: this.#settings.offsetsTopicCompression,
-      appendTimeoutMs: this.#settings.offsetsCommitTimeoutMs,
-      host: this,
-    });
-    this.#shards.set(partition, { shard, leaderEpoch: epoch, closing });
-    const load = shard.load().finally(() => this.#loading.delete(load));
-    this.#loading.add(load);
-  }
-
-  /** The log of a partition, once no other broker can take itself for its leader. */
-  async #openLog(partition: number, signal: AbortSignal): Promise<GroupLog | null> {
-    const { openLog, controller } = this.#options;
-    const log = await openLog(partition);
-    const isInDoubt = (found: GroupLog) =>
-      this.#formerLeaders.mayAct(partition, {
-        nowMs: this.#clock.monotonicMs(),
-        brokers: controller.image().brokers,
-        isFollowedBy: (id) => found.isFollowedBy(id),
-      });
-    while (log !== null && !signal.aborted && log.isLed && isInDoubt(log)) {
-      await this.#clock.sleep(DOUBT_POLL_MS, signal);
-    }
-    return log;
-  }
-
-  #resign(partition: number): void {
-    const led = this.#shards.get(partition);
-    if (led === undefined) return;
-    this.#shards.delete(partition);
-    this.#close(led, ErrorCode.NOT_COORDINATOR);
-  }
-
-  #close({ shard, closing }: LedShard, error: ErrorCode): void {
-    closing.abort();
-    shard.close(error);
   }
 
   #now(): Now {
@@ -702,14 +553,6 @@ export class GroupCoordinator {
     return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-` +
       `${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
   }
-}
-
-/** Partition of a group: Java's `String.hashCode`, without its sign, modulo the partition count. */
-export function partitionForGroup(groupId: string, partitionCount: number): number {
-  let hash = 0;
-  for (let i = 0; i < groupId.length; i++) hash = (Math.imul(hash, 31) + groupId.charCodeAt(i)) | 0;
-  // Kafka takes 0 for the absolute value of the one int32 that has none.
-  return (hash === -0x8000_0000 ? 0 : Math.abs(hash)) % partitionCount;
 }
 
 function fetchedOffset(

@@ -13,12 +13,14 @@
  */
 
 import assert from "node:assert/strict";
-import { WireError } from "../../protocol/bytes.ts";
 import type { CompressionCodec } from "../../protocol/compression.ts";
 import { ErrorCode, errorName } from "../../protocol/errors.ts";
-import { batches, readLastOffset } from "../../protocol/record_batch.ts";
 import { buildBatch } from "../../protocol/records.ts";
-import { type Clock, DiskError, type Logger, type Timer } from "../../storage/platform.ts";
+import type { Clock, Logger } from "../../storage/platform.ts";
+import { AppendWaits, coordinatorError } from "../coordination/append_waits.ts";
+import type { CoordinatorLog } from "../coordination/coordinator_log.ts";
+import type { ShardOpening } from "../coordination/led_shards.ts";
+import { replayLog } from "../coordination/log_replay.ts";
 import {
   ClassicGroup,
   type ClassicGroupSettings,
@@ -28,13 +30,9 @@ import {
   type SyncAnswer,
 } from "./classic_group.ts";
 import { GroupLoader } from "./group_loader.ts";
-import type { GroupLog } from "./group_log.ts";
 import { type CommittedOffset, GroupOffsets } from "./group_offsets.ts";
 import { encodeGroupMetadata, encodeOffsetCommit, type KeyValue } from "./group_records.ts";
 
-const LOAD_CHUNK_BYTES = 256 * 1024;
-/** The event loop is given back at least so often while loading, by each of the few that load at once. */
-const LOAD_SLICE_MS = 2;
 /** Tombstones that are written in one batch: far below any limit on a batch's size. */
 const TOMBSTONES_PER_BATCH = 500;
 
@@ -56,12 +54,7 @@ export interface ShardHost {
 }
 
 /** What a shard is made of. */
-export interface ShardOptions {
-  readonly partition: number;
-  /** Null when the partition is not led here after all, or its disk has failed. */
-  readonly openLog: () => GroupLog | null | Promise<GroupLog | null>;
-  /** Does `read` when it is this shard's turn: reading takes memory, and opening may take long. */
-  readonly inTurn: (read: () => Promise<void>) => Promise<void>;
+export interface ShardOptions extends Omit<ShardOpening, "leaderEpoch"> {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly settings: ClassicGroupSettings;
@@ -69,12 +62,6 @@ export interface ShardOptions {
   /** How long an answer waits for its append to be committed; what is appended counts even so. */
   readonly appendTimeoutMs: number;
   readonly host: ShardHost;
-}
-
-/** Somebody waits for an append; null once it was told. */
-interface AppendWait {
-  readonly deadlineMs: number;
-  onSettled: ((error: ErrorCode) => void) | null;
 }
 
 /** One offset to be set. */
@@ -90,16 +77,13 @@ export class GroupShard {
   readonly #openLog: ShardOptions["openLog"];
   readonly #inTurn: ShardOptions["inTurn"];
   /** Null until `load` has it. */
-  #log: GroupLog | null = null;
+  #log: CoordinatorLog | null = null;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #settings: ClassicGroupSettings;
   readonly #compression: CompressionCodec;
-  readonly #appendTimeoutMs: number;
   readonly #host: ShardHost;
-  /** In the order of their deadlines, with one timer for the first. */
-  readonly #waits: AppendWait[] = [];
-  #waitTimer: Timer | null = null;
+  readonly #waits: AppendWaits;
   readonly #groups = new Map<string, GroupEntry>();
   readonly #closing = Promise.withResolvers<null>();
   #status: "loading" | "active" | "failed" | "closed" = "loading";
@@ -114,7 +98,7 @@ export class GroupShard {
     this.#logger = options.logger;
     this.#settings = options.settings;
     this.#compression = options.compression;
-    this.#appendTimeoutMs = options.appendTimeoutMs;
+    this.#waits = new AppendWaits({ clock: options.clock, timeoutMs: options.appendTimeoutMs });
     this.#host = options.host;
   }
 
@@ -180,7 +164,7 @@ export class GroupShard {
         case "append":
           this.#append(
             [encodeGroupMetadata(entry.groupId, effect.metadata)],
-            this.#bounded((error) => {
+            this.#waits.bounded((error) => {
               this.run(entry, entry.group.appended(effect.appendId, error, this.#now()));
             }),
           );
@@ -197,7 +181,7 @@ export class GroupShard {
     offsets: readonly OffsetToCommit[],
     onSettled: (error: ErrorCode) => void,
   ): void {
-    this.#writeOffsets(entry, offsets, this.#bounded(onSettled));
+    this.#writeOffsets(entry, offsets, this.#waits.bounded(onSettled));
   }
 
   /** Deletes offsets of a group; keys without an offset are passed over. */
@@ -214,7 +198,7 @@ export class GroupShard {
     this.#inBatches(
       tombstones,
       (part, settled) => this.#writeOffsets(entry, part, settled),
-      this.#bounded(onSettled),
+      this.#waits.bounded(onSettled),
     );
   }
 
@@ -230,7 +214,7 @@ export class GroupShard {
     this.#inBatches(
       tombstones,
       (part, settled) => this.#append(part, settled),
-      this.#bounded(onSettled),
+      this.#waits.bounded(onSettled),
     );
   }
 
@@ -268,16 +252,11 @@ export class GroupShard {
   async load(): Promise<void> {
     const startedMs = this.#clock.monotonicMs();
     const loader = new GroupLoader();
-    try {
-      // Opening may take a recovery of minutes, which a stop does not wait for.
-      const log = await Promise.race([this.#openLog(), this.#closing.promise]);
-      this.#log = log;
-      if (log === null) this.#fail("the partition's log is not here");
-      else await this.#inTurn(() => this.#readAll(log, loader));
-    } catch (error) {
-      if (!(error instanceof WireError || error instanceof DiskError)) throw error;
-      this.#fail(error.message);
-    }
+    // Opening may take a recovery of minutes, which a stop does not wait for.
+    const log = await Promise.race([this.#openLog(), this.#closing.promise]);
+    this.#log = log;
+    if (log === null) this.#fail("the partition's log is not here");
+    else await this.#inTurn(() => this.#readAll(log, loader));
     if (this.#status !== "loading") return;
     const now = this.#now();
     for (const [groupId, { metadata, offsets }] of loader.groups) {
@@ -307,7 +286,7 @@ export class GroupShard {
     if (this.#status === "closed") return;
     this.#status = "closed";
     this.#closing.resolve(null);
-    this.#waitTimer?.cancel();
+    this.#waits.close();
     const now = this.#now();
     for (const entry of [...this.#groups.values()]) {
       this.#remove(entry);
@@ -315,36 +294,13 @@ export class GroupShard {
     }
   }
 
-  async #readAll(log: GroupLog, loader: GroupLoader): Promise<void> {
-    let position = log.startOffset;
-    let sliceStartMs = -Infinity;
-    while (position < log.endOffset) {
-      if (this.#clock.monotonicMs() - sliceStartMs >= LOAD_SLICE_MS) {
-        await this.#clock.sleep(0);
-        sliceStartMs = this.#clock.monotonicMs();
-      }
-      if (this.#status !== "loading") return;
-      const read = await log.read(position, LOAD_CHUNK_BYTES);
-      if (!("release" in read)) {
-        this.#fail(`${errorName(read.error)}: ${read.message}`);
-        return;
-      }
-      const before = position;
-      try {
-        for (const at of batches(read.records)) {
-          const lastOffset = readLastOffset(read.records, at);
-          if (lastOffset < position) continue;
-          loader.batch(read.records, at);
-          position = lastOffset + 1;
-        }
-      } finally {
-        read.release();
-      }
-      if (position === before) {
-        this.#fail(`no batch at offset ${position}, though the log ends at ${log.endOffset}`);
-        return;
-      }
-    }
+  async #readAll(log: CoordinatorLog, loader: GroupLoader): Promise<void> {
+    const failure = await replayLog(log, {
+      clock: this.#clock,
+      isGivenUp: () => this.#status !== "loading",
+      onBatch: (bytes, position) => loader.batch(bytes, position),
+    });
+    if (failure !== null) this.#fail(failure);
   }
 
   #fail(reason: string): void {
@@ -416,37 +372,6 @@ export class GroupShard {
     this.#log.append(batch, (error) => onSettled(coordinatorError(error)));
   }
 
-  /** The same listener, which hears COORDINATOR_NOT_AVAILABLE when nothing else in time. */
-  #bounded(onSettled: (error: ErrorCode) => void): (error: ErrorCode) => void {
-    const deadlineMs = this.#clock.monotonicMs() + this.#appendTimeoutMs;
-    const wait: AppendWait = { deadlineMs, onSettled };
-    this.#waits.push(wait);
-    this.#armWaits();
-    return (error) => {
-      const settle = wait.onSettled;
-      wait.onSettled = null;
-      while (this.#waits[0]?.onSettled === null) this.#waits.shift();
-      settle?.(error);
-    };
-  }
-
-  #armWaits(): void {
-    const first = this.#waits[0];
-    if (this.#waitTimer !== null || first === undefined || this.#status === "closed") return;
-    const delayMs = Math.max(0, first.deadlineMs - this.#clock.monotonicMs());
-    this.#waitTimer = this.#clock.timer(delayMs, () => {
-      this.#waitTimer = null;
-      const nowMs = this.#clock.monotonicMs();
-      while (this.#waits[0] !== undefined && this.#waits[0].deadlineMs <= nowMs) {
-        const late = this.#waits.shift();
-        const settle = late?.onSettled;
-        if (late !== undefined) late.onSettled = null;
-        settle?.(coordinatorError(ErrorCode.REQUEST_TIMED_OUT));
-      }
-      this.#armWaits();
-    });
-  }
-
   #remove(entry: GroupEntry): void {
     if (this.#groups.get(entry.groupId) === entry) this.#groups.delete(entry.groupId);
     this.#host.deadlineChanged(entry, Infinity);
@@ -483,24 +408,4 @@ function expiredOffsets(
     }
   }
   return expired;
-}
-
-/** What a client of the group is told when an append to the log failed. */
-function coordinatorError(error: ErrorCode): ErrorCode {
-  switch (error) {
-    case ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
-    case ErrorCode.NOT_ENOUGH_REPLICAS:
-    case ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND:
-    case ErrorCode.REQUEST_TIMED_OUT:
-      return ErrorCode.COORDINATOR_NOT_AVAILABLE;
-    case ErrorCode.NOT_LEADER_OR_FOLLOWER:
-    case ErrorCode.KAFKA_STORAGE_ERROR:
-      return ErrorCode.NOT_COORDINATOR;
-    case ErrorCode.MESSAGE_TOO_LARGE:
-    case ErrorCode.RECORD_LIST_TOO_LARGE:
-    case ErrorCode.INVALID_FETCH_SIZE:
-      return ErrorCode.UNKNOWN_SERVER_ERROR;
-    default:
-      return error;
-  }
 }

@@ -18,7 +18,6 @@ export interface GroupCoordinatorSettings {
   readonly offsetsRetentionCheckIntervalMs: number;
   /** How `__consumer_offsets` is made where there are so many brokers. */
   readonly offsetsTopic: (brokerCount: number) => NewTopic;
-  readonly offsetsTopicPartitionCount: number;
   readonly offsetsTopicCompression: CompressionCodec;
   /** `broker.session.timeout.ms`. */
   readonly brokerSessionTimeoutMs: number;
@@ -36,7 +35,6 @@ export function groupCoordinatorSettings(config: Config): GroupCoordinatorSettin
     offsetsRetentionMs: config.number("offsets.retention.minutes") * 60_000,
     offsetsRetentionCheckIntervalMs: config.number("offsets.retention.check.interval.ms"),
     offsetsTopic: (brokerCount) => groupMetadataTopic(config, brokerCount),
-    offsetsTopicPartitionCount: config.number("offsets.topic.num.partitions"),
     brokerSessionTimeoutMs: config.number("broker.session.timeout.ms"),
     offsetsTopicCompression: compressionCodec(config.number("offsets.topic.compression.codec")),
   };

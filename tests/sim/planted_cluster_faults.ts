@@ -11,7 +11,7 @@ import {
   type RaftRules,
   reachedByMajority,
 } from "../../broker/controller/raft_quorum.ts";
-import { FormerLeaders } from "../../broker/groups/former_leaders.ts";
+import { FormerLeaders } from "../../broker/coordination/former_leaders.ts";
 import { LifecycleMachine } from "../../broker/lifecycle_machine.ts";
 import { FoundReplicas } from "../../broker/partitions/found_replicas.ts";
 import { IsrChanges } from "../../broker/partitions/isr_changes.ts";

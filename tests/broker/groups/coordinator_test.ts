@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
-import { GroupCoordinator, partitionForGroup } from "../../../broker/groups/coordinator.ts";
-import { groupLogOpener } from "../../../broker/groups/partition_group_log.ts";
+import { GROUP_METADATA_TOPIC } from "../../../broker/controller/internal_topics.ts";
+import { partitionForKey } from "../../../broker/coordination/led_shards.ts";
+import { GroupCoordinator } from "../../../broker/groups/coordinator.ts";
+import { coordinatorLogOpener } from "../../../broker/coordination/partition_log.ts";
 import { groupCoordinatorSettings } from "../../../broker/groups/settings.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { leaderEpoch, offset, ZERO_UUID } from "../../../protocol/types.ts";
@@ -55,8 +57,8 @@ test.each([
   ["polygenelubricants", 0],
   ["console-consumer-12345", 6],
   ["Ünïcödé ✓", 30],
-])("partitionForGroup: %p goes where Kafka puts it", (groupId, partition) => {
-  expect(partitionForGroup(groupId, 50)).toBe(partition);
+])("partitionForKey: %p goes where Kafka puts it", (groupId, partition) => {
+  expect(partitionForKey(groupId, 50)).toBe(partition);
 });
 
 test("GroupCoordinator: before the topic exists this is not the coordinator", async () => {
@@ -137,7 +139,7 @@ test("GroupCoordinator: many partitions are opened at once, and read a few at a 
     count.now--;
     return result;
   };
-  const openLog = groupLogOpener(harness.replicaManager);
+  const openLog = coordinatorLogOpener(harness.replicaManager, GROUP_METADATA_TOPIC);
   const coordinator = new GroupCoordinator({
     nodeId: NODE_ID,
     clock,
@@ -288,7 +290,7 @@ test("GroupCoordinator: a log that cannot be read is not taken for empty", async
   const harness = await GroupHarness.start();
   await harness.ready();
   await commit(harness, "g", 0, 1);
-  const partition = partitionForGroup("g", 4);
+  const partition = partitionForKey("g", 4);
   harness.kill();
   harness.disk.faults.read = (path) => (
     path.includes(`__consumer_offsets-${partition}/`) && path.endsWith(".log") ? "EIO" : null

@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
-import type { GroupLog } from "../../../broker/groups/group_log.ts";
+import type { CoordinatorLog } from "../../../broker/coordination/coordinator_log.ts";
 import { GroupShard } from "../../../broker/groups/group_shard.ts";
 import { CompressionCodec } from "../../../protocol/compression.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 
-function newShard(openLog: () => GroupLog | null | Promise<GroupLog | null>) {
+function newShard(openLog: () => Promise<CoordinatorLog | null>) {
   const clock = new SimClock();
   const logger = new SimLogger();
   const shard = new GroupShard({
@@ -24,7 +24,7 @@ function newShard(openLog: () => GroupLog | null | Promise<GroupLog | null>) {
 }
 
 /** A log that holds `records`, or says that it does. */
-function logOf(records: Uint8Array, endOffset: number): GroupLog {
+function logOf(records: Uint8Array, endOffset: number): CoordinatorLog {
   return {
     isLed: true,
     isFollowedBy: () => true,
@@ -51,7 +51,7 @@ test.each([
   ["a batch that is cut", () => logOf(new Uint8Array(40), 3)],
   ["a batch of zeros", () => logOf(new Uint8Array(200), 3)],
 ])("GroupShard.load: %s is refused, said once, and never served as empty", async (_, openLog) => {
-  const { shard, clock, logger } = newShard(openLog);
+  const { shard, clock, logger } = newShard(() => Promise.resolve(openLog()));
   await clock.run(shard.load());
   expect(shard.availability).toBe(ErrorCode.NOT_COORDINATOR);
   expect(logger.lines.filter(({ level }) => level === "error").length).toBe(1);

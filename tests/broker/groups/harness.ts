@@ -7,8 +7,9 @@ import assert from "node:assert/strict";
 import { Config } from "../../../broker/config/config.ts";
 import { controllerSettings } from "../../../broker/controller/config_rules.ts";
 import { Controller } from "../../../broker/controller/controller.ts";
+import { GROUP_METADATA_TOPIC } from "../../../broker/controller/internal_topics.ts";
 import { GroupCoordinator } from "../../../broker/groups/coordinator.ts";
-import { groupLogOpener } from "../../../broker/groups/partition_group_log.ts";
+import { coordinatorLogOpener } from "../../../broker/coordination/partition_log.ts";
 import { groupCoordinatorSettings } from "../../../broker/groups/settings.ts";
 import { ReplicaManager } from "../../../broker/partitions/replica_manager.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
@@ -133,7 +134,7 @@ export class GroupHarness {
       settings: groupCoordinatorSettings(this.config),
       controller: this.controller,
       holdsLease: () => true,
-      openLog: groupLogOpener(this.replicaManager),
+      openLog: coordinatorLogOpener(this.replicaManager, GROUP_METADATA_TOPIC),
     });
     this.coordinator.start();
   }

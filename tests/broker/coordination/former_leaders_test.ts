@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import type { PartitionImage } from "../../../broker/controller/metadata_image.ts";
-import { FormerLeaders, type KnownBrokers } from "../../../broker/groups/former_leaders.ts";
+import { FormerLeaders, type KnownBrokers } from "../../../broker/coordination/former_leaders.ts";
 
 const SESSION_MS = 1_500;
 const UP = { fenced: false, inControlledShutdown: false };

@@ -1,5 +1,5 @@
 /**
- * Who led a partition of `__consumer_offsets` before this node does, and whether that broker may still take itself
+ * Who led a partition of a coordinator's topic before this node does, and whether that broker may still take itself
  * for its leader: it may not have heard yet. Until it has, or cannot act on it any more, this node does not answer.
  *
  *     another broker led ──→ this node leads: in doubt ──┬─ the other one is fenced, or stops

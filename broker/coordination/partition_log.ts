@@ -1,15 +1,14 @@
-/** A partition of `__consumer_offsets`, held by the replica manager, as the coordinator's shards see it. */
+/** A partition of a coordinator's topic, held by the replica manager, as the coordinator's shards see it. */
 
 import { ErrorCode } from "../../protocol/errors.ts";
 import { offset } from "../../protocol/types.ts";
-import { GROUP_METADATA_TOPIC } from "../controller/internal_topics.ts";
 import { Partition } from "../partitions/partition.ts";
 import type { ReplicaManager } from "../partitions/replica_manager.ts";
-import type { GroupLog, GroupLogRead } from "./group_log.ts";
+import type { CoordinatorLog, CoordinatorLogRead } from "./coordinator_log.ts";
 
 const ALL_REPLICAS = -1;
 
-class PartitionGroupLog implements GroupLog {
+class PartitionLog implements CoordinatorLog {
   readonly #partition: Partition;
 
   readonly #leaderEpoch: number;
@@ -45,26 +44,27 @@ class PartitionGroupLog implements GroupLog {
     else onSettled(result.error);
   }
 
-  read(fromOffset: number, maxBytes: number): GroupLogRead {
+  read(fromOffset: number, maxBytes: number): CoordinatorLogRead {
     return this.#partition.log.read(offset(fromOffset), { maxBytes, minOneMessage: true });
   }
 }
 
 /**
- * Opens the coordinator's logs: waits until the replica manager has them, and until all that a new leader found in
+ * Opens the logs of a coordinator's topic: waits until the replica manager has them, and until all that a new leader found in
  * its log is committed: what is answered from it must not be lost with the next leader. Null when it will not be.
  */
-export function groupLogOpener(
+export function coordinatorLogOpener(
   replicaManager: Pick<ReplicaManager, "whenReady">,
-): (partition: number) => Promise<GroupLog | null> {
+  topic: string,
+): (partition: number) => Promise<CoordinatorLog | null> {
   return async (partition) => {
-    const found = await replicaManager.whenReady(GROUP_METADATA_TOPIC, partition);
+    const found = await replicaManager.whenReady(topic, partition);
     if (!(found instanceof Partition)) return null;
     const error = await new Promise<ErrorCode>((resolve) =>
       found.onCommitted(found.log.endOffset, resolve)
     );
     const isCommitted = error === ErrorCode.NONE ||
       error === ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND;
-    return isCommitted ? new PartitionGroupLog(found) : null;
+    return isCommitted ? new PartitionLog(found) : null;
   };
 }

@@ -1,5 +1,6 @@
 /**
- * What a shard of the coordinator needs of its partition of `__consumer_offsets`, and nothing more.
+ * What a shard of a coordinator needs of its partition of `__consumer_offsets` or `__transaction_state`, and
+ * nothing more.
  *
  * Appends are told of in their order: the callback of an earlier append always comes first, so whoever
  * applies records when they are committed applies them in the order of the log.
@@ -8,12 +9,12 @@
 import type { ErrorCode } from "../../protocol/errors.ts";
 
 /** What a read gives. `release` hands the buffer back; the bytes must not be used after it. */
-export type GroupLogRead =
+export type CoordinatorLogRead =
   | { readonly error: typeof ErrorCode.NONE; readonly records: Uint8Array; release(): void }
   | { readonly error: ErrorCode; readonly message: string };
 
-/** One partition of the coordinator's topic that this node leads. */
-export interface GroupLog {
+/** One partition of a coordinator's topic that this node leads. */
+export interface CoordinatorLog {
   /** False once this node leads it no more, or under another epoch: what was read of it may be stale. */
   readonly isLed: boolean;
   /** True once a broker is known to follow this leader: it does not take itself for the leader any more. */
@@ -30,5 +31,5 @@ export interface GroupLog {
    */
   append(batch: Uint8Array, onSettled: (error: ErrorCode) => void): void;
   /** Whole batches, from the one that holds `fromOffset`, at least one. */
-  read(fromOffset: number, maxBytes: number): GroupLogRead | Promise<GroupLogRead>;
+  read(fromOffset: number, maxBytes: number): CoordinatorLogRead | Promise<CoordinatorLogRead>;
 }
