@@ -31,6 +31,7 @@ import { reportMissingDirectories, watchDirectories } from "./partitions/directo
 import { FetchSessions } from "./partitions/fetch_session.ts";
 import { IsrChanges } from "./partitions/isr_changes.ts";
 import { ReplicaManager } from "./partitions/replica_manager.ts";
+import { BrokerChannel } from "./peers/broker_channel.ts";
 import type { Peers } from "./peers/peers.ts";
 import { previousBrokerEpoch } from "./previous_epoch.ts";
 import { PLAINTEXT } from "./quorum_membership.ts";
@@ -42,6 +43,7 @@ import { groupSamples, partitionSamples } from "./telemetry/broker_samples.ts";
 import { showReplication } from "./telemetry/cluster_metrics.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { ServerMeter } from "./telemetry/server_meter.ts";
+import { TransactionVerifier } from "./transactions/verifier.ts";
 
 /** How long a broker waits with its registration for what it knew of the metadata before. */
 const OWN_PAST_MS = 3000;
@@ -143,7 +145,48 @@ function startBrokerParts(
     slots: config.number("max.incremental.fetch.session.cache.slots"),
     evictionMs: FETCH_SESSION_EVICTION_MS,
   });
-  return { producerIds, replicaManager, cleaner, groupCoordinator, fetchSessions };
+  const transactionParts = startTransactionParts(options, parts, stops);
+  return {
+    producerIds,
+    replicaManager,
+    cleaner,
+    groupCoordinator,
+    fetchSessions,
+    ...transactionParts,
+  };
+}
+
+/** The way to the coordinators of transactions. */
+function startTransactionParts(
+  { config, clock, logger }: BrokerOptions,
+  { nodeId, remoteController: controller, peers }: {
+    readonly nodeId: number;
+    readonly remoteController: RemoteController;
+    readonly peers: Peers;
+  },
+  stops: Stops,
+) {
+  const brokerChannel = new BrokerChannel({
+    nodeId,
+    clock,
+    config,
+    controller,
+    peers,
+    clientId: `node-${nodeId}`,
+  });
+  const transactionVerifier = new TransactionVerifier({
+    clock,
+    logger: logger.child("transactions"),
+    controller,
+    channel: brokerChannel,
+    settings: () => ({
+      requestTimeoutMs: config.number("request.timeout.ms"),
+      retryBackoffMs: config.number("add.partitions.to.txn.retry.backoff.ms"),
+      retryMaxMs: config.number("add.partitions.to.txn.retry.backoff.max.ms"),
+    }),
+  });
+  stops.push(() => transactionVerifier.close());
+  return { brokerChannel, transactionVerifier };
 }
 
 /** The partitions of this node, as leaders and followers. */
@@ -292,13 +335,15 @@ function startServer(
 ): Server {
   const { config, clock, network, logger } = options;
   const { replicaManager, groupCoordinator, controllerChannel: channel } = subsystems;
+  const handlers = apis(subsystems);
+  subsystems.brokerChannel.serve(handlers);
   const server = new Server({
     network,
     clock,
     logger: logger.child("server"),
     metrics,
     limits: limitsOf(config),
-    apis: forwarding(apis(subsystems), {
+    apis: forwarding(handlers, {
       channel,
       timeoutMs: () => config.number("request.timeout.ms"),
     }),
@@ -308,6 +353,7 @@ function startServer(
     // What only waits would hold up the drain: it is answered now.
     channel.close();
     replicaManager.delayedFetches.close();
+    subsystems.transactionVerifier.close();
     const patience = clock.timer(FOLLOWERS_PATIENCE_MS, () => replicaManager.giveUpFollowers());
     await groupCoordinator.stop();
     await drained;

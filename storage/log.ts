@@ -54,7 +54,13 @@ import {
   prepareRules,
 } from "./prepare_batch.ts";
 import { recallRecent, replayProducers, snapshotOffsets } from "./producer_replay.ts";
-import type { AppendOrigin, LastBatches, ProducerEntry, ProducerState } from "./producer_state.ts";
+import type {
+  AppendOrigin,
+  LastBatches,
+  ProducerEntry,
+  ProducerState,
+  Verification,
+} from "./producer_state.ts";
 import type { ProducerTable } from "./producer_table.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { retentionOffset } from "./retention.ts";
@@ -122,6 +128,8 @@ export interface AppendOptions {
   readonly requestVersion?: number;
   /** Version of the transaction protocol that a marker ends; 0 when left out. */
   readonly transactionVersion?: number;
+  /** What is known of a transactional batch; left out where it is taken without a question. */
+  readonly verification?: Verification | undefined;
 }
 
 /** An append that was written; not synced yet. */
@@ -412,6 +420,11 @@ export class Log implements Flushable {
     return this.#producers.entries();
   }
 
+  /** True when the producer has a transaction open here, under this epoch. */
+  hasOpenTransaction(producerId: number, producerEpoch: number): boolean {
+    return this.#producers.hasOpenTransaction(producerId, producerEpoch);
+  }
+
   /** Where each producer's newest batch ends. */
   lastBatches(): LastBatches {
     return this.#producers.lastBatches();
@@ -451,7 +464,7 @@ export class Log implements Flushable {
    */
   appendPrepared(
     { bytes, timestampType }: PreparedBatch,
-    options: Pick<AppendOptions, "leaderEpoch" | "origin">,
+    options: Pick<AppendOptions, "leaderEpoch" | "origin" | "verification">,
   ): AppendResult {
     if (this.#refusesAppends) return this.#storageError("append");
     return this.#appendPatched(bytes, options, timestampType);
@@ -459,7 +472,7 @@ export class Log implements Flushable {
 
   #appendPatched(
     bytes: Uint8Array,
-    options: Pick<AppendOptions, "leaderEpoch" | "origin">,
+    options: Pick<AppendOptions, "leaderEpoch" | "origin" | "verification">,
     timestampType: AppendRules["messageTimestampType"],
   ): AppendResult {
     const nowMs = this.#options.clock.wallMs();

@@ -80,6 +80,19 @@ export interface TransactionMarker {
   readonly coordinatorEpoch: number;
 }
 
+/**
+ * What is known of a transactional batch that would be the first of its transaction here: a log takes it only
+ * where the coordinator of the transaction knows that the transaction is here, and so will end it (KIP-890).
+ */
+export interface Verification {
+  /** The coordinator has said so, and no marker was written since it was asked. */
+  readonly isVerified: boolean;
+  /** The lowest sequence that was asked for: those above wait until it is tried again; −1 for none. */
+  readonly lowestSequence: number;
+  /** True where every epoch begins with sequence 0, so that a producer that is not known cannot be further. */
+  readonly startsAtZero: boolean;
+}
+
 /** A batch of the past. */
 export interface BatchMetadata {
   readonly lastSequence: number;
@@ -249,18 +262,24 @@ export class ProducerState implements RowOwner {
 
   /**
    * Null when the batch may be appended. `marker` is what a control batch says, null for any other.
-   * `transactionVersion` is that of the coordinator that writes a marker.
+   * `transactionVersion` is that of the coordinator that writes a marker. Without a `verification` transactional
+   * batches are taken as they come.
    */
   check(
     batch: ProducerBatch,
     marker: TransactionMarker | null,
-    { origin, transactionVersion = 0 }: {
+    { origin, transactionVersion = 0, verification }: {
       readonly origin: AppendOrigin;
       readonly transactionVersion?: number;
+      readonly verification?: Verification | undefined;
     },
   ): ProducerRefusal | null {
     if (origin === "replication" || origin === "raft") return null;
     const row = this.#find(batch.producerId);
+    if (verification !== undefined && marker === null && isTransactional(batch.attributes)) {
+      const refusal = this.#checkVerification(batch, row, verification);
+      if (refusal !== null) return refusal;
+    }
     if (row < 0) return origin === "client" && this.#table.isFull ? this.#refuseNew(batch) : null;
     const ints = this.#table.ints(row);
     const at = this.#table.intsAt(row);
@@ -294,6 +313,36 @@ export class ProducerState implements RowOwner {
     const epoch = ints[at + EPOCH_AND_COUNT]! >> COUNT_BITS;
     if (epoch < 0 || batch.producerEpoch > epoch) return batch.baseSequence === 0;
     return this.#checkSequence(batch, epoch, ints[at + LAST_SEQUENCE]!) === null;
+  }
+
+  /** True when the producer has a transaction open here, under this epoch. */
+  hasOpenTransaction(producerId: number, producerEpoch: number): boolean {
+    return this.#isOpen(this.#find(producerId), producerEpoch);
+  }
+
+  #isOpen(row: number, producerEpoch: number): boolean {
+    if (row < 0 || this.#openSince(row) < 0) return false;
+    const epoch = this.#table.ints(row)[this.#table.intsAt(row) + EPOCH_AND_COUNT]! >> COUNT_BITS;
+    return epoch === producerEpoch;
+  }
+
+  /** Nobody is asked about an open transaction: its first batch was verified, and no marker has come since. */
+  #checkVerification(
+    batch: ProducerBatch,
+    row: number,
+    { isVerified, lowestSequence, startsAtZero }: Verification,
+  ): ProducerRefusal | null {
+    if (this.#isOpen(row, batch.producerEpoch)) return null;
+    if (!isVerified) {
+      const found = "it is of no transaction that its coordinator is known to have here";
+      return this.#refuse(ErrorCode.INVALID_TXN_STATE, batch, found);
+    }
+    const { baseSequence } = batch;
+    const isTooFar = startsAtZero && row < 0 && baseSequence > 0;
+    if (!isTooFar && (lowestSequence < 0 || baseSequence <= lowestSequence)) return null;
+    const expected = isTooFar ? 0 : lowestSequence;
+    const found = `sequence ${baseSequence} came before ${expected} was taken`;
+    return this.#refuse(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, batch, found);
   }
 
   #openSince(row: number): number {

@@ -11,10 +11,12 @@ import type { RemoteController } from "../controller/remote_controller.ts";
 import type { QuorumSubsystems } from "../controller/quorum_answers.ts";
 import { MAX_KRAFT_VERSION } from "../controller/raft.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
+import type { BrokerChannel } from "../peers/broker_channel.ts";
 import type { FetchSessions } from "../partitions/fetch_session.ts";
 import type { ReplicaManager } from "../partitions/replica_manager.ts";
 import type { Cleaner } from "../../storage/cleaner.ts";
 import type { ProducerTable } from "../../storage/producer_table.ts";
+import type { TransactionVerifier } from "../transactions/verifier.ts";
 import { addRaftVoterApi } from "./add_raft_voter.ts";
 import { allocateProducerIdsApi } from "./allocate_producer_ids.ts";
 import { alterConfigsApi } from "./alter_configs.ts";
@@ -68,6 +70,7 @@ import { unregisterBrokerApi } from "./unregister_broker.ts";
 import { updateFeaturesApi } from "./update_features.ts";
 import { updateRaftVoterApi } from "./update_raft_voter.ts";
 import { voteApi } from "./vote.ts";
+import { writeTxnMarkersApi } from "./write_txn_markers.ts";
 
 /** What the handlers need; `broker.ts` makes it. */
 export interface Subsystems {
@@ -85,6 +88,8 @@ export interface Subsystems {
   readonly cleaner: Cleaner;
   readonly replicaManager: ReplicaManager;
   readonly fetchSessions: FetchSessions;
+  readonly brokerChannel: BrokerChannel;
+  readonly transactionVerifier: TransactionVerifier;
   /** Resolves when the partitions of these topics that this node holds can be used, or will not be. */
   readonly topicsReady: (names: readonly string[]) => Promise<unknown>;
 }
@@ -124,6 +129,7 @@ export function apis(subsystems: Subsystems): Api[] {
     deleteRecordsApi(subsystems),
     initProducerIdApi(subsystems),
     describeProducersApi(subsystems),
+    writeTxnMarkersApi(subsystems),
     describeLogDirsApi(subsystems),
     alterReplicaLogDirsApi(subsystems),
     // Groups.

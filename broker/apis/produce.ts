@@ -10,17 +10,25 @@
  * acks=0 is not answered, and an error ends the connection; acks=1 is answered from the page cache;
  * acks=−1, and acks=1 on a topic with flush.messages=1, when the records are on stable storage.
  *
- * Gaps: no transactions yet: transactional batches are refused with INVALID_TXN_STATE.
+ * The first batch of a transaction in a partition waits until the coordinator of the transaction has said that the
+ * partition is part of it (version 12: until it has made it so), and the later requests of its connection wait with
+ * it: their batches may have to follow. What the coordinator answers is told in the words that the client's version
+ * knows: NOT_ENOUGH_REPLICAS to come again, INVALID_TXN_STATE or TRANSACTION_ABORTABLE (version 11) to give it up.
+ *
+ * Gaps: none known.
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
-import { ErrorCode, errorMessage } from "../../protocol/errors.ts";
+import { ErrorCode, errorMessage, errorName } from "../../protocol/errors.ts";
 import {
   batchSizeBytes,
   isTransactional,
   MAGIC_AT,
+  MAGIC_V2,
   readAttributes,
+  readBatchHeader,
   RECORD_BATCH_OVERHEAD,
+  type RecordBatchHeader,
 } from "../../protocol/record_batch.ts";
 import type { Encodable } from "../../protocol/schema.ts";
 import {
@@ -28,9 +36,10 @@ import {
   produceRequest,
   produceResponse,
 } from "../../protocol/schemas/produce.ts";
-import type { Uuid } from "../../protocol/types.ts";
+import { formatTopicPartition, type TopicPartition, type Uuid } from "../../protocol/types.ts";
 import type { Flusher } from "../../storage/flusher.ts";
 import type { AppendRefusal, AppendResult } from "../../storage/log.ts";
+import type { Config } from "../config/config.ts";
 import { isInternalTopic } from "../controller/internal_topics.ts";
 import type { PartitionImage } from "../controller/metadata_image.ts";
 import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
@@ -40,6 +49,8 @@ import {
   type PartitionRefusal,
   type ReplicaManager,
 } from "../partitions/replica_manager.ts";
+import type { TransactionGuard } from "../partitions/transaction_guards.ts";
+import type { TransactionClaim, TransactionVerifier } from "../transactions/verifier.ts";
 import { type Api, defineApi, type RequestContext } from "./api.ts";
 
 type Answer = Encodable<typeof produceResponse>;
@@ -72,6 +83,10 @@ const ADMIN_CLIENT_ID = "__admin_client";
 /** From here on the answer can name the leader. */
 const FIRST_LEADER_VERSION = 10;
 const FIRST_TOPIC_ID_VERSION = 13;
+/** From here on a producer knows TRANSACTION_ABORTABLE. */
+const FIRST_ABORTABLE_VERSION = 11;
+/** From here on the broker makes partitions part of the transaction (transaction version 2). */
+const FIRST_ADDING_VERSION = 12;
 /** An answer repeats names and numbers; a frame is held once, as the records lie in it. */
 const ANSWER_BYTES = 512;
 const NO_RECORDS = new Uint8Array(0);
@@ -87,8 +102,18 @@ const WITHOUT_LOG_START: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
 ]);
 
+interface Subsystems {
+  readonly replicaManager: ReplicaManager;
+  readonly transactionVerifier: Pick<TransactionVerifier, "verify">;
+  readonly config: Config;
+}
+
+/** Connections of which a request waits for a coordinator, by their ids: the last one in each line. */
+type Turns = Map<number, Promise<void>>;
+
 /** Answers Produce. */
-export function produceApi({ replicaManager }: { readonly replicaManager: ReplicaManager }): Api {
+export function produceApi(subsystems: Subsystems): Api {
+  const turns: Turns = new Map();
   return defineApi({
     key: ApiKey.Produce,
     request: produceRequest,
@@ -96,15 +121,27 @@ export function produceApi({ replicaManager }: { readonly replicaManager: Replic
     versions: { lowest: 3, highest: 13 },
     advertised: { lowest: 0, highest: 13 },
     cost: (frameBytes) => frameBytes + ANSWER_BYTES,
-    handle: (request, context) => new Production(replicaManager, request, context).run(),
+    handle: (request, context) => new Production(subsystems, request, context).run(turns),
   });
+}
+
+/** What is known of the transaction of a request before its batches are appended. */
+interface Verified {
+  /** Where the transaction is not open yet. */
+  readonly guards: ReadonlyMap<Partition, TransactionGuard>;
+  /** In the words of the client's version, by `topic-partition`. */
+  readonly errors: ReadonlyMap<string, ErrorCode>;
 }
 
 /** One request: appends everything, at once where that is short work, then waits if it has to. */
 class Production {
+  readonly #subsystems: Subsystems;
   readonly #replicaManager: ReplicaManager;
   readonly #request: ProduceRequest;
   readonly #context: RequestContext;
+  /** Null where no batch has to be verified. */
+  #verified: Verified | null = null;
+  #responses: TopicAnswer[] = [];
   #pending: Pending[] | null = null;
   /** Of the disks that were appended to, those with too much to sync. */
   #saturated: Set<Flusher> | null = null;
@@ -113,24 +150,95 @@ class Production {
   /** Of partitions that another node leads. */
   #leaders: PartitionImage[] | null = null;
 
-  constructor(replicaManager: ReplicaManager, request: ProduceRequest, context: RequestContext) {
-    this.#replicaManager = replicaManager;
+  constructor(subsystems: Subsystems, request: ProduceRequest, context: RequestContext) {
+    this.#subsystems = subsystems;
+    this.#replicaManager = subsystems.replicaManager;
     this.#request = request;
     this.#context = context;
   }
 
-  run(): Answer | null | Promise<Answer | null> {
-    const { topicData } = this.#request;
-    const responses: TopicAnswer[] = [];
-    for (const { name, topicId, partitionData } of topicData) {
+  run(turns: Turns): Answer | null | Promise<Answer | null> {
+    const { id } = this.#context.connection;
+    const before = turns.size === 0 ? undefined : turns.get(id);
+    const appending = before === undefined ? this.#begin() : before.then(() => this.#begin());
+    if (appending === null) return this.#whenAppended();
+    const turn = appending.then(() => {
+      if (turns.get(id) === turn) turns.delete(id);
+    });
+    turns.set(id, turn);
+    return turn.then(() => this.#whenAppended());
+  }
+
+  /** Returns: null when everything is in the hands of its partition, or a promise of that, which never rejects. */
+  #begin(): Promise<void> | null {
+    if (!hasTransactionalBatch(this.#request)) {
+      this.#appendAll();
+      return null;
+    }
+    const error = refusedTransaction(this.#request);
+    if (error !== ErrorCode.NONE) {
+      this.#responses = refusedTopics(this.#request, error);
+      return null;
+    }
+    const claim = this.#claim();
+    if (claim === null) {
+      this.#appendAll();
+      return null;
+    }
+    return this.#subsystems.transactionVerifier.verify(claim).then((errors) => {
+      const { apiVersion } = this.#context;
+      const told = [...errors].map(([key, error]) => [key, toldError(error, apiVersion)] as const);
+      this.#verified = { guards: this.#verified!.guards, errors: new Map(told) };
+      this.#appendAll();
+    });
+  }
+
+  /** What the coordinator is to be asked; null where every transaction is open already, or nobody wants to know. */
+  #claim(): TransactionClaim | null {
+    const { transactionalId } = this.#request;
+    const adds = this.#context.apiVersion >= FIRST_ADDING_VERSION;
+    const { config } = this.#subsystems;
+    if (!adds && !config.boolean("transaction.partition.verification.enable")) return null;
+    const guards = new Map<Partition, TransactionGuard>();
+    const partitions: TopicPartition[] = [];
+    let producer = { producerId: -1, producerEpoch: -1 };
+    for (const { name, topicId, partitionData } of this.#request.topicData) {
+      for (const { index, records } of partitionData) {
+        const header = transactionalBatch(records);
+        const partition = this.#partition(name, topicId, index);
+        if (header === null || isRefusal(partition)) continue;
+        producer = header;
+        const guard = partition.beginVerification({ ...header, startsAtZero: adds });
+        if (guard === null) continue;
+        guards.set(partition, guard);
+        partitions.push({ topic: partition.topic, partition: index });
+      }
+    }
+    this.#verified = { guards, errors: new Map() };
+    if (partitions.length === 0) return null;
+    const { producerId, producerEpoch } = producer;
+    return { transactionalId: transactionalId!, producerId, producerEpoch, adds, partitions };
+  }
+
+  #partition(name: string, topicId: Uuid, index: number): Partition | PartitionRefusal {
+    return this.#context.apiVersion >= FIRST_TOPIC_ID_VERSION
+      ? this.#replicaManager.partitionById(topicId, index)
+      : this.#replicaManager.partition(name, index);
+  }
+
+  #appendAll(): void {
+    for (const { name, topicId, partitionData } of this.#request.topicData) {
       const partitionResponses: PartitionAnswer[] = [];
       for (const { index, records } of partitionData) {
         partitionResponses.push(this.#append(name, topicId, index, records));
       }
-      responses.push({ name, topicId, partitionResponses });
+      this.#responses.push({ name, topicId, partitionResponses });
     }
-    if (this.#appends === null) return this.#finish(responses);
-    return Promise.all(this.#appends).then(() => this.#finish(responses));
+  }
+
+  #whenAppended(): Answer | null | Promise<Answer | null> {
+    if (this.#appends === null) return this.#finish(this.#responses);
+    return Promise.all(this.#appends).then(() => this.#finish(this.#responses));
   }
 
   /** Everything is appended or refused. */
@@ -153,23 +261,25 @@ class Production {
   }
 
   #append(name: string, topicId: Uuid, index: number, records: Uint8Array | null): PartitionAnswer {
-    const { acks, transactionalId } = this.#request;
+    const { acks } = this.#request;
     const { apiVersion, clientId } = this.#context;
     if (acks !== 1 && acks !== ALL_REPLICAS && acks !== 0) {
       return refused(index, ErrorCode.INVALID_REQUIRED_ACKS);
     }
-    const partition = apiVersion >= FIRST_TOPIC_ID_VERSION
-      ? this.#replicaManager.partitionById(topicId, index)
-      : this.#replicaManager.partition(name, index);
+    const partition = this.#partition(name, topicId, index);
     if (isRefusal(partition)) return this.#refusedPartition(index, partition);
-    const error = refusal(partition, records, transactionalId, clientId);
-    if (error !== ErrorCode.NONE) return refused(index, error);
-    const batch = {
+    if (isInternalTopic(partition.topic) && clientId !== ADMIN_CLIENT_ID) {
+      return refused(index, ErrorCode.INVALID_TOPIC_EXCEPTION);
+    }
+    const verified = this.#verified;
+    const unverified = verified?.errors.get(formatTopicPartition(partition.topic, index));
+    if (unverified !== undefined) return refusedVerification(index, unverified);
+    const result = partition.appendFromClient({
       records: records ?? NO_RECORDS,
       requiredAcks: acks,
       requestVersion: apiVersion,
-    };
-    const result = partition.appendFromClient(batch);
+      guard: verified === null ? undefined : verified.guards.get(partition) ?? null,
+    });
     const answer: PartitionAnswer = {
       index,
       errorCode: ErrorCode.NONE,
@@ -219,19 +329,76 @@ class Production {
   }
 }
 
-/** What a client may not write, before the log looks at the bytes. */
-function refusal(
-  partition: Partition,
-  records: Uint8Array | null,
-  transactionalId: string | null,
-  clientId: string | null,
-): ErrorCode {
-  if (isInternalTopic(partition.topic) && clientId !== ADMIN_CLIENT_ID) {
-    return ErrorCode.INVALID_TOPIC_EXCEPTION;
+function hasTransactionalBatch({ topicData }: ProduceRequest): boolean {
+  for (const { partitionData } of topicData) {
+    for (const { records } of partitionData) if (isTransactionalBatch(records)) return true;
   }
-  const isInTransaction = transactionalId !== null || records !== null &&
-      records.length >= RECORD_BATCH_OVERHEAD && isTransactional(readAttributes(records, 0));
-  return isInTransaction ? ErrorCode.INVALID_TXN_STATE : ErrorCode.NONE;
+  return false;
+}
+
+function isTransactionalBatch(records: Uint8Array | null): records is Uint8Array {
+  return records !== null && records.length >= RECORD_BATCH_OVERHEAD &&
+    isTransactional(readAttributes(records, 0)) && records[MAGIC_AT] === MAGIC_V2;
+}
+
+/** The header of a batch that belongs to a transaction; null for any other. */
+function transactionalBatch(records: Uint8Array | null): RecordBatchHeader | null {
+  if (!isTransactionalBatch(records)) return null;
+  const header = readBatchHeader(records, 0);
+  return header.producerId < 0 ? null : header;
+}
+
+/** Whether a request with transactional batches may be one: it names its transaction, and has one producer. */
+function refusedTransaction({ transactionalId, topicData }: ProduceRequest): ErrorCode {
+  if (transactionalId === null) return ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+  let first: RecordBatchHeader | null = null;
+  for (const { partitionData } of topicData) {
+    for (const { records } of partitionData) {
+      const header = transactionalBatch(records);
+      first ??= header;
+      const isOther = header !== null && (header.producerId !== first?.producerId ||
+        header.producerEpoch !== first.producerEpoch);
+      if (isOther) return ErrorCode.INVALID_PRODUCER_ID_MAPPING;
+    }
+  }
+  return ErrorCode.NONE;
+}
+
+function refusedTopics({ topicData }: ProduceRequest, error: ErrorCode): TopicAnswer[] {
+  return topicData.map(({ name, topicId, partitionData }) => ({
+    name,
+    topicId,
+    partitionResponses: partitionData.map(({ index }) => refused(index, error)),
+  }));
+}
+
+/**
+ * What a producer of this version is told of an error of its coordinator. Source: KIP-890, and Kafka's
+ * ReplicaManager: NOT_ENOUGH_REPLICAS makes every client try again, without looking for another leader.
+ */
+function toldError(error: ErrorCode, apiVersion: number): ErrorCode {
+  switch (error) {
+    case ErrorCode.PRODUCER_FENCED:
+      return ErrorCode.INVALID_PRODUCER_EPOCH;
+    case ErrorCode.TRANSACTION_ABORTABLE:
+      return apiVersion >= FIRST_ABORTABLE_VERSION ? error : ErrorCode.INVALID_TXN_STATE;
+    case ErrorCode.CONCURRENT_TRANSACTIONS:
+      return apiVersion >= FIRST_ADDING_VERSION ? error : ErrorCode.NOT_ENOUGH_REPLICAS;
+    case ErrorCode.NETWORK_EXCEPTION:
+    case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+    case ErrorCode.COORDINATOR_NOT_AVAILABLE:
+    case ErrorCode.NOT_COORDINATOR:
+      return ErrorCode.NOT_ENOUGH_REPLICAS;
+    default:
+      return error;
+  }
+}
+
+function refusedVerification(index: number, error: ErrorCode): PartitionAnswer {
+  const answer = refused(index, error);
+  answer.errorMessage = "Cannot verify that the partition is part of the transaction: " +
+    errorName(error);
+  return answer;
 }
 
 function refusedAppend(

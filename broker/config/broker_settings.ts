@@ -491,6 +491,26 @@ const WORK = {
     unit: "ms",
     doc: "Longest timeout that a transactional producer may ask for.",
   }),
+  "transaction.partition.verification.enable": boolean("true", {
+    ...low,
+    ...dynamic,
+    doc:
+      "Whether the coordinator of a transaction is asked before its first batch is appended to a partition.",
+  }),
+  "add.partitions.to.txn.retry.backoff.ms": int("20", {
+    ...high,
+    min: 1,
+    unit: "ms",
+    doc:
+      "Time between two tries to add partitions to a transaction while the one before is being ended.",
+  }),
+  "add.partitions.to.txn.retry.backoff.max.ms": int("100", {
+    ...high,
+    min: 0,
+    unit: "ms",
+    doc:
+      "How long a broker tries to add partitions to a transaction while the one before is being ended.",
+  }),
 } as const satisfies Readonly<Record<string, Setting>>;
 
 /** Groups and their offsets. */

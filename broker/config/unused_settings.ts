@@ -7,8 +7,6 @@
 
 /** Sorted by name. */
 export const UNUSED_SETTINGS: readonly string[] = [
-  "add.partitions.to.txn.retry.backoff.max.ms",
-  "add.partitions.to.txn.retry.backoff.ms",
   "alter.config.policy.class.name",
   "alter.log.dirs.replication.quota.window.num",
   "alter.log.dirs.replication.quota.window.size.seconds",
@@ -231,7 +229,6 @@ export const UNUSED_SETTINGS: readonly string[] = [
   "ssl.truststore.type",
   "telemetry.max.bytes",
   "transaction.abort.timed.out.transaction.cleanup.interval.ms",
-  "transaction.partition.verification.enable",
   "transaction.remove.expired.transaction.cleanup.interval.ms",
   "transaction.state.log.load.buffer.size",
   "transaction.state.log.min.isr",

@@ -14,32 +14,17 @@
 
 import assert from "node:assert/strict";
 import { apiName } from "../../protocol/api_keys.ts";
-import { Reader, Writer } from "../../protocol/bytes.ts";
-import { codec } from "../../protocol/compile.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { decodeResponseHeader } from "../../protocol/headers.ts";
 import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
 import type { Clock, Random } from "../../storage/platform.ts";
-import type { Api, CloseSignal, ConnectionInfo } from "../apis/api.ts";
-import { handleInner } from "../server/inner_request.ts";
+import type { Api } from "../apis/api.ts";
+import { handleOwn } from "../server/inner_request.ts";
 import { type Endpoint, NetworkError } from "../network.ts";
 import type { Call } from "../peers/call.ts";
 import type { Peers } from "../peers/peers.ts";
 
 const FIRST_BACKOFF_MS = 20;
 const MAX_BACKOFF_MS = 500;
-/** Requests that this node makes of itself came over no listener. */
-const OWN_CONNECTION: ConnectionInfo = {
-  id: 0,
-  remoteAddress: "",
-  listenerName: "",
-  advertisedHost: "",
-  advertisedPort: 0,
-  clientSoftwareName: null,
-  clientSoftwareVersion: null,
-};
-const NEVER_CLOSED: CloseSignal = { aborted: false, onAbort: () => () => {} };
-
 /** Who leads the quorum, as this node knows. */
 export interface ActiveController {
   /** This node leads. */
@@ -141,21 +126,7 @@ export class ControllerChannel {
   ): Promise<Decoded<A>> {
     const api = this.#handlers.get(call.key);
     assert(api !== undefined, `no controller's handler for ${apiName(call.key)}`);
-    const apiVersion = Math.min(call.highest, api.versions.highest);
-    const writer = new Writer();
-    codec(call.request, apiVersion).encode(writer, body);
-    const { bytes } = await handleInner(api, new Reader(writer.finish()), {
-      apiVersion,
-      correlationId: 0,
-      clientId: this.#options.clientId,
-      connection: OWN_CONNECTION,
-      closed: NEVER_CLOSED,
-      answerRoomBytes: Infinity,
-      closeConnection: () => {},
-    });
-    const reader = new Reader(bytes);
-    decodeResponseHeader(reader, { apiKey: call.key, apiVersion, correlationId: 0 });
-    return codec(call.response, apiVersion).decode(reader);
+    return await handleOwn(api, call, body, this.#options.clientId);
   }
 
   /** The answer, or null when the disk under this node's own metadata takes too long. */

@@ -20,6 +20,7 @@ import type { AppendResult, Log } from "../../storage/log.ts";
 import type { Clock, Timer } from "../../storage/platform.ts";
 import type { PreparedBatch } from "../../storage/prepare_batch.ts";
 import { JobCancelledError } from "../../storage/workers.ts";
+import type { TransactionGuard } from "./transaction_guards.ts";
 
 /** Appends of one turn of the event loop: the rest of a long line goes on in the next. */
 const APPENDS_PER_TURN = 64;
@@ -31,6 +32,8 @@ export interface ClientBatch {
   readonly requiredAcks: number;
   /** Of Produce. */
   readonly requestVersion: number;
+  /** Of a transactional batch: what it was verified under, null for nothing; left out where that is not asked for. */
+  readonly guard?: TransactionGuard | null | undefined;
 }
 
 /** What the queue works for. */

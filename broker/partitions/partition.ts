@@ -27,6 +27,7 @@
 
 import assert from "node:assert/strict";
 import { ErrorCode } from "../../protocol/errors.ts";
+import { readProducerId } from "../../protocol/record_batch.ts";
 import {
   DirectoryId,
   type LeaderEpoch,
@@ -39,12 +40,18 @@ import type { BatchPreparer } from "../../storage/batch_preparer.ts";
 import type { AppendResult, Log } from "../../storage/log.ts";
 import type { Clock, Timer } from "../../storage/platform.ts";
 import type { PreparedBatch } from "../../storage/prepare_batch.ts";
-import type { AppendOrigin } from "../../storage/producer_state.ts";
+import type { AppendOrigin, Verification } from "../../storage/producer_state.ts";
 import type { TopicConfig } from "../config/topic_config.ts";
 import type { PartitionImage } from "../controller/metadata_image.ts";
 import { AppendQueue, type ClientBatch } from "./append_queue.ts";
 import { isThrottledReplica, type ReplicationThrottle } from "./replication_throttle.ts";
 import { type BrokerStates, type IsrProposal, type LagLimits, ReplicaSet } from "./replica_set.ts";
+import {
+  type FirstBatch,
+  type TransactionGuard,
+  TransactionGuards,
+  UNVERIFIED,
+} from "./transaction_guards.ts";
 
 /** What the partitions of a node know of the cluster around them. */
 export interface ReplicationContext {
@@ -123,6 +130,10 @@ export interface PartitionAppendOptions {
   /** −1: the answer waits until the records are committed. */
   readonly requiredAcks: number;
   readonly requestVersion?: number;
+  /** Of a marker: the version of the transaction protocol that it ends a transaction of. */
+  readonly transactionVersion?: number | undefined;
+  /** As that of a `ClientBatch`. */
+  readonly guard?: TransactionGuard | null | undefined;
 }
 
 /** A reader that waits for the high watermark to move. Its methods must not throw. */
@@ -194,6 +205,8 @@ export class Partition {
   /** Followers, which read what is not committed. */
   readonly #appendWaiters = new Set<FetchWaiter>();
   #flushTimer: Timer | null = null;
+  /** Null while no transaction is about to begin here. */
+  #guards: TransactionGuards | null = null;
   #stopListening: readonly (() => void)[];
 
   constructor(options: PartitionOptions) {
@@ -323,6 +336,8 @@ export class Partition {
     const { replicas } = this.#image;
     this.#replicas = null;
     this.#leaderHighWatermark = -1;
+    // Another leader may have written the marker meanwhile.
+    this.#guards = null;
     if (!this.isLeader || this.log.offlineReason !== null) return;
     this.#beginEpoch();
     if (replicas.length === 1) return;
@@ -552,13 +567,33 @@ export class Partition {
     return "bytes" in prepared ? this.#appendPrepared(prepared, batch) : prepared;
   }
 
-  #appendPrepared(prepared: PreparedBatch, { requiredAcks }: ClientBatch): AppendResult {
+  #appendPrepared(prepared: PreparedBatch, { requiredAcks, guard }: ClientBatch): AppendResult {
     // The leader or the in-sync replicas may have changed while it waited.
     const refusal = this.#refusal(requiredAcks);
     if (refusal !== null) return refusal;
     const { leaderEpoch } = this.#image;
-    const result = this.log.appendPrepared(prepared, { leaderEpoch, origin: "client" });
-    return this.#appended(result, prepared.bytes.length, requiredAcks);
+    const result = this.log.appendPrepared(prepared, {
+      leaderEpoch,
+      origin: "client",
+      verification: this.#verification(guard),
+    });
+    return this.#appended(result, prepared.bytes, requiredAcks);
+  }
+
+  /**
+   * Notes that the coordinator of a transaction is about to be asked whether the transaction is here; what it says
+   * counts for a batch that is appended under this guard.
+   *
+   * Returns: null where nobody has to be asked, since the transaction is open here.
+   */
+  beginVerification(first: FirstBatch): TransactionGuard | null {
+    if (this.log.hasOpenTransaction(first.producerId, first.producerEpoch)) return null;
+    return (this.#guards ??= new TransactionGuards()).begin(first);
+  }
+
+  #verification(guard: TransactionGuard | null | undefined): Verification | undefined {
+    if (guard === undefined) return undefined;
+    return this.#guards?.verification(guard) ?? UNVERIFIED;
   }
 
   /**
@@ -570,19 +605,25 @@ export class Partition {
   append(records: Uint8Array, options: PartitionAppendOptions): AppendResult {
     const refusal = this.#refusal(options.requiredAcks);
     if (refusal !== null) return refusal;
-    const { origin, requestVersion } = options;
+    const { origin, requestVersion, transactionVersion, guard } = options;
     const result = this.log.appendAsLeader(records, {
       leaderEpoch: this.#image.leaderEpoch,
       origin,
+      verification: this.#verification(guard),
       ...(requestVersion !== undefined && { requestVersion }),
+      ...(transactionVersion !== undefined && { transactionVersion }),
     });
-    return this.#appended(result, records.length, options.requiredAcks);
+    return this.#appended(result, records, options.requiredAcks);
   }
 
-  #appended(result: AppendResult, byteCount: number, requiredAcks: number): AppendResult {
+  #appended(result: AppendResult, records: Uint8Array, requiredAcks: number): AppendResult {
     if (!("duplicate" in result)) return result;
     if (!result.duplicate) {
-      this.#mark(byteCount);
+      // The transaction is open from here on, or over.
+      if (this.#guards !== null && this.#guards.end(readProducerId(records, 0)) === 0) {
+        this.#guards = null;
+      }
+      this.#mark(records.length);
       if (this.#mirror !== null) this.#copyTo(this.#mirror);
       if (this.#appendWaiters.size > 0) this.#tellFollowers();
     }

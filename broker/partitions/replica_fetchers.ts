@@ -10,7 +10,7 @@
 import type { Clock, Logger } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
-import type { Endpoint } from "../network.ts";
+import { brokerEndpoint } from "../peers/broker_endpoint.ts";
 import type { Peers } from "../peers/peers.ts";
 import type { Partition } from "./partition.ts";
 import { ReplicaFetcher, type ReplicaFetchSettings } from "./replica_fetcher.ts";
@@ -99,12 +99,12 @@ export class ReplicaFetchers {
     const key = `${leaderId}/${index}`;
     const known = this.#fetchers.get(key);
     if (known !== undefined) return known;
-    const { nodeId, controller } = this.#options;
+    const { nodeId, controller, config } = this.#options;
     const fetcher = new ReplicaFetcher({
       ...this.#options,
       leaderId,
       channel: `replicas ${index}`,
-      endpoint: () => this.#endpointOf(leaderId),
+      endpoint: () => brokerEndpoint(controller.image(), config, leaderId),
       brokerEpoch: () => controller.image().brokers.get(nodeId)?.epoch ?? -1,
       settings: () => this.#settings,
       afterTruncation: (truncated) => {
@@ -114,13 +114,6 @@ export class ReplicaFetchers {
     });
     this.#fetchers.set(key, fetcher);
     return fetcher;
-  }
-
-  #endpointOf(leaderId: number): Endpoint | null {
-    const { controller, config } = this.#options;
-    const endpoints = controller.image().brokers.get(leaderId)?.endpoints ?? [];
-    const wanted = config.string("inter.broker.listener.name")?.toUpperCase() ?? null;
-    return endpoints.find(({ name }) => wanted === null || name === wanted) ?? null;
   }
 }
 

@@ -6,9 +6,24 @@
  */
 
 import assert from "node:assert/strict";
-import { type Reader, Writer } from "../../protocol/bytes.ts";
-import { encodeResponseHeader } from "../../protocol/headers.ts";
+import { Reader, Writer } from "../../protocol/bytes.ts";
+import { codec } from "../../protocol/compile.ts";
+import { decodeResponseHeader, encodeResponseHeader } from "../../protocol/headers.ts";
+import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
 import type { Api, CloseSignal, ConnectionInfo, RequestContext } from "../apis/api.ts";
+import type { Call } from "../peers/call.ts";
+
+/** Requests that this node makes of itself came over no listener. */
+const OWN_CONNECTION: ConnectionInfo = {
+  id: 0,
+  remoteAddress: "",
+  listenerName: "",
+  advertisedHost: "",
+  advertisedPort: 0,
+  clientSoftwareName: null,
+  clientSoftwareVersion: null,
+};
+const NEVER_CLOSED: CloseSignal = { aborted: false, onAbort: () => () => {} };
 
 /** Where a request came from, and what its answer may be like. */
 export interface InnerRequest {
@@ -60,6 +75,30 @@ export async function handleInner(
   } finally {
     for (const callback of callbacks) callback();
   }
+}
+
+/** Makes a request of this very node, at the highest version that its handler serves. */
+export async function handleOwn<Q extends Message, A extends Message>(
+  api: Api,
+  call: Call<Q, A>,
+  body: Encodable<Q>,
+  clientId: string,
+): Promise<Decoded<A>> {
+  const apiVersion = Math.min(call.highest, api.versions.highest);
+  const writer = new Writer();
+  codec(call.request, apiVersion).encode(writer, body);
+  const { bytes } = await handleInner(api, new Reader(writer.finish()), {
+    apiVersion,
+    correlationId: 0,
+    clientId,
+    connection: OWN_CONNECTION,
+    closed: NEVER_CLOSED,
+    answerRoomBytes: Infinity,
+    closeConnection: () => {},
+  });
+  const reader = new Reader(bytes);
+  decodeResponseHeader(reader, { apiKey: call.key, apiVersion, correlationId: 0 });
+  return codec(call.response, apiVersion).decode(reader);
 }
 
 /** True when an answer, or one of its parts, has this error code. */

@@ -27,6 +27,7 @@ import { bunClock, bunDisk, bunRandom } from "../../storage/platform_bun.ts";
 import { CLUSTER_ID, newTopic, NODE_ID, openMetadataLog } from "../broker/controller/harness.ts";
 import { type LiveBroker, liveBroker, type LiveBrokerOptions } from "../broker/live_broker.ts";
 import { batch, NO_PEERS, TestContext } from "../broker/partitions/harness.ts";
+import { NO_VERIFIER } from "../broker/transactions/scripted_coordinator.ts";
 import { SimLogger } from "../sim/sim_logger.ts";
 import { SimWorkers } from "../sim/sim_workers.ts";
 
@@ -96,7 +97,7 @@ async function startNode(
   await replicaManager.settled();
   const fetchSessions = new FetchSessions({ clock, random, slots: 10, evictionMs: 1000 });
   return {
-    produce: produceApi({ replicaManager }),
+    produce: produceApi({ replicaManager, config, transactionVerifier: NO_VERIFIER }),
     fetch: fetchApi({
       nodeId: NODE_ID,
       controller,

@@ -21,6 +21,7 @@ import { RACK_AWARE_SELECTOR } from "../../broker/partitions/read_replica.ts";
 import type { Logger } from "../../storage/platform.ts";
 import { LogDirectories } from "../../storage/log_directories.ts";
 import { CLUSTER_ID } from "../broker/controller/harness.ts";
+import { NO_VERIFIER } from "../broker/transactions/scripted_coordinator.ts";
 import { ProcessClock } from "./process_clock.ts";
 import { ProcessDisk } from "./process_disk.ts";
 import type { ReplicationLinks } from "./replication_links.ts";
@@ -184,7 +185,7 @@ export class ReplicationNode {
       evictionMs: 120_000,
     });
     const apis = [
-      produceApi({ replicaManager }),
+      produceApi({ replicaManager, config, transactionVerifier: NO_VERIFIER }),
       listOffsetsApi({ replicaManager, clock }),
       fetchApi({
         replicaManager,

@@ -87,13 +87,20 @@ describe("produceApi", () => {
     }, "NONE"],
     ["a keyless record, compacted", "compacted", keyless(), {}, "INVALID_RECORD"],
     ["a keyed record, compacted", "compacted", batch(), {}, "NONE"],
-    ["a transactional id", "a", batch(), { transactionalId: "t" }, "INVALID_TXN_STATE"],
+    ["a transactional id alone", "a", batch(), { transactionalId: "t" }, "NONE"],
     [
-      "a transactional batch",
+      "a transactional batch without an id",
       "a",
       batch(1, { ...PRODUCER, transactional: true }),
       {},
-      "INVALID_TXN_STATE",
+      "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+    ],
+    [
+      "a transactional batch without a coordinator",
+      "a",
+      batch(1, { ...PRODUCER, transactional: true }),
+      { transactionalId: "t" },
+      "NOT_ENOUGH_REPLICAS",
     ],
     ["an idempotent batch", "a", batch(1, PRODUCER), {}, "NONE"],
     [

@@ -13,6 +13,7 @@ import { fetchApi } from "../../../broker/apis/fetch.ts";
 import { listOffsetsApi } from "../../../broker/apis/list_offsets.ts";
 import { offsetForLeaderEpochApi } from "../../../broker/apis/offset_for_leader_epoch.ts";
 import { produceApi } from "../../../broker/apis/produce.ts";
+import { writeTxnMarkersApi } from "../../../broker/apis/write_txn_markers.ts";
 import { Config } from "../../../broker/config/config.ts";
 import { controllerSettings } from "../../../broker/controller/config_rules.ts";
 import { Controller } from "../../../broker/controller/controller.ts";
@@ -23,6 +24,8 @@ import {
   ReplicaManager,
   type ReplicaManagerOptions,
 } from "../../../broker/partitions/replica_manager.ts";
+import { BrokerChannel } from "../../../broker/peers/broker_channel.ts";
+import { TransactionVerifier } from "../../../broker/transactions/verifier.ts";
 import { Reader, Writer } from "../../../protocol/bytes.ts";
 import { codec } from "../../../protocol/compile.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
@@ -41,6 +44,7 @@ import { SimLogger } from "../../sim/sim_logger.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
 import { CLUSTER_ID, newTopic, NODE_ID, openMetadataLog } from "../controller/harness.ts";
 import { type LiveBroker, liveBroker } from "../live_broker.ts";
+import { ScriptedCoordinator } from "../transactions/scripted_coordinator.ts";
 import { SimWorkers } from "../../sim/sim_workers.ts";
 
 /** For a node that is alone. */
@@ -57,7 +61,7 @@ export class TestContext implements RequestContext {
   readonly requestBytes = 100;
   readonly answerRoomBytes = Infinity;
   readonly connection = {
-    id: 1,
+    id: 1 as number,
     remoteAddress: "127.0.0.1",
     listenerName: "PLAINTEXT",
     advertisedHost: "reached.example",
@@ -160,6 +164,9 @@ export class DataHarness {
   logDirectories!: LogDirectories;
   replicaManager!: ReplicaManager;
   sessions!: FetchSessions;
+  /** Of transactions: it is asked where the topic `__transaction_state` is there. */
+  readonly coordinator = new ScriptedCoordinator();
+  verifier!: TransactionVerifier;
   apis!: Record<
     | "produce"
     | "fetch"
@@ -168,7 +175,8 @@ export class DataHarness {
     | "offsetForLeaderEpoch"
     | "alterReplicaLogDirs"
     | "describeLogDirs"
-    | "describeProducers",
+    | "describeProducers"
+    | "writeTxnMarkers",
     Api
   >;
   #starts = 0;
@@ -273,8 +281,23 @@ export class DataHarness {
 
   #serve(replicaManager: ReplicaManager): DataHarness["apis"] {
     const clock = this.process;
+    const channel = new BrokerChannel({
+      ...this,
+      nodeId: NODE_ID,
+      clock,
+      peers: NO_PEERS,
+      clientId: "node",
+    });
+    channel.serve([this.coordinator.api]);
+    this.verifier = new TransactionVerifier({
+      ...this,
+      clock,
+      channel,
+      settings: () => ({ requestTimeoutMs: 5000, retryBackoffMs: 20, retryMaxMs: 100 }),
+    });
     return {
-      produce: produceApi({ replicaManager }),
+      produce: produceApi({ ...this, replicaManager, transactionVerifier: this.verifier }),
+      writeTxnMarkers: writeTxnMarkersApi({ ...this, clock, replicaManager }),
       fetch: fetchApi({
         ...this,
         nodeId: NODE_ID,

@@ -1,0 +1,115 @@
+/**
+ * WriteTxnMarkers (key 27), versions 1–2: a coordinator has partitions write the end of a transaction (KIP-98).
+ *
+ * 1 flexible · 2 the version of the transaction protocol (KIP-1228): from 2 on a marker carries the epoch after the
+ * one that its transaction was written under, so that it can end no other.
+ *
+ * A marker is answered when it is committed: on the stable storage of every in-sync replica. One that is sent again
+ * is written again, and ends nothing. One of a coordinator that another has taken over from is refused with
+ * TRANSACTION_COORDINATOR_FENCED. Kafka's `transactions` tool ends hanging transactions with it, too.
+ *
+ * Gaps: none known.
+ */
+
+import { ApiKey } from "../../protocol/api_keys.ts";
+import { buildControlBatch } from "../../protocol/control_records.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import {
+  type WriteTxnMarkersRequest,
+  writeTxnMarkersRequest,
+  writeTxnMarkersResponse,
+} from "../../protocol/schemas/write_txn_markers.ts";
+import type { Clock } from "../../storage/platform.ts";
+import type { Config } from "../config/config.ts";
+import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
+import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
+import { type Api, defineApi } from "./api.ts";
+
+const ALL_REPLICAS = -1;
+/** Markers written before the event loop is given back: a millisecond or two. */
+const MARKERS_PER_SLICE = 100;
+
+type Marker = WriteTxnMarkersRequest["markers"][number];
+
+interface Subsystems {
+  readonly clock: Clock;
+  readonly config: Config;
+  readonly replicaManager: ReplicaManager;
+}
+
+interface PartitionAnswer {
+  readonly partitionIndex: number;
+  errorCode: ErrorCode;
+}
+
+/** A marker that is written and not committed yet. */
+interface Pending extends CommitTarget {
+  readonly answer: PartitionAnswer;
+}
+
+/** Answers WriteTxnMarkers. */
+export function writeTxnMarkersApi(subsystems: Subsystems): Api {
+  return defineApi({
+    key: ApiKey.WriteTxnMarkers,
+    request: writeTxnMarkersRequest,
+    response: writeTxnMarkersResponse,
+    versions: { lowest: 1, highest: 2 },
+    async handle({ markers }) {
+      const { clock, config, replicaManager } = subsystems;
+      const targets: Pending[] = [];
+      const answers = [];
+      let writtenCount = 0;
+      for (const marker of markers) {
+        const topics = [];
+        for (const { name, partitionIndexes } of marker.topics) {
+          const partitions = [];
+          for (const partitionIndex of partitionIndexes) {
+            partitions.push(write(subsystems, marker, name, partitionIndex, targets));
+            if (++writtenCount % MARKERS_PER_SLICE === 0) await clock.sleep(0);
+          }
+          topics.push({ name, partitions });
+        }
+        answers.push({ producerId: marker.producerId, topics });
+      }
+      if (targets.length > 0) {
+        await waitForCommits({
+          targets,
+          delayed: replicaManager.delayedAppends,
+          timeoutMs: config.number("request.timeout.ms"),
+          failed: ({ answer }, error) => {
+            answer.errorCode = error;
+          },
+        });
+      }
+      return { markers: answers };
+    },
+  });
+}
+
+function write(
+  { clock, replicaManager }: Subsystems,
+  marker: Marker,
+  topic: string,
+  partitionIndex: number,
+  targets: Pending[],
+): PartitionAnswer {
+  const partition = replicaManager.partition(topic, partitionIndex);
+  if (isRefusal(partition)) return { partitionIndex, errorCode: partition.error };
+  const { producerId, producerEpoch, coordinatorEpoch, transactionResult } = marker;
+  const batch = buildControlBatch({
+    records: [{ type: transactionResult ? "commit" : "abort", coordinatorEpoch }],
+    timestamp: clock.wallMs(),
+    producerId,
+    producerEpoch,
+  });
+  const result = partition.append(batch, {
+    origin: "coordinator",
+    requiredAcks: ALL_REPLICAS,
+    transactionVersion: marker.transactionVersion,
+  });
+  const answer: PartitionAnswer = { partitionIndex, errorCode: result.error };
+  if ("lastOffset" in result) {
+    targets.push({ partition, endOffset: result.lastOffset + 1, answer });
+  }
+  return answer;
+}
