@@ -26,7 +26,7 @@ import { formatTopicPartition, type TopicPartition } from "../../protocol/types.
 import type { Clock, Logger } from "../../storage/platform.ts";
 import type { Controller } from "../controller/controller.ts";
 import { TRANSACTION_STATE_TOPIC } from "../controller/internal_topics.ts";
-import { partitionForGroup } from "../groups/coordinator.ts";
+import { partitionForKey } from "../coordination/led_shards.ts";
 import { NetworkError } from "../network.ts";
 import type { BrokerChannel } from "../peers/broker_channel.ts";
 import { call } from "../peers/call.ts";
@@ -156,7 +156,7 @@ export class TransactionVerifier {
   #coordinatorOf(transactionalId: string): number {
     const topic = this.#options.controller.image().topicByName(TRANSACTION_STATE_TOPIC);
     if (topic === undefined) return -1;
-    const index = partitionForGroup(transactionalId, topic.partitions.length);
+    const index = partitionForKey(transactionalId, topic.partitions.length);
     return topic.partitions[index]?.leader ?? -1;
   }
 
