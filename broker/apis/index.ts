@@ -66,6 +66,7 @@ import { produceApi } from "./produce.ts";
 import { quorumFetchApi } from "./quorum_fetch.ts";
 import { removeRaftVoterApi } from "./remove_raft_voter.ts";
 import { syncGroupApi } from "./sync_group.ts";
+import { txnOffsetCommitApi } from "./txn_offset_commit.ts";
 import { unregisterBrokerApi } from "./unregister_broker.ts";
 import { updateFeaturesApi } from "./update_features.ts";
 import { updateRaftVoterApi } from "./update_raft_voter.ts";
@@ -139,6 +140,7 @@ export function apis(subsystems: Subsystems): Api[] {
     heartbeatApi(subsystems),
     leaveGroupApi(subsystems),
     offsetCommitApi(subsystems),
+    txnOffsetCommitApi(subsystems),
     offsetFetchApi(subsystems),
     offsetDeleteApi(subsystems),
     describeGroupsApi(subsystems),

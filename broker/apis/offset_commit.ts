@@ -11,17 +11,11 @@
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
-import { ErrorCode } from "../../protocol/errors.ts";
-import {
-  type OffsetCommitRequest,
-  offsetCommitRequest,
-  offsetCommitResponse,
-} from "../../protocol/schemas/offset_commit.ts";
-import { leaderEpoch, offset, ZERO_UUID } from "../../protocol/types.ts";
+import { offsetCommitRequest, offsetCommitResponse } from "../../protocol/schemas/offset_commit.ts";
 import type { Controller } from "../controller/controller.ts";
-import type { MetadataImage } from "../controller/metadata_image.ts";
-import type { CommitOffsets, GroupCoordinator } from "../groups/coordinator.ts";
+import type { GroupCoordinator } from "../groups/coordinator.ts";
 import { type Api, defineApi } from "./api.ts";
+import { committedTopics } from "./committed_topics.ts";
 
 const GROUP_ID_NOT_FOUND_VERSION = 9;
 const TOPIC_ID_VERSION = 10;
@@ -31,8 +25,6 @@ interface Subsystems {
   readonly groupCoordinator: GroupCoordinator;
 }
 
-type RequestTopic = OffsetCommitRequest["topics"][number];
-
 /** Answers OffsetCommit. */
 export function offsetCommitApi({ controller, groupCoordinator }: Subsystems): Api {
   return defineApi({
@@ -41,7 +33,8 @@ export function offsetCommitApi({ controller, groupCoordinator }: Subsystems): A
     response: offsetCommitResponse,
     versions: { lowest: 2, highest: 10 },
     handle(request, { apiVersion }) {
-      const { errorOf, offsets } = sortOut(request.topics, controller.image(), apiVersion);
+      const usesIds = apiVersion >= TOPIC_ID_VERSION;
+      const { offsets, answer } = committedTopics(request.topics, controller.image(), usesIds);
       const outcome = groupCoordinator.commitOffsets({
         groupId: request.groupId,
         memberId: request.memberId,
@@ -51,57 +44,11 @@ export function offsetCommitApi({ controller, groupCoordinator }: Subsystems): A
         retentionTimeMs: request.retentionTimeMs,
         offsets,
       });
-      const answer = (errors: Awaited<typeof outcome>) => {
-        let index = 0;
-        return {
-          throttleTimeMs: 0,
-          topics: request.topics.map((topic) => ({
-            name: topic.name,
-            topicId: topic.topicId,
-            partitions: topic.partitions.map(({ partitionIndex }) => {
-              const own = errorOf(topic, partitionIndex);
-              if (own !== ErrorCode.NONE) return { partitionIndex, errorCode: own };
-              const errorCode = "error" in errors
-                ? errors.error
-                : errors[index++] ?? ErrorCode.NONE;
-              return { partitionIndex, errorCode };
-            }),
-          })),
-        };
-      };
-      return outcome instanceof Promise ? outcome.then(answer) : answer(outcome);
+      const answered = (errors: Awaited<typeof outcome>) => ({
+        throttleTimeMs: 0,
+        topics: answer(errors),
+      });
+      return outcome instanceof Promise ? outcome.then(answered) : answered(outcome);
     },
   });
-}
-
-/** Tells the partitions that exist from the others. */
-function sortOut(topics: readonly RequestTopic[], image: MetadataImage, apiVersion: number): {
-  readonly errorOf: (topic: RequestTopic, partition: number) => ErrorCode;
-  readonly offsets: CommitOffsets["offsets"];
-} {
-  const usesIds = apiVersion >= TOPIC_ID_VERSION;
-  const known = new Map(topics.map((topic) => [
-    topic,
-    usesIds ? image.topicById(topic.topicId) : image.topicByName(topic.name),
-  ]));
-  function errorOf(topic: RequestTopic, partition: number): ErrorCode {
-    const found = known.get(topic);
-    if (found === undefined && usesIds) return ErrorCode.UNKNOWN_TOPIC_ID;
-    return found?.partitions[partition] === undefined
-      ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-      : ErrorCode.NONE;
-  }
-  const offsets = topics.flatMap((topic) => (
-    topic.partitions
-      .filter(({ partitionIndex }) => errorOf(topic, partitionIndex) === ErrorCode.NONE)
-      .map((partition) => ({
-        topic: known.get(topic)?.name ?? topic.name,
-        topicId: known.get(topic)?.id ?? ZERO_UUID,
-        partition: partition.partitionIndex,
-        offset: offset(partition.committedOffset),
-        leaderEpoch: leaderEpoch(partition.committedLeaderEpoch),
-        metadata: partition.committedMetadata,
-      }))
-  ));
-  return { errorOf, offsets };
 }

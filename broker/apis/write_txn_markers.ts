@@ -21,6 +21,8 @@ import {
 } from "../../protocol/schemas/write_txn_markers.ts";
 import type { Clock } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
+import { GROUP_METADATA_TOPIC } from "../controller/internal_topics.ts";
+import type { GroupCoordinator } from "../groups/coordinator.ts";
 import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
 import { type Api, defineApi } from "./api.ts";
@@ -35,6 +37,7 @@ interface Subsystems {
   readonly clock: Clock;
   readonly config: Config;
   readonly replicaManager: ReplicaManager;
+  readonly groupCoordinator: Pick<GroupCoordinator, "endTransaction">;
 }
 
 interface PartitionAnswer {
@@ -86,8 +89,31 @@ export function writeTxnMarkersApi(subsystems: Subsystems): Api {
   });
 }
 
+/** The coordinator of the groups writes it itself: offsets of the transaction stand from then on, or are gone. */
+function writeInGroups(
+  groupCoordinator: Subsystems["groupCoordinator"],
+  marker: Marker,
+  partitionIndex: number,
+  targets: Pending[],
+): PartitionAnswer {
+  const answer: PartitionAnswer = { partitionIndex, errorCode: ErrorCode.NONE };
+  let outcome: ErrorCode | null = null;
+  let listener: ((error: ErrorCode) => void) | null = null;
+  const end = { ...marker, outcome: marker.transactionResult ? "commit" : "abort" } as const;
+  groupCoordinator.endTransaction(partitionIndex, end, (error) => {
+    outcome = error;
+    listener?.(error);
+  });
+  const onCommitted: Pending["partition"]["onCommitted"] = (_endOffset, settled) => {
+    if (outcome === null) listener = settled;
+    else settled(outcome);
+  };
+  targets.push({ partition: { onCommitted }, endOffset: 0, answer });
+  return answer;
+}
+
 function write(
-  { clock, replicaManager }: Subsystems,
+  { clock, replicaManager, groupCoordinator }: Subsystems,
   marker: Marker,
   topic: string,
   partitionIndex: number,
@@ -95,6 +121,9 @@ function write(
 ): PartitionAnswer {
   const partition = replicaManager.partition(topic, partitionIndex);
   if (isRefusal(partition)) return { partitionIndex, errorCode: partition.error };
+  if (topic === GROUP_METADATA_TOPIC) {
+    return writeInGroups(groupCoordinator, marker, partitionIndex, targets);
+  }
   const { producerId, producerEpoch, coordinatorEpoch, transactionResult } = marker;
   const batch = buildControlBatch({
     records: [{ type: transactionResult ? "commit" : "abort", coordinatorEpoch }],

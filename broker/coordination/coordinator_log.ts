@@ -7,11 +7,15 @@
  */
 
 import type { ErrorCode } from "../../protocol/errors.ts";
+import type { PartitionAppendOptions } from "../partitions/partition.ts";
 
 /** What a read gives. `release` hands the buffer back; the bytes must not be used after it. */
 export type CoordinatorLogRead =
   | { readonly error: typeof ErrorCode.NONE; readonly records: Uint8Array; release(): void }
   | { readonly error: ErrorCode; readonly message: string };
+
+/** How a batch of a transaction, or its marker, is appended. */
+export type TransactionalAppend = Pick<PartitionAppendOptions, "guard" | "transactionVersion">;
 
 /** One partition of a coordinator's topic that this node leads. */
 export interface CoordinatorLog {
@@ -29,7 +33,11 @@ export interface CoordinatorLog {
    * Returns: nothing; `onSettled` is called once, after the batch is committed (NONE: on stable storage,
    * as acks=all promises) or has failed, possibly before this returns.
    */
-  append(batch: Uint8Array, onSettled: (error: ErrorCode) => void): void;
+  append(
+    batch: Uint8Array,
+    onSettled: (error: ErrorCode) => void,
+    transaction?: TransactionalAppend,
+  ): void;
   /** Whole batches, from the one that holds `fromOffset`, at least one. */
   read(fromOffset: number, maxBytes: number): CoordinatorLogRead | Promise<CoordinatorLogRead>;
 }

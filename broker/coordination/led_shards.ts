@@ -155,8 +155,13 @@ export class LedShards<S extends Shard> {
 
   /** The shard of a key, or why it cannot be served here. */
   shardOf(key: string): S | CoordinatorRefusal {
+    return this.shardAt(this.partitionFor(key));
+  }
+
+  /** The shard of a partition, or why it cannot be served here. */
+  shardAt(partition: number): S | CoordinatorRefusal {
     if (!this.#isRunning) return { error: ErrorCode.COORDINATOR_NOT_AVAILABLE };
-    const led = this.#led.get(this.partitionFor(key));
+    const led = this.#led.get(partition);
     if (led === undefined) return { error: ErrorCode.NOT_COORDINATOR };
     const error = this.#availabilityOf(led);
     return error === ErrorCode.NONE ? led.shard : { error };

@@ -4,7 +4,7 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { offset } from "../../protocol/types.ts";
 import { Partition } from "../partitions/partition.ts";
 import type { ReplicaManager } from "../partitions/replica_manager.ts";
-import type { CoordinatorLog, CoordinatorLogRead } from "./coordinator_log.ts";
+import type { CoordinatorLog, CoordinatorLogRead, TransactionalAppend } from "./coordinator_log.ts";
 
 const ALL_REPLICAS = -1;
 
@@ -35,8 +35,13 @@ class PartitionLog implements CoordinatorLog {
     return this.#partition.log.endOffset;
   }
 
-  append(batch: Uint8Array, onSettled: (error: ErrorCode) => void): void {
+  append(
+    batch: Uint8Array,
+    onSettled: (error: ErrorCode) => void,
+    transaction: TransactionalAppend = {},
+  ): void {
     const result = this.#partition.append(batch, {
+      ...transaction,
       origin: "coordinator",
       requiredAcks: ALL_REPLICAS,
     });

@@ -45,7 +45,13 @@ import {
 } from "./classic_group.ts";
 import { DeadlineQueue } from "../deadline_queue.ts";
 import type { CommittedOffset, GroupOffsets } from "./group_offsets.ts";
-import { type GroupEntry, GroupShard, type OffsetToCommit } from "./group_shard.ts";
+import {
+  type GroupEntry,
+  GroupShard,
+  type OffsetToCommit,
+  type OffsetTransaction,
+  type TransactionEnd,
+} from "./group_shard.ts";
 import type { GroupCoordinatorSettings } from "./settings.ts";
 
 /** Groups whose deadlines are worked off before the event loop is given back. */
@@ -292,14 +298,21 @@ export class GroupCoordinator {
 
   // ---- offsets --------------------------------------------------------------------------------------
 
+  /** Why a group cannot be served here now; NONE when it can. */
+  availabilityOf(groupId: string): ErrorCode {
+    const shard = this.#led.shardOf(groupId);
+    return shard instanceof GroupShard ? ErrorCode.NONE : shard.error;
+  }
+
   /**
-   * OffsetCommit.
+   * OffsetCommit, and TxnOffsetCommit, whose offsets stand once the transaction has ended.
    *
    * Returns: one error code for each offset, in order, or one for all; by then the offsets are committed
    * to the log, and every later fetch sees them.
    */
   commitOffsets(
     request: CommitOffsets,
+    transaction: OffsetTransaction | null = null,
   ): Promise<readonly ErrorCode[] | GroupRefusal> | readonly ErrorCode[] | GroupRefusal {
     const shard = this.#led.shardOf(request.groupId);
     if (!(shard instanceof GroupShard)) return shard;
@@ -312,7 +325,7 @@ export class GroupCoordinator {
     }
     // A group that nobody joined is made by its first commit: a "simple" consumer.
     const entry = shard.getOrCreate(request.groupId);
-    const error = entry.group.checkOffsetCommit(request, false, this.#now());
+    const error = entry.group.checkOffsetCommit(request, transaction !== null, this.#now());
     this.deadlineChanged(entry, entry.group.nextDeadlineMs);
     const accepted: OffsetToCommit[] = [];
     const errors = error === ErrorCode.NONE ? this.#checkOffsets(request, accepted) : [];
@@ -321,11 +334,28 @@ export class GroupCoordinator {
       return error === ErrorCode.NONE ? errors : { error };
     }
     return new Promise((resolve) => {
-      shard.commitOffsets(entry, accepted, (failure) => {
+      const onSettled = (failure: ErrorCode) => {
         if (failure !== ErrorCode.NONE) shard.dropIfBlank(entry);
         resolve(errors.map((own) => own === ErrorCode.NONE ? failure : own));
-      });
+      };
+      if (transaction === null) shard.commitOffsets(entry, accepted, onSettled);
+      else shard.commitInTransaction(entry, transaction, accepted, onSettled);
     });
+  }
+
+  /**
+   * WriteTxnMarkers of a partition of `__consumer_offsets`. `onSettled` hears NONE once the marker is committed and
+   * what its transaction committed stands, or is gone; NOT_LEADER_OR_FOLLOWER while that cannot be done here.
+   */
+  endTransaction(
+    partition: number,
+    end: TransactionEnd,
+    onSettled: (error: ErrorCode) => void,
+  ): void {
+    const shard = this.#led.shardAt(partition);
+    // What a coordinator of groups says, one of transactions does not know.
+    if (shard instanceof GroupShard) shard.endTransaction(end, onSettled);
+    else onSettled(ErrorCode.NOT_LEADER_OR_FOLLOWER);
   }
 
   #checkOffsets(request: CommitOffsets, accepted: OffsetToCommit[]): ErrorCode[] {

@@ -44,6 +44,11 @@ export class GroupLoader {
     return this.#unknownCount;
   }
 
+  /** Producers with the groups that their open transactions commit offsets of. */
+  openTransactions(): ReadonlyMap<number, ReadonlySet<string>> {
+    return this.#openTransactions;
+  }
+
   /** Takes the batch at `position`. Errors: WireError when damaged. */
   batch(bytes: Uint8Array, position: number): void {
     const attributes = readAttributes(bytes, position);

@@ -15,10 +15,11 @@
 import assert from "node:assert/strict";
 import type { CompressionCodec } from "../../protocol/compression.ts";
 import { ErrorCode, errorName } from "../../protocol/errors.ts";
-import { buildBatch } from "../../protocol/records.ts";
+import { buildControlBatch } from "../../protocol/control_records.ts";
+import { buildBatch, type NewBatch } from "../../protocol/records.ts";
 import type { Clock, Logger } from "../../storage/platform.ts";
 import { AppendWaits, coordinatorError } from "../coordination/append_waits.ts";
-import type { CoordinatorLog } from "../coordination/coordinator_log.ts";
+import type { CoordinatorLog, TransactionalAppend } from "../coordination/coordinator_log.ts";
 import type { ShardOpening } from "../coordination/led_shards.ts";
 import { replayLog } from "../coordination/log_replay.ts";
 import {
@@ -32,6 +33,7 @@ import {
 import { GroupLoader } from "./group_loader.ts";
 import { type CommittedOffset, GroupOffsets } from "./group_offsets.ts";
 import { encodeGroupMetadata, encodeOffsetCommit, type KeyValue } from "./group_records.ts";
+import type { TransactionGuard } from "../partitions/transaction_guards.ts";
 
 /** Tombstones that are written in one batch: far below any limit on a batch's size. */
 const TOMBSTONES_PER_BATCH = 500;
@@ -71,6 +73,23 @@ export interface OffsetToCommit {
   readonly value: CommittedOffset;
 }
 
+/** The transaction that offsets are committed in. */
+export interface OffsetTransaction {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  /** As that of a `ClientBatch`. */
+  readonly guard: TransactionGuard | null | undefined;
+}
+
+/** How a transaction ended. */
+export interface TransactionEnd {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly outcome: "commit" | "abort";
+  readonly coordinatorEpoch: number;
+  readonly transactionVersion: number;
+}
+
 /** The groups of one led partition. */
 export class GroupShard {
   readonly partition: number;
@@ -85,6 +104,8 @@ export class GroupShard {
   readonly #host: ShardHost;
   readonly #waits: AppendWaits;
   readonly #groups = new Map<string, GroupEntry>();
+  /** Producer id → groups that its open transaction commits offsets of. */
+  readonly #openTransactions = new Map<number, Set<GroupEntry>>();
   readonly #closing = Promise.withResolvers<null>();
   #status: "loading" | "active" | "failed" | "closed" = "loading";
   /** Topics deleted while loading, whose offsets go once everything is there. */
@@ -184,16 +205,72 @@ export class GroupShard {
     this.#writeOffsets(entry, offsets, this.#waits.bounded(onSettled));
   }
 
+  /**
+   * Commits offsets of a group within a transaction: they are visible once its marker is committed.
+   * `onSettled` hears NONE once they are committed themselves.
+   */
+  commitInTransaction(
+    entry: GroupEntry,
+    { producerId, producerEpoch, guard }: OffsetTransaction,
+    offsets: readonly OffsetToCommit[],
+    onSettled: (error: ErrorCode) => void,
+  ): void {
+    const settle = this.#waits.bounded(onSettled);
+    for (const { topic, partition } of offsets) entry.offsets.appended(topic, partition, true);
+    const records = offsets.map(({ topic, partition, value }) => (
+      encodeOffsetCommit(entry.groupId, topic, partition, value)
+    ));
+    const producer = { producerId, producerEpoch, transactional: true };
+    this.#appendBatch(this.#build(records, producer), (error) => {
+      for (const { topic, partition, value } of offsets) {
+        entry.offsets.settled(topic, partition, true);
+        if (!isInLog(error)) continue;
+        entry.offsets.setTransactional(producerId, topic, partition, value);
+        this.#noteOpen(producerId, entry);
+      }
+      settle(coordinatorError(error));
+    }, { guard });
+  }
+
+  #noteOpen(producerId: number, entry: GroupEntry): void {
+    const entries = this.#openTransactions.get(producerId) ?? new Set();
+    this.#openTransactions.set(producerId, entries.add(entry));
+  }
+
+  /**
+   * Writes the marker of a transaction. `onSettled` hears NONE, or the log's own error, once what the transaction
+   * committed here stands, or is gone.
+   */
+  endTransaction(end: TransactionEnd, onSettled: (error: ErrorCode) => void): void {
+    const { producerId, producerEpoch, outcome, coordinatorEpoch, transactionVersion } = end;
+    const marker = buildControlBatch({
+      records: [{ type: outcome, coordinatorEpoch }],
+      timestamp: this.#clock.wallMs(),
+      producerId,
+      producerEpoch,
+    });
+    this.#appendBatch(marker, (error) => {
+      if (isInLog(error)) this.#completeTransaction(producerId, outcome);
+      onSettled(error);
+    }, { transactionVersion });
+  }
+
+  #completeTransaction(producerId: number, outcome: "commit" | "abort"): void {
+    const entries = this.#openTransactions.get(producerId) ?? [];
+    this.#openTransactions.delete(producerId);
+    for (const entry of entries) {
+      entry.offsets.completeTransaction(producerId, outcome);
+      if (this.#groups.get(entry.groupId) === entry) this.dropIfBlank(entry);
+    }
+  }
+
   /** Deletes offsets of a group; keys without an offset are passed over. */
   deleteOffsets(
     entry: GroupEntry,
     keys: readonly { readonly topic: string; readonly partition: number }[],
     onSettled: (error: ErrorCode) => void,
   ): void {
-    const known = keys.filter(({ topic, partition }) => (
-      entry.offsets.get(topic, partition) !== undefined ||
-      entry.offsets.isInFlight(topic, partition)
-    ));
+    const known = keys.filter(({ topic, partition }) => entry.offsets.has(topic, partition));
     const tombstones = known.map(({ topic, partition }) => ({ topic, partition, value: null }));
     this.#inBatches(
       tombstones,
@@ -265,6 +342,12 @@ export class GroupShard {
         ? new ClassicGroup(groupId, this.#settings, now)
         : ClassicGroup.restore(groupId, metadata, this.#settings, now);
       this.#groups.set(groupId, { groupId, shard: this, group, offsets });
+    }
+    for (const [producerId, groupIds] of loader.openTransactions()) {
+      for (const groupId of groupIds) {
+        const entry = this.#groups.get(groupId);
+        if (entry !== undefined) this.#noteOpen(producerId, entry);
+      }
     }
     this.#status = "active";
     for (const entry of this.#groups.values()) this.run(entry, entry.group.enforceMaxSize(now));
@@ -359,17 +442,28 @@ export class GroupShard {
   }
 
   #append(records: readonly KeyValue[], onSettled: (error: ErrorCode) => void): void {
-    if (this.#status !== "active" || this.#log === null) {
-      onSettled(ErrorCode.NOT_COORDINATOR);
-      return;
-    }
+    this.#appendBatch(this.#build(records), (error) => onSettled(coordinatorError(error)));
+  }
+
+  #build(records: readonly KeyValue[], producer: Partial<NewBatch> = {}): Uint8Array {
     assert(records.length > 0);
     const timestamp = this.#clock.wallMs();
-    const batch = buildBatch({
+    return buildBatch({
+      ...producer,
       records: records.map(({ key, value }) => ({ key, value, timestamp })),
       compression: this.#compression,
     });
-    this.#log.append(batch, (error) => onSettled(coordinatorError(error)));
+  }
+
+  /** `onSettled` hears the log's own errors. */
+  #appendBatch(
+    batch: Uint8Array,
+    onSettled: (error: ErrorCode) => void,
+    transaction?: TransactionalAppend,
+  ): void {
+    if (this.#status !== "active" || this.#log === null) {
+      onSettled(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    } else this.#log.append(batch, onSettled, transaction);
   }
 
   #remove(entry: GroupEntry): void {
@@ -385,6 +479,11 @@ export class GroupShard {
   #now(): Now {
     return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
   }
+}
+
+/** True where what was appended is committed, though maybe on fewer replicas than there should be. */
+function isInLog(error: ErrorCode): boolean {
+  return error === ErrorCode.NONE || error === ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND;
 }
 
 /** The offsets of a group whose retention is over, except those of topics that are being read. */

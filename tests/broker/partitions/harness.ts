@@ -297,7 +297,12 @@ export class DataHarness {
     });
     return {
       produce: produceApi({ ...this, replicaManager, transactionVerifier: this.verifier }),
-      writeTxnMarkers: writeTxnMarkersApi({ ...this, clock, replicaManager }),
+      writeTxnMarkers: writeTxnMarkersApi({
+        ...this,
+        clock,
+        replicaManager,
+        groupCoordinator: { endTransaction: () => assert.fail("there are no groups") },
+      }),
       fetch: fetchApi({
         ...this,
         nodeId: NODE_ID,
