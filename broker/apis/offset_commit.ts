@@ -13,9 +13,9 @@
 import { ApiKey } from "../../protocol/api_keys.ts";
 import { offsetCommitRequest, offsetCommitResponse } from "../../protocol/schemas/offset_commit.ts";
 import type { Controller } from "../controller/controller.ts";
+import { committedTopics } from "../groups/committed_topics.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
 import { type Api, defineApi } from "./api.ts";
-import { committedTopics } from "./committed_topics.ts";
 
 const GROUP_ID_NOT_FOUND_VERSION = 9;
 const TOPIC_ID_VERSION = 10;

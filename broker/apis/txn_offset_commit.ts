@@ -23,12 +23,12 @@ import { formatTopicPartition } from "../../protocol/types.ts";
 import type { Config } from "../config/config.ts";
 import type { Controller } from "../controller/controller.ts";
 import { GROUP_METADATA_TOPIC } from "../controller/internal_topics.ts";
+import { committedTopics } from "../groups/committed_topics.ts";
 import type { GroupCoordinator, GroupRefusal } from "../groups/coordinator.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
 import type { TransactionGuard } from "../partitions/transaction_guards.ts";
 import type { TransactionVerifier } from "../transactions/verifier.ts";
 import { type Api, defineApi } from "./api.ts";
-import { committedTopics } from "./committed_topics.ts";
 
 const FIRST_LOADING_VERSION = 2;
 const FIRST_ABORTABLE_VERSION = 4;

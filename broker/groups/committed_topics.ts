@@ -4,12 +4,21 @@
  */
 
 import { ErrorCode } from "../../protocol/errors.ts";
-import type { OffsetCommitRequest } from "../../protocol/schemas/offset_commit.ts";
 import { leaderEpoch, offset, type Uuid, ZERO_UUID } from "../../protocol/types.ts";
 import type { MetadataImage } from "../controller/metadata_image.ts";
-import type { CommitOffsets, GroupRefusal } from "../groups/coordinator.ts";
+import type { CommitOffsets, GroupRefusal } from "./coordinator.ts";
 
-type RequestTopic = OffsetCommitRequest["topics"][number];
+/** A topic as a request names it, by its name or its id. */
+export interface RequestedTopic {
+  readonly name: string;
+  readonly topicId: Uuid;
+  readonly partitions: readonly {
+    readonly partitionIndex: number;
+    readonly committedOffset: number;
+    readonly committedLeaderEpoch: number;
+    readonly committedMetadata: string | null;
+  }[];
+}
 
 /** Topics of an answer. */
 type AnswerTopics = readonly {
@@ -30,7 +39,7 @@ export interface CommittedTopics {
 
 /** Tells the partitions that exist from the others. Errors: UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID. */
 export function committedTopics(
-  topics: readonly RequestTopic[],
+  topics: readonly RequestedTopic[],
   image: MetadataImage,
   usesIds: boolean,
 ): CommittedTopics {
@@ -38,7 +47,7 @@ export function committedTopics(
     topic,
     usesIds ? image.topicById(topic.topicId) : image.topicByName(topic.name),
   ]));
-  function errorOf(topic: RequestTopic, partition: number): ErrorCode {
+  function errorOf(topic: RequestedTopic, partition: number): ErrorCode {
     const found = known.get(topic);
     if (found === undefined && usesIds) return ErrorCode.UNKNOWN_TOPIC_ID;
     return found?.partitions[partition] === undefined
