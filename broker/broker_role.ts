@@ -9,6 +9,11 @@
  * several waits until a controller leads and has registered it.
  */
 
+import { ApiKey } from "../protocol/api_keys.ts";
+import {
+  writeTxnMarkersRequest,
+  writeTxnMarkersResponse,
+} from "../protocol/schemas/write_txn_markers.ts";
 import type { LogDirectories } from "../storage/log_directories.ts";
 import { apis, type Subsystems } from "./apis/index.ts";
 import { BrokerLifecycle } from "./broker_lifecycle.ts";
@@ -18,7 +23,7 @@ import { type Address, isWildcard } from "./config/listeners.ts";
 import type { Controller } from "./controller/controller.ts";
 import type { ControllerChannel } from "./controller/controller_channel.ts";
 import { SUPPORTED_FEATURES } from "./controller/feature_changes.ts";
-import { GROUP_METADATA_TOPIC } from "./controller/internal_topics.ts";
+import { GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC } from "./controller/internal_topics.ts";
 import { ProducerIdManager } from "./controller/producer_id_manager.ts";
 import { RemoteController } from "./controller/remote_controller.ts";
 import { GroupCoordinator } from "./groups/coordinator.ts";
@@ -32,6 +37,7 @@ import { FetchSessions } from "./partitions/fetch_session.ts";
 import { IsrChanges } from "./partitions/isr_changes.ts";
 import { ReplicaManager } from "./partitions/replica_manager.ts";
 import { BrokerChannel } from "./peers/broker_channel.ts";
+import { call } from "./peers/call.ts";
 import type { Peers } from "./peers/peers.ts";
 import { previousBrokerEpoch } from "./previous_epoch.ts";
 import { PLAINTEXT } from "./quorum_membership.ts";
@@ -43,6 +49,8 @@ import { groupSamples, partitionSamples } from "./telemetry/broker_samples.ts";
 import { showReplication } from "./telemetry/cluster_metrics.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { ServerMeter } from "./telemetry/server_meter.ts";
+import { TransactionCoordinator } from "./transactions/coordinator.ts";
+import { transactionCoordinatorSettings } from "./transactions/settings.ts";
 import { TransactionVerifier } from "./transactions/verifier.ts";
 
 /** How long a broker waits with its registration for what it knew of the metadata before. */
@@ -52,6 +60,13 @@ const OWN_PAST_POLL_MS = 20;
 const FOLLOWERS_PATIENCE_MS = 500;
 /** A fetch session that was used within this time is not evicted, as in Kafka. */
 const FETCH_SESSION_EVICTION_MS = 120_000;
+/** Markers have a connection of their own: their answer waits until they are committed. */
+const MARKERS_CHANNEL = "transaction markers";
+const writeTxnMarkersCall = call(
+  ApiKey.WriteTxnMarkers,
+  writeTxnMarkersRequest,
+  writeTxnMarkersResponse,
+);
 /** What is registered for a wildcard listener; clients are told the address that they reached. */
 const LOOPBACK = "127.0.0.1";
 
@@ -127,6 +142,7 @@ function startBrokerParts(
   const cleaner = startCleaner({ ...options, logDirectories });
   stops.push(() => cleaner.stop());
   const { isAlone } = config.roles();
+  const holdsLease = () => isAlone || lifecycle.holdsLease;
   const groupCoordinator = new GroupCoordinator({
     nodeId,
     clock,
@@ -134,7 +150,7 @@ function startBrokerParts(
     logger: logger.child("groups"),
     settings: groupCoordinatorSettings(config),
     controller,
-    holdsLease: () => isAlone || lifecycle.holdsLease,
+    holdsLease,
     openLog: coordinatorLogOpener(replicaManager, GROUP_METADATA_TOPIC),
   });
   groupCoordinator.start();
@@ -145,7 +161,11 @@ function startBrokerParts(
     slots: config.number("max.incremental.fetch.session.cache.slots"),
     evictionMs: FETCH_SESSION_EVICTION_MS,
   });
-  const transactionParts = startTransactionParts(options, parts, stops);
+  const transactionParts = startTransactionParts(
+    options,
+    { ...parts, producerIds, replicaManager, holdsLease },
+    stops,
+  );
   return {
     producerIds,
     replicaManager,
@@ -156,16 +176,20 @@ function startBrokerParts(
   };
 }
 
-/** The way to the coordinators of transactions. */
+/** The coordinator of transactions, and the way to those of other brokers. */
 function startTransactionParts(
-  { config, clock, logger }: BrokerOptions,
-  { nodeId, remoteController: controller, peers }: {
+  { config, clock, logger: root }: BrokerOptions,
+  { nodeId, remoteController: controller, peers, producerIds, replicaManager, holdsLease }: {
     readonly nodeId: number;
     readonly remoteController: RemoteController;
     readonly peers: Peers;
+    readonly producerIds: ProducerIdManager;
+    readonly replicaManager: ReplicaManager;
+    readonly holdsLease: () => boolean;
   },
   stops: Stops,
 ) {
+  const logger = root.child("transactions");
   const brokerChannel = new BrokerChannel({
     nodeId,
     clock,
@@ -176,7 +200,7 @@ function startTransactionParts(
   });
   const transactionVerifier = new TransactionVerifier({
     clock,
-    logger: logger.child("transactions"),
+    logger,
     controller,
     channel: brokerChannel,
     settings: () => ({
@@ -186,7 +210,24 @@ function startTransactionParts(
     }),
   });
   stops.push(() => transactionVerifier.close());
-  return { brokerChannel, transactionVerifier };
+  const transactionCoordinator = new TransactionCoordinator({
+    nodeId,
+    clock,
+    logger,
+    settings: () => transactionCoordinatorSettings(config),
+    controller,
+    holdsLease,
+    openLog: coordinatorLogOpener(replicaManager, TRANSACTION_STATE_TOPIC),
+    producerIds,
+    sendMarkers: (brokerId, request) =>
+      brokerChannel.call(brokerId, writeTxnMarkersCall, request, {
+        timeoutMs: config.number("request.timeout.ms"),
+        channel: MARKERS_CHANNEL,
+      }),
+  });
+  transactionCoordinator.start();
+  stops.push(() => transactionCoordinator.stop());
+  return { brokerChannel, transactionVerifier, transactionCoordinator };
 }
 
 /** The partitions of this node, as leaders and followers. */
@@ -334,7 +375,8 @@ function startServer(
   stops: Stops,
 ): Server {
   const { config, clock, network, logger } = options;
-  const { replicaManager, groupCoordinator, controllerChannel: channel } = subsystems;
+  const { replicaManager, groupCoordinator, transactionCoordinator, controllerChannel: channel } =
+    subsystems;
   const handlers = apis(subsystems);
   subsystems.brokerChannel.serve(handlers);
   const server = new Server({
@@ -355,7 +397,7 @@ function startServer(
     replicaManager.delayedFetches.close();
     subsystems.transactionVerifier.close();
     const patience = clock.timer(FOLLOWERS_PATIENCE_MS, () => replicaManager.giveUpFollowers());
-    await groupCoordinator.stop();
+    await Promise.all([groupCoordinator.stop(), transactionCoordinator.stop()]);
     await drained;
     patience.cancel();
   });

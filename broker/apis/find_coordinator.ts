@@ -1,5 +1,6 @@
 /**
- * FindCoordinator (key 10), versions 0–6: which broker leads a group's partition of `__consumer_offsets`.
+ * FindCoordinator (key 10), versions 0–6: which broker leads a group's partition of `__consumer_offsets`, or that of a
+ * transactional id of `__transaction_state`.
  *
  * - v1: key types (KIP-98), throttle time. v3: flexible. v4: many keys at once (KIP-699).
  * - v5: TRANSACTION_ABORTABLE (KIP-890). v6: share groups' keys (KIP-932).
@@ -7,8 +8,7 @@
  * The topic is made on first use and is in the answer that made it; Kafka answers
  * COORDINATOR_NOT_AVAILABLE once and lets the client ask again.
  *
- * Gaps: transactions have no coordinator yet, COORDINATOR_NOT_AVAILABLE; neither have share groups,
- * INVALID_REQUEST, which is what Kafka answers while they are switched off.
+ * Gaps: share groups have no coordinator yet, INVALID_REQUEST, which is what Kafka answers while they are switched off.
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
@@ -20,6 +20,7 @@ import {
 import { reachableBrokers } from "../controller/cluster_view.ts";
 import type { Controller } from "../controller/controller.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
+import type { TransactionCoordinator } from "../transactions/coordinator.ts";
 import { type Api, defineApi, type RequestContext } from "./api.ts";
 
 /** The first version with many keys. */
@@ -29,6 +30,7 @@ const KeyType = { group: 0, transaction: 1, share: 2 } as const;
 interface Subsystems {
   readonly controller: Controller;
   readonly groupCoordinator: GroupCoordinator;
+  readonly transactionCoordinator: Pick<TransactionCoordinator, "find">;
   readonly nodeId: number;
 }
 
@@ -75,18 +77,16 @@ const unused = {
 };
 
 async function find(
-  { controller, groupCoordinator, nodeId }: Subsystems,
+  { controller, groupCoordinator, transactionCoordinator, nodeId }: Subsystems,
   key: string,
   keyType: number,
   { connection }: RequestContext,
 ): Promise<Found> {
-  if (keyType === KeyType.transaction) {
-    return notFound(key, ErrorCode.COORDINATOR_NOT_AVAILABLE, "Transactions are not supported.");
-  }
-  if (keyType !== KeyType.group) {
+  if (keyType !== KeyType.group && keyType !== KeyType.transaction) {
     return notFound(key, ErrorCode.INVALID_REQUEST, `Keys of type ${keyType} are not supported.`);
   }
-  const found = await groupCoordinator.find(key);
+  const coordinator = keyType === KeyType.group ? groupCoordinator : transactionCoordinator;
+  const found = await coordinator.find(key);
   if (!("leader" in found)) return notFound(key, found.error, null);
   const brokers = reachableBrokers(controller.image(), {
     listenerName: connection.listenerName,

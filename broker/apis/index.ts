@@ -16,7 +16,10 @@ import type { FetchSessions } from "../partitions/fetch_session.ts";
 import type { ReplicaManager } from "../partitions/replica_manager.ts";
 import type { Cleaner } from "../../storage/cleaner.ts";
 import type { ProducerTable } from "../../storage/producer_table.ts";
+import type { TransactionCoordinator } from "../transactions/coordinator.ts";
 import type { TransactionVerifier } from "../transactions/verifier.ts";
+import { addOffsetsToTxnApi } from "./add_offsets_to_txn.ts";
+import { addPartitionsToTxnApi } from "./add_partitions_to_txn.ts";
 import { addRaftVoterApi } from "./add_raft_voter.ts";
 import { allocateProducerIdsApi } from "./allocate_producer_ids.ts";
 import { alterConfigsApi } from "./alter_configs.ts";
@@ -41,9 +44,11 @@ import { describeGroupsApi } from "./describe_groups.ts";
 import { describeLogDirsApi } from "./describe_log_dirs.ts";
 import { describeProducersApi } from "./describe_producers.ts";
 import { describeQuorumApi } from "./describe_quorum.ts";
+import { describeTransactionsApi } from "./describe_transactions.ts";
 import { describeTopicPartitionsApi } from "./describe_topic_partitions.ts";
 import { electLeadersApi } from "./elect_leaders.ts";
 import { endQuorumEpochApi } from "./end_quorum_epoch.ts";
+import { endTxnApi } from "./end_txn.ts";
 import { envelopeApi } from "./envelope.ts";
 import { fetchApi } from "./fetch.ts";
 import { fetchSnapshotApi } from "./fetch_snapshot.ts";
@@ -57,6 +62,7 @@ import { listConfigResourcesApi } from "./list_config_resources.ts";
 import { listGroupsApi } from "./list_groups.ts";
 import { listOffsetsApi } from "./list_offsets.ts";
 import { listPartitionReassignmentsApi } from "./list_partition_reassignments.ts";
+import { listTransactionsApi } from "./list_transactions.ts";
 import { metadataApi } from "./metadata.ts";
 import { offsetCommitApi } from "./offset_commit.ts";
 import { offsetDeleteApi } from "./offset_delete.ts";
@@ -90,6 +96,7 @@ export interface Subsystems {
   readonly replicaManager: ReplicaManager;
   readonly fetchSessions: FetchSessions;
   readonly brokerChannel: BrokerChannel;
+  readonly transactionCoordinator: TransactionCoordinator;
   readonly transactionVerifier: TransactionVerifier;
   /** Resolves when the partitions of these topics that this node holds can be used, or will not be. */
   readonly topicsReady: (names: readonly string[]) => Promise<unknown>;
@@ -133,6 +140,12 @@ export function apis(subsystems: Subsystems): Api[] {
     writeTxnMarkersApi(subsystems),
     describeLogDirsApi(subsystems),
     alterReplicaLogDirsApi(subsystems),
+    // Transactions.
+    addPartitionsToTxnApi(subsystems),
+    addOffsetsToTxnApi(subsystems),
+    endTxnApi(subsystems),
+    describeTransactionsApi(subsystems),
+    listTransactionsApi(subsystems),
     // Groups.
     findCoordinatorApi(subsystems),
     joinGroupApi(subsystems),

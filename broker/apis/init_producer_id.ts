@@ -1,14 +1,13 @@
 /**
- * InitProducerId (key 22), versions 0–6: an id for an idempotent producer.
+ * InitProducerId (key 22), versions 0–6: an id and epoch for an idempotent or transactional producer.
  *
- * - v2: flexible. v3: a producer may name the id and epoch that it has (KIP-360). v4: PRODUCER_FENCED.
- * - v6: two-phase commit (KIP-939), which needs a transactional id.
+ * - v2: flexible. v3: a producer may name the id and epoch that it has (KIP-360).
+ * - v4: PRODUCER_FENCED, before it INVALID_PRODUCER_EPOCH. v6: two-phase commit (KIP-939).
  *
- * A producer without a transactional id gets a fresh id with epoch 0 whatever it names, as in Kafka.
+ * A producer without a transactional id gets a fresh id with epoch 0 whatever it names, as in Kafka. One with it is
+ * answered by the coordinator of its transactions, which fences whoever used the id before.
  *
- * Gaps: transactions. A transactional id gets UNSUPPORTED_VERSION, which every client takes as final;
- * COORDINATOR_NOT_AVAILABLE would have it ask for ever. A timeout above `transaction.max.timeout.ms` is
- * refused before that, as in Kafka.
+ * Gaps: two-phase commit, refused as by a Kafka in which it is switched off.
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
@@ -18,50 +17,60 @@ import {
   initProducerIdRequest,
   initProducerIdResponse,
 } from "../../protocol/schemas/init_producer_id.ts";
-import type { Config } from "../config/config.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
+import type { TransactionCoordinator } from "../transactions/coordinator.ts";
+import { fencedError } from "../transactions/fenced_error.ts";
 import { type Api, defineApi } from "./api.ts";
+
+const FIRST_FENCED_VERSION = 4;
 
 interface Subsystems {
   readonly producerIds: ProducerIdManager;
-  readonly config: Config;
+  readonly transactionCoordinator: Pick<TransactionCoordinator, "initProducerId">;
 }
 
 /** Answers InitProducerId. */
-export function initProducerIdApi({ producerIds, config }: Subsystems): Api {
+export function initProducerIdApi(subsystems: Subsystems): Api {
   return defineApi({
     key: ApiKey.InitProducerId,
     request: initProducerIdRequest,
     response: initProducerIdResponse,
     versions: { lowest: 0, highest: 6 },
-    async handle(request) {
-      const refused = refuse(request, config);
-      if (refused !== null) return failed(refused);
-      const next = await producerIds.next();
-      if (!("producerId" in next)) return failed(next.error);
+    async handle(request, { apiVersion }) {
+      const { transactionalId, producerId, producerEpoch } = request;
+      // Both or none.
+      if ((producerId === -1) !== (producerEpoch === -1)) return failed(ErrorCode.INVALID_REQUEST);
+      const answer = transactionalId === null
+        ? await freshId(subsystems.producerIds)
+        : await ofTransaction(subsystems.transactionCoordinator, transactionalId, request);
+      if (!("producerId" in answer)) return failed(answer.error);
       return {
         throttleTimeMs: 0,
-        errorCode: ErrorCode.NONE,
-        producerId: next.producerId,
-        producerEpoch: 0,
+        errorCode: fencedError(answer.error, apiVersion, FIRST_FENCED_VERSION),
+        producerId: answer.producerId,
+        producerEpoch: answer.producerEpoch,
       };
     },
   });
 }
 
-function failed(errorCode: ErrorCode) {
-  return { throttleTimeMs: 0, errorCode, producerId: -1, producerEpoch: -1 };
+async function freshId(producerIds: ProducerIdManager) {
+  const next = await producerIds.next();
+  return "producerId" in next ? { ...next, producerEpoch: 0 } : next;
 }
 
-function refuse(request: InitProducerIdRequest, config: Config): ErrorCode | null {
-  const { transactionalId, transactionTimeoutMs, producerId, producerEpoch } = request;
-  // Both or none.
-  if ((producerId === -1) !== (producerEpoch === -1)) return ErrorCode.INVALID_REQUEST;
-  if (transactionalId === null) return null;
-  if (transactionalId === "") return ErrorCode.INVALID_REQUEST;
-  const maxTimeoutMs = config.number("transaction.max.timeout.ms");
-  if (transactionTimeoutMs <= 0 || transactionTimeoutMs > maxTimeoutMs) {
-    return ErrorCode.INVALID_TRANSACTION_TIMEOUT;
-  }
-  return ErrorCode.UNSUPPORTED_VERSION;
+function ofTransaction(
+  coordinator: Subsystems["transactionCoordinator"],
+  transactionalId: string,
+  request: InitProducerIdRequest,
+) {
+  const { transactionTimeoutMs: timeoutMs, producerId, producerEpoch } = request;
+  if (request.enable2Pc) return { error: ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED };
+  if (request.keepPreparedTxn) return { error: ErrorCode.UNSUPPORTED_VERSION };
+  const expected = producerId === -1 ? null : { producerId, producerEpoch };
+  return coordinator.initProducerId({ transactionalId, timeoutMs, expected });
+}
+
+function failed(errorCode: ErrorCode) {
+  return { throttleTimeMs: 0, errorCode, producerId: -1, producerEpoch: -1 };
 }

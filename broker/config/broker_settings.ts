@@ -491,6 +491,51 @@ const WORK = {
     unit: "ms",
     doc: "Longest timeout that a transactional producer may ask for.",
   }),
+  "transactional.id.expiration.ms": int("604800000", {
+    ...high,
+    min: 1,
+    unit: "ms",
+    doc: "How long a transactional id is remembered that is not used.",
+  }),
+  "transaction.remove.expired.transaction.cleanup.interval.ms": int("3600000", {
+    ...low,
+    min: 1,
+    unit: "ms",
+    doc: "Time between two looks for transactional ids that have not been used for too long.",
+  }),
+  "transaction.abort.timed.out.transaction.cleanup.interval.ms": int("10000", {
+    ...low,
+    min: 1,
+    unit: "ms",
+    doc:
+      "How soon the abort of a transaction that took too long is tried again, where it could not be written. " +
+      "The first try comes with the transaction's own timeout; Kafka looks for such transactions at this interval.",
+  }),
+  "transaction.state.log.num.partitions": int("50", {
+    ...high,
+    min: 1,
+    doc: "Partitions of __transaction_state; not to be changed once the topic is there.",
+  }),
+  "transaction.state.log.replication.factor": short(null, {
+    ...high,
+    min: 1,
+    doc:
+      "Replicas of __transaction_state; when not set, 3, or as many as there are brokers when it is made. " +
+      "Kafka's default is 3.",
+  }),
+  "transaction.state.log.min.isr": int(null, {
+    ...high,
+    min: 1,
+    doc:
+      "In-sync replicas that a decision has to be in; when not set, 2, or 1 where __transaction_state has one " +
+      "replica. Kafka's default is 2.",
+  }),
+  "transaction.state.log.segment.bytes": int("104857600", {
+    ...high,
+    min: 1,
+    unit: "bytes",
+    doc: "Size of the segments of __transaction_state.",
+  }),
   "transaction.partition.verification.enable": boolean("true", {
     ...low,
     ...dynamic,

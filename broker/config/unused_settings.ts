@@ -228,13 +228,7 @@ export const UNUSED_SETTINGS: readonly string[] = [
   "ssl.truststore.password",
   "ssl.truststore.type",
   "telemetry.max.bytes",
-  "transaction.abort.timed.out.transaction.cleanup.interval.ms",
-  "transaction.remove.expired.transaction.cleanup.interval.ms",
+  // A log is loaded in pieces of a fixed size, as that of groups is.
   "transaction.state.log.load.buffer.size",
-  "transaction.state.log.min.isr",
-  "transaction.state.log.num.partitions",
-  "transaction.state.log.replication.factor",
-  "transaction.state.log.segment.bytes",
   "transaction.two.phase.commit.enable",
-  "transactional.id.expiration.ms",
 ];

@@ -27,9 +27,11 @@ export function isInternalTopic(name: string): boolean {
 
 /** As many replicas as Kafka gives to what it cannot do without, where there are as many brokers. */
 const DEFAULT_REPLICAS = 3;
+/** As many of them as have to have what is decided, where there are as many. */
+const DEFAULT_MIN_ISR = 2;
 
 /**
- * How an internal topic is to be made in a cluster of so many brokers: `__consumer_offsets` today.
+ * How `__consumer_offsets` is to be made in a cluster of so many brokers.
  *
  * Source: Kafka's GroupCoordinatorService.groupMetadataTopicConfigs.
  */
@@ -44,6 +46,38 @@ export function groupMetadataTopic(config: Pick<Config, "number">, brokerCount: 
       { name: "cleanup.policy", value: "compact" },
       { name: "compression.type", value: "producer" },
       { name: "segment.bytes", value: String(config.number("offsets.topic.segment.bytes")) },
+    ],
+  };
+}
+
+/**
+ * How `__transaction_state` is to be made in a cluster of so many brokers: its leader is never one that lacks what was
+ * decided, and what is decided is in as many replicas as can be asked for.
+ *
+ * Source: Kafka's TransactionCoordinator.transactionStateTopicConfigs.
+ */
+export function transactionStateTopic(
+  config: Pick<Config, "number">,
+  brokerCount: number,
+): NewTopic {
+  const replicationFactor = config.number("transaction.state.log.replication.factor") ??
+    Math.max(1, Math.min(DEFAULT_REPLICAS, brokerCount));
+  const minIsr = config.number("transaction.state.log.min.isr") ??
+    Math.min(DEFAULT_MIN_ISR, replicationFactor);
+  return {
+    name: TRANSACTION_STATE_TOPIC,
+    partitionCount: config.number("transaction.state.log.num.partitions"),
+    replicationFactor,
+    assignments: [],
+    configs: [
+      { name: "cleanup.policy", value: "compact" },
+      { name: "compression.type", value: "uncompressed" },
+      { name: "min.insync.replicas", value: String(minIsr) },
+      {
+        name: "segment.bytes",
+        value: String(config.number("transaction.state.log.segment.bytes")),
+      },
+      { name: "unclean.leader.election.enable", value: "false" },
     ],
   };
 }

@@ -87,13 +87,15 @@ test("describeClusterApi: a listener of controllers knows the controllers, and n
   expect(errorName((await about(1)).errorCode)).toBe("MISMATCHED_ENDPOINT_TYPE");
 });
 
+const NO_TRANSACTIONS = { initProducerId: () => expect.unreachable() };
+
 const init = (
   version: number,
   details: Partial<Encodable<typeof initProducerIdRequest>> = {},
   producerIds = new ProducerIdManager({ controller: harness.controller, nodeId: NODE_ID }),
 ) =>
   ask(
-    initProducerIdApi({ config: harness.config, producerIds }),
+    initProducerIdApi({ producerIds, transactionCoordinator: NO_TRANSACTIONS }),
     [initProducerIdRequest, initProducerIdResponse],
     version,
     { transactionalId: null, transactionTimeoutMs: 60_000, ...details },
@@ -110,21 +112,15 @@ test("initProducerIdApi: every version gives ids that grow, with epoch 0", async
 const refusals: readonly [string, Partial<Encodable<typeof initProducerIdRequest>>, string][] = [
   ["an id without an epoch", { producerId: 5 }, "INVALID_REQUEST"],
   ["an epoch without an id", { producerEpoch: 5 }, "INVALID_REQUEST"],
-  ["an empty transactional id", { transactionalId: "" }, "INVALID_REQUEST"],
   [
-    "a timeout above the maximum",
-    { transactionalId: "t", transactionTimeoutMs: 900_001 },
-    "INVALID_TRANSACTION_TIMEOUT",
+    "two-phase commit",
+    { transactionalId: "t", enable2Pc: true },
+    "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
   ],
-  [
-    "a timeout of nothing",
-    { transactionalId: "t", transactionTimeoutMs: 0 },
-    "INVALID_TRANSACTION_TIMEOUT",
-  ],
-  ["a transactional id", { transactionalId: "t" }, "UNSUPPORTED_VERSION"],
+  ["what was prepared", { transactionalId: "t", keepPreparedTxn: true }, "UNSUPPORTED_VERSION"],
 ];
 test.each(refusals)("initProducerIdApi: %s is refused", async (_, details, error) => {
-  const answer = await init(5, details);
+  const answer = await init(6, details);
   expect([errorName(answer.errorCode), answer.producerId, answer.producerEpoch]).toEqual([
     error,
     -1,

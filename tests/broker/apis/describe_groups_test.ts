@@ -59,6 +59,7 @@ test("FindCoordinator: this node at the address that the client reached, at ever
   const api = findCoordinatorApi({
     controller: harness.controller,
     groupCoordinator: harness.coordinator,
+    transactionCoordinator: { find: () => expect.unreachable() },
     nodeId: 1,
   });
   for (const version of versionsOf(api)) {
@@ -77,7 +78,6 @@ test("FindCoordinator: this node at the address that the client reached, at ever
 });
 
 test.each([
-  ["transactions", 1, ErrorCode.COORDINATOR_NOT_AVAILABLE],
   ["share groups", 2, ErrorCode.INVALID_REQUEST],
   ["nothing known", 9, ErrorCode.INVALID_REQUEST],
 ])("FindCoordinator: keys of %s have no coordinator", async (_, keyType, errorCode) => {
@@ -85,6 +85,7 @@ test.each([
   const api = findCoordinatorApi({
     controller: harness.controller,
     groupCoordinator: harness.coordinator,
+    transactionCoordinator: { find: () => expect.unreachable() },
     nodeId: 1,
   });
   const body = { key: "", keyType, coordinatorKeys: ["x"] };
