@@ -1,6 +1,7 @@
 /** What brokers and operators ask of the active controller, at every version, as it comes over the wire. */
 
 import { beforeEach, expect, test } from "bun:test";
+import { SUPPORTED_FEATURES } from "../../../broker/controller/feature_changes.ts";
 import type { Api } from "../../../broker/apis/api.ts";
 import { allocateProducerIdsApi } from "../../../broker/apis/allocate_producer_ids.ts";
 import { alterPartitionApi } from "../../../broker/apis/alter_partition.ts";
@@ -48,7 +49,7 @@ test("brokerRegistrationApi: a broker without directories is refused, whatever i
         clusterId: CLUSTER_ID,
         incarnationId: uuid("inc", version),
         listeners: [{ name: "PLAINTEXT", host: "h", port: 9092, securityProtocol: 0 }],
-        features: ["metadata.version", "eligible.leader.replicas.version"].map((name) => (
+        features: [...SUPPORTED_FEATURES.keys()].map((name) => (
           { name, minSupportedVersion: version < 4 ? 1 : 0, maxSupportedVersion: 30 }
         )),
         rack: "r",

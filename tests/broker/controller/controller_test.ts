@@ -20,7 +20,11 @@ const NO_LISTENER = {
 
 test("Controller: a fresh directory gets the feature levels and an epoch, and a restart adds neither again", async () => {
   const harness = await Harness.start();
-  const features = [["metadata.version", 30], ["eligible.leader.replicas.version", 1]];
+  const features = [
+    ["metadata.version", 30],
+    ["eligible.leader.replicas.version", 1],
+    ["transaction.version", 2],
+  ];
   expect([...harness.controller.image().features] as unknown[]).toEqual(features);
   expect(harness.controller.controllerEpoch as number).toBe(1);
   expect(harness.controller.controllerId).toBe(NODE_ID);
