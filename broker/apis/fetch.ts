@@ -27,6 +27,7 @@ import {
   type FetchOptions,
   type FetchResult,
   startFetch,
+  stateOf,
 } from "../partitions/delayed_fetch.ts";
 import type { FetchContext, FetchPartition, FetchSessions } from "../partitions/fetch_session.ts";
 import type { Controller } from "../controller/controller.ts";
@@ -81,10 +82,12 @@ function handle(
 ): Answer | Promise<Answer> {
   const { replicaManager, fetchSessions, maxLentBytes = MAX_LENT_BYTES } = subsystems;
   const usesTopicIds = context.apiVersion >= FIRST_TOPIC_ID_VERSION;
+  const replica = replicaOf(request);
   const session = fetchSessions.open({
     sessionId: request.sessionId,
     sessionEpoch: request.sessionEpoch,
     usesTopicIds,
+    isFollower: replica !== null,
     partitions: partitionsOf(request),
     forgotten: request.forgottenTopicsData.flatMap(({ topic, topicId, partitions }) =>
       partitions.map((partition) => ({ topic, topicId, partition }))
@@ -93,10 +96,9 @@ function handle(
   if (session.error !== ErrorCode.NONE) {
     return { throttleTimeMs: 0, errorCode: session.error, sessionId: 0, responses: [] };
   }
-  const replica = replicaOf(request);
   const isLeaderOnly = replica !== null || request.rackId === "";
   const fetch = startFetch({
-    partitions: session.partitions,
+    session,
     maxBytes: Math.min(request.maxBytes, subsystems.fetchMaxBytes(), context.answerRoomBytes),
     minBytes: request.minBytes,
     maxWaitMs: request.maxWaitMs,
@@ -181,14 +183,7 @@ function toAnswer(
     partitions: PartitionAnswer[];
   }[] = [];
   for (const found of result.partitions) {
-    const isNews = session.include(found.fetch, {
-      highWatermark: found.highWatermark,
-      lastStableOffset: found.lastStableOffset,
-      logStartOffset: found.logStartOffset,
-      hasError: found.error !== ErrorCode.NONE || found.diverging !== null,
-      hasRecords: found.records.length > 0,
-    });
-    if (!isNews) continue;
+    if (!session.include(found.fetch, stateOf(found))) continue;
     if (tellsLeaders && found.leader !== null) (leaders ??= []).push(found.leader);
     const answer = partitionAnswer(found, tellsLeaders);
     const { topic, topicId } = found.fetch;

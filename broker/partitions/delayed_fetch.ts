@@ -5,6 +5,8 @@
  *       └──→ wait for the high watermark of any of its partitions ──→ read again
  *                 └──→ deadline: read, done with what there is      └──→ connection closed: dropped
  *
+ * The fetch of a follower's session reads only what may have something for it, and its session wakes it.
+ *
  * While it waits it holds no buffers: what a read gave that was not enough is given back at once.
  *
  * A follower reads up to the end of its leader's log, and waits for appends. What it asks for says what it has,
@@ -18,8 +20,8 @@ import type { Log, ReadRecords } from "../../storage/log.ts";
 import type { AbortedTransaction } from "../../storage/transaction_index.ts";
 import type { PartitionImage } from "../controller/metadata_image.ts";
 import type { Delayed, Waiting } from "./delayed.ts";
-import type { FetchPartition } from "./fetch_session.ts";
-import type { FetchWaiter, Partition } from "./partition.ts";
+import type { FetchContext, FetchPartition, PartitionState } from "./fetch_session.ts";
+import type { FetchWaiter, FollowerWatch, Partition } from "./partition.ts";
 import { isRefusal, type PartitionRefusal } from "./replica_manager.ts";
 
 /** What a fetch found in one partition. */
@@ -55,7 +57,8 @@ export interface FetchResult {
 
 /** What a fetch asks for. */
 export interface FetchOptions {
-  readonly partitions: readonly FetchPartition[];
+  /** What it is about. */
+  readonly session: Pick<FetchContext, "partitionCount" | "isWatched" | "toRead">;
   readonly maxBytes: number;
   readonly minBytes: number;
   readonly maxWaitMs: number;
@@ -86,7 +89,8 @@ class FetchRead implements FetchResult {
   constructor(options: FetchOptions, { isFirst }: { readonly isFirst: boolean }) {
     let unknownCount = 0;
     const maxBytes = Math.min(options.maxBytes, Math.max(0, options.roomBytes()));
-    for (const fetch of options.partitions) {
+    const { session } = options;
+    for (const fetch of session.toRead()) {
       const found = this.#read(options, fetch, { maxBytes, isFirst });
       this.partitions.push(found);
       if (found.preferredReadReplica >= 0) this.isFinal = true;
@@ -96,7 +100,7 @@ class FetchRead implements FetchResult {
       if (isUnknown(found.error)) unknownCount++;
       else if (found.error !== ErrorCode.NONE || found.diverging !== null) this.isFinal = true;
     }
-    if (unknownCount === options.partitions.length) this.isFinal = true;
+    if (unknownCount === session.partitionCount) this.isFinal = true;
     // Less than the client asked for, but more will not fit while it waits.
     if (maxBytes < options.maxBytes && this.byteCount > 0) this.isFinal = true;
   }
@@ -112,7 +116,7 @@ class FetchRead implements FetchResult {
     fetch: FetchPartition,
     { maxBytes, isFirst }: { readonly maxBytes: number; readonly isFirst: boolean },
   ): FetchedPartition {
-    const { replica, isReadCommitted } = options;
+    const { session, replica, isReadCommitted } = options;
     const partition = options.find(fetch);
     if (isRefusal(partition)) return failed(fetch, partition.error, partition.image);
     const epochError = checkLeaderEpoch(partition, fetch.currentLeaderEpoch);
@@ -162,6 +166,7 @@ class FetchRead implements FetchResult {
       found.highWatermark = partition.highWatermark;
       found.lastStableOffset = partition.lastStableOffset;
     }
+    if (session.isWatched && replica !== null) watch(partition, replica, found);
     if (read.records.length === 0) return found;
     if (replica !== null) partition.noteServed(read.records.length);
     this.#reads.push(read);
@@ -174,6 +179,26 @@ class FetchRead implements FetchResult {
     }
     return found;
   }
+}
+
+/** Leaves out of the follower's next reads what has nothing for it until it moves. */
+function watch(partition: Partition, { id }: FetchingReplica, found: FetchedPartition): void {
+  const { fetchOffset, remembered } = found.fetch;
+  remembered?.watch(partition);
+  // Who is not in sync may join at any fetch.
+  if (fetchOffset < partition.log.endOffset || !partition.image.isr.includes(id)) return;
+  remembered?.settle(stateOf(found));
+}
+
+/** What a session has to know of it. */
+export function stateOf(found: FetchedPartition): PartitionState {
+  return {
+    highWatermark: found.highWatermark,
+    lastStableOffset: found.lastStableOffset,
+    logStartOffset: found.logStartOffset,
+    hasError: found.error !== ErrorCode.NONE || found.diverging !== null,
+    hasRecords: found.records.length > 0,
+  };
 }
 
 /** Waiting followers are to hear of it, though there are no records for them. */
@@ -240,8 +265,8 @@ export function startFetch(
 }
 
 /** The reader is at the end and will be back: what is written and not committed should be by then. */
-function requestSyncs({ partitions, find }: FetchOptions): void {
-  for (const fetch of partitions) {
+function requestSyncs({ session, find }: FetchOptions): void {
+  for (const fetch of session.toRead()) {
     const partition = find(fetch);
     if (!isRefusal(partition)) partition.requestCommit();
   }
@@ -251,7 +276,7 @@ function requestSyncs({ partitions, find }: FetchOptions): void {
  * A fetch that waits. Counting committed bytes, it reads again only when that can be enough: with a large
  * `minBytes` each small append would read everything again.
  */
-export class DelayedFetch implements FetchWaiter, Waiting {
+export class DelayedFetch implements FetchWaiter, FollowerWatch, Waiting {
   readonly #options: FetchOptions;
   readonly #minBytes: number;
   readonly #delayed: Delayed;
@@ -272,15 +297,18 @@ export class DelayedFetch implements FetchWaiter, Waiting {
   /** Begins to wait, in the same turn as the read. `done` is called once, unless cancelled. */
   start(done: (result: FetchResult) => void): void {
     this.#done = done;
-    for (const fetch of this.#options.partitions) {
-      const partition = this.#options.find(fetch);
-      if (!isRefusal(partition)) this.#watched.push(partition);
+    const { session, find, maxWaitMs, replica } = this.#options;
+    if (!session.isWatched) {
+      for (const fetch of session.toRead()) {
+        const partition = find(fetch);
+        if (!isRefusal(partition)) this.#watched.push(partition);
+      }
     }
     this.#committedBefore = this.#committed();
-    if (!this.#delayed.add(this, this.#options.maxWaitMs)) return this.expire();
+    if (!this.#delayed.add(this, maxWaitMs)) return this.expire();
     for (const partition of this.#watched) {
-      if (this.#options.replica === null) partition.addFetchWaiter(this);
-      else partition.addAppendWaiter(this);
+      if (replica === null) partition.addFetchWaiter(this);
+      else partition.addFollowerWatch(this);
     }
   }
 
@@ -291,14 +319,28 @@ export class DelayedFetch implements FetchWaiter, Waiting {
   }
 
   partitionMoved(): void {
-    if (this.#options.replica === null) return this.#reread();
-    if (this.#isWoken) return;
+    this.#reread();
+  }
+
+  partitionLost(): void {
+    this.expire();
+  }
+
+  appended(): void {
+    if (this.#isWoken || this.#done === null) return;
     this.#isWoken = true;
     // One answer for all that this turn of the loop appends.
     void Promise.resolve().then(() => {
       this.#isWoken = false;
       this.#reread();
     });
+  }
+
+  /** Followers hear of it with their next answer. */
+  committed(): void {}
+
+  lost(): void {
+    this.expire();
   }
 
   #reread(): void {
@@ -312,10 +354,6 @@ export class DelayedFetch implements FetchWaiter, Waiting {
     read.release();
     this.#found = read.byteCount;
     this.#committedBefore = committed;
-  }
-
-  partitionLost(): void {
-    this.expire();
   }
 
   expire(): void {
@@ -333,7 +371,10 @@ export class DelayedFetch implements FetchWaiter, Waiting {
 
   #stopWaiting(): void {
     this.#delayed.remove(this);
-    for (const partition of this.#watched) partition.removeFetchWaiter(this);
+    for (const partition of this.#watched) {
+      partition.removeFetchWaiter(this);
+      partition.removeFollowerWatch(this);
+    }
   }
 
   #committed(): number {

@@ -6,14 +6,19 @@
  *     epoch n ──→ partitions added, changed, forgotten ──→ answer: only partitions with something new
  *     epoch −1 ──→ the session ends; the request is answered whole, without one
  *
+ * A follower's session follows thousands of partitions of which few move at a time. It watches them, and reads only
+ * those that were named or have moved since they were read, have more to give, or are in trouble; all of them now
+ * and then, so that whatever moves a partition unseen is seen soon, and leaders know who is silent.
+ *
  * Invariants: a session's epoch grows by one with each fetch; the cache never holds more sessions than its
  * slots, nor more partitions than its bound. A partition that gave records goes to the end of its session,
- * so that a full answer does not starve the others.
+ * so that a full answer does not starve the others. What a follower's session does not read has nothing for it.
  */
 
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { Uuid } from "../../protocol/types.ts";
 import type { Clock, Random } from "../../storage/platform.ts";
+import type { FollowerWatch, Partition } from "./partition.ts";
 
 /** Epoch that asks for a new session. */
 const INITIAL_EPOCH = 0;
@@ -22,6 +27,8 @@ const FINAL_EPOCH = -1;
 const MAX_EPOCH = 0x7fff_ffff;
 /** Partitions over all sessions: memory that clients can make this node hold. */
 const MAX_CACHED_PARTITIONS = 500_000;
+/** Time between two reads of all partitions of a follower's session; a small part of the silence that is allowed. */
+const FULL_READ_MS = 250;
 
 /** One partition of a fetch. */
 export interface FetchPartition {
@@ -37,22 +44,13 @@ export interface FetchPartition {
   readonly remembered?: RememberedPartition;
 }
 
-/** What the last answer said of a partition. NaN before the first: it differs from all, and exceeds none. */
-interface RememberedPartition {
-  /** Which partition of the session it is. */
-  readonly key: string;
-  highWatermark: number;
-  lastStableOffset: number;
-  logStartOffset: number;
-  hadError: boolean;
-}
-
 /** What a request says of sessions. */
 export interface FetchSessionRequest {
   readonly sessionId: number;
   readonly sessionEpoch: number;
   /** True when topics are named by id (version 13 and later). */
   readonly usesTopicIds: boolean;
+  readonly isFollower: boolean;
   readonly partitions: readonly FetchPartition[];
   readonly forgotten: readonly Pick<FetchPartition, "topic" | "topicId" | "partition">[];
 }
@@ -70,6 +68,8 @@ export interface PartitionState {
 interface WaitingFetch {
   /** Answers with what there is now. */
   expire(): void;
+  /** Something came that may be worth an answer. */
+  appended(): void;
 }
 
 /** How one fetch is to be answered. */
@@ -78,59 +78,158 @@ export interface FetchContext {
   readonly error: ErrorCode;
   /** 0 outside a session. */
   readonly sessionId: number;
-  /** All partitions to read, in order. */
-  readonly partitions: readonly FetchPartition[];
+  /** How many partitions it is about. */
+  readonly partitionCount: number;
+  /** True when what moves wakes the fetch that waits; else it has to look for itself. */
+  readonly isWatched: boolean;
+  /** The partitions that may have something now, in order. */
+  toRead(): readonly FetchPartition[];
   /** The next fetch of the session will end the wait of this one: both come from one reader. */
   wait(fetch: WaitingFetch): void;
   /** Tells whether the answer must carry one of the partitions, and remembers that it does. */
   include(partition: FetchPartition, state: PartitionState): boolean;
 }
 
-class FetchSession {
-  readonly id: number;
-  readonly usesTopicIds: boolean;
-  readonly partitions = new Map<string, FetchPartition>();
-  /** The newest fetch that had to wait; it may be answered by now. */
-  waiting: WaitingFetch | null = null;
-  epoch = 1;
-  lastUsedMs: number;
+/** What a session remembers of a partition. NaN before the first answer: it differs from all, and exceeds none. */
+class RememberedPartition implements FollowerWatch {
+  readonly #session: FetchSession;
+  /** Which partition of the session it is. */
+  readonly #key: string;
+  #watched: Partition | null = null;
+  highWatermark = NaN;
+  lastStableOffset = NaN;
+  logStartOffset = NaN;
+  #hadError = false;
 
-  constructor(id: number, usesTopicIds: boolean, nowMs: number) {
-    this.id = id;
-    this.usesTopicIds = usesTopicIds;
-    this.lastUsedMs = nowMs;
+  constructor(session: FetchSession, key: string) {
+    this.#session = session;
+    this.#key = key;
   }
 
-  keyOf({ topic, topicId, partition }: Pick<FetchPartition, "topic" | "topicId" | "partition">) {
-    return `${this.usesTopicIds ? topicId : topic}/${partition}`;
+  /** Hears from now on when the partition moves. */
+  watch(partition: Partition): void {
+    if (this.#watched === partition) return;
+    this.unwatch();
+    this.#watched = partition;
+    partition.addFollowerWatch(this);
   }
 
-  add(fetch: FetchPartition): void {
-    const key = this.keyOf(fetch);
-    const known = this.partitions.get(key);
-    if (known !== undefined) Object.assign(known, fetch);
-    else this.partitions.set(key, { ...fetch, remembered: nothingSent(key) });
+  unwatch(): void {
+    this.#watched?.removeFollowerWatch(this);
+    this.#watched = null;
+  }
+
+  appended(): void {
+    this.#session.moved.add(this.#key);
+    this.#session.waiting?.appended();
+  }
+
+  committed(): void {
+    this.#session.moved.add(this.#key);
+  }
+
+  lost(): void {
+    this.#session.moved.add(this.#key);
+    this.#session.waiting?.expire();
+  }
+
+  /** Nothing was found in it: it is left out until it moves, unless what is known of it is to be said. */
+  settle(state: PartitionState): void {
+    if (!this.#isNews(state)) this.#session.moved.delete(this.#key);
   }
 
   /** Remembers what is said, moves what gave records to the end. Returns: whether it is worth saying. */
   include(fetch: FetchPartition, state: PartitionState): boolean {
-    const sent = fetch.remembered;
-    if (sent === undefined) return true;
-    const isNews = state.hasRecords || state.hasError || sent.hadError ||
-      sent.highWatermark !== state.highWatermark ||
-      sent.lastStableOffset !== state.lastStableOffset ||
-      sent.logStartOffset !== state.logStartOffset;
-    sent.highWatermark = state.highWatermark;
-    sent.lastStableOffset = state.lastStableOffset;
-    sent.logStartOffset = state.logStartOffset;
-    sent.hadError = state.hasError;
-    if (state.hasRecords && this.partitions.delete(sent.key)) this.partitions.set(sent.key, fetch);
+    const isNews = this.#isNews(state);
+    this.highWatermark = state.highWatermark;
+    this.lastStableOffset = state.lastStableOffset;
+    this.logStartOffset = state.logStartOffset;
+    this.#hadError = state.hasError;
+    const { partitions, moved } = this.#session;
+    if (state.hasRecords && partitions.delete(this.#key)) {
+      partitions.set(this.#key, fetch);
+      if (moved.delete(this.#key)) moved.add(this.#key);
+    }
     return isNews;
+  }
+
+  #isNews(state: PartitionState): boolean {
+    return state.hasRecords || state.hasError || this.#hadError ||
+      this.highWatermark !== state.highWatermark ||
+      this.lastStableOffset !== state.lastStableOffset ||
+      this.logStartOffset !== state.logStartOffset;
   }
 }
 
-function nothingSent(key: string): RememberedPartition {
-  return { key, highWatermark: NaN, lastStableOffset: NaN, logStartOffset: NaN, hadError: false };
+class FetchSession {
+  readonly id: number;
+  readonly usesTopicIds: boolean;
+  readonly isFollower: boolean;
+  readonly partitions = new Map<string, FetchPartition>();
+  /** Of a follower: keys of those that may have something for it. */
+  readonly moved = new Set<string>();
+  /** The newest fetch that had to wait; it may be answered by now. */
+  waiting: WaitingFetch | null = null;
+  epoch = 1;
+  lastUsedMs: number;
+  #fullReadMs = -Infinity;
+
+  constructor(id: number, { usesTopicIds, isFollower }: FetchSessionRequest, nowMs: number) {
+    this.id = id;
+    this.usesTopicIds = usesTopicIds;
+    this.isFollower = isFollower;
+    this.lastUsedMs = nowMs;
+  }
+
+  #keyOf({ topic, topicId, partition }: Pick<FetchPartition, "topic" | "topicId" | "partition">) {
+    return `${this.usesTopicIds ? topicId : topic}/${partition}`;
+  }
+
+  add(fetch: FetchPartition): void {
+    const key = this.#keyOf(fetch);
+    const known = this.partitions.get(key);
+    if (known !== undefined) Object.assign(known, fetch);
+    else {
+      this.partitions.set(key, { ...fetch, remembered: new RememberedPartition(this, key) });
+    }
+    if (this.isFollower) this.moved.add(key);
+  }
+
+  forget(fetch: Pick<FetchPartition, "topic" | "topicId" | "partition">): void {
+    const key = this.#keyOf(fetch);
+    this.partitions.get(key)?.remembered?.unwatch();
+    this.partitions.delete(key);
+    this.moved.delete(key);
+  }
+
+  /** Lets go of all partitions. */
+  end(): void {
+    for (const { remembered } of this.partitions.values()) remembered?.unwatch();
+  }
+
+  /** How the fetch that has come is to be answered. */
+  context(nowMs: number, include: FetchContext["include"]): FetchContext {
+    if (this.isFollower && nowMs - this.#fullReadMs >= FULL_READ_MS) {
+      this.#fullReadMs = nowMs;
+      for (const key of this.partitions.keys()) this.moved.add(key);
+    }
+    return {
+      error: ErrorCode.NONE,
+      sessionId: this.id,
+      partitionCount: this.partitions.size,
+      isWatched: this.isFollower,
+      toRead: () => this.#toRead(),
+      wait: (fetch) => void (this.waiting = fetch),
+      include,
+    };
+  }
+
+  #toRead(): FetchPartition[] {
+    if (!this.isFollower) return [...this.partitions.values()];
+    const list: FetchPartition[] = [];
+    for (const key of this.moved) list.push(this.partitions.get(key)!);
+    return list;
+  }
 }
 
 /** The sessions of this node. */
@@ -178,22 +277,17 @@ export class FetchSessions {
   }
 
   #create(request: FetchSessionRequest): FetchContext {
-    const { partitions, usesTopicIds } = request;
+    const { partitions } = request;
     if (partitions.length === 0 || !this.#makeRoom(partitions.length)) return sessionless(request);
-    const session = new FetchSession(this.#newId(), usesTopicIds, this.#clock.monotonicMs());
+    const nowMs = this.#clock.monotonicMs();
+    const session = new FetchSession(this.#newId(), request, nowMs);
     for (const partition of partitions) session.add(partition);
     this.#sessions.set(session.id, session);
     this.#partitionCount += session.partitions.size;
-    return {
-      error: ErrorCode.NONE,
-      sessionId: session.id,
-      partitions: [...session.partitions.values()],
-      wait: (fetch) => void (session.waiting = fetch),
-      include(partition, state) {
-        session.include(partition, state);
-        return true;
-      },
-    };
+    return session.context(nowMs, (fetch, state) => {
+      fetch.remembered?.include(fetch, state);
+      return true;
+    });
   }
 
   #continue(session: FetchSession, request: FetchSessionRequest): FetchContext {
@@ -207,20 +301,17 @@ export class FetchSessions {
     waiting?.expire();
     const before = session.partitions.size;
     for (const partition of request.partitions) session.add(partition);
-    for (const partition of request.forgotten) session.partitions.delete(session.keyOf(partition));
+    for (const partition of request.forgotten) session.forget(partition);
     this.#partitionCount += session.partitions.size - before;
     session.epoch = session.epoch === MAX_EPOCH ? 1 : session.epoch + 1;
     session.lastUsedMs = this.#clock.monotonicMs();
     this.#sessions.delete(session.id);
     if (session.partitions.size === 0) return sessionless(request);
     this.#sessions.set(session.id, session);
-    return {
-      error: ErrorCode.NONE,
-      sessionId: session.id,
-      partitions: [...session.partitions.values()],
-      wait: (fetch) => void (session.waiting = fetch),
-      include: (partition, state) => session.include(partition, state),
-    };
+    return session.context(
+      session.lastUsedMs,
+      (fetch, state) => fetch.remembered?.include(fetch, state) ?? true,
+    );
   }
 
   #makeRoom(partitionCount: number): boolean {
@@ -240,6 +331,7 @@ export class FetchSessions {
     if (session === undefined) return;
     this.#sessions.delete(id);
     this.#partitionCount -= session.partitions.size;
+    session.end();
   }
 
   #newId(): number {
@@ -251,9 +343,21 @@ export class FetchSessions {
 }
 
 function sessionless({ partitions }: FetchSessionRequest): FetchContext {
-  return { error: ErrorCode.NONE, sessionId: 0, partitions, wait: () => {}, include: () => true };
+  return withoutSession(ErrorCode.NONE, partitions);
 }
 
 function refused(error: ErrorCode): FetchContext {
-  return { error, sessionId: 0, partitions: [], wait: () => {}, include: () => true };
+  return withoutSession(error, []);
+}
+
+function withoutSession(error: ErrorCode, partitions: readonly FetchPartition[]): FetchContext {
+  return {
+    error,
+    sessionId: 0,
+    partitionCount: partitions.length,
+    isWatched: false,
+    toRead: () => partitions,
+    wait: () => {},
+    include: () => true,
+  };
 }

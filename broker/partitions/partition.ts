@@ -144,6 +144,16 @@ export interface FetchWaiter {
   partitionLost(): void;
 }
 
+/** A follower's fetch, or its session, which watches what the follower does not have. Its methods must not throw. */
+export interface FollowerWatch {
+  /** Records were appended, or the first of them deleted. */
+  appended(): void;
+  /** The high watermark moved. */
+  committed(): void;
+  /** The log went offline, or is not led here any more. */
+  lost(): void;
+}
+
 interface CommitWait {
   readonly endOffset: number;
   readonly settled: (error: ErrorCode) => void;
@@ -202,8 +212,8 @@ export class Partition {
   #firstCommitWait = 0;
   #deletionWaits: CommitWait[] = [];
   readonly #fetchWaiters = new Set<FetchWaiter>();
-  /** Followers, which read what is not committed. */
-  readonly #appendWaiters = new Set<FetchWaiter>();
+  /** Of followers, which read what is not committed. */
+  readonly #followerWatches = new Set<FollowerWatch>();
   #flushTimer: Timer | null = null;
   /** Null while no transaction is about to begin here. */
   #guards: TransactionGuards | null = null;
@@ -464,9 +474,13 @@ export class Partition {
     }
   }
 
-  /** Wakes `waiter` when something is appended, or committed, until `removeFetchWaiter`. */
-  addAppendWaiter(waiter: FetchWaiter): void {
-    this.#appendWaiters.add(waiter);
+  /** Tells `watch` of what comes for followers, until `removeFollowerWatch`. */
+  addFollowerWatch(watch: FollowerWatch): void {
+    this.#followerWatches.add(watch);
+  }
+
+  removeFollowerWatch(watch: FollowerWatch): void {
+    this.#followerWatches.delete(watch);
   }
 
   // ── as follower ─────────────────────────────────────────────────────────────────────────────────
@@ -625,7 +639,7 @@ export class Partition {
       }
       this.#mark(records.length);
       if (this.#mirror !== null) this.#copyTo(this.#mirror);
-      if (this.#appendWaiters.size > 0) this.#tellFollowers();
+      if (this.#followerWatches.size > 0) this.#tellFollowers();
     }
     if (isRelaxed(this.#config)) {
       this.#advance();
@@ -642,7 +656,7 @@ export class Partition {
   }
 
   #tellFollowers(): void {
-    for (const waiter of this.#appendWaiters) waiter.partitionMoved();
+    for (const watch of this.#followerWatches) watch.appended();
   }
 
   /**
@@ -790,7 +804,6 @@ export class Partition {
 
   removeFetchWaiter(waiter: FetchWaiter): void {
     this.#fetchWaiters.delete(waiter);
-    this.#appendWaiters.delete(waiter);
   }
 
   /** Ends all waits with `error` and lets go of the log, which stays open. */
@@ -869,6 +882,7 @@ export class Partition {
       this.#countCommitted(reached);
       this.#settleCommits();
       for (const waiter of this.#fetchWaiters) waiter.partitionMoved();
+      for (const watch of this.#followerWatches) watch.committed();
     }
     assert(this.#highWatermark <= this.log.endOffset);
     if (this.#isAwaited) this.requestCommit();
@@ -897,7 +911,7 @@ export class Partition {
     const waits = this.#takeCommitWaits();
     for (const { settled } of [...waits, ...this.#deletionWaits.splice(0)]) settled(error);
     for (const waiter of this.#fetchWaiters) waiter.partitionLost();
-    for (const waiter of this.#appendWaiters) waiter.partitionLost();
+    for (const watch of this.#followerWatches) watch.lost();
   }
 
   /** `flush.ms`: what was written is synced at the latest after it. */

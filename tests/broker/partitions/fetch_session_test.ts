@@ -1,14 +1,17 @@
 import { describe, expect, test } from "bun:test";
 import {
+  type FetchContext,
   type FetchPartition,
   FetchSessions,
   type PartitionState,
 } from "../../../broker/partitions/fetch_session.ts";
+import type { Partition } from "../../../broker/partitions/partition.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { ZERO_UUID } from "../../../protocol/types.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimRandom, testSeeds } from "../../sim/sim_random.ts";
-import { batch, DataHarness } from "./harness.ts";
+import { NODE_ID } from "../controller/harness.ts";
+import { batch, DataHarness, type FetchBody } from "./harness.ts";
 
 const CLOCK = new SimClock();
 
@@ -33,9 +36,9 @@ function request(
   sessionId: number,
   sessionEpoch: number,
   partitions: readonly FetchPartition[] = [],
-  { usesTopicIds = false, forgotten = [] as readonly FetchPartition[] } = {},
+  { usesTopicIds = false, isFollower = false, forgotten = [] as readonly FetchPartition[] } = {},
 ) {
-  return { sessionId, sessionEpoch, usesTopicIds, partitions, forgotten };
+  return { sessionId, sessionEpoch, usesTopicIds, isFollower, partitions, forgotten };
 }
 
 const QUIET: PartitionState = {
@@ -52,14 +55,14 @@ describe("FetchSessions", () => {
     const first = cache.open(request(0, 0, [partition("a"), partition("b")]));
     expect(first.sessionId).not.toBe(0);
     const next = cache.open(request(first.sessionId, 1));
-    expect(next.partitions.map(({ topic }) => topic)).toEqual(["a", "b"]);
+    expect(next.toRead().map(({ topic }) => topic)).toEqual(["a", "b"]);
   });
 
   test("epoch −1 ends a session, and is answered without one", () => {
     const cache = sessions();
     const { sessionId } = cache.open(request(0, 0, [partition("a")]));
     const last = cache.open(request(sessionId, -1, [partition("b")]));
-    expect([last.sessionId, last.partitions.length, cache.size]).toEqual([0, 1, 0]);
+    expect([last.sessionId, last.partitionCount, cache.size]).toEqual([0, 1, 0]);
   });
 
   test("epoch 0 with an id replaces the session", () => {
@@ -87,19 +90,19 @@ describe("FetchSessions", () => {
     const changed = cache.open(request(sessionId, 1, [partition("a", 0, 9), partition("c")], {
       forgotten: [partition("b")],
     }));
-    expect(changed.partitions.map(({ topic, fetchOffset }) => [topic, fetchOffset]))
+    expect(changed.toRead().map(({ topic, fetchOffset }) => [topic, fetchOffset]))
       .toEqual([["a", 9], ["c", 0]]);
     const empty = cache.open(request(sessionId, 2, [], {
       forgotten: [partition("a"), partition("c")],
     }));
-    expect([empty.sessionId, empty.partitions.length, cache.size]).toEqual([0, 0, 0]);
+    expect([empty.sessionId, empty.partitionCount, cache.size]).toEqual([0, 0, 0]);
   });
 
   test("only news is said, and each piece of news once", () => {
     const cache = sessions();
     const a = partition("a");
     const first = cache.open(request(0, 0, [a]));
-    expect(first.include(first.partitions[0]!, QUIET)).toBe(true);
+    expect(first.include(first.toRead()[0]!, QUIET)).toBe(true);
     const news: readonly [Partial<PartitionState>, boolean][] = [
       [{}, false],
       [{ highWatermark: 6 }, true],
@@ -116,7 +119,7 @@ describe("FetchSessions", () => {
     ];
     news.forEach(([change, isNews], index) => {
       const context = cache.open(request(first.sessionId, index + 1));
-      const isSaid = context.include(context.partitions[0]!, { ...QUIET, ...change });
+      const isSaid = context.include(context.toRead()[0]!, { ...QUIET, ...change });
       expect([index, isSaid]).toEqual([index, isNews]);
     });
   });
@@ -124,10 +127,10 @@ describe("FetchSessions", () => {
   test("a partition that gave records goes behind the others", () => {
     const cache = sessions();
     const all = ["a", "b", "c"].map((topic) => partition(topic));
-    const { sessionId, partitions, include } = cache.open(request(0, 0, all));
-    include(partitions[0]!, { ...QUIET, hasRecords: true });
+    const { sessionId, toRead, include } = cache.open(request(0, 0, all));
+    include(toRead()[0]!, { ...QUIET, hasRecords: true });
     const next = cache.open(request(sessionId, 1));
-    expect(next.partitions.map(({ topic }) => topic)).toEqual(["b", "c", "a"]);
+    expect(next.toRead().map(({ topic }) => topic)).toEqual(["b", "c", "a"]);
   });
 
   test("a full cache evicts the session that was idle longest, if idle long enough", async () => {
@@ -219,18 +222,115 @@ describe("FetchSessions", () => {
     }
     expect(savedCount).toBeGreaterThan(0);
   });
+
+  // The twin: a second follower that asks for everything each time, without a session.
+  test.each(testSeeds(20))(
+    "a follower hears in a session what others hear, seed %i",
+    async (seed) => {
+      const random = new SimRandom(seed);
+      const node = await DataHarness.start({ seed });
+      const keys = ["a-0", "a-1", "b-0", "b-1", "c-0", "c-1"];
+      const partitionOf = (key: string) => node.partition(key.slice(0, 1), Number(key.slice(2)));
+      for (const topic of ["a", "b", "c"]) await node.makeTopic(topic, { partitionCount: 2 });
+      for (const key of keys) lead(partitionOf(key));
+      const offsets = new Map(keys.map((key) => [key, 0]));
+      const ask = async (replicaId: number, asked: Iterable<string>, body: FetchBody = {}) => {
+        const topics = [...asked].map((key) => ({
+          topic: key.slice(0, 1),
+          partitions: [{ partition: Number(key.slice(2)), fetchOffset: offsets.get(key)! }],
+        }));
+        return (await node.run(
+          node.fetch({ replicaId, maxWaitMs: 0, topics, ...body }, 12).answer,
+        ))!;
+      };
+      const held = new Set(keys.slice(0, 2));
+      let changed = new Set(held);
+      const known = new Map<string, string>();
+      let [sessionId, sessionEpoch, saidCount] = [0, 0, 0];
+      for (let round = 0; round < 40; round++) {
+        await disturb(node, random);
+        for (const key of keys) partitionOf(key).requestCommit();
+      await node.clock.advance(random.below(30));
+        // Now and then the other one comes later, and commits what this one has named.
+        const isAhead = random.chance(0.3);
+        if (!isAhead) await ask(3, keys);
+        const maxWaitMs = random.pick([0, 20]);
+        const answer = await ask(2, changed, { sessionId, sessionEpoch, maxWaitMs });
+        sessionId = answer.sessionId;
+        sessionEpoch++;
+        for (const [key, news] of saidOf(answer)) known.set(key, news), saidCount++;
+        const full = [...saidOf(await ask(3, keys))].filter(([key]) => held.has(key));
+        if (!isAhead) expect(new Map([...known].sort())).toEqual(new Map(full.sort()));
+        changed = new Set();
+        for (const key of keys) {
+          if (!held.has(key) && random.chance(0.8)) continue;
+          const { syncedOffset } = partitionOf(key).log;
+          const isNamed = !held.has(key) || offsets.get(key)! < syncedOffset && random.chance(0.7);
+          if (isNamed) changed.add(key);
+          if (isNamed && held.has(key)) offsets.set(key, syncedOffset);
+          held.add(key);
+          const before = known.get(key);
+          if (before !== undefined) known.set(key, before.replace(/r\d+$/, "r0"));
+        }
+      }
+      expect(saidCount).toBeLessThan(40 * keys.length);
+    },
+  );
+
+  test("a follower's session reads what has moved alone, and all now and then", async () => {
+    const node = await DataHarness.start();
+    const indexes = [0, 1, 2];
+    await node.makeTopic("a", { partitionCount: indexes.length });
+    for (const index of indexes) lead(node.partition("a", index));
+    const cache = sessions(2, node.clock);
+    const follower = { isFollower: true };
+    const asked = indexes.map((index) => partition("a", index));
+    const read = (context: FetchContext) => {
+      const list = context.toRead();
+      for (const fetch of list) {
+        const found = node.partition("a", fetch.partition);
+        const { highWatermark, lastStableOffset } = found;
+        const state = { ...QUIET, highWatermark, lastStableOffset, logStartOffset: 0 };
+        fetch.remembered!.watch(found);
+        context.include(fetch, state);
+        fetch.remembered!.settle(state);
+      }
+      return list.map((fetch) => fetch.partition);
+    };
+    const first = cache.open(request(0, 0, asked, follower));
+    expect(read(first)).toEqual([0, 1, 2]);
+    expect(read(cache.open(request(first.sessionId, 1, [], follower)))).toEqual([]);
+    await node.produced("a", batch(1), { index: 1, acks: 1 });
+    expect(read(cache.open(request(first.sessionId, 2, [], follower)))).toEqual([1]);
+    const named = [partition("a", 2)];
+    expect(read(cache.open(request(first.sessionId, 3, named, follower)))).toEqual([2]);
+    await node.clock.advance(1000);
+    expect(read(cache.open(request(first.sessionId, 4, [], follower)))).toEqual([0, 1, 2]);
+    const forgotten = [partition("a", 1)];
+    read(cache.open(request(first.sessionId, 5, [], { ...follower, forgotten })));
+    await node.produced("a", batch(1), { index: 1, acks: 1 });
+    expect(read(cache.open(request(first.sessionId, 6, [], follower)))).toEqual([]);
+  });
 });
+
+/** Nodes 2 and 3 follow it. */
+function lead(led: Partition): void {
+  const replicas = [NODE_ID, 2, 3];
+  led.updateImage({ ...led.image, replicas, isr: replicas, partitionEpoch: 1 });
+}
 
 /** Something happens to the partitions. */
 async function disturb(node: DataHarness, random: SimRandom): Promise<void> {
   for (let times = random.below(3); times > 0; times--) {
     const topic = random.pick(["a", "b", "c"]);
     const index = random.below(2);
-    if (random.chance(0.8)) await node.produced(topic, batch(1 + random.below(3)), { index });
-    else {
-      const { log, highWatermark } = node.partition(topic, index);
+    if (random.chance(0.8)) {
+      await node.produced(topic, batch(1 + random.below(3)), { index, acks: 1 });
+    } else {
+      const found = node.partition(topic, index);
+      const { log, highWatermark } = found;
       const upTo = log.logStartOffset + random.below(highWatermark - log.logStartOffset + 1);
-      log.deleteRecordsBefore(upTo as never);
+      found.deleteRecordsBefore(upTo as never);
     }
   }
 }
