@@ -143,7 +143,7 @@ const NODE = {
     unit: "ms",
     doc: "Longest wait between two elections that nobody won.",
   }),
-  "controller.quorum.fetch.timeout.ms": int("2000", {
+  "controller.quorum.fetch.timeout.ms": int("1500", {
     ...high,
     min: 0,
     unit: "ms",

@@ -107,11 +107,11 @@ export const METADATA_LOG_CONFIG: LogConfig = {
   retentionBytes: -1,
 };
 
-/** Timeouts of a quorum where nobody sets them: Kafka's. */
+/** Timeouts of a quorum where nobody sets them: Kafka's, but a leader may be silent less long (decision 0035). */
 export const DEFAULT_RAFT_SETTINGS: RaftSettings = {
   electionTimeoutMs: 1_000,
   electionBackoffMaxMs: 1_000,
-  fetchTimeoutMs: 2_000,
+  fetchTimeoutMs: 1_500,
   retryBackoffMs: 20,
   requestTimeoutMs: 2_000,
   // Kafka's is 500: a leader knows by this how long ago it certainly led (decision 0050).

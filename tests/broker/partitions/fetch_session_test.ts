@@ -250,7 +250,7 @@ describe("FetchSessions", () => {
       for (let round = 0; round < 40; round++) {
         await disturb(node, random);
         for (const key of keys) partitionOf(key).requestCommit();
-      await node.clock.advance(random.below(30));
+        await node.clock.advance(random.below(30));
         // Now and then the other one comes later, and commits what this one has named.
         const isAhead = random.chance(0.3);
         if (!isAhead) await ask(3, keys);
