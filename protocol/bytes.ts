@@ -457,6 +457,12 @@ export class Writer {
     this.int32At(at, scratch.getInt32(0));
     this.int32At(at + 4, scratch.getInt32(4));
   }
+  /** Writes all 64 bits of a bigint into 8 bytes that were reserved. */
+  bits64At(at: number, value: bigint): void {
+    scratch.setBigInt64(0, value);
+    this.int32At(at, scratch.getInt32(0));
+    this.int32At(at + 4, scratch.getInt32(4));
+  }
   int64(value: number): void {
     this.int64At(this.reserve(8), value);
   }

@@ -194,6 +194,13 @@ const fixedTypes: Readonly<Partial<Record<Primitive, FixedType>>> = {
     wrong: (value) => `!Number.isSafeInteger(${value})`,
     must: "an integer within ±(2^53 − 1)",
   },
+  bits64: {
+    bytes: 8,
+    read: (at) => `view.getBigInt64(${at})`,
+    write: (w, at, value) => `${w}.bits64At(${at}, ${value});`,
+    wrong: (value) => `typeof ${value} !== "bigint" || ${value} !== BigInt.asIntN(64, ${value})`,
+    must: "a bigint of 64 bits",
+  },
   float64: {
     bytes: 8,
     read: (at) => `view.getFloat64(${at})`,
@@ -219,6 +226,8 @@ function zeroOf(type: FieldType): unknown {
     case "bytes":
     case "records":
       return undefined;
+    case "bits64":
+      return 0n;
     default:
       return 0;
   }
@@ -309,7 +318,7 @@ class Compiler {
     if (slot.type.kind === "struct") {
       return `default${this.structOf(slot.type.fields, slot.path)}()`;
     }
-    return slot.default === undefined ? "EMPTY" : JSON.stringify(slot.default);
+    return slot.default === undefined ? "EMPTY" : literal(slot.default);
   }
 
   /** Expression: whether `value`, which is not undefined, is the default. */
@@ -320,7 +329,7 @@ class Compiler {
       return `(${value} !== null && isDefault${number}(${value}))`;
     }
     if (slot.default === undefined) return `(${value} !== null && ${value}.length === 0)`;
-    return `${value} === ${JSON.stringify(slot.default)}`;
+    return `${value} === ${literal(slot.default)}`;
   }
 
   #defaults(number: number, slots: readonly Slot[]): string {
@@ -546,6 +555,11 @@ function fixedRun(slots: readonly Slot[], from: number): Slot[] {
   let end = from;
   while (end < slots.length && fixedTypeOf(slots[end]!.type) !== undefined) end++;
   return slots.slice(from, end);
+}
+
+/** A default as it stands in the compiled source. */
+function literal(value: unknown): string {
+  return typeof value === "bigint" ? `${value}n` : JSON.stringify(value);
 }
 
 function readFixed(slot: Slot, at: string): string {

@@ -58,6 +58,8 @@ export interface PrimitiveTypes {
   int32: number;
   uint32: number;
   int64: number;
+  /** 64 bits of which none may be lost: a hash. */
+  bits64: bigint;
   float64: number;
   string: string;
   uuid: Uuid;
@@ -157,6 +159,8 @@ export const int32 = primitive("int32");
 export const uint32 = primitive("uint32");
 /** Errors: the decoder refuses what lies beyond ±(2^53 − 1). */
 export const int64 = primitive("int64");
+/** An int64 whose 64 bits must all survive (a hash), as a signed bigint. */
+export const bits64 = primitive("bits64");
 export const float64 = primitive("float64");
 export const string = primitive("string");
 export const uuid = primitive("uuid");

@@ -32,6 +32,8 @@ import { assignReplicasToDirsApi } from "./assign_replicas_to_dirs.ts";
 import { beginQuorumEpochApi } from "./begin_quorum_epoch.ts";
 import { brokerHeartbeatApi } from "./broker_heartbeat.ts";
 import { brokerRegistrationApi } from "./broker_registration.ts";
+import { consumerGroupDescribeApi } from "./consumer_group_describe.ts";
+import { consumerGroupHeartbeatApi } from "./consumer_group_heartbeat.ts";
 import { controllerRegistrationApi } from "./controller_registration.ts";
 import { createPartitionsApi } from "./create_partitions.ts";
 import { createTopicsApi } from "./create_topics.ts";
@@ -156,6 +158,8 @@ export function apis(subsystems: Subsystems): Api[] {
     txnOffsetCommitApi(subsystems),
     offsetFetchApi(subsystems),
     offsetDeleteApi(subsystems),
+    consumerGroupHeartbeatApi(subsystems),
+    consumerGroupDescribeApi(subsystems),
     describeGroupsApi(subsystems),
     listGroupsApi(subsystems),
     deleteGroupsApi(subsystems),

@@ -7,7 +7,7 @@
  *
  * The answer waits until the offsets are committed to `__consumer_offsets`: they are on stable storage.
  *
- * Gaps: groups of the consumer protocol.
+ * Gaps: none known.
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";

@@ -579,6 +579,59 @@ const GROUPS = {
     min: 1,
     doc: "Most members of one group.",
   }),
+  "group.consumer.session.timeout.ms": int("45000", {
+    min: 1,
+    unit: "ms",
+    doc: "Time without a heartbeat after which a member of a consumer group is taken for dead.",
+  }),
+  "group.consumer.min.session.timeout.ms": int("45000", {
+    min: 1,
+    unit: "ms",
+    doc: "Shortest session timeout that a consumer group may have.",
+  }),
+  "group.consumer.max.session.timeout.ms": int("60000", {
+    min: 1,
+    unit: "ms",
+    doc: "Longest session timeout that a consumer group may have.",
+  }),
+  "group.consumer.heartbeat.interval.ms": int("5000", {
+    min: 1,
+    unit: "ms",
+    doc: "Time between two heartbeats of a member of a consumer group.",
+  }),
+  "group.consumer.min.heartbeat.interval.ms": int("5000", {
+    min: 1,
+    unit: "ms",
+    doc: "Shortest heartbeat interval that a consumer group may have.",
+  }),
+  "group.consumer.max.heartbeat.interval.ms": int("15000", {
+    min: 1,
+    unit: "ms",
+    doc: "Longest heartbeat interval that a consumer group may have.",
+  }),
+  "group.consumer.assignment.interval.ms": int("1000", {
+    min: 0,
+    unit: "ms",
+    doc: "Shortest time between two assignments of a consumer group.",
+  }),
+  "group.consumer.min.assignment.interval.ms": int("0", {
+    min: 0,
+    unit: "ms",
+    doc: "Shortest assignment interval that a consumer group may have.",
+  }),
+  "group.consumer.max.assignment.interval.ms": int("15000", {
+    min: 0,
+    unit: "ms",
+    doc: "Longest assignment interval that a consumer group may have.",
+  }),
+  "group.consumer.max.size": int(String(INT_MAX) as "2147483647", {
+    min: 1,
+    doc: "Most members of one consumer group.",
+  }),
+  "group.consumer.assignors": list("uniform,range", {
+    allowed: ["uniform", "range"],
+    doc: "Assignors that consumer groups may ask for, the first for groups that ask for none.",
+  }),
   "offset.metadata.max.bytes": int("4096", {
     ...high,
     min: 0,

@@ -21,6 +21,8 @@ import type { Refusal } from "./topic_changes.ts";
 export const METADATA_VERSION_FEATURE = "metadata.version";
 /** The feature that stands for the version of the transaction protocol (KIP-890). */
 export const TRANSACTION_VERSION_FEATURE = "transaction.version";
+/** The feature that stands for groups of the consumer protocol (KIP-848). */
+export const GROUP_VERSION_FEATURE = "group.version";
 /** The feature that stands for voters in the metadata log. */
 export const KRAFT_VERSION_FEATURE = "kraft.version";
 /** The records that we write and read: metadata.version 4.3-IV0. */
@@ -33,6 +35,7 @@ export const SUPPORTED_FEATURES: FeatureRanges = new Map([
   [METADATA_VERSION_FEATURE, { lowest: METADATA_VERSION, highest: METADATA_VERSION }],
   [ELR_FEATURE, { lowest: 0, highest: 1 }],
   [TRANSACTION_VERSION_FEATURE, { lowest: 0, highest: 2 }],
+  [GROUP_VERSION_FEATURE, { lowest: 0, highest: 1 }],
 ]);
 
 /** How a level may move. The last one asks for a loss of metadata, which nobody grants. */

@@ -30,14 +30,14 @@ export interface CoordinatorLog {
   /**
    * Appends one batch, which belongs to the log from now on.
    *
-   * Returns: nothing; `onSettled` is called once, after the batch is committed (NONE: on stable storage,
-   * as acks=all promises) or has failed, possibly before this returns.
+   * Returns: whether the log has taken it; `onSettled` is called once, after the batch is committed (NONE: on
+   * stable storage, as acks=all promises) or has failed, possibly before this returns.
    */
   append(
     batch: Uint8Array,
     onSettled: (error: ErrorCode) => void,
     transaction?: TransactionalAppend,
-  ): void;
+  ): boolean;
   /** Whole batches, from the one that holds `fromOffset`, at least one. */
   read(fromOffset: number, maxBytes: number): CoordinatorLogRead | Promise<CoordinatorLogRead>;
 }

@@ -39,14 +39,16 @@ class PartitionLog implements CoordinatorLog {
     batch: Uint8Array,
     onSettled: (error: ErrorCode) => void,
     transaction: TransactionalAppend = {},
-  ): void {
+  ): boolean {
     const result = this.#partition.append(batch, {
       ...transaction,
       origin: "coordinator",
       requiredAcks: ALL_REPLICAS,
     });
-    if ("lastOffset" in result) this.#partition.onCommitted(result.lastOffset + 1, onSettled);
+    const isTaken = "lastOffset" in result;
+    if (isTaken) this.#partition.onCommitted(result.lastOffset + 1, onSettled);
     else onSettled(result.error);
+    return isTaken;
   }
 
   read(fromOffset: number, maxBytes: number): CoordinatorLogRead {

@@ -209,6 +209,7 @@ type AfterAppend =
 
 /** A classic group. Every public method that takes a `now` returns the effects of the event. */
 export class ClassicGroup {
+  readonly type = "classic";
   readonly groupId: string;
   readonly #settings: ClassicGroupSettings;
   #state: ClassicGroupState = "Empty";
@@ -296,6 +297,14 @@ export class ClassicGroup {
   }
   get memberCount(): number {
     return this.#members.size;
+  }
+  /** True while nobody is a member, or about to be. */
+  get isEmpty(): boolean {
+    return this.#state === "Empty" && this.#pendingMembers.size === 0;
+  }
+  /** True while nothing was ever written of the group. */
+  get isBlank(): boolean {
+    return this.isEmpty && this.#protocolType === null && this.#generationId === 0;
   }
   get pendingMemberCount(): number {
     return this.#pendingMembers.size;

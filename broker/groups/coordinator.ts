@@ -2,7 +2,8 @@
  * The group coordinator: finds the shard of a group, checks requests as Kafka does, and drives the groups'
  * machines with requests and time.
  *
- *     group id ──hash──► partition of __consumer_offsets ──► GroupShard ──► ClassicGroup, GroupOffsets
+ *     group id ──hash──► partition of __consumer_offsets ──► GroupShard ──► ClassicGroup or ConsumerGroup,
+ *                                                                           GroupOffsets
  *
  * All group types share the shards, their log and the rules of loading: while a shard loads, its groups
  * answer COORDINATOR_LOAD_IN_PROGRESS, never an empty offset; where this node does not lead,
@@ -13,7 +14,7 @@
  */
 
 import assert from "node:assert/strict";
-import { ErrorCode } from "../../protocol/errors.ts";
+import { ErrorCode, errorName } from "../../protocol/errors.ts";
 import {
   type LeaderEpoch,
   leaderEpoch,
@@ -32,6 +33,7 @@ import {
   LedShards,
 } from "../coordination/led_shards.ts";
 import {
+  type ClassicGroup,
   failedJoin,
   failedSync,
   type JoinAnswer,
@@ -43,6 +45,15 @@ import {
   type SyncAnswer,
   type SyncRequest,
 } from "./classic_group.ts";
+import {
+  ConsumerGroup,
+  type ConsumerGroupContext,
+  type ConsumerGroupRefusal,
+  type ConsumerHeartbeat,
+  type ConsumerHeartbeatAnswer,
+  type ConsumerMemberDescription,
+  JOIN_EPOCH,
+} from "./consumer_group.ts";
 import { DeadlineQueue } from "../deadline_queue.ts";
 import type { CommittedOffset, GroupOffsets } from "./group_offsets.ts";
 import {
@@ -52,7 +63,9 @@ import {
   type OffsetTransaction,
   type TransactionEnd,
 } from "./group_shard.ts";
+import { ImageTopics } from "./group_topics.ts";
 import type { GroupCoordinatorSettings } from "./settings.ts";
+import { resolveRegexes } from "./topic_regex.ts";
 
 /** Groups whose deadlines are worked off before the event loop is given back. */
 const GROUPS_PER_TICK = 200;
@@ -76,7 +89,10 @@ export type SyncGroup = Omit<SyncRequest, "requestId"> & { readonly groupId: str
 /** An OffsetCommit of partitions that exist. */
 export interface CommitOffsets extends MemberClaim {
   readonly groupId: string;
-  /** From version 9 a group that does not exist is GROUP_ID_NOT_FOUND, before ILLEGAL_GENERATION. */
+  /**
+   * From version 9 a group that does not exist is GROUP_ID_NOT_FOUND, before ILLEGAL_GENERATION, and members of
+   * consumer groups may commit.
+   */
   readonly knowsGroupIdNotFound: boolean;
   /** −1 for the broker's own retention. */
   readonly retentionTimeMs: number;
@@ -99,6 +115,15 @@ export interface FetchedOffset {
   readonly error: ErrorCode;
 }
 
+/** Who fetches offsets, if it is a member of a consumer group. */
+export interface FetchClaim {
+  readonly memberId: string | null;
+  readonly memberEpoch: number;
+}
+
+/** Somebody who is no member, or does not say so. */
+const NO_CLAIM: FetchClaim = { memberId: null, memberEpoch: -1 };
+
 /** Offsets of one topic as OffsetFetch answers them. */
 export interface FetchedTopic {
   readonly topic: string;
@@ -117,12 +142,24 @@ export interface GroupDescription {
   readonly members: readonly PersistedMember[];
 }
 
+/** What ConsumerGroupDescribe shows of a group. */
+export interface ConsumerGroupDescription {
+  readonly groupId: string;
+  readonly error: ErrorCode;
+  readonly message: string | null;
+  readonly state: string;
+  readonly epoch: number;
+  readonly assignmentEpoch: number;
+  readonly assignorName: string;
+  readonly members: readonly ConsumerMemberDescription[];
+}
+
 /** What ListGroups shows of a group, and what metrics are made from. */
 export interface GroupListing {
   readonly groupId: string;
   readonly protocolType: string;
   readonly state: string;
-  readonly type: "classic";
+  readonly type: "classic" | "consumer";
   readonly memberCount: number;
   readonly offsets: GroupOffsets;
 }
@@ -143,6 +180,9 @@ export class GroupCoordinator {
   readonly #syncWaiters = new Map<number, (answer: SyncAnswer) => void>();
   #nextRequestId = 1;
   #rebalanceCount = 0;
+  readonly #topics: ImageTopics;
+  /** Look-ups of regular expressions that are under way. */
+  readonly #resolving = new Set<Promise<void>>();
   #unsubscribe: (() => void) | null = null;
 
   constructor(options: GroupCoordinatorOptions) {
@@ -151,6 +191,7 @@ export class GroupCoordinator {
     this.#random = options.random;
     this.#logger = options.logger;
     this.#settings = options.settings;
+    this.#topics = new ImageTopics(() => options.controller.image());
     const { brokerSessionTimeoutMs, offsetsTopic: newTopic } = options.settings;
     this.#led = new LedShards({
       ...options,
@@ -189,6 +230,7 @@ export class GroupCoordinator {
     this.#timer = null;
     this.#expiryTimer?.cancel();
     await this.#led.stop();
+    await Promise.all(this.#resolving);
   }
 
   /** Resolves when every shard opened so far has loaded, failed or been closed. */
@@ -242,11 +284,13 @@ export class GroupCoordinator {
       return failedJoin(ErrorCode.UNKNOWN_MEMBER_ID, memberId);
     }
     const entry = shard.getOrCreate(groupId);
+    const group = shard.classicGroup(entry);
+    if (group === null) return failedJoin(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, memberId);
     const requestId = this.#nextRequestId++;
     const newMemberId = `${request.groupInstanceId ?? request.clientId}-${this.#uuid()}`;
     return new Promise((resolve) => {
       this.#joinWaiters.set(requestId, resolve);
-      shard.run(entry, entry.group.join({ ...request, requestId, newMemberId }, this.#now()));
+      shard.run(entry, group, group.join({ ...request, requestId, newMemberId }, this.#now()));
       shard.dropIfBlank(entry);
     });
   }
@@ -255,10 +299,11 @@ export class GroupCoordinator {
   syncGroup(request: SyncGroup): Promise<SyncAnswer> | SyncAnswer {
     const entry = this.#member(request.groupId);
     if (!("group" in entry)) return failedSync(entry.error);
+    const { group } = entry;
     const requestId = this.#nextRequestId++;
     return new Promise((resolve) => {
       this.#syncWaiters.set(requestId, resolve);
-      entry.shard.run(entry, entry.group.sync({ ...request, requestId }, this.#now()));
+      entry.shard.run(entry, group, group.sync({ ...request, requestId }, this.#now()));
     });
   }
 
@@ -284,16 +329,61 @@ export class GroupCoordinator {
       return { error: ErrorCode.NONE, errors: members.map(() => ErrorCode.UNKNOWN_MEMBER_ID) };
     }
     const { errors, effects } = entry.group.leave(members, this.#now());
-    entry.shard.run(entry, effects);
+    entry.shard.run(entry, entry.group, effects);
     return { error: ErrorCode.NONE, errors };
   }
 
-  /** The group that a member speaks of. */
-  #member(groupId: string): GroupEntry | GroupRefusal {
+  /** The group that a member of the classic protocol speaks of. */
+  #member(groupId: string): (GroupEntry & { readonly group: ClassicGroup }) | GroupRefusal {
     if (groupId === "") return { error: ErrorCode.INVALID_GROUP_ID };
     const shard = this.#led.shardOf(groupId);
     if (!(shard instanceof GroupShard)) return shard;
-    return shard.get(groupId) ?? { error: ErrorCode.UNKNOWN_MEMBER_ID };
+    const entry = shard.get(groupId);
+    if (entry === undefined || !isClassic(entry)) return { error: ErrorCode.UNKNOWN_MEMBER_ID };
+    return entry;
+  }
+
+  /**
+   * ConsumerGroupHeartbeat that has passed `refuseHeartbeat`.
+   *
+   * Returns: the answer once everything that it tells is committed to the log.
+   */
+  consumerGroupHeartbeat(
+    groupId: string,
+    request: ConsumerHeartbeat,
+  ):
+    | Promise<ConsumerHeartbeatAnswer | ConsumerGroupRefusal>
+    | ConsumerHeartbeatAnswer
+    | ConsumerGroupRefusal {
+    const shard = this.#led.shardOf(groupId);
+    if (!(shard instanceof GroupShard)) return { ...shard, message: "" };
+    const isJoining = request.memberEpoch === JOIN_EPOCH;
+    if (shard.get(groupId) === undefined && !isJoining) {
+      return { error: ErrorCode.GROUP_ID_NOT_FOUND, message: `Group ${groupId} not found.` };
+    }
+    const entry = shard.getOrCreate(groupId);
+    const group = consumerGroupOf(entry, isJoining);
+    if (group === null) {
+      const message = `Group ${groupId} is not a consumer group.`;
+      return { error: ErrorCode.GROUP_ID_NOT_FOUND, message };
+    }
+    const memberId = request.memberId === "" ? this.#javaUuid() : request.memberId;
+    const outcome = group.heartbeat({ ...request, memberId }, this.consumerContext(groupId));
+    if (!("write" in outcome)) {
+      shard.dropIfBlank(entry);
+      return outcome;
+    }
+    const { answer, write } = outcome;
+    if (write.changes.length === 0 && entry.unsettled === null) {
+      this.deadlineChanged(entry, group.nextDeadlineMs);
+      return answer;
+    }
+    return new Promise((resolve) => {
+      shard.writeAs(entry, group, write, (error) => {
+        if (error !== ErrorCode.NONE) shard.dropIfBlank(entry);
+        resolve(error === ErrorCode.NONE ? answer : { error, message: errorName(error) });
+      });
+    });
   }
 
   // ---- offsets --------------------------------------------------------------------------------------
@@ -325,7 +415,7 @@ export class GroupCoordinator {
     }
     // A group that nobody joined is made by its first commit: a "simple" consumer.
     const entry = shard.getOrCreate(request.groupId);
-    const error = entry.group.checkOffsetCommit(request, transaction !== null, this.#now());
+    const error = this.#checkCommit(entry, request, transaction !== null);
     this.deadlineChanged(entry, entry.group.nextDeadlineMs);
     const accepted: OffsetToCommit[] = [];
     const errors = error === ErrorCode.NONE ? this.#checkOffsets(request, accepted) : [];
@@ -356,6 +446,24 @@ export class GroupCoordinator {
     // What a coordinator of groups says, one of transactions does not know.
     if (shard instanceof GroupShard) shard.endTransaction(end, onSettled);
     else onSettled(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+  }
+
+  #checkCommit(
+    { group }: GroupEntry,
+    request: CommitOffsets,
+    isTransactional: boolean,
+  ): ErrorCode {
+    if (group.type === "classic") {
+      return group.checkOffsetCommit(request, isTransactional, this.#now());
+    }
+    const error = group.checkOffsetCommit(request, {
+      isTransactional,
+      knowsMemberEpochs: request.knowsGroupIdNotFound,
+      partitions: request.offsets,
+    });
+    // The one that producers know.
+    const isStale = isTransactional && error === ErrorCode.STALE_MEMBER_EPOCH;
+    return isStale ? ErrorCode.ILLEGAL_GENERATION : error;
   }
 
   #checkOffsets(request: CommitOffsets, accepted: OffsetToCommit[]): ErrorCode[] {
@@ -394,10 +502,16 @@ export class GroupCoordinator {
       }[]
       | null,
     requireStable: boolean,
+    { memberId, memberEpoch }: FetchClaim = NO_CLAIM,
   ): { readonly error: typeof ErrorCode.NONE; readonly topics: FetchedTopic[] } | GroupRefusal {
     const shard = this.#led.shardOf(groupId);
     if (!(shard instanceof GroupShard)) return shard;
-    const offsets = shard.get(groupId)?.offsets;
+    const entry = shard.get(groupId);
+    const error = entry?.group.type === "consumer"
+      ? entry.group.checkOffsetFetch(memberId, memberEpoch)
+      : ErrorCode.NONE;
+    if (error !== ErrorCode.NONE) return { error };
+    const offsets = entry?.offsets;
     const wanted = topics ?? [...offsets?.topics() ?? []].map(([topic, partitions]) => ({
       topic,
       topicId: ZERO_UUID,
@@ -465,6 +579,10 @@ export class GroupCoordinator {
       return { ...nothing, error: ErrorCode.GROUP_ID_NOT_FOUND, message, state: "Dead" };
     }
     const { group } = entry;
+    if (group.type !== "classic") {
+      const message = `Group ${groupId} is not a classic group.`;
+      return { ...nothing, error: ErrorCode.GROUP_ID_NOT_FOUND, message, state: "Dead" };
+    }
     return {
       groupId,
       error: ErrorCode.NONE,
@@ -474,6 +592,42 @@ export class GroupCoordinator {
       protocolName: group.state === "Stable" ? group.protocolName ?? "" : "",
       members: group.members(),
     };
+  }
+
+  /** ConsumerGroupDescribe of one group, once what it shows is committed. */
+  async describeConsumerGroup(groupId: string): Promise<ConsumerGroupDescription> {
+    const nothing = {
+      groupId,
+      message: null,
+      state: "",
+      epoch: 0,
+      assignmentEpoch: 0,
+      assignorName: "",
+      members: [],
+    };
+    const shard = this.#led.shardOf(groupId);
+    if (!(shard instanceof GroupShard)) return { ...nothing, error: shard.error };
+    const entry = shard.get(groupId);
+    if (entry?.group.type !== "consumer") {
+      const error = ErrorCode.GROUP_ID_NOT_FOUND;
+      const what = entry === undefined ? "not found" : "is not a consumer group";
+      return { ...nothing, error, message: `Group ${groupId} ${what}.` };
+    }
+    const { group } = entry;
+    const description = {
+      groupId,
+      message: null,
+      state: group.state,
+      epoch: group.epoch,
+      assignmentEpoch: group.targetEpoch,
+      assignorName: group.assignorName(this.consumerContext(groupId).settings),
+      members: group.members(),
+    };
+    const { unsettled } = entry;
+    const error = unsettled === null
+      ? ErrorCode.NONE
+      : await new Promise<ErrorCode>((resolve) => unsettled.push(resolve));
+    return error === ErrorCode.NONE ? { ...description, error } : { ...nothing, error };
   }
 
   /** ListGroups: all groups led here. COORDINATOR_LOAD_IN_PROGRESS while some are not known yet. */
@@ -491,7 +645,7 @@ export class GroupCoordinator {
           groupId,
           protocolType: group.protocolType ?? "",
           state: group.state,
-          type: "classic",
+          type: group.type,
           memberCount: group.memberCount,
           offsets,
         };
@@ -527,6 +681,38 @@ export class GroupCoordinator {
     this.#scheduleTick();
   }
 
+  consumerContext(groupId: string): ConsumerGroupContext {
+    const image = this.#options.controller.image();
+    const settings = this.#settings.consumerGroup(image.configs("group", groupId));
+    return { now: this.#now(), topics: this.#topics, settings };
+  }
+
+  regexesWanted(entry: GroupEntry, group: ConsumerGroup, regexes: readonly string[]): void {
+    group.resolving();
+    const task = this.#resolve(entry, group, regexes).finally(() => this.#resolving.delete(task));
+    this.#resolving.add(task);
+  }
+
+  async #resolve(
+    entry: GroupEntry,
+    group: ConsumerGroup,
+    regexes: readonly string[],
+  ): Promise<void> {
+    const isWanted = () => this.#led.isRunning && entry.shard.get(entry.groupId)?.group === group;
+    const image = this.#options.controller.image();
+    const resolved = await resolveRegexes(regexes, image, this.#clock, isWanted);
+    if (!isWanted()) return;
+    const write = group.regexesResolved(resolved, this.consumerContext(entry.groupId));
+    entry.shard.write(entry, group, write, (error) => {
+      if (error === ErrorCode.NONE) return;
+      const { groupId } = entry;
+      this.#logger.warn("Could not write topics of regular expressions", {
+        groupId,
+        error: errorName(error),
+      });
+    });
+  }
+
   // ---- time -----------------------------------------------------------------------------------------
 
   #scheduleTick(): void {
@@ -544,10 +730,9 @@ export class GroupCoordinator {
   #tick(): void {
     this.#timer = null;
     for (let count = 0; count < GROUPS_PER_TICK; count++) {
-      const now = this.#now();
-      const entry = this.#deadlines.popDue(now.monotonicMs);
+      const entry = this.#deadlines.popDue(this.#clock.monotonicMs());
       if (entry === undefined) break;
-      entry.shard.run(entry, entry.group.tick(now));
+      entry.shard.tick(entry);
       entry.shard.dropIfBlank(entry);
     }
     this.#scheduleTick();
@@ -566,6 +751,7 @@ export class GroupCoordinator {
 
   #follow(image: MetadataImage, changes: MetadataChanges): void {
     this.#led.follow(image, changes);
+    this.#topics.follow(changes);
     for (const { name } of changes.deletedTopics) {
       for (const shard of this.#led.shards()) shard.topicDeleted(name);
     }
@@ -573,6 +759,12 @@ export class GroupCoordinator {
 
   #now(): Now {
     return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
+  }
+
+  /** A random UUID in the form of Kafka's, as members of consumer groups have it. */
+  #javaUuid(): string {
+    const bytes = Uint8Array.fromHex(this.#uuid().replaceAll("-", ""));
+    return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
   }
 
   /** A random UUID in the usual form, as clients expect it at the end of a member id. */
@@ -583,6 +775,16 @@ export class GroupCoordinator {
     return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-` +
       `${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
   }
+}
+
+function isClassic(entry: GroupEntry): entry is GroupEntry & { readonly group: ClassicGroup } {
+  return entry.group.type === "classic";
+}
+
+/** The consumer group of an entry, or what is to take the place of an empty classic one; null for another group. */
+function consumerGroupOf({ groupId, group }: GroupEntry, isJoining: boolean): ConsumerGroup | null {
+  if (group.type === "consumer") return group;
+  return isJoining && group.isEmpty ? new ConsumerGroup(groupId) : null;
 }
 
 function fetchedOffset(

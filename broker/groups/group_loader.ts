@@ -15,6 +15,7 @@ import {
 } from "../../protocol/record_batch.ts";
 import { readRecords } from "../../protocol/records.ts";
 import type { GroupMetadata } from "./classic_group.ts";
+import { ConsumerGroupContents } from "./consumer_group_state.ts";
 import { GroupOffsets } from "./group_offsets.ts";
 import { decodeGroupRecord } from "./group_records.ts";
 
@@ -23,8 +24,10 @@ export const MAX_DECOMPRESSED_BYTES = 256 * 1024 * 1024;
 
 /** What the log says of one group. */
 export interface LoadedGroup {
-  /** Null for a group that only has offsets. */
+  /** Null for a group that is no classic one, or only has offsets. */
   metadata: GroupMetadata | null;
+  /** Null for a group that is no consumer group. */
+  consumer: ConsumerGroupContents | null;
   readonly offsets: GroupOffsets;
 }
 
@@ -78,6 +81,11 @@ export class GroupLoader {
       case "groupMetadata":
         this.#group(record.groupId).metadata = record.value;
         return;
+      case "consumerGroup": {
+        const { groupId, change } = record;
+        (this.#group(groupId).consumer ??= new ConsumerGroupContents()).apply(change);
+        return;
+      }
       case "offsetCommit": {
         const { groupId, topic, partition, value } = record;
         const { offsets } = this.#group(groupId);
@@ -104,7 +112,10 @@ export class GroupLoader {
   #group(groupId: string): LoadedGroup {
     let group = this.groups.get(groupId);
     if (group === undefined) {
-      this.groups.set(groupId, group = { metadata: null, offsets: new GroupOffsets() });
+      this.groups.set(
+        groupId,
+        group = { metadata: null, consumer: null, offsets: new GroupOffsets() },
+      );
     }
     return group;
   }

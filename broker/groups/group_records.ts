@@ -1,7 +1,8 @@
 /**
  * Records of `__consumer_offsets` to and from domain values, in Kafka's own versions.
  *
- *     key    type int16 │ fields of the key           1: offset commit, 2: classic group; others: newer
+ *     key    type int16 │ fields of the key           1: offset commit, 2: classic group,
+ *                                                     3–8, 16: consumer group (consumer_group_records.ts)
  *     value  version int16 │ fields of the value      null is a tombstone: what the key names is gone
  *
  * Offset commits are written as version 4 (or 1, where the client asked for a retention of its own),
@@ -20,6 +21,7 @@ import {
 import type { Encodable, Message } from "../../protocol/schema.ts";
 import { leaderEpoch, offset, timestampMs } from "../../protocol/types.ts";
 import type { GroupMetadata } from "./classic_group.ts";
+import { type ConsumerGroupRecord, decodeConsumerGroupRecord } from "./consumer_group_records.ts";
 import type { CommittedOffset } from "./group_offsets.ts";
 
 /** Record types: the int16 before a key. 0 and 1 differ in nothing. */
@@ -54,6 +56,7 @@ export type GroupRecord =
     readonly groupId: string;
     readonly value: GroupMetadata | null;
   }
+  | ({ readonly kind: "consumerGroup" } & ConsumerGroupRecord)
   /** A type that this version does not know. */
   | { readonly kind: "other"; readonly type: number };
 
@@ -148,8 +151,10 @@ export function decodeGroupRecord({ key, value }: {
         value: value === null ? null : decodeGroupMetadataValue(value),
       };
     }
-    default:
-      return { kind: "other", type };
+    default: {
+      const record = decodeConsumerGroupRecord(type, reader, value);
+      return record === undefined ? { kind: "other", type } : { kind: "consumerGroup", ...record };
+    }
   }
 }
 

@@ -30,20 +30,34 @@ import {
   type Now,
   type SyncAnswer,
 } from "./classic_group.ts";
-import { GroupLoader } from "./group_loader.ts";
+import {
+  ConsumerGroup,
+  type ConsumerGroupContext,
+  type ConsumerGroupWrite,
+} from "./consumer_group.ts";
+import { encodeConsumerGroupChange } from "./consumer_group_records.ts";
+import { GroupLoader, type LoadedGroup } from "./group_loader.ts";
 import { type CommittedOffset, GroupOffsets } from "./group_offsets.ts";
 import { encodeGroupMetadata, encodeOffsetCommit, type KeyValue } from "./group_records.ts";
 import type { TransactionGuard } from "../partitions/transaction_guards.ts";
 
 /** Tombstones that are written in one batch: far below any limit on a batch's size. */
 const TOMBSTONES_PER_BATCH = 500;
+/** Records of one change of a consumer group go into several batches above this size. */
+const PART_BYTES = 256 * 1024;
 
-/** A group of any type with its offsets. Today every group is a classic one. */
+const DELETE_FAILED = "Could not delete offsets";
+const WRITE_FAILED = "Could not write a change of a group";
+
+/** A group of any type with its offsets. */
 export interface GroupEntry {
   readonly groupId: string;
   readonly shard: GroupShard;
-  readonly group: ClassicGroup;
+  /** Changes when the group goes over to another protocol. */
+  group: ClassicGroup | ConsumerGroup;
   readonly offsets: GroupOffsets;
+  /** Who waits for the newest record of a consumer group that is not committed yet; null when all are. */
+  unsettled: ((error: ErrorCode) => void)[] | null;
 }
 
 /** The coordinator, as its shards see it. */
@@ -53,6 +67,10 @@ export interface ShardHost {
   /** The group's next deadline may have changed; Infinity when the group is gone. */
   deadlineChanged(entry: GroupEntry, atMs: number): void;
   rebalanceStarted(groupId: string, reason: string): void;
+  /** What a consumer group's machine needs to know of the moment. */
+  consumerContext(groupId: string): ConsumerGroupContext;
+  /** Somebody has to look up regular expressions. */
+  regexesWanted(entry: GroupEntry, group: ConsumerGroup, regexes: readonly string[]): void;
 }
 
 /** What a shard is made of. */
@@ -155,6 +173,7 @@ export class GroupShard {
       shard: this,
       group: new ClassicGroup(groupId, this.#settings, this.#now()),
       offsets: new GroupOffsets(),
+      unsettled: null,
     };
     this.#groups.set(groupId, entry);
     return entry;
@@ -162,15 +181,24 @@ export class GroupShard {
 
   /** Forgets a group of which nothing was ever written. */
   dropIfBlank(entry: GroupEntry): void {
-    const { group, offsets } = entry;
-    const isBlank = group.state === "Empty" && group.protocolType === null &&
-      group.generationId === 0 &&
-      group.pendingMemberCount === 0 && offsets.isEmpty;
-    if (isBlank) this.#remove(entry);
+    if (entry.group.isBlank && entry.offsets.isEmpty && entry.unsettled === null) {
+      this.#remove(entry);
+    }
   }
 
-  /** Does what a group's machine asks for. */
-  run(entry: GroupEntry, effects: readonly GroupEffect[]): void {
+  /** Lets everything happen in a group whose time has come. */
+  tick(entry: GroupEntry): void {
+    const { group } = entry;
+    if (group.type === "classic") {
+      this.run(entry, group, group.tick(this.#now()));
+    } else {
+      const write = group.tick(this.#host.consumerContext(entry.groupId));
+      this.write(entry, group, write, (error) => this.#warnOf(error, entry, WRITE_FAILED));
+    }
+  }
+
+  /** Does what a classic group's machine asks for. */
+  run(entry: GroupEntry, group: ClassicGroup, effects: readonly GroupEffect[]): void {
     for (const effect of effects) {
       switch (effect.kind) {
         case "joinAnswer":
@@ -186,14 +214,91 @@ export class GroupShard {
           this.#append(
             [encodeGroupMetadata(entry.groupId, effect.metadata)],
             this.#waits.bounded((error) => {
-              this.run(entry, entry.group.appended(effect.appendId, error, this.#now()));
+              this.run(entry, group, group.appended(effect.appendId, error, this.#now()));
             }),
           );
           break;
       }
     }
+    this.#noteDeadline(entry);
+  }
+
+  #noteDeadline(entry: GroupEntry): void {
     const isHere = this.#groups.get(entry.groupId) === entry;
     this.#host.deadlineChanged(entry, isHere ? entry.group.nextDeadlineMs : Infinity);
+  }
+
+  /**
+   * The classic group of an entry; an empty consumer group makes room for one. Null where a consumer group has
+   * members.
+   */
+  classicGroup(entry: GroupEntry): ClassicGroup | null {
+    const { group } = entry;
+    if (group.type === "classic") return group;
+    if (!group.isEmpty) return null;
+    const tombstones = group.tombstones();
+    const classic = new ClassicGroup(entry.groupId, this.#settings, this.#now());
+    const records = tombstones.map((change) => encodeConsumerGroupChange(entry.groupId, change));
+    const isTaken = this.#append(records, (error) => this.#warnOf(error, entry, WRITE_FAILED));
+    // A classic group has no records before its first rebalance ends: nothing is lost if it never does.
+    if (isTaken) entry.group = classic;
+    return isTaken ? classic : null;
+  }
+
+  /** Writes the changes of a consumer group, which takes the place of an empty classic one where it has to. */
+  writeAs(
+    entry: GroupEntry,
+    group: ConsumerGroup,
+    write: ConsumerGroupWrite,
+    onSettled: (error: ErrorCode) => void,
+  ): void {
+    const before = entry.group;
+    const isKnown = before.type === "consumer" || before.isBlank;
+    const tombstone = isKnown ? [] : [encodeGroupMetadata(entry.groupId, null)];
+    entry.group = group;
+    if (!this.write(entry, group, write, onSettled, tombstone)) entry.group = before;
+  }
+
+  /**
+   * Writes what a consumer group's machine has changed, after records that come `before` in the log. What the log
+   * does not take is taken back.
+   *
+   * Returns: false where it was; `onSettled` hears NONE once this and everything before it is committed.
+   */
+  write(
+    entry: GroupEntry,
+    group: ConsumerGroup,
+    { changes, undo, toResolve, rebalance }: ConsumerGroupWrite,
+    onSettled: (error: ErrorCode) => void,
+    before: readonly KeyValue[] = [],
+  ): boolean {
+    const bounded = this.#waits.bounded(onSettled);
+    let isTaken = true;
+    const records = [
+      ...before,
+      ...changes.map((change) => encodeConsumerGroupChange(entry.groupId, change)),
+    ];
+    for (let start = 0; start < records.length && isTaken;) {
+      const end = endOfPart(records, start);
+      const listeners = end === records.length ? [bounded] : [];
+      entry.unsettled = listeners;
+      isTaken = this.#append(records.slice(start, end), (error) => {
+        if (entry.unsettled === listeners) entry.unsettled = null;
+        for (const listener of listeners) listener(error);
+      });
+      if (!isTaken) {
+        group.takeBack({ undo: undo.slice(Math.max(0, start - before.length)) });
+        // Parts of it may stand in the log: the group has another state than its requester was told.
+        if (end < records.length) bounded(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+      }
+      start = end;
+    }
+    if (records.length === 0 && entry.unsettled === null) bounded(ErrorCode.NONE);
+    else if (records.length === 0) entry.unsettled?.push(bounded);
+    if (isTaken && rebalance !== null) this.#host.rebalanceStarted(entry.groupId, rebalance);
+    if (isTaken && toResolve.length > 0) this.#host.regexesWanted(entry, group, toResolve);
+    this.#noteDeadline(entry);
+    return isTaken;
   }
 
   /** Commits offsets of a group. `onSettled` hears NONE once they are committed and visible. */
@@ -285,9 +390,15 @@ export class GroupShard {
     for (const [topic, partition] of entry.offsets.keys()) {
       tombstones.push(encodeOffsetCommit(entry.groupId, topic, partition, null));
     }
-    tombstones.push(encodeGroupMetadata(entry.groupId, null));
+    const { group } = entry;
+    if (group.type === "classic") tombstones.push(encodeGroupMetadata(entry.groupId, null));
+    else {
+      for (const change of group.tombstones()) {
+        tombstones.push(encodeConsumerGroupChange(entry.groupId, change));
+      }
+    }
     this.#remove(entry);
-    this.run(entry, entry.group.die(ErrorCode.UNKNOWN_MEMBER_ID, this.#now()));
+    this.#die(entry, ErrorCode.UNKNOWN_MEMBER_ID);
     this.#inBatches(
       tombstones,
       (part, settled) => this.#append(part, settled),
@@ -301,7 +412,9 @@ export class GroupShard {
     if (this.#status !== "active") return;
     for (const entry of this.#groups.values()) {
       const keys = entry.offsets.partitionsOf(topic).map((partition) => ({ topic, partition }));
-      if (keys.length > 0) this.deleteOffsets(entry, keys, (error) => this.#warnOf(error, entry));
+      if (keys.length > 0) {
+        this.deleteOffsets(entry, keys, (error) => this.#warnOf(error, entry, DELETE_FAILED));
+      }
     }
   }
 
@@ -312,12 +425,10 @@ export class GroupShard {
     for (const entry of [...this.#groups.values()]) {
       const expired = expiredOffsets(entry, nowMs, retentionMs);
       const { group, offsets } = entry;
-      const isAll = expired.length === offsets.size && group.state === "Empty" &&
-        group.pendingMemberCount === 0 && !offsets.hasUnsettled;
-      if (isAll) this.deleteGroup(entry, (error) => this.#warnOf(error, entry));
-      else if (expired.length > 0) {
-        this.deleteOffsets(entry, expired, (error) => this.#warnOf(error, entry));
-      }
+      const isAll = expired.length === offsets.size && group.isEmpty && !offsets.hasUnsettled;
+      const warn = (error: ErrorCode) => this.#warnOf(error, entry, DELETE_FAILED);
+      if (isAll) this.deleteGroup(entry, warn);
+      else if (expired.length > 0) this.deleteOffsets(entry, expired, warn);
     }
   }
 
@@ -336,12 +447,11 @@ export class GroupShard {
     else await this.#inTurn(() => this.#readAll(log, loader));
     if (this.#status !== "loading") return;
     const now = this.#now();
-    for (const [groupId, { metadata, offsets }] of loader.groups) {
-      if (metadata === null && offsets.isEmpty) continue;
-      const group = metadata === null
-        ? new ClassicGroup(groupId, this.#settings, now)
-        : ClassicGroup.restore(groupId, metadata, this.#settings, now);
-      this.#groups.set(groupId, { groupId, shard: this, group, offsets });
+    for (const [groupId, loaded] of loader.groups) {
+      const group = this.#restore(groupId, loaded, now);
+      if (group === null) continue;
+      const { offsets } = loaded;
+      this.#groups.set(groupId, { groupId, shard: this, group, offsets, unsettled: null });
     }
     for (const [producerId, groupIds] of loader.openTransactions()) {
       for (const groupId of groupIds) {
@@ -350,7 +460,11 @@ export class GroupShard {
       }
     }
     this.#status = "active";
-    for (const entry of this.#groups.values()) this.run(entry, entry.group.enforceMaxSize(now));
+    for (const entry of this.#groups.values()) {
+      const { group } = entry;
+      if (group.type === "classic") this.run(entry, group, group.enforceMaxSize(now));
+      else this.#noteDeadline(entry);
+    }
     for (const topic of this.#deletedTopics) this.topicDeleted(topic);
     this.#deletedTopics.clear();
     if (loader.recordCount > 0) {
@@ -364,17 +478,35 @@ export class GroupShard {
     }
   }
 
+  /** The group that the log tells of; null when it was deleted. */
+  #restore(
+    groupId: string,
+    { metadata, consumer, offsets }: LoadedGroup,
+    now: Now,
+  ): ClassicGroup | ConsumerGroup | null {
+    if (consumer !== null && !consumer.isGone) {
+      return ConsumerGroup.restore(groupId, consumer, this.#host.consumerContext(groupId));
+    }
+    if (metadata !== null) return ClassicGroup.restore(groupId, metadata, this.#settings, now);
+    return offsets.isEmpty ? null : new ClassicGroup(groupId, this.#settings, now);
+  }
+
   /** Ends the shard: who waits in one of its groups learns `error`. */
   close(error: ErrorCode): void {
     if (this.#status === "closed") return;
     this.#status = "closed";
     this.#closing.resolve(null);
     this.#waits.close();
-    const now = this.#now();
     for (const entry of [...this.#groups.values()]) {
       this.#remove(entry);
-      this.run(entry, entry.group.die(error, now));
+      this.#die(entry, error);
     }
+  }
+
+  /** Who waits in a classic group learns `error`; in a consumer group they wait for the log alone. */
+  #die(entry: GroupEntry, error: ErrorCode): void {
+    const { group } = entry;
+    if (group.type === "classic") this.run(entry, group, group.die(error, this.#now()));
   }
 
   async #readAll(log: CoordinatorLog, loader: GroupLoader): Promise<void> {
@@ -441,8 +573,9 @@ export class GroupShard {
     }
   }
 
-  #append(records: readonly KeyValue[], onSettled: (error: ErrorCode) => void): void {
-    this.#appendBatch(this.#build(records), (error) => onSettled(coordinatorError(error)));
+  /** Returns: whether the log has taken the records. */
+  #append(records: readonly KeyValue[], onSettled: (error: ErrorCode) => void): boolean {
+    return this.#appendBatch(this.#build(records), (error) => onSettled(coordinatorError(error)));
   }
 
   #build(records: readonly KeyValue[], producer: Partial<NewBatch> = {}): Uint8Array {
@@ -455,15 +588,17 @@ export class GroupShard {
     });
   }
 
-  /** `onSettled` hears the log's own errors. */
+  /** Returns: whether the log has taken the batch; `onSettled` hears the log's own errors. */
   #appendBatch(
     batch: Uint8Array,
     onSettled: (error: ErrorCode) => void,
     transaction?: TransactionalAppend,
-  ): void {
-    if (this.#status !== "active" || this.#log === null) {
-      onSettled(ErrorCode.NOT_LEADER_OR_FOLLOWER);
-    } else this.#log.append(batch, onSettled, transaction);
+  ): boolean {
+    if (this.#status === "active" && this.#log !== null) {
+      return this.#log.append(batch, onSettled, transaction);
+    }
+    onSettled(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    return false;
   }
 
   #remove(entry: GroupEntry): void {
@@ -471,9 +606,9 @@ export class GroupShard {
     this.#host.deadlineChanged(entry, Infinity);
   }
 
-  #warnOf(error: ErrorCode, { groupId }: GroupEntry): void {
+  #warnOf(error: ErrorCode, { groupId }: GroupEntry, what: string): void {
     if (error === ErrorCode.NONE) return;
-    this.#logger.warn("Could not delete offsets", { groupId, error: errorName(error) });
+    this.#logger.warn(what, { groupId, error: errorName(error) });
   }
 
   #now(): Now {
@@ -484,6 +619,18 @@ export class GroupShard {
 /** True where what was appended is committed, though maybe on fewer replicas than there should be. */
 function isInLog(error: ErrorCode): boolean {
   return error === ErrorCode.NONE || error === ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+}
+
+/** The end of the next records that go into one batch. */
+function endOfPart(records: readonly KeyValue[], start: number): number {
+  let bytes = 0;
+  let end = start;
+  do {
+    const { key, value } = records[end]!;
+    bytes += key.length + (value?.length ?? 0);
+    end += 1;
+  } while (end < records.length && bytes < PART_BYTES);
+  return end;
 }
 
 /** The offsets of a group whose retention is over, except those of topics that are being read. */

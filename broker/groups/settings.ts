@@ -2,8 +2,10 @@
 
 import { CompressionCodec } from "../../protocol/compression.ts";
 import type { Config } from "../config/config.ts";
+import { validateGroupConfig } from "../config/topic_config.ts";
 import { groupMetadataTopic } from "../controller/internal_topics.ts";
 import type { NewTopic } from "../controller/topic_changes.ts";
+import type { ConsumerGroupSettings } from "./consumer_group.ts";
 
 /** The coordinator's settings, in its own units. */
 export interface GroupCoordinatorSettings {
@@ -19,6 +21,8 @@ export interface GroupCoordinatorSettings {
   /** How `__consumer_offsets` is made where there are so many brokers. */
   readonly offsetsTopic: (brokerCount: number) => NewTopic;
   readonly offsetsTopicCompression: CompressionCodec;
+  /** What is in force for a consumer group with these settings of its own. */
+  readonly consumerGroup: (own: ReadonlyMap<string, string>) => ConsumerGroupSettings;
   /** `broker.session.timeout.ms`. */
   readonly brokerSessionTimeoutMs: number;
 }
@@ -35,8 +39,35 @@ export function groupCoordinatorSettings(config: Config): GroupCoordinatorSettin
     offsetsRetentionMs: config.number("offsets.retention.minutes") * 60_000,
     offsetsRetentionCheckIntervalMs: config.number("offsets.retention.check.interval.ms"),
     offsetsTopic: (brokerCount) => groupMetadataTopic(config, brokerCount),
+    consumerGroup: (own) => consumerGroupSettings(config, own),
     brokerSessionTimeoutMs: config.number("broker.session.timeout.ms"),
     offsetsTopicCompression: compressionCodec(config.number("offsets.topic.compression.codec")),
+  };
+}
+
+/** A group's own values count within the bounds that the operator of the brokers has set. */
+function consumerGroupSettings(
+  config: Config,
+  own: ReadonlyMap<string, string>,
+): ConsumerGroupSettings {
+  const bounded = (
+    name: `${"session.timeout" | "heartbeat.interval" | "assignment.interval"}.ms`,
+  ) => {
+    const value = own.get(`consumer.${name}`);
+    const general = config.number(`group.consumer.${name}`);
+    if (value === undefined || validateGroupConfig(`consumer.${name}`, value) !== null) {
+      return general;
+    }
+    const least = config.number(`group.consumer.min.${name}`);
+    const most = config.number(`group.consumer.max.${name}`);
+    return Math.max(least, Math.min(most, Number(value)));
+  };
+  return {
+    maxSize: config.number("group.consumer.max.size"),
+    sessionTimeoutMs: bounded("session.timeout.ms"),
+    heartbeatIntervalMs: bounded("heartbeat.interval.ms"),
+    assignmentIntervalMs: bounded("assignment.interval.ms"),
+    assignors: config.list("group.consumer.assignors"),
   };
 }
 

@@ -38,7 +38,7 @@ export function defaultOf(field: AnyField): unknown {
   if (primitive === "string") return "";
   if (primitive === "uuid") return "A".repeat(22);
   if (primitive === "bytes" || primitive === "records") return new Uint8Array(0);
-  return 0;
+  return primitive === "bits64" ? 0n : 0;
 }
 
 /** A struct with the default in every field. */
@@ -144,6 +144,8 @@ function readPrimitive(
       return reader.integer(32, false);
     case "int64":
       return readLong(reader, field);
+    case "bits64":
+      return (BigInt(reader.integer(32, true)) << 32n) | BigInt(reader.integer(32, false));
     case "float64":
       return reader.double();
     case "uuid":
@@ -349,6 +351,11 @@ function writePrimitive(out: number[], primitive: Primitive, compact: boolean, v
     case "int64":
       if (!Number.isSafeInteger(value)) throw new TwinError(`${value} is not safe`);
       return writeInteger(out, value, 64, true);
+    case "bits64": {
+      const bits = value as bigint;
+      writeInteger(out, Number(BigInt.asIntN(32, bits >> 32n)), 32, true);
+      return writeInteger(out, Number(BigInt.asUintN(32, bits)), 32, false);
+    }
     case "float64": {
       const content = new DataView(new ArrayBuffer(8));
       content.setFloat64(0, value as number);

@@ -43,6 +43,8 @@ function randomPrimitive(random: SimRandom, primitive: Primitive): unknown {
       return random.uint32() % 2 === 0;
     case "float64":
       return pick(random, [0, -1.5, 1e300, Infinity, Math.PI]);
+    case "bits64":
+      return BigInt.asIntN(64, (BigInt(random.uint32()) << 32n) | BigInt(random.uint32()));
     case "string":
       return pick(random, random.uint32() % 50 === 0 ? longTexts : texts);
     case "uuid":

@@ -97,7 +97,9 @@ function flatSpec(field: SpecField, structs: ReadonlyMap<string, readonly SpecFi
 
 function typeName(type: FieldType): string {
   if (type.kind === "array") return `[]${typeName(type.element)}`;
-  return type.kind === "struct" ? "struct" : type.primitive;
+  if (type.kind === "struct") return "struct";
+  // Ours: where all bits of an int64 must survive.
+  return type.primitive === "bits64" ? "int64" : type.primitive;
 }
 
 function membersOf(type: FieldType): Fields {
@@ -114,7 +116,7 @@ function flatOurs(name: string, { type, versions, options }: Field<unknown, unkn
     tag: options.tag ?? null,
     tagged: options.tagged ?? "none",
     flexible: options.flexible ?? "of the message",
-    default: options.default,
+    default: typeof options.default === "bigint" ? Number(options.default) : options.default,
     ignorable: options.ignorable ?? false,
     entity: options.entity ?? "",
     mapKey: options.mapKey ?? false,

@@ -43,6 +43,7 @@ function valueOf(type: FieldType, json: unknown, decoded: unknown, path: string)
     const others = decoded as readonly unknown[] | null | undefined;
     return (json as unknown[]).map((item, i) => valueOf(type.element, item, others?.[i], path));
   }
+  if (type.primitive === "bits64") return BigInt(json as number);
   if (type.primitive === "records" && json === "" && decoded instanceof Uint8Array) return decoded;
   if (type.primitive === "bytes" || type.primitive === "records") {
     return new Uint8Array(Uint8Array.fromBase64(json as string));

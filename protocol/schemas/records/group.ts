@@ -12,6 +12,7 @@
 
 import {
   array,
+  bits64,
   bytes,
   type Decoded,
   int32,
@@ -118,7 +119,7 @@ export const consumerGroupMetadataValue = message(
   { name: "ConsumerGroupMetadataValue", apiKey: 3, versions: "0", flexible: "0+" },
   {
     epoch: int32("0+"),
-    metadataHash: int64("0+", { default: 0, tag: 0, tagged: "0+" }),
+    metadataHash: bits64("0+", { default: 0n, tag: 0, tagged: "0+" }),
   },
 );
 export type ConsumerGroupMetadataValue = Decoded<typeof consumerGroupMetadataValue>;

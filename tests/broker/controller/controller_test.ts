@@ -24,6 +24,7 @@ test("Controller: a fresh directory gets the feature levels and an epoch, and a 
     ["metadata.version", 30],
     ["eligible.leader.replicas.version", 1],
     ["transaction.version", 2],
+    ["group.version", 1],
   ];
   expect([...harness.controller.image().features] as unknown[]).toEqual(features);
   expect(harness.controller.controllerEpoch as number).toBe(1);

@@ -18,7 +18,14 @@ function newShard(openLog: () => Promise<CoordinatorLog | null>) {
     settings: { maxSize: 10, initialRebalanceDelayMs: 0 },
     compression: CompressionCodec.none,
     appendTimeoutMs: 5_000,
-    host: { joinAnswered() {}, syncAnswered() {}, deadlineChanged() {}, rebalanceStarted() {} },
+    host: {
+      joinAnswered() {},
+      syncAnswered() {},
+      deadlineChanged() {},
+      rebalanceStarted() {},
+      consumerContext: () => expect.unreachable(),
+      regexesWanted: () => expect.unreachable(),
+    },
   });
   return { shard, clock, logger };
 }

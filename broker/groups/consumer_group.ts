@@ -1,0 +1,861 @@
+/**
+ * One consumer group of the newer protocol (KIP-848) as a pure state machine: heartbeats and time go in, changes of
+ * the group's records and answers come out. No clock, no promise, no log in here.
+ *
+ *     what members are subscribed to ──► group epoch ──► target assignment (of that epoch, by an assignor)
+ *                                                            │ each member by itself, heartbeat by heartbeat
+ *                                                            ▼
+ *                                              what members have, and their epochs
+ *
+ * Every heartbeat that changes something first notes the member, then bumps the group's epoch where subscriptions or
+ * topics changed, then makes a target for that epoch, then takes the member a step towards it (current_assignment.ts).
+ * A target is made at most once in `assignmentIntervalMs`, however many members come at a time.
+ *
+ * A change takes effect here at once and is answered when its records are committed; where the log does not take
+ * them, the change is taken back. So what the log says and what is here are the same at every moment.
+ *
+ * Invariants: epochs never go down; a partition has one owner; a member is fenced by its epoch, a static member's
+ * instance id belongs to one member. Source: KIP-848, KIP-1082 (member ids), KIP-1251 (epochs of assignments),
+ * KIP-1263 (assignment interval).
+ */
+
+import assert from "node:assert/strict";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { type TimestampMs, timestampMs, type Uuid } from "../../protocol/types.ts";
+import {
+  type AssignableMember,
+  type Assignor,
+  compareText,
+  type Partitions,
+  samePartitions,
+} from "./assignors/assignor.ts";
+import { assignRanges } from "./assignors/range.ts";
+import { assignUniformly } from "./assignors/uniform.ts";
+import type { MemberClaim, Now } from "./classic_group.ts";
+import {
+  type ConsumerGroupChange,
+  ConsumerGroupContents,
+  ConsumerGroupState,
+  hasRegex,
+  type MemberMetadata,
+  type ResolvedRegex,
+} from "./consumer_group_state.ts";
+import {
+  type CurrentAssignment,
+  MemberState,
+  type OwnedPartitions,
+  reconcile,
+  sameOwned,
+  UNKNOWN_STATE,
+} from "./current_assignment.ts";
+import type { GroupTopics } from "./group_topics.ts";
+import { compileTopicRegex } from "./topic_regex.ts";
+
+/** The epoch by which a member joins. */
+export const JOIN_EPOCH = 0;
+/** The epoch by which a member leaves. */
+export const LEAVE_EPOCH = -1;
+/** The epoch by which a static member goes for a while. */
+export const LEAVE_STATIC_EPOCH = -2;
+/** Topics are looked at again after so long, even when nobody said that they changed. */
+const METADATA_REFRESH_MS = 300_000;
+/** Who could not be fenced, since the log did not take it, is fenced again so much later. */
+const FENCE_AGAIN_MS = 1_000;
+/** Regular expressions are looked up at most so often. */
+const REGEX_REFRESH_MS = 10_000;
+
+/** The assignors of the server, the first of them for groups that ask for none. */
+export const ASSIGNORS: ReadonlyMap<string, Assignor> = new Map([
+  ["uniform", assignUniformly],
+  ["range", assignRanges],
+]);
+
+/** The states, under the names that go over the wire. */
+export type ConsumerGroupStateName = "Empty" | "Assigning" | "Reconciling" | "Stable";
+
+/** What an operator sets, for all consumer groups or for one. */
+export interface ConsumerGroupSettings {
+  readonly maxSize: number;
+  readonly sessionTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly assignmentIntervalMs: number;
+  /** Names of assignors that members may ask for, the first one for groups that ask for none. */
+  readonly assignors: readonly string[];
+}
+
+/** What the surroundings are like at the moment of an event. */
+export interface ConsumerGroupContext {
+  readonly now: Now;
+  readonly topics: GroupTopics;
+  readonly settings: ConsumerGroupSettings;
+}
+
+/** A ConsumerGroupHeartbeat; null and −1 for what the member did not say. */
+export interface ConsumerHeartbeat {
+  readonly memberId: string;
+  readonly memberEpoch: number;
+  readonly instanceId: string | null;
+  readonly rackId: string | null;
+  readonly rebalanceTimeoutMs: number;
+  readonly clientId: string;
+  readonly clientHost: string;
+  readonly subscribedTopicNames: readonly string[] | null;
+  readonly subscribedTopicRegex: string | null;
+  readonly serverAssignor: string | null;
+  readonly owned: Partitions | null;
+}
+
+/** What a heartbeat is answered with. */
+export interface ConsumerHeartbeatAnswer {
+  readonly memberId: string;
+  readonly memberEpoch: number;
+  readonly heartbeatIntervalMs: number;
+  /** Null: as the member knows it. */
+  readonly assignment: OwnedPartitions | null;
+}
+
+/** A refusal, with the text that goes with it. */
+export interface ConsumerGroupRefusal {
+  readonly error: ErrorCode;
+  readonly message: string;
+}
+
+/** What an event makes of the group. */
+export interface ConsumerGroupWrite {
+  /** To be appended, in this order. */
+  readonly changes: readonly ConsumerGroupChange[];
+  /** For `takeBack`, where the log does not take them. */
+  readonly undo: readonly ConsumerGroupChange[];
+  /** Regular expressions to look up, for `regexesResolved`. */
+  readonly toResolve: readonly string[];
+  /** Why the group has another epoch; null when it has not. */
+  readonly rebalance: string | null;
+}
+
+/** A member, as it is described. */
+export interface ConsumerMemberDescription {
+  readonly memberId: string;
+  readonly metadata: MemberMetadata;
+  readonly memberEpoch: number;
+  readonly assigned: OwnedPartitions;
+  readonly target: Partitions;
+}
+
+const NO_TARGET: Partitions = new Map();
+
+/** A consumer group. */
+export class ConsumerGroup {
+  readonly type = "consumer";
+  readonly groupId: string;
+  readonly protocolType = "consumer";
+  readonly #state: ConsumerGroupState;
+  /** Member id → when it counts as dead. */
+  readonly #sessions = new Map<string, number>();
+  /** Member id → until when it may take to let go of partitions, in which epoch. */
+  readonly #revocations = new Map<string, { readonly atMs: number; readonly epoch: number }>();
+  /** When topics are looked at next, and as of which of their changes they have been. */
+  #refreshAtMs = -Infinity;
+  #seenTopics = -1;
+  /** When the next target may be made, while one is wanted. */
+  #assignAtMs = Infinity;
+  #isResolving = false;
+  /** Never later than the earliest deadline in the group. */
+  #nextDeadlineMs = Infinity;
+  #changes: ConsumerGroupChange[] = [];
+  #undo: ConsumerGroupChange[] = [];
+  #toResolve: readonly string[] = [];
+  #rebalance: string | null = null;
+
+  constructor(groupId: string, contents: ConsumerGroupContents = new ConsumerGroupContents()) {
+    this.groupId = groupId;
+    this.#state = new ConsumerGroupState(contents);
+  }
+
+  /** The group that the records of the log make; its members' sessions start again now. */
+  static restore(
+    groupId: string,
+    contents: ConsumerGroupContents,
+    { now, settings }: Pick<ConsumerGroupContext, "now" | "settings">,
+  ): ConsumerGroup {
+    const group = new ConsumerGroup(groupId, contents);
+    for (const memberId of contents.members.keys()) {
+      group.#restartSession(memberId, now, settings);
+      group.#followRevocation(memberId, group.#state.current(memberId), now);
+    }
+    if (group.#needsTarget) group.#assignAtMs = now.monotonicMs;
+    group.#noteDeadline(group.#assignAtMs);
+    return group;
+  }
+
+  get state(): ConsumerGroupStateName {
+    if (this.memberCount === 0) return "Empty";
+    if (this.#needsTarget) return "Assigning";
+    for (const memberId of this.#state.members.keys()) {
+      const { memberEpoch, state } = this.#state.current(memberId);
+      if (state !== MemberState.stable || memberEpoch !== this.#state.targetEpoch) {
+        return "Reconciling";
+      }
+    }
+    return "Stable";
+  }
+  get epoch(): number {
+    return this.#state.epoch;
+  }
+  get targetEpoch(): number {
+    return this.#state.targetEpoch;
+  }
+  get memberCount(): number {
+    return this.#state.members.size;
+  }
+  get isEmpty(): boolean {
+    return this.memberCount === 0;
+  }
+  /** True while nothing was ever written of the group. */
+  get isBlank(): boolean {
+    return this.epoch === 0 && this.isEmpty;
+  }
+  /** Monotonic time at which `tick` has work, or a little before; Infinity when there is none. */
+  get nextDeadlineMs(): number {
+    return this.#nextDeadlineMs;
+  }
+
+  /** The assignor that is asked next. */
+  assignorName({ assignors }: Pick<ConsumerGroupSettings, "assignors">): string {
+    const preferred = this.#state.preferredAssignor;
+    if (preferred !== null && assignors.includes(preferred)) return preferred;
+    return assignors[0] ?? "uniform";
+  }
+
+  /** Members as ConsumerGroupDescribe shows them. */
+  members(): ConsumerMemberDescription[] {
+    return [...this.#state.members].map(([memberId, metadata]) => ({
+      memberId,
+      metadata,
+      memberEpoch: this.#state.current(memberId).memberEpoch,
+      assigned: this.#state.current(memberId).assigned,
+      target: this.#state.targets.get(memberId) ?? NO_TARGET,
+    }));
+  }
+
+  /** Whether a member may read `topic` now, so that its offsets must stay. */
+  isSubscribedToTopic(topic: string): boolean {
+    return this.#state.topics.has(topic);
+  }
+
+  /** The time from which an offset's retention counts. */
+  retentionStartMs(commitTimestampMs: TimestampMs): TimestampMs {
+    return commitTimestampMs;
+  }
+
+  // ---- heartbeats -----------------------------------------------------------------------------------
+
+  /** A member joins, stays or leaves. The request is one that Kafka's checks have let through. */
+  heartbeat(
+    request: ConsumerHeartbeat,
+    context: ConsumerGroupContext,
+  ): ConsumerGroupRefusal | {
+    readonly answer: ConsumerHeartbeatAnswer;
+    readonly write: ConsumerGroupWrite;
+  } {
+    const answer = request.memberEpoch < 0
+      ? this.#leave(request, context)
+      : this.#joinOrStay(request, context);
+    const write = this.#takeWrite();
+    if ("memberEpoch" in answer) return { answer, write };
+    this.takeBack(write);
+    return answer;
+  }
+
+  #joinOrStay(
+    request: ConsumerHeartbeat,
+    context: ConsumerGroupContext,
+  ): ConsumerHeartbeatAnswer | ConsumerGroupRefusal {
+    const { memberId } = request;
+    const { now, settings } = context;
+    const refusal = this.#admit(request, settings);
+    if (refusal !== null) return refusal;
+    const known = this.#state.members.get(memberId) ?? null;
+    const metadata = updatedMetadata(known, request);
+    if (hasRegex(metadata.subscribedTopicRegex)) {
+      const isNew = !this.#state.regexMembers.has(metadata.subscribedTopicRegex);
+      const compiled = isNew ? compileTopicRegex(metadata.subscribedTopicRegex) : null;
+      if (compiled !== null && "problem" in compiled) {
+        return refuse(
+          ErrorCode.INVALID_REGULAR_EXPRESSION,
+          `SubscribedTopicRegex \`${metadata.subscribedTopicRegex}\` is not a valid regular ` +
+            `expression: ${compiled.problem}.`,
+        );
+      }
+    }
+    const hasSubscriptionChanged = this.#updateMember(memberId, known, metadata, context);
+    if (hasSubscriptionChanged || this.epoch === 0) {
+      this.#bump(`${memberId} ${known === null ? "joined" : "changed its subscription"}`, context);
+    } else if (
+      this.#refreshAtMs <= now.monotonicMs || this.#seenTopics !== context.topics.changeCount
+    ) {
+      this.#refresh(context);
+    }
+    if (this.#needsTarget) this.#assignWhenDue(context);
+    const before = this.#state.current(memberId);
+    const after = this.#reconcile(memberId, hasSubscriptionChanged, request.owned, context);
+    if (after === UNKNOWN_STATE) {
+      return refuse(
+        ErrorCode.FENCED_MEMBER_EPOCH,
+        "The consumer group member is in a unknown state. The member must abandon all its " +
+          "partitions and rejoin.",
+      );
+    }
+    this.#restartSession(memberId, now, settings);
+    const isFull = request.memberEpoch === JOIN_EPOCH ||
+      (request.rebalanceTimeoutMs !== -1 && request.owned !== null &&
+        (request.subscribedTopicNames !== null || request.subscribedTopicRegex !== null));
+    return {
+      memberId,
+      memberEpoch: after.memberEpoch,
+      heartbeatIntervalMs: settings.heartbeatIntervalMs,
+      assignment: isFull || !sameOwned(before.assigned, after.assigned) ? after.assigned : null,
+    };
+  }
+
+  /** Kafka's order of checks; a static member that comes back takes the place of the one before. */
+  #admit(
+    request: ConsumerHeartbeat,
+    { maxSize }: ConsumerGroupSettings,
+  ): ConsumerGroupRefusal | null {
+    const { memberId, memberEpoch, instanceId } = request;
+    const isJoining = memberEpoch === JOIN_EPOCH;
+    if (this.memberCount >= maxSize && !this.#state.members.has(memberId)) {
+      return refuse(
+        ErrorCode.GROUP_MAX_SIZE_REACHED,
+        `The consumer group has reached its maximum capacity of ${maxSize} members.`,
+      );
+    }
+    if (instanceId === null) {
+      if (!this.#state.members.has(memberId)) return isJoining ? null : this.#unknown(memberId);
+      return this.#refuseEpoch(request);
+    }
+    const existing = this.#state.staticMember(instanceId);
+    if (existing === undefined) {
+      return isJoining ? null : refuse(
+        ErrorCode.UNKNOWN_MEMBER_ID,
+        `Instance id ${instanceId} is unknown.`,
+      );
+    }
+    if (!isJoining) {
+      return existing === memberId
+        ? this.#refuseEpoch(request)
+        : fencedInstance(memberId, instanceId, existing);
+    }
+    if (this.#state.current(existing).memberEpoch !== LEAVE_STATIC_EPOCH) {
+      return refuse(
+        ErrorCode.UNRELEASED_INSTANCE_ID,
+        `Static member ${memberId} with instance id ${instanceId} cannot join the group because ` +
+          `the instance id is owned by ${existing} member.`,
+      );
+    }
+    this.#replace(existing, memberId);
+    return null;
+  }
+
+  #refuseEpoch({ memberId, memberEpoch, owned }: ConsumerHeartbeat): ConsumerGroupRefusal | null {
+    const current = this.#state.current(memberId);
+    if (memberEpoch === current.memberEpoch) return null;
+    // The answer with the newer epoch may have been lost.
+    const isRetry = memberEpoch < current.memberEpoch &&
+      memberEpoch === current.previousMemberEpoch && isPartOf(owned, current.assigned);
+    if (isRetry) return null;
+    const how = memberEpoch > current.memberEpoch ? "greater" : "smaller";
+    return refuse(
+      ErrorCode.FENCED_MEMBER_EPOCH,
+      `The consumer group member has a ${how} member epoch (${memberEpoch}) than the one known by ` +
+        `the group coordinator (${current.memberEpoch}). The member must abandon all its ` +
+        `partitions and rejoin.`,
+    );
+  }
+
+  #unknown(memberId: string): ConsumerGroupRefusal {
+    return refuse(
+      ErrorCode.UNKNOWN_MEMBER_ID,
+      `Member ${memberId} is not a member of group ${this.groupId}.`,
+    );
+  }
+
+  /** A static member came back under another member id: it gets what the one before had. */
+  #replace(oldMemberId: string, memberId: string): void {
+    const metadata = this.#state.members.get(oldMemberId);
+    assert(metadata !== undefined);
+    const target = this.#state.targets.get(oldMemberId) ?? NO_TARGET;
+    const current = this.#state.current(oldMemberId);
+    this.#forget(oldMemberId);
+    this.#apply({ kind: "member", memberId, value: metadata });
+    this.#apply({ kind: "targetMember", memberId, value: target });
+    this.#apply({
+      kind: "currentMember",
+      memberId,
+      value: { ...current, memberEpoch: 0, previousMemberEpoch: 0 },
+    });
+  }
+
+  /** Returns: whether the member's topics have changed. */
+  #updateMember(
+    memberId: string,
+    known: MemberMetadata | null,
+    metadata: MemberMetadata,
+    context: ConsumerGroupContext,
+  ): boolean {
+    // What the last one with an expression leaves behind goes with it.
+    const oldRegex = known?.subscribedTopicRegex ?? null;
+    const newRegex = metadata.subscribedTopicRegex;
+    const isOtherRegex = (oldRegex ?? "") !== (newRegex ?? "");
+    if (known === null || !sameMetadata(known, metadata)) {
+      this.#apply({ kind: "member", memberId, value: metadata });
+    }
+    if (isOtherRegex && hasRegex(oldRegex)) this.#dropRegex(oldRegex);
+    this.#resolveWhenDue(context);
+    const isOtherNames = !sameTexts(
+      known?.subscribedTopicNames ?? [],
+      metadata.subscribedTopicNames,
+    );
+    const isResolved = isOtherRegex &&
+      (!hasRegex(newRegex) || this.#state.regexes.has(newRegex));
+    return isOtherNames || isResolved;
+  }
+
+  #reconcile(
+    memberId: string,
+    hasSubscriptionChanged: boolean,
+    owned: Partitions | null,
+    { now, topics }: ConsumerGroupContext,
+  ): CurrentAssignment | typeof UNKNOWN_STATE {
+    const current = this.#state.current(memberId);
+    let subscribed: ReadonlySet<Uuid> | null = null;
+    const after = reconcile(current, {
+      targetEpoch: this.targetEpoch,
+      target: this.#state.targets.get(memberId) ?? NO_TARGET,
+      owned,
+      hasSubscriptionChanged,
+      isSubscribed: (topicId) => {
+        subscribed ??= new Set(this.#topicIdsOf(this.#state.members.get(memberId)!, topics));
+        return subscribed.has(topicId);
+      },
+      isOwned: (topicId, partition) => this.#state.ownerOf(topicId, partition) !== undefined,
+    });
+    if (after === UNKNOWN_STATE) return after;
+    if (after !== current || !this.#state.hasCurrent(memberId)) {
+      this.#apply({ kind: "currentMember", memberId, value: after });
+      this.#followRevocation(memberId, after, now);
+    }
+    return after;
+  }
+
+  // ---- leaving --------------------------------------------------------------------------------------
+
+  #leave(
+    { memberId, memberEpoch, instanceId }: ConsumerHeartbeat,
+    context: ConsumerGroupContext,
+  ): ConsumerHeartbeatAnswer | ConsumerGroupRefusal {
+    if (instanceId === null) {
+      if (!this.#state.members.has(memberId)) return this.#unknown(memberId);
+    } else {
+      const existing = this.#state.staticMember(instanceId);
+      if (existing === undefined) {
+        return refuse(ErrorCode.UNKNOWN_MEMBER_ID, `Instance id ${instanceId} is unknown.`);
+      }
+      if (existing !== memberId) return fencedInstance(memberId, instanceId, existing);
+    }
+    if (instanceId !== null && memberEpoch === LEAVE_STATIC_EPOCH) {
+      // It keeps what it had for its session: whoever comes back under its instance id gets it.
+      this.#apply({
+        kind: "currentMember",
+        memberId,
+        value: { ...this.#state.current(memberId), memberEpoch, pendingRevocation: new Map() },
+      });
+      this.#revocations.delete(memberId);
+    } else {
+      this.#fence([memberId], `${memberId} left`, context);
+    }
+    return { memberId, memberEpoch, heartbeatIntervalMs: 0, assignment: null };
+  }
+
+  /** Members that are gone: what they had is free. */
+  #fence(memberIds: readonly string[], reason: string, context: ConsumerGroupContext): void {
+    for (const memberId of memberIds) {
+      const regex = this.#state.members.get(memberId)?.subscribedTopicRegex ?? null;
+      this.#forget(memberId);
+      if (hasRegex(regex)) this.#dropRegex(regex);
+    }
+    this.#bump(reason, context);
+    this.#planTarget(context);
+  }
+
+  #forget(memberId: string): void {
+    this.#apply({ kind: "currentMember", memberId, value: null });
+    this.#apply({ kind: "targetMember", memberId, value: null });
+    this.#apply({ kind: "member", memberId, value: null });
+  }
+
+  #dropRegex(regex: string): void {
+    if (this.#state.regexMembers.has(regex) || !this.#state.regexes.has(regex)) return;
+    this.#apply({ kind: "regex", regex, value: null });
+  }
+
+  // ---- epochs and targets ---------------------------------------------------------------------------
+
+  get #needsTarget(): boolean {
+    return this.epoch > this.targetEpoch && this.memberCount > 0;
+  }
+
+  #bump(reason: string, { now, topics }: ConsumerGroupContext): void {
+    const metadataHash = topics.hashOf(this.#state.topics.keys());
+    if (this.#state.hasPartitionMetadata) this.#apply({ kind: "partitionMetadata", value: null });
+    this.#apply({ kind: "group", value: { epoch: this.epoch + 1, metadataHash } });
+    this.#rebalance ??= reason;
+    this.#refreshAtMs = now.monotonicMs + METADATA_REFRESH_MS;
+    this.#seenTopics = topics.changeCount;
+  }
+
+  #refresh(context: ConsumerGroupContext): void {
+    const { now, topics } = context;
+    if (topics.hashOf(this.#state.topics.keys()) !== this.#state.metadataHash) {
+      this.#bump("topics changed", context);
+    }
+    this.#refreshAtMs = now.monotonicMs + METADATA_REFRESH_MS;
+    this.#seenTopics = topics.changeCount;
+  }
+
+  /** How long until the next target may be made. */
+  #waitMs({ now, settings }: ConsumerGroupContext): number {
+    const sinceMs = now.wallMs - this.#state.targetTimestampMs;
+    // A clock that was set back must not hold the group up.
+    return sinceMs < 0 ? 0 : Math.max(0, settings.assignmentIntervalMs - sinceMs);
+  }
+
+  #assignWhenDue(context: ConsumerGroupContext): void {
+    if (this.#waitMs(context) === 0) this.#assign(context);
+    else this.#planTarget(context);
+  }
+
+  /** The target is made by `tick`, once for all that happens until then. */
+  #planTarget(context: ConsumerGroupContext): void {
+    if (!this.#needsTarget) return;
+    this.#assignAtMs = context.now.monotonicMs + this.#waitMs(context);
+    this.#noteDeadline(this.#assignAtMs);
+  }
+
+  #assign({ now, topics, settings }: ConsumerGroupContext): void {
+    const assignor = ASSIGNORS.get(this.assignorName(settings)) ?? assignUniformly;
+    const { isHomogeneous } = this.#state;
+    const members = this.#assignable(isHomogeneous, topics);
+    const partitionCounts = new Map<Uuid, number>();
+    for (const { topicIds } of isHomogeneous ? members.slice(0, 1) : members) {
+      for (const id of topicIds) partitionCounts.set(id, topics.topicById(id)!.partitionCount);
+    }
+    const targets = assignor({ members, partitionCounts, isHomogeneous });
+    for (const { memberId, target } of members) {
+      const next = targets.get(memberId) ?? NO_TARGET;
+      if (this.#state.targets.has(memberId) && samePartitions(next, target)) continue;
+      this.#apply({ kind: "targetMember", memberId, value: next });
+    }
+    this.#apply({
+      kind: "target",
+      value: { epoch: this.epoch, timestampMs: timestampMs(now.wallMs) },
+    });
+    this.#assignAtMs = Infinity;
+  }
+
+  #assignable(isHomogeneous: boolean, topics: GroupTopics): AssignableMember[] {
+    let shared: readonly Uuid[] | null = null;
+    return [...this.#state.members].map(([memberId, metadata]) => {
+      const topicIds = isHomogeneous && shared !== null
+        ? shared
+        : this.#topicIdsOf(metadata, topics);
+      shared = topicIds;
+      const target = this.#state.targets.get(memberId) ?? NO_TARGET;
+      return { memberId, instanceId: metadata.instanceId, topicIds, target };
+    });
+  }
+
+  /** The topics of a member that exist, by name. */
+  #topicIdsOf(
+    { subscribedTopicNames, subscribedTopicRegex }: MemberMetadata,
+    topics: GroupTopics,
+  ): readonly Uuid[] {
+    const matched = hasRegex(subscribedTopicRegex)
+      ? this.#state.regexes.get(subscribedTopicRegex)?.topics ?? []
+      : [];
+    const names = matched.length === 0
+      ? subscribedTopicNames
+      : [...new Set([...subscribedTopicNames, ...matched])];
+    return names.flatMap((name) => topics.topicByName(name)?.id ?? []);
+  }
+
+  // ---- regular expressions --------------------------------------------------------------------------
+
+  /** All expressions of the group are looked up together, so that they cause one rebalance. */
+  #resolveWhenDue({ now, topics }: ConsumerGroupContext): void {
+    const wanted = this.#state.regexMembers;
+    if (wanted.size === 0 || this.#isResolving) return;
+    const [newest] = this.#state.regexes.values();
+    if (newest !== undefined && now.wallMs <= newest.timestampMs + REGEX_REFRESH_MS) return;
+    const isStale = wanted.size !== this.#state.regexes.size ||
+      (newest?.version ?? 0) < topics.newestTopicVersion;
+    if (isStale) this.#toResolve = [...wanted.keys()];
+  }
+
+  /** The host looks them up from now on: nobody else has to. */
+  resolving(): void {
+    this.#isResolving = true;
+  }
+
+  /** What `toResolve` stands for; null when it could not be found out. */
+  regexesResolved(
+    resolved: ReadonlyMap<string, ResolvedRegex> | null,
+    context: ConsumerGroupContext,
+  ): ConsumerGroupWrite {
+    this.#isResolving = false;
+    let hasChanged = false;
+    for (const [regex, value] of resolved ?? []) {
+      if (!this.#state.regexMembers.has(regex)) continue;
+      hasChanged ||= !sameTexts(this.#state.regexes.get(regex)?.topics ?? [], value.topics);
+      this.#apply({ kind: "regex", regex, value });
+    }
+    if (hasChanged) {
+      this.#bump("topics of a regular expression changed", context);
+      this.#planTarget(context);
+    }
+    return this.#takeWrite();
+  }
+
+  // ---- offsets and operators ------------------------------------------------------------------------
+
+  /**
+   * Whether a commit of offsets may go on. A member may commit in the epoch that it has, and in an earlier one what
+   * has been its own since then.
+   */
+  checkOffsetCommit(
+    { memberId, groupInstanceId, generationId }: MemberClaim,
+    { isTransactional, knowsMemberEpochs, partitions }: {
+      readonly isTransactional: boolean;
+      /** False for versions that cannot say STALE_MEMBER_EPOCH. */
+      readonly knowsMemberEpochs: boolean;
+      readonly partitions: readonly { readonly topicId: Uuid; readonly partition: number }[];
+    },
+  ): ErrorCode {
+    if (generationId < 0 && this.isEmpty) return ErrorCode.NONE;
+    const isAnonymous = generationId < 0 && memberId === "" && groupInstanceId === null;
+    if (isTransactional && isAnonymous) return ErrorCode.NONE;
+    if (!this.#state.members.has(memberId)) return ErrorCode.UNKNOWN_MEMBER_ID;
+    if (!isTransactional && !knowsMemberEpochs) return ErrorCode.UNSUPPORTED_VERSION;
+    const { memberEpoch, assigned, pendingRevocation } = this.#state.current(memberId);
+    if (generationId === memberEpoch) return ErrorCode.NONE;
+    if (generationId > memberEpoch) return ErrorCode.STALE_MEMBER_EPOCH;
+    const isOwn = partitions.every(({ topicId, partition }) => {
+      const epoch = assigned.get(topicId)?.get(partition) ??
+        pendingRevocation.get(topicId)?.get(partition);
+      return epoch !== undefined && epoch <= generationId;
+    });
+    return isOwn ? ErrorCode.NONE : ErrorCode.STALE_MEMBER_EPOCH;
+  }
+
+  /** Whether offsets may be fetched: by a member in its epoch, or by somebody who is none. */
+  checkOffsetFetch(memberId: string | null, memberEpoch: number): ErrorCode {
+    if (memberId === null && memberEpoch < 0) return ErrorCode.NONE;
+    if (memberId === null || !this.#state.members.has(memberId)) {
+      return ErrorCode.UNKNOWN_MEMBER_ID;
+    }
+    return memberEpoch === this.#state.current(memberId).memberEpoch
+      ? ErrorCode.NONE
+      : ErrorCode.STALE_MEMBER_EPOCH;
+  }
+
+  /** Whether offsets may be deleted; what members are subscribed to stays (see isSubscribedToTopic). */
+  checkOffsetDelete(): ErrorCode {
+    return ErrorCode.NONE;
+  }
+
+  /** Whether the whole group may be deleted. */
+  checkDelete(): ErrorCode {
+    return this.isEmpty ? ErrorCode.NONE : ErrorCode.NON_EMPTY_GROUP;
+  }
+
+  /** What deletes every record of the group. */
+  tombstones(): ConsumerGroupChange[] {
+    const memberIds = [...this.#state.members.keys()];
+    return [
+      ...memberIds.map((memberId) => ({ kind: "currentMember" as const, memberId, value: null })),
+      ...memberIds.map((memberId) => ({ kind: "targetMember" as const, memberId, value: null })),
+      { kind: "target", value: null },
+      ...memberIds.map((memberId) => ({ kind: "member" as const, memberId, value: null })),
+      ...[...this.#state.regexes.keys()].map((regex) => (
+        { kind: "regex" as const, regex, value: null }
+      )),
+      ...this.#state.hasPartitionMetadata
+        ? [{ kind: "partitionMetadata" as const, value: null }]
+        : [],
+      { kind: "group", value: null },
+    ];
+  }
+
+  // ---- time and the log -----------------------------------------------------------------------------
+
+  /** Lets everything happen whose time has come. */
+  tick(context: ConsumerGroupContext): ConsumerGroupWrite {
+    const { monotonicMs } = context.now;
+    if (monotonicMs < this.#nextDeadlineMs) return this.#takeWrite();
+    const againMs = monotonicMs + FENCE_AGAIN_MS;
+    const dead = this.#expired(this.#sessions, (atMs) => atMs <= monotonicMs, () => againMs);
+    if (dead.length > 0) this.#fence(dead, `session of ${dead.join(", ")} ended`, context);
+    const late = this.#expired(
+      this.#revocations,
+      ({ atMs }) => atMs <= monotonicMs,
+      ({ epoch }) => ({ atMs: againMs, epoch }),
+    );
+    const slow = late.filter((memberId) => this.#isRevoking(memberId));
+    for (const memberId of late) if (!slow.includes(memberId)) this.#revocations.delete(memberId);
+    if (slow.length > 0) {
+      this.#fence(slow, `${slow.join(", ")} kept partitions past its rebalance timeout`, context);
+    }
+    if (this.#assignAtMs <= monotonicMs) {
+      this.#assignAtMs = Infinity;
+      if (this.#needsTarget) this.#assignWhenDue(context);
+    }
+    this.#recomputeNextDeadline();
+    return this.#takeWrite();
+  }
+
+  #isRevoking(memberId: string): boolean {
+    const { state, memberEpoch } = this.#state.current(memberId);
+    return state === MemberState.unrevoked &&
+      this.#revocations.get(memberId)?.epoch === memberEpoch;
+  }
+
+  /** Members whose time is up; it is up again a little later, if the log does not take that they are gone. */
+  #expired<T>(
+    timers: Map<string, T>,
+    isOver: (timer: T) => boolean,
+    again: (timer: T) => T,
+  ): string[] {
+    const expired: string[] = [];
+    for (const [memberId, timer] of [...timers]) {
+      if (!this.#state.members.has(memberId)) {
+        timers.delete(memberId);
+      } else if (isOver(timer)) {
+        timers.set(memberId, again(timer));
+        expired.push(memberId);
+      }
+    }
+    return expired;
+  }
+
+  /** Takes a change back that the log did not take. Later ones must have been taken back before. */
+  takeBack({ undo }: Pick<ConsumerGroupWrite, "undo">): void {
+    for (const change of [...undo].reverse()) this.#state.apply(change);
+    this.#refreshAtMs = -Infinity;
+  }
+
+  #apply(change: ConsumerGroupChange): void {
+    this.#undo.push(this.#state.apply(change));
+    this.#changes.push(change);
+  }
+
+  #takeWrite(): ConsumerGroupWrite {
+    const write = {
+      changes: this.#changes,
+      undo: this.#undo,
+      toResolve: this.#toResolve,
+      rebalance: this.#rebalance,
+    };
+    this.#changes = [];
+    this.#undo = [];
+    this.#toResolve = [];
+    this.#rebalance = null;
+    return write;
+  }
+
+  #restartSession(
+    memberId: string,
+    now: Now,
+    { sessionTimeoutMs }: Pick<ConsumerGroupSettings, "sessionTimeoutMs">,
+  ): void {
+    const atMs = now.monotonicMs + sessionTimeoutMs;
+    this.#sessions.set(memberId, atMs);
+    this.#noteDeadline(atMs);
+  }
+
+  #followRevocation(memberId: string, { state, memberEpoch }: CurrentAssignment, now: Now): void {
+    if (state !== MemberState.unrevoked) {
+      this.#revocations.delete(memberId);
+      return;
+    }
+    const timeoutMs = this.#state.members.get(memberId)?.rebalanceTimeoutMs ?? 0;
+    const atMs = now.monotonicMs + Math.max(0, timeoutMs);
+    this.#revocations.set(memberId, { atMs, epoch: memberEpoch });
+    this.#noteDeadline(atMs);
+  }
+
+  #noteDeadline(atMs: number): void {
+    this.#nextDeadlineMs = Math.min(this.#nextDeadlineMs, atMs);
+  }
+
+  #recomputeNextDeadline(): void {
+    let nextMs = this.#assignAtMs;
+    for (const atMs of this.#sessions.values()) nextMs = Math.min(nextMs, atMs);
+    for (const { atMs } of this.#revocations.values()) nextMs = Math.min(nextMs, atMs);
+    this.#nextDeadlineMs = nextMs;
+  }
+}
+
+function refuse(error: ErrorCode, message: string): ConsumerGroupRefusal {
+  return { error, message };
+}
+
+function fencedInstance(memberId: string, instanceId: string, by: string): ConsumerGroupRefusal {
+  return refuse(
+    ErrorCode.FENCED_INSTANCE_ID,
+    `Static member ${memberId} with instance id ${instanceId} was fenced by member ${by}.`,
+  );
+}
+
+/** What a member is like after a request that names only what has changed. */
+function updatedMetadata(known: MemberMetadata | null, request: ConsumerHeartbeat): MemberMetadata {
+  const { rebalanceTimeoutMs, subscribedTopicNames: names } = request;
+  return {
+    instanceId: request.instanceId ?? known?.instanceId ?? null,
+    rackId: request.rackId ?? known?.rackId ?? null,
+    clientId: request.clientId,
+    clientHost: request.clientHost,
+    subscribedTopicNames: names === null
+      ? known?.subscribedTopicNames ?? []
+      : [...new Set(names)].sort(compareText),
+    subscribedTopicRegex: request.subscribedTopicRegex ?? known?.subscribedTopicRegex ?? "",
+    rebalanceTimeoutMs: rebalanceTimeoutMs === -1
+      ? known?.rebalanceTimeoutMs ?? -1
+      : rebalanceTimeoutMs,
+    serverAssignor: request.serverAssignor ?? known?.serverAssignor ?? null,
+    classic: null,
+  };
+}
+
+function sameMetadata(left: MemberMetadata, right: MemberMetadata): boolean {
+  return left.instanceId === right.instanceId && left.rackId === right.rackId &&
+    left.clientId === right.clientId && left.clientHost === right.clientHost &&
+    left.subscribedTopicRegex === right.subscribedTopicRegex &&
+    left.rebalanceTimeoutMs === right.rebalanceTimeoutMs &&
+    left.serverAssignor === right.serverAssignor && left.classic === right.classic &&
+    sameTexts(left.subscribedTopicNames, right.subscribedTopicNames);
+}
+
+function sameTexts(left: readonly string[], right: readonly string[]): boolean {
+  return left === right ||
+    (left.length === right.length && left.every((text, index) => text === right[index]));
+}
+
+/** Whether a member says that it has nothing but what it was given. */
+function isPartOf(owned: Partitions | null, assigned: OwnedPartitions): boolean {
+  if (owned === null) return false;
+  for (const [topicId, partitions] of owned) {
+    const own = assigned.get(topicId);
+    if (partitions.some((partition) => own?.has(partition) !== true)) return false;
+  }
+  return true;
+}

@@ -1,0 +1,328 @@
+/**
+ * What the log says of one consumer group, and what follows from it.
+ *
+ * The contents are one value for each key of the group's records: the same function sets them when a request changes
+ * the group and when the log is read, so that a group that was loaded is the one that was there. Setting a value gives
+ * back the one before, which takes the change back.
+ *
+ * Invariant: a partition has at most one owner. It is the member's from the record that gives it until the record
+ * that no longer names it.
+ *
+ * Source: KIP-848, "Group Coordinator Records".
+ */
+
+import assert from "node:assert/strict";
+import type { TimestampMs, Uuid } from "../../protocol/types.ts";
+import type { Partitions } from "./assignors/assignor.ts";
+import { type CurrentAssignment, NEW_MEMBER, type OwnedPartitions } from "./current_assignment.ts";
+
+/** How a member that speaks the classic protocol takes part (KIP-848, "online migration"). */
+export interface ClassicMember {
+  readonly sessionTimeoutMs: number;
+  readonly supportedProtocols: readonly { readonly name: string; readonly metadata: Uint8Array }[];
+}
+
+/** What a member asked for. */
+export interface MemberMetadata {
+  readonly instanceId: string | null;
+  readonly rackId: string | null;
+  readonly clientId: string;
+  readonly clientHost: string;
+  /** Sorted. */
+  readonly subscribedTopicNames: readonly string[];
+  /** Null and the empty text: none. */
+  readonly subscribedTopicRegex: string | null;
+  readonly rebalanceTimeoutMs: number;
+  readonly serverAssignor: string | null;
+  /** Null for a member that speaks the consumer protocol. */
+  readonly classic: ClassicMember | null;
+}
+
+/** The topics that a regular expression stands for. */
+export interface ResolvedRegex {
+  /** Sorted. */
+  readonly topics: readonly string[];
+  /** Offset of the metadata that they were looked up in. */
+  readonly version: number;
+  readonly timestampMs: TimestampMs;
+}
+
+/** One value of a group that changes; null deletes it. */
+export type ConsumerGroupChange =
+  | {
+    readonly kind: "group";
+    readonly value: { readonly epoch: number; readonly metadataHash: bigint } | null;
+  }
+  /** Partition counts, as brokers before 4.1 wrote them: never written, deleted where they are. */
+  | { readonly kind: "partitionMetadata"; readonly value: true | null }
+  | { readonly kind: "member"; readonly memberId: string; readonly value: MemberMetadata | null }
+  | {
+    readonly kind: "target";
+    readonly value: {
+      readonly epoch: number;
+      /** 0 when it is not known. */
+      readonly timestampMs: TimestampMs;
+    } | null;
+  }
+  | { readonly kind: "targetMember"; readonly memberId: string; readonly value: Partitions | null }
+  | {
+    readonly kind: "currentMember";
+    readonly memberId: string;
+    readonly value: CurrentAssignment | null;
+  }
+  | { readonly kind: "regex"; readonly regex: string; readonly value: ResolvedRegex | null };
+
+/** The newest value of each key of one group. */
+export class ConsumerGroupContents {
+  group: Extract<ConsumerGroupChange, { kind: "group" }>["value"] = null;
+  target: Extract<ConsumerGroupChange, { kind: "target" }>["value"] = null;
+  hasPartitionMetadata = false;
+  readonly members = new Map<string, MemberMetadata>();
+  readonly targets = new Map<string, Partitions>();
+  readonly currents = new Map<string, CurrentAssignment>();
+  readonly regexes = new Map<string, ResolvedRegex>();
+
+  /** True when the group was deleted. */
+  get isGone(): boolean {
+    return this.group === null && this.members.size === 0;
+  }
+
+  /** Sets one value. Returns: the change that takes it back. */
+  apply(change: ConsumerGroupChange): ConsumerGroupChange {
+    switch (change.kind) {
+      case "group": {
+        const before = { ...change, value: this.group };
+        this.group = change.value;
+        return before;
+      }
+      case "target": {
+        const before = { ...change, value: this.target };
+        this.target = change.value;
+        return before;
+      }
+      case "partitionMetadata": {
+        const before = { ...change, value: this.hasPartitionMetadata ? true as const : null };
+        this.hasPartitionMetadata = change.value !== null;
+        return before;
+      }
+      case "member":
+        return { ...change, value: exchange(this.members, change.memberId, change.value) };
+      case "targetMember":
+        return { ...change, value: exchange(this.targets, change.memberId, change.value) };
+      case "currentMember":
+        return { ...change, value: exchange(this.currents, change.memberId, change.value) };
+      case "regex":
+        return { ...change, value: exchange(this.regexes, change.regex, change.value) };
+    }
+  }
+}
+
+function exchange<V>(map: Map<string, V>, key: string, value: V | null): V | null {
+  const before = map.get(key) ?? null;
+  if (value === null) map.delete(key);
+  else map.set(key, value);
+  return before;
+}
+
+/** How many members name a topic, and how many regular expressions stand for it. */
+interface SubscriptionCount {
+  byName: number;
+  byRegex: number;
+}
+
+/** The contents of a group that is in use, with the indexes over them. */
+export class ConsumerGroupState {
+  readonly #contents: ConsumerGroupContents;
+  /** Instance id → member id. */
+  readonly #staticMembers = new Map<string, string>();
+  readonly #topics = new Map<string, SubscriptionCount>();
+  /** Regular expression → members that are subscribed by it. */
+  readonly #regexMembers = new Map<string, number>();
+  readonly #assignors = new Map<string, number>();
+  #classicCount = 0;
+  /** Topic id → partition → member id. */
+  readonly #owners = new Map<Uuid, Map<number, string>>();
+
+  constructor(contents: ConsumerGroupContents) {
+    this.#contents = contents;
+    for (const metadata of contents.members) this.#countMember(...metadata, 1);
+    for (const { topics } of contents.regexes.values()) this.#countRegex(topics, 1);
+    for (const [memberId, current] of contents.currents) this.#own(memberId, current, "loaded");
+  }
+
+  get epoch(): number {
+    return this.#contents.group?.epoch ?? 0;
+  }
+  get metadataHash(): bigint {
+    return this.#contents.group?.metadataHash ?? 0n;
+  }
+  get targetEpoch(): number {
+    return this.#contents.target?.epoch ?? 0;
+  }
+  get targetTimestampMs(): number {
+    return this.#contents.target?.timestampMs ?? 0;
+  }
+  get hasPartitionMetadata(): boolean {
+    return this.#contents.hasPartitionMetadata;
+  }
+  get members(): ReadonlyMap<string, MemberMetadata> {
+    return this.#contents.members;
+  }
+  get regexes(): ReadonlyMap<string, ResolvedRegex> {
+    return this.#contents.regexes;
+  }
+  get targets(): ReadonlyMap<string, Partitions> {
+    return this.#contents.targets;
+  }
+  get classicCount(): number {
+    return this.#classicCount;
+  }
+  /** Topics that the group is subscribed to, whether they exist or not. */
+  get topics(): ReadonlyMap<string, Readonly<SubscriptionCount>> {
+    return this.#topics;
+  }
+  get regexMembers(): ReadonlyMap<string, number> {
+    return this.#regexMembers;
+  }
+  current(memberId: string): CurrentAssignment {
+    return this.#contents.currents.get(memberId) ?? NEW_MEMBER;
+  }
+
+  hasCurrent(memberId: string): boolean {
+    return this.#contents.currents.has(memberId);
+  }
+
+  staticMember(instanceId: string): string | undefined {
+    return this.#staticMembers.get(instanceId);
+  }
+
+  ownerOf(topicId: Uuid, partition: number): string | undefined {
+    return this.#owners.get(topicId)?.get(partition);
+  }
+
+  /** The assignor that most members ask for; null when none does. */
+  get preferredAssignor(): string | null {
+    let preferred: string | null = null;
+    for (const [name, count] of this.#assignors) {
+      if (preferred === null || count > this.#assignors.get(preferred)!) preferred = name;
+    }
+    return preferred;
+  }
+
+  /** True where all members are subscribed to the same topics. */
+  get isHomogeneous(): boolean {
+    const memberCount = this.members.size;
+    const isByRegex = this.#regexMembers.size > 0;
+    if (isByRegex) {
+      const [count] = this.#regexMembers.values();
+      if (this.#regexMembers.size > 1 || count !== memberCount) return false;
+    }
+    for (const { byName } of this.#topics.values()) {
+      if (isByRegex ? byName > 0 : byName !== memberCount) return false;
+    }
+    return true;
+  }
+
+  /** Sets one value. Returns: the change that takes it back. */
+  apply(change: ConsumerGroupChange): ConsumerGroupChange {
+    if (change.kind === "currentMember") {
+      this.#disown(change.memberId, this.#contents.currents.get(change.memberId));
+    }
+    const before = this.#contents.apply(change);
+    switch (change.kind) {
+      case "member":
+        if (before.kind === "member" && before.value !== null) {
+          this.#countMember(change.memberId, before.value, -1);
+        }
+        if (change.value !== null) this.#countMember(change.memberId, change.value, 1);
+        break;
+      case "regex":
+        if (before.kind === "regex" && before.value !== null) {
+          this.#countRegex(before.value.topics, -1);
+        }
+        if (change.value !== null) this.#countRegex(change.value.topics, 1);
+        break;
+      case "currentMember":
+        if (change.value !== null) this.#own(change.memberId, change.value, "given");
+        break;
+      case "group":
+      case "target":
+      case "targetMember":
+      case "partitionMetadata":
+        break;
+    }
+    return before;
+  }
+
+  #countMember(memberId: string, metadata: MemberMetadata, by: 1 | -1): void {
+    const { instanceId, subscribedTopicNames, subscribedTopicRegex, serverAssignor } = metadata;
+    if (instanceId !== null) {
+      if (by > 0) this.#staticMembers.set(instanceId, memberId);
+      else if (this.#staticMembers.get(instanceId) === memberId) {
+        this.#staticMembers.delete(instanceId);
+      }
+    }
+    for (const topic of subscribedTopicNames) this.#countTopic(topic, "byName", by);
+    if (hasRegex(subscribedTopicRegex)) count(this.#regexMembers, subscribedTopicRegex, by);
+    if (serverAssignor !== null) count(this.#assignors, serverAssignor, by);
+    if (metadata.classic !== null) this.#classicCount += by;
+  }
+
+  #countRegex(topics: readonly string[], by: 1 | -1): void {
+    for (const topic of topics) this.#countTopic(topic, "byRegex", by);
+  }
+
+  #countTopic(topic: string, how: "byName" | "byRegex", by: 1 | -1): void {
+    let found = this.#topics.get(topic);
+    if (found === undefined) this.#topics.set(topic, found = { byName: 0, byRegex: 0 });
+    found[how] += by;
+    if (found.byName === 0 && found.byRegex === 0) this.#topics.delete(topic);
+  }
+
+  /** A log in which two members have a partition is read even so: the first keeps it, as far as we are asked. */
+  #own(
+    memberId: string,
+    { assigned, pendingRevocation }: CurrentAssignment,
+    origin: "loaded" | "given",
+  ): void {
+    for (const [topicId, partitions] of bothOf(assigned, pendingRevocation)) {
+      let owners = this.#owners.get(topicId);
+      if (owners === undefined) this.#owners.set(topicId, owners = new Map());
+      for (const partition of partitions.keys()) {
+        const other = owners.get(partition);
+        if (other === undefined) owners.set(partition, memberId);
+        assert(
+          other === undefined || origin === "loaded",
+          `Cannot give ${topicId}-${partition} to ${memberId}: it is ${other}'s`,
+        );
+      }
+    }
+  }
+
+  #disown(memberId: string, current: CurrentAssignment | undefined): void {
+    if (current === undefined) return;
+    for (const [topicId, partitions] of bothOf(current.assigned, current.pendingRevocation)) {
+      const owners = this.#owners.get(topicId);
+      for (const partition of partitions.keys()) {
+        if (owners?.get(partition) === memberId) owners.delete(partition);
+      }
+      if (owners?.size === 0) this.#owners.delete(topicId);
+    }
+  }
+}
+
+function* bothOf(left: OwnedPartitions, right: OwnedPartitions) {
+  yield* left;
+  yield* right;
+}
+
+/** Whether a member's expression is one. */
+export function hasRegex(regex: string | null): regex is string {
+  return regex !== null && regex !== "";
+}
+
+function count(counts: Map<string, number>, key: string, by: 1 | -1): void {
+  const after = (counts.get(key) ?? 0) + by;
+  if (after === 0) counts.delete(key);
+  else counts.set(key, after);
+}
