@@ -130,6 +130,8 @@ export class SimReconfigurer extends SimClient {
     const { errorCode } = answer.responses[0]!.partitions[0]!;
     this.surroundings.trace(`${topic}-${partition} to ${replicas}: ${errorName(errorCode)}`);
     const isDone = errorCode === ErrorCode.NONE ||
+      // Of those that it had before, nobody is in sync now.
+      (replicas === null && errorCode === ErrorCode.INVALID_REPLICA_ASSIGNMENT) ||
       errorCode === ErrorCode.NO_REASSIGNMENT_IN_PROGRESS ||
       // The groups' topic is made when somebody first asks for it.
       (topic === GROUP_METADATA_TOPIC && errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
