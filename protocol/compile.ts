@@ -53,8 +53,17 @@ export interface Versions {
   readonly highest: number;
 }
 
+/** Ranges are written in schemas, and asked for with every header: each is read once. */
+const ranges = new Map<VersionRange, Versions>();
+
 /** The numbers of a range. */
 export function versionsOf(range: VersionRange): Versions {
+  let versions = ranges.get(range);
+  if (versions === undefined) ranges.set(range, versions = parseRange(range));
+  return versions;
+}
+
+function parseRange(range: VersionRange): Versions {
   if (range === "none") return { lowest: 0, highest: -1 };
   if (range.endsWith("+")) return { lowest: Number(range.slice(0, -1)), highest: Infinity };
   const [lowest, highest] = range.split("-");

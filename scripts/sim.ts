@@ -7,16 +7,17 @@
  *     bun scripts/sim.ts storage --seed 123          this one again, with a trace of its end when it fails
  *     bun scripts/sim.ts storage --steps 1000        longer lives
  *     bun scripts/sim.ts cluster                     the same for whole clusters; a step is a second of faults
- *     bun scripts/sim.ts cluster --nodes 1           of so many nodes (three)
+ *     bun scripts/sim.ts cluster --nodes 1           of so many nodes (three to five, as in the tests)
  *     bun scripts/sim.ts cluster --replication-factor 1    with so many replicas
+ *     bun scripts/sim.ts cluster --faults "kill,pause"     with these faults alone
  *     bun scripts/sim.ts raft                        the quorum instead of the store
  *
- * Each seed that fails is one line with the command that repeats it on the same commit. Exit code: 0 when
- * none did.
+ * Each seed that fails is one line with the command that repeats it on the same commit. Interrupted, it ends
+ * after the life under way, and says what it has seen until then. Exit code: 0 when no seed failed.
  */
 
 import { parseArgs } from "node:util";
-import { ClusterWorld } from "../tests/sim/cluster_world.ts";
+import { type ClusterSize, ClusterWorld, mixedSize } from "../tests/sim/cluster_world.ts";
 import { RaftWorld } from "../tests/sim/raft_world.ts";
 import { freshSeeds, runSeed } from "../tests/sim/seeds.ts";
 import { StorageWorld } from "../tests/sim/storage_world.ts";
@@ -26,26 +27,36 @@ const SEEDS_AT_ONCE = 100;
 const REPORT_EVERY_MS = 5_000;
 const TRACED_LINES = 200;
 const FLAGS: Readonly<Record<string, string>> = { replicationFactor: "replication-factor" };
+const MS_PER_HOUR = 3_600_000;
+
+/** What of a life can be asked for. */
+interface Shape extends Partial<ClusterSize> {
+  readonly faults?: readonly string[];
+}
 
 /** Which life it is. */
-interface Life {
+interface Life extends Shape {
   readonly seed: number;
   readonly steps: number;
-  readonly nodes?: number;
-  readonly replicationFactor?: number;
 }
 
 /** One kind of life. */
 interface Simulation {
   /** How long a life is when nobody says. */
   readonly steps: number;
+  /** How large a life is when nobody says; each is the same size where it is left out. */
+  sizeOf?(index: number): ClusterSize;
   run(options: Life & { trace?: (line: string) => void }): Promise<object>;
 }
 
 const SIMULATIONS: Readonly<Record<string, Simulation>> = {
   raft: { steps: 120, run: (options) => RaftWorld.run(options) },
   storage: { steps: 120, run: (options) => StorageWorld.run(options) },
-  cluster: { steps: 10, run: (options) => ClusterWorld.run({ nodes: 3, ...options }) },
+  cluster: {
+    steps: 10,
+    sizeOf: mixedSize,
+    run: (options) => ClusterWorld.run({ nodes: 3, ...options }),
+  },
 };
 
 function fail(message: string): never {
@@ -73,6 +84,7 @@ function readOptions() {
       steps: { type: "string" },
       nodes: { type: "string" },
       "replication-factor": { type: "string" },
+      faults: { type: "string" },
     },
   });
   const [name = ""] = positionals;
@@ -91,10 +103,11 @@ function readOptions() {
     simulation,
     seed: values.seed === undefined ? null : number(values.seed, 0),
     steps: number(values.steps, simulation.steps),
-    size: {
+    shape: {
       ...(values.nodes !== undefined && { nodes: number(values.nodes, 0) }),
       ...(values["replication-factor"] !== undefined &&
         { replicationFactor: number(values["replication-factor"], 0) }),
+      ...(values.faults !== undefined && { faults: values.faults.split(",") }),
     },
     seedCount: hasEnd ? number(values.seeds, DEFAULT_SEEDS) : Infinity,
     untilMs: values.minutes === undefined
@@ -120,17 +133,45 @@ async function repeat(
   return 1;
 }
 
+/** What repeats a life. */
+function commandOf(name: string, { seed, steps, ...shape }: Life): string {
+  const flags = Object.entries(shape).map(([key, value]) =>
+    ` --${FLAGS[key] ?? key} ${Array.isArray(value) ? JSON.stringify(value.join()) : value}`
+  );
+  return `bun scripts/sim.ts ${name} --seed ${seed} --steps ${steps}${flags.join("")}`;
+}
+
+/** Ends a run early: a signal, or the time that it was given. */
+class Stop {
+  #isAsked = false;
+  readonly #untilMs: number;
+
+  constructor(untilMs: number) {
+    this.#untilMs = untilMs;
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      process.on(signal, () => (this.#isAsked = true));
+    }
+  }
+
+  get isDue(): boolean {
+    return this.#isAsked || performance.now() >= this.#untilMs;
+  }
+}
+
 async function main(): Promise<number> {
-  const { name, simulation, seed: only, steps, size, seedCount, untilMs } = readOptions();
-  if (only !== null) return await repeat(simulation, { seed: only, steps, ...size });
+  const { name, simulation, seed: only, steps, shape, seedCount, untilMs } = readOptions();
+  if (only !== null) return await repeat(simulation, { seed: only, steps, ...shape });
   const at = commit();
+  const stop = new Stop(untilMs);
   const sum = new Map<string, number>();
   let [done, failed] = [0, 0];
   let reportedMs = performance.now();
-  while (done < seedCount && performance.now() < untilMs) {
+  while (done < seedCount && !stop.isDue) {
     for (const seed of freshSeeds(Math.min(SEEDS_AT_ONCE, seedCount - done))) {
+      const isMixed = shape.nodes === undefined && shape.replicationFactor === undefined;
+      const life = { seed, steps, ...(isMixed && simulation.sizeOf?.(done)), ...shape };
       const found = await runSeed(seed, async () => {
-        for (const [key, count] of Object.entries(await simulation.run({ seed, steps, ...size }))) {
+        for (const [key, count] of Object.entries(await simulation.run(life))) {
           sum.set(key, (sum.get(key) ?? 0) + Number(count));
         }
       });
@@ -138,19 +179,19 @@ async function main(): Promise<number> {
       if (found !== null) {
         failed++;
         const [what] = found.failure.message.split("\n");
-        const again = `bun scripts/sim.ts ${name} --seed ${seed} --steps ${steps}` +
-          Object.entries(size).map(([key, value]) => ` --${FLAGS[key] ?? key} ${value}`).join("");
-        console.log(`FAILED ${again}   # commit ${at}: ${what}`);
+        console.log(`FAILED ${commandOf(name, life)}   # commit ${at}: ${what}`);
       }
       if (performance.now() - reportedMs > REPORT_EVERY_MS) {
         reportedMs = performance.now();
         console.log(`${done} seeds, ${failed} failed`);
       }
-      if (performance.now() >= untilMs) break;
+      if (stop.isDue) break;
     }
   }
   console.log(JSON.stringify(Object.fromEntries(sum)));
-  console.log(`${done} seeds of ${steps} steps, ${failed} failed, commit ${at}`);
+  const hours = (sum.get("virtualMs") ?? 0) / MS_PER_HOUR;
+  const virtual = hours > 0 ? ` in ${hours.toFixed(1)} virtual hours` : "";
+  console.log(`${done} seeds of ${steps} steps${virtual}, ${failed} failed, commit ${at}`);
   return failed === 0 ? 0 : 1;
 }
 

@@ -99,8 +99,12 @@ export class ReplicaStates {
     const exact = this.#states.get(formatReplica(voter));
     if (exact !== undefined) return exact;
     // A static voter may fetch with the id of its directory: the one that was heard of last.
-    return [...this.#states.values()].filter(({ key }) => isSameReplica(voter, key))
-      .sort((a, b) => b.lastFetchMs - a.lastFetchMs)[0];
+    let latest: State | undefined;
+    for (const state of this.#states.values()) {
+      if (!isSameReplica(voter, state.key)) continue;
+      if (latest === undefined || state.lastFetchMs > latest.lastFetchMs) latest = state;
+    }
+    return latest;
   }
 
   endOffsetOf(voter: ReplicaKey): number {

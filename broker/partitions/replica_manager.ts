@@ -112,6 +112,8 @@ export class ReplicaManager {
   readonly #preparer: BatchPreparer;
   readonly #byName = new Map<string, TopicPartitions>();
   readonly #byId = new Map<Uuid, TopicPartitions>();
+  /** What `partitions` says; null once that has changed. */
+  #listed: readonly Partition[] | null = null;
   readonly #chains = new Map<string, Promise<void>>();
   readonly #turns: TurnQueue;
   readonly #progress: OpeningProgress;
@@ -220,11 +222,10 @@ export class ReplicaManager {
     return this.#repairs.count;
   }
 
-  /** Partitions that are open. */
-  *partitions(): Iterable<Partition> {
-    for (const { partitions } of this.#byName.values()) {
-      for (const partition of partitions) if (partition !== undefined) yield partition;
-    }
+  /** Partitions that are open. Returns: another array once they are others. */
+  partitions(): readonly Partition[] {
+    return this.#listed ??= [...this.#byName.values()]
+      .flatMap(({ partitions }) => partitions.filter((partition) => partition !== undefined));
   }
 
   /**
@@ -669,6 +670,7 @@ export class ReplicaManager {
       this.#byName.set(topic.name, entry);
     }
     entry.partitions[partition.partition] = partition;
+    this.#listed = null;
     const image = this.#options.controller.image();
     const newest = image.topicById(topic.id)?.partitions[partition.partition];
     if (newest !== undefined) this.#update(partition, newest);
@@ -682,6 +684,7 @@ export class ReplicaManager {
     const entry = this.#byId.get(topicId);
     if (entry?.partitions[index] !== partition) return false;
     delete entry.partitions[index];
+    this.#listed = null;
     this.#repairs.forget(partition);
     this.#fetchers.drop(partition);
     partition.close(ErrorCode.NOT_LEADER_OR_FOLLOWER);
@@ -699,6 +702,7 @@ export class ReplicaManager {
   #delete(topic: TopicImage): void {
     const entry = this.#byId.get(topic.id);
     this.#byId.delete(topic.id);
+    this.#listed = null;
     if (this.#byName.get(topic.name) === entry) this.#byName.delete(topic.name);
     for (const partition of entry?.partitions ?? []) {
       if (partition === undefined) continue;

@@ -7,7 +7,8 @@
  * end at the same offset have the same image; the Raft invariants of `quorum_invariants.ts`. Now and then
  * (`scan`): of what is committed, every node has the same batches.
  *
- * Draws no chance; a scan reads the logs as a consumer would.
+ * Draws no chance; a scan reads the logs as a consumer would. A node that has had no turn since it was looked at
+ * is as it was; of one that had, what has not moved costs a comparison.
  */
 
 import assert from "node:assert/strict";
@@ -26,6 +27,15 @@ export interface WatchedNode {
   readonly broker: Broker | null;
   /** How often its process has had its turn: without one, nothing of it changes. */
   readonly turns: number;
+}
+
+/** What of a node was looked at last. */
+interface Look {
+  readonly broker: Broker;
+  turns: number;
+  partitions: readonly Partition[];
+  /** What was seen of each of them. */
+  seen: readonly Seen[];
 }
 
 /** What was seen of one partition object of one process. */
@@ -56,53 +66,67 @@ export class ClusterInvariants {
   /** How many committed batches were compared. */
   comparedCount = 0;
   readonly quorum = new QuorumInvariants();
-  /** What of each node was looked at last. */
-  readonly #looks = new Map<number, { readonly broker: Broker; readonly turns: number }>();
+  readonly #looks = new Map<number, Look>();
   readonly #seen = new Map<Partition, Seen>();
   readonly #committed = new Map<string, Committed>();
   readonly #controllers = new Map<number, number>();
   /** The image that a node had last, and what it is like, by offset. */
   readonly #images = new Map<number, MetadataImage>();
   readonly #digests = new Map<number, { readonly nodeId: number; readonly text: string }>();
+  /** Partitions of the groups' topic, as far as any image had them. */
+  #groupPartitionCount = 0;
 
   /** After every event. */
   check(nodes: readonly WatchedNode[]): void {
     let hasChanged = false;
-    for (const { nodeId, broker, turns } of nodes) {
+    for (const node of nodes) {
+      const { nodeId, broker, turns } = node;
       if (broker === null) continue;
-      const look = this.#looks.get(nodeId);
+      let look = this.#looks.get(nodeId);
       if (look?.turns === turns && look.broker === broker) continue;
-      this.#looks.set(nodeId, { broker, turns });
       hasChanged = true;
-      const { controller, replicaManager } = broker.subsystems;
-      const image = controller.image();
-      if (this.#images.get(nodeId) !== image) this.#checkImage(nodeId, image);
-      for (const partition of replicaManager.partitions()) {
-        this.#checkPartition(nodeId, partition);
-        const seen = this.#seenOf(partition);
-        const { endOffset } = partition.log;
-        if (endOffset < seen.endOffset) this.#checkDrop(nodeId, broker, partition);
-        seen.endOffset = endOffset;
+      if (look?.broker !== broker) {
+        look = { broker, turns, partitions: [], seen: [] };
+        this.#looks.set(nodeId, look);
       }
-      this.quorum.check(nodeId, controller.quorum);
-      if (controller.isActive) this.#checkController(nodeId, controller.controllerEpoch);
+      look.turns = turns;
+      this.#checkNode(nodeId, look);
     }
-    if (hasChanged) this.#checkCoordinators(nodes);
+    if (hasChanged && nodes.length > 1) this.#checkCoordinators(nodes);
+  }
+
+  #checkNode(nodeId: number, look: Look): void {
+    const { controller, replicaManager } = look.broker.subsystems;
+    const image = controller.image();
+    if (this.#images.get(nodeId) !== image) this.#checkImage(nodeId, image);
+    const partitions = replicaManager.partitions();
+    if (look.partitions !== partitions) {
+      look.partitions = partitions;
+      look.seen = partitions.map((partition) => this.#seenOf(partition));
+    }
+    for (let at = 0; at < partitions.length; at++) {
+      const partition = partitions[at]!;
+      const seen = look.seen[at]!;
+      if (partition.isLeader) this.#checkLeader(nodeId, partition, seen);
+      const { endOffset } = partition.log;
+      if (endOffset === seen.endOffset) continue;
+      if (endOffset < seen.endOffset) this.#checkDrop(nodeId, look.broker, partition);
+      seen.endOffset = endOffset;
+    }
+    this.quorum.check(nodeId, controller.quorum);
+    if (controller.isActive) this.#checkController(nodeId, controller.controllerEpoch);
   }
 
   #checkCoordinators(nodes: readonly WatchedNode[]): void {
-    const answering = new Map<number, number>();
-    for (const { nodeId, broker } of nodes) {
-      if (broker === null || nodes.length === 1) continue;
-      const { groupCoordinator, replicaManager } = broker.subsystems;
-      for (const { topic, partition } of replicaManager.partitions()) {
-        if (topic !== GROUP_METADATA_TOPIC || !groupCoordinator.answersFor(partition)) continue;
-        const other = answering.get(partition);
-        assert(
-          other === undefined,
-          `nodes ${other} and ${nodeId} both answer for the groups of ${topic}-${partition}`,
-        );
-        answering.set(partition, nodeId);
+    for (let partition = 0; partition < this.#groupPartitionCount; partition++) {
+      let answering: number | null = null;
+      for (const { nodeId, broker } of nodes) {
+        if (broker?.subsystems.groupCoordinator.answersFor(partition) !== true) continue;
+        if (answering !== null) {
+          const name = `${GROUP_METADATA_TOPIC}-${partition}`;
+          assert.fail(`nodes ${answering} and ${nodeId} both answer for the groups of ${name}`);
+        }
+        answering = nodeId;
       }
     }
   }
@@ -141,10 +165,8 @@ export class ClusterInvariants {
     return seen;
   }
 
-  #checkPartition(nodeId: number, partition: Partition): void {
-    if (!partition.isLeader) return;
+  #checkLeader(nodeId: number, partition: Partition, seen: Seen): void {
     const { highWatermark, leaderEpoch } = partition;
-    const seen = this.#seenOf(partition);
     if (seen.highWatermark === highWatermark && seen.leaderEpoch === leaderEpoch) return;
     const committed = this.#committedOf(partition);
     const where = `${committed.name} on node ${nodeId}, leader epoch ${leaderEpoch}`;
@@ -206,6 +228,8 @@ export class ClusterInvariants {
         );
       }
     }
+    const groups = image.topicByName(GROUP_METADATA_TOPIC)?.partitions.length ?? 0;
+    this.#groupPartitionCount = Math.max(this.#groupPartitionCount, groups);
     const text = digest(image);
     const known = this.#digests.get(image.offset);
     if (known === undefined) {
@@ -268,9 +292,18 @@ export class ClusterInvariants {
   }
 }
 
+/** Of topics of images, which are replaced and never changed. */
+const texts = new WeakMap<object, string>();
+
+function textOf(topic: object): string {
+  let text = texts.get(topic);
+  if (text === undefined) texts.set(topic, text = JSON.stringify(topic));
+  return text;
+}
+
 /** All that an image says, in an order that does not depend on how it came about. */
 function digest(image: MetadataImage): string {
-  const topics = [...image.topics()].sort((a, b) => a.name < b.name ? -1 : 1);
+  const topics = [...image.topics()].sort((a, b) => a.name < b.name ? -1 : 1).map(textOf);
   const brokers = [...image.brokers.values()]
     .sort((a, b) => a.id - b.id)
     .map((broker) => ({ ...broker, features: [...broker.features].sort() }));

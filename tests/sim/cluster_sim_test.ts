@@ -1,7 +1,7 @@
 /** Random lives of whole clusters, and proof that they notice what they are for. */
 
 import { describe, expect, test } from "bun:test";
-import { type ClusterCounts, ClusterWorld, type ClusterWorldOptions } from "./cluster_world.ts";
+import { type ClusterCounts, type ClusterSize, ClusterWorld, mixedSize } from "./cluster_world.ts";
 import { PLANTED_CLUSTER_FAULTS } from "./planted_cluster_faults.ts";
 import { type FailedSeed, freshSeeds, runSeed } from "./seeds.ts";
 
@@ -13,18 +13,10 @@ const SEEDS = 300;
 const SEEDS_PER_FAULT = 300;
 const TIMEOUT_MS = 900_000;
 
-type Size = Pick<ClusterWorldOptions, "nodes" | "replicationFactor">;
-
-/** Mostly three nodes, each of which has everything. */
-function sizeOf(index: number): Size {
-  if (index % 10 === 0) return { nodes: 5 };
-  return index % 10 === 5 ? { nodes: 3, replicationFactor: 1 } : { nodes: 3 };
-}
-
 /** Lives through fresh seeds. Returns: what happened in all of them. */
 async function liveThrough(
   count: number,
-  size: (index: number) => Size,
+  size: (index: number) => ClusterSize,
 ): Promise<(key: keyof ClusterCounts) => number> {
   const sums = new Map<string, number>();
   const failed: string[] = [];
@@ -42,7 +34,7 @@ async function liveThrough(
 }
 
 /** What repeats a seed. */
-function commandOf(seed: number, { nodes, replicationFactor }: Size): string {
+function commandOf(seed: number, { nodes, replicationFactor }: ClusterSize): string {
   const factor = replicationFactor === undefined
     ? ""
     : ` --replication-factor ${replicationFactor}`;
@@ -66,7 +58,7 @@ test(
 test(
   `ClusterWorld: three to five nodes lose nothing and go on, ${SEEDS} fresh seeds`,
   async () => {
-    const sum = await liveThrough(SEEDS, sizeOf);
+    const sum = await liveThrough(SEEDS, mixedSize);
     expect(sum("starts")).toBeGreaterThan(5 * SEEDS);
     expect(sum("elections")).toBeGreaterThan(SEEDS);
     expect(sum("reassignments")).toBeGreaterThan(SEEDS / 2);

@@ -57,14 +57,24 @@ const PROGRESS_MS = 30_000;
 /** How long a group may take until it has read everything: a session may have to run out. */
 const CATCH_UP_MS = 180_000;
 
+/** How large a world is. */
+export interface ClusterSize {
+  readonly nodes: number;
+  /** Three, or as many as there are nodes, when left out. */
+  readonly replicationFactor?: number;
+}
+
+/** Mostly three nodes, each of which has everything. */
+export function mixedSize(index: number): ClusterSize {
+  if (index % 10 === 0) return { nodes: 5 };
+  return index % 10 === 5 ? { nodes: 3, replicationFactor: 1 } : { nodes: 3 };
+}
+
 /** How a world is made. */
-export interface ClusterWorldOptions {
+export interface ClusterWorldOptions extends Partial<ClusterSize> {
   readonly seed: number;
   /** Virtual seconds of faults. */
   readonly steps: number;
-  readonly nodes?: number;
-  /** Three, or as many as there are nodes, when left out. */
-  readonly replicationFactor?: number;
   /** Whether replicas move and voters change; by seed when left out. */
   readonly isReconfigured?: boolean;
   /** Whether one of the disks is replaced by an empty one; by seed when left out. */
