@@ -64,7 +64,7 @@ const PLANTED: readonly (readonly [string, number, () => () => void])[] = [
   ],
   [
     "the ISR is changed before the controller has agreed",
-    89,
+    74,
     () =>
       plant(IsrChanges, "propose", ({ value }) => ({
         value(this: IsrChanges, ...[partition, proposal]: Parameters<IsrChanges["propose"]>) {
