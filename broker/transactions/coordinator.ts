@@ -295,7 +295,12 @@ export class TransactionCoordinator {
         continue;
       }
       if (entry === null) continue;
-      if (decision.kind === "append") return await entry.shard.write(entry);
+      if (decision.kind === "append") {
+        const answer = await entry.shard.write(entry);
+        // A transaction was open, and is being aborted: the same request again, once that is done.
+        if (answer.error !== ErrorCode.CONCURRENT_TRANSACTIONS) return answer;
+        continue;
+      }
       const waits = isPatient || decision.until === "appended";
       if (!waits || !(await this.#changes(entry, patientUntilMs))) {
         return answerOf(ErrorCode.CONCURRENT_TRANSACTIONS);

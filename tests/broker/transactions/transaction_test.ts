@@ -12,7 +12,7 @@ test("Transaction: random lives of an id, beside a model of who was told what", 
     repeats: 0,
     loads: 0,
   };
-  for (let seed = 1; seed <= 300; seed++) {
+  for (let seed = 1; seed <= 600; seed++) {
     const world = new TransactionWorld(new SimRandom(seed));
     try {
       world.live(400);

@@ -97,7 +97,7 @@ export class TransactionWorld {
   constructor(random: SimRandom) {
     this.#random = random;
     this.#clusterVersion = this.#pick([0, 1, 2, 2, 2]);
-    this.#startsHigh = random.below(3) === 0;
+    this.#startsHigh = random.below(2) === 0;
   }
 
   /** Lives for some steps. Errors: AssertionError for what must not happen. */
