@@ -413,6 +413,7 @@ function watchBroker(subsystems: Subsystems, metrics: Metrics): void {
   metrics.watchOpening(replicaManager);
   metrics.watchRepairs(replicaManager);
   showReplication(metrics, { replicaManager, bytes: replicaManager.replicationBytes });
+  metrics.watchTransactions(() => subsystems.transactionCoordinator.stats);
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
 }
 

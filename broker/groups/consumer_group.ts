@@ -22,6 +22,7 @@
 import assert from "node:assert/strict";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { type TimestampMs, timestampMs, type Uuid } from "../../protocol/types.ts";
+import { compileRegex } from "../coordination/bounded_regex.ts";
 import {
   type AssignableMember,
   type Assignor,
@@ -49,7 +50,6 @@ import {
   UNKNOWN_STATE,
 } from "./current_assignment.ts";
 import type { GroupTopics } from "./group_topics.ts";
-import { compileTopicRegex } from "./topic_regex.ts";
 
 /** The epoch by which a member joins. */
 export const JOIN_EPOCH = 0;
@@ -278,7 +278,7 @@ export class ConsumerGroup {
     const metadata = updatedMetadata(known, request);
     if (hasRegex(metadata.subscribedTopicRegex)) {
       const isNew = !this.#state.regexMembers.has(metadata.subscribedTopicRegex);
-      const compiled = isNew ? compileTopicRegex(metadata.subscribedTopicRegex) : null;
+      const compiled = isNew ? compileRegex(metadata.subscribedTopicRegex) : null;
       if (compiled !== null && "problem" in compiled) {
         return refuse(
           ErrorCode.INVALID_REGULAR_EXPRESSION,

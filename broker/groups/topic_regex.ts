@@ -1,43 +1,15 @@
 /**
- * Regular expressions by which members subscribe, as RE2 takes them: matched in time linear in the topic's name,
- * whatever the expression, since it comes from a client.
+ * Regular expressions by which members subscribe, and the topics that they stand for.
  *
- * A topic matches as a whole. An expression is bounded in length and in the size of its program, so that compiling
- * is cheap too. Source: KIP-848 (subscribedTopicRegex); Kafka uses RE2/J.
+ * Source: KIP-848 (subscribedTopicRegex).
  */
 
-import { RE2JS } from "re2js";
 import { timestampMs } from "../../protocol/types.ts";
 import type { Clock } from "../../storage/platform.ts";
+import { compileRegex } from "../coordination/bounded_regex.ts";
 import type { MetadataImage } from "../controller/metadata_image.ts";
 import { compareText } from "./assignors/assignor.ts";
 import type { ResolvedRegex } from "./consumer_group_state.ts";
-
-/** Longer expressions are refused: repetitions multiply, and a program takes memory by its size. */
-const MAX_REGEX_LENGTH = 4096;
-/** RE2's own measure: instructions of the compiled program. */
-const MAX_PROGRAM_SIZE = 1000;
-
-/** An expression that is compiled. */
-export interface TopicRegex {
-  /** Whether the whole of a topic's name matches. */
-  matches(topic: string): boolean;
-}
-
-/** Compiles an expression. Returns: why not, where it is none that RE2 takes or is too large. */
-export function compileTopicRegex(regex: string): TopicRegex | { readonly problem: string } {
-  if (regex.length > MAX_REGEX_LENGTH) {
-    return { problem: `it is longer than ${MAX_REGEX_LENGTH} characters` };
-  }
-  try {
-    const compiled = RE2JS.compile(regex);
-    if (compiled.programSize() > MAX_PROGRAM_SIZE) return { problem: "its program is too large" };
-    return { matches: (topic) => compiled.testExact(topic) };
-  } catch (error) {
-    // The library's own errors: what does not parse, or repeats too often.
-    return { problem: error instanceof Error ? error.message : String(error) };
-  }
-}
 
 /** The event loop is given back at least so often while topics are looked up. */
 const SLICE_MS = 2;
@@ -52,7 +24,7 @@ export async function resolveRegexes(
   const startedMs = timestampMs(clock.wallMs());
   const found = regexes.map((regex) => ({
     regex,
-    compiled: compileTopicRegex(regex),
+    compiled: compileRegex(regex),
     topics: [] as string[],
   }));
   let sliceStartMs = -Infinity;

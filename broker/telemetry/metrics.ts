@@ -11,6 +11,7 @@
  */
 
 import { Counter, Gauge, Registry } from "prom-client";
+import type { TransactionStats } from "../transactions/coordinator.ts";
 import type { CleanerStats } from "../../storage/cleaner.ts";
 import type { Clock } from "../../storage/platform.ts";
 import { formatFamily, formatHistogram, formatLabels, formatSample } from "./exposition.ts";
@@ -337,6 +338,36 @@ export class Metrics {
       "weir_producers_forgotten_total",
       "Producers forgotten before their time because weir.producer.state.bytes was used up.",
       () => producers.forgottenCount,
+    );
+  }
+
+  /** Shows the transactions that this node coordinates. */
+  watchTransactions(read: () => TransactionStats): void {
+    this.gauge(
+      "weir_transactional_ids",
+      "Transactional ids that this broker coordinates.",
+      () => read().idCount,
+    );
+    this.gauge("weir_transactions_open", "Transactions that are open.", () => read().openCount);
+    this.gauge(
+      "weir_transactions_ending",
+      "Transactions that are decided, and whose markers are not all written.",
+      () => read().endingCount,
+    );
+    this.counter(
+      "weir_transactions_committed_total",
+      "Transactions that were committed.",
+      () => read().committedCount,
+    );
+    this.counter(
+      "weir_transactions_aborted_total",
+      "Transactions that were aborted.",
+      () => read().abortedCount,
+    );
+    this.counter(
+      "weir_transactions_timed_out_total",
+      "Transactions that the broker aborted because they took too long.",
+      () => read().timedOutCount,
     );
   }
 

@@ -94,6 +94,18 @@ export interface TransactionListing {
   readonly metadata: TransactionMetadata;
 }
 
+/** How the coordinator of this node stands. */
+export interface TransactionStats {
+  readonly idCount: number;
+  readonly openCount: number;
+  /** Decided, and some partition lacks its marker. */
+  readonly endingCount: number;
+  readonly committedCount: number;
+  readonly abortedCount: number;
+  /** Of the aborted ones, those that took too long. */
+  readonly timedOutCount: number;
+}
+
 /** What one try of a request has to go by. */
 interface Attempt {
   readonly transaction: Transaction;
@@ -112,6 +124,8 @@ export class TransactionCoordinator {
   /** Those that are being ended, each with what stands for this end of it. */
   readonly #ending = new Map<TransactionEntry, symbol>();
   readonly #stopping = new AbortController();
+  #committedCount = 0;
+  #abortedCount = 0;
   #timedOutCount = 0;
   #unsubscribe: (() => void) | null = null;
 
@@ -376,14 +390,18 @@ export class TransactionCoordinator {
     }
   }
 
-  /** Transactions whose markers are not all written, for metrics. */
-  get endingCount(): number {
-    return this.#ending.size;
-  }
-
-  /** Transactions aborted since the start because they took too long, for metrics. */
-  get timedOutCount(): number {
-    return this.#timedOutCount;
+  /** What the metrics show. Counts of what has happened are since the start. */
+  get stats(): TransactionStats {
+    let idCount = 0;
+    for (const shard of this.#led.shards()) idCount += shard.size;
+    return {
+      idCount,
+      openCount: this.#deadlines.size,
+      endingCount: this.#ending.size,
+      committedCount: this.#committedCount,
+      abortedCount: this.#abortedCount,
+      timedOutCount: this.#timedOutCount,
+    };
   }
 
   // ---- what the shards report -----------------------------------------------------------------------
@@ -440,6 +458,7 @@ export class TransactionCoordinator {
       if (transaction.pending === null) {
         transaction.complete(clock.wallMs());
         const { error } = await shard.write(entry);
+        if (error === ErrorCode.NONE) this.#countEnd(transaction);
         if (!isWanted()) return;
         const { transactionalId } = transaction;
         logger.debug("Cannot end a transaction yet", { transactionalId, error: errorName(error) });
@@ -447,6 +466,11 @@ export class TransactionCoordinator {
       await clock.sleep(retryMs, this.#stopping.signal);
       if (this.#stopping.signal.aborted) return;
     }
+  }
+
+  #countEnd({ metadata: { state } }: Transaction): void {
+    if (state === "CompleteCommit") this.#committedCount++;
+    else if (state === "CompleteAbort") this.#abortedCount++;
   }
 
   // ---- time -----------------------------------------------------------------------------------------

@@ -105,6 +105,11 @@ export class TransactionShard implements Shard {
     }
   }
 
+  /** How many transactional ids it has. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
   /** The transactional ids of an active shard. */
   entries(): Iterable<TransactionEntry> {
     return this.#entries.values();

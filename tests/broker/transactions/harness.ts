@@ -75,7 +75,12 @@ export class TransactionHarness {
   #open(): void {
     const { controller, replicaManager, config, logger, process } = this.node;
     const clock = this.coordinatorClock = new ProcessClock(process);
-    const handler = writeTxnMarkersApi({ clock: process, config, replicaManager });
+    const handler = writeTxnMarkersApi({
+      clock: process,
+      config,
+      replicaManager,
+      groupCoordinator: this.node.coordinator,
+    });
     this.coordinator = new TransactionCoordinator({
       nodeId: NODE_ID,
       clock,

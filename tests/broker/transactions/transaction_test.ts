@@ -24,4 +24,4 @@ test("Transaction: random lives of an id, beside a model of who was told what", 
     }
   }
   for (const count of Object.values(total)) expect(count).toBeGreaterThan(100);
-});
+}, 60_000);
