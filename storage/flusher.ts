@@ -60,6 +60,11 @@ export class Flusher {
     return this.#dirtyBytes > 2 * this.#maxDirtyBytes;
   }
 
+  /** True when a log waits for its sync behind others. */
+  get isBusy(): boolean {
+    return this.#waiting.size > 0;
+  }
+
   /** Resolves when the flusher is not saturated. */
   drained(): Promise<void> {
     if (!this.isSaturated) return Promise.resolve();

@@ -246,6 +246,8 @@ export class Log implements Flushable {
   #dirtyBytes = 0;
   /** The last sync found no file handle. */
   #isRetrying = false;
+  /** The sync that comes stores the epochs as well. */
+  #isSettling = false;
   #unflushedRecords = 0;
   #flushing: Promise<void> | null = null;
   #syncedListeners: ((syncedOffset: Offset) => void)[] = [];
@@ -297,7 +299,8 @@ export class Log implements Flushable {
     this.#logStartOffset = loaded.logStartOffset;
     this.#endOffset = loaded.endOffset;
     this.#syncedOffset = loaded.endOffset;
-    this.#recoveryPoint = loaded.endOffset;
+    this.#recoveryPoint = loaded.recoveryPoint;
+    this.#recoveryBytes = loaded.recoveryBytes;
     this.#highWatermark = Math.min(options.highWatermark ?? 0, loaded.endOffset);
     [this.#snapshotOffset = -1, this.#olderSnapshotOffset = -1] = loaded.snapshotOffsets;
     this.#cleanedOffset = options.cleanedOffset ?? -1;
@@ -306,8 +309,8 @@ export class Log implements Flushable {
     this.#removal = new DelayedRemoval(options);
     this.#jitter = options.random.uint32() / 2 ** 32;
     if (loaded.deleted.length > 0) this.#removal.removeLater(loaded.deleted, 0);
-    // The first segment of a new log has no stable name yet.
-    this.#namesDirty = loaded.endOffset === this.#active?.baseOffset;
+    // An earlier run may have made the segment and ended before its sync, where it holds nothing.
+    this.#namesDirty = !loaded.areNamesStable && loaded.endOffset === this.#active?.baseOffset;
     if (loaded.damage !== null) {
       this.#offlineReason = loaded.damage;
       this.#offlineDamage = { offset: -1, found: loaded.damage };
@@ -1419,7 +1422,7 @@ export class Log implements Flushable {
     this.#syncedOffset = target;
     for (const listener of this.#syncedListeners) listener(offset(target));
     // What goes on while the log goes offline beside it must not change which files there are.
-    if (!await this.#settle(target) || this.#offlineReason !== null) return;
+    if (this.#mayWait() || !await this.#settle(target) || this.#offlineReason !== null) return;
     this.#isRetrying = false;
     this.#recoveryPoint = target;
     this.#dropDeleted();
@@ -1438,6 +1441,32 @@ export class Log implements Flushable {
     this.#isRetrying = true;
     // Nothing new is dirty: it makes the flusher come back to this log in a while.
     this.#options.flusher.addDirty(this, 0);
+  }
+
+  /** True when the recovery point waits for a new epoch to be stored. */
+  get isUnsettled(): boolean {
+    return this.#recoveryPoint < this.#syncedOffset && !this.#refusesAppends && !this.#isClosed;
+  }
+
+  /** Stores the epochs, and lets the recovery point follow. Errors: none; a disk that fails takes the log offline. */
+  async settle(): Promise<void> {
+    if (!this.isUnsettled) return;
+    this.#isSettling = true;
+    await this.flush();
+    this.#isSettling = false;
+  }
+
+  /**
+   * True when nothing but epochs is to be stored, and other logs wait for a sync: `settle` does it in a while. An
+   * election gives each of thousands of logs a new epoch, and a file more to be made with its first record, which
+   * nobody waits for. Until then recovery finds the epoch in the batches.
+   */
+  #mayWait(): boolean {
+    if (
+      !this.#options.flusher.isBusy || this.#isSettling || this.#isExclusive || this.#isIndexListOld
+    ) return false;
+    if (this.#sealed.length > 0 || this.#pendingSnapshots.length > 0) return false;
+    return this.leaderEpochs.isDirty(this.#endOffset);
   }
 
   /**

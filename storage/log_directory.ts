@@ -50,6 +50,7 @@ import {
   type Clock,
   type Disk,
   DiskError,
+  type DiskFile,
   type DiskLock,
   type Logger,
   type Random,
@@ -61,7 +62,7 @@ import { DelayedRemoval } from "./removal.ts";
 import { Retention } from "./retention.ts";
 import { Scrub, type ScrubOptions, type ScrubStats } from "./scrub.ts";
 import { segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
-import { SharedSync } from "./shared_sync.ts";
+import { allSynced, SharedSync } from "./shared_sync.ts";
 import { TurnQueue } from "./turn_queue.ts";
 import { cancelled, type Workers } from "./workers.ts";
 
@@ -91,6 +92,8 @@ const MAX_NAME_BYTES = 255;
 const CLOSES_AT_ONCE = 16;
 /** Each takes some syncs of small files, one after the other, which a journal writes together. */
 const SHORTENED_AT_ONCE = 8;
+/** As little as keeps a disk busy: nobody waits for it, and after an election it may be thousands. */
+const SETTLED_AT_ONCE = 2;
 const OPENINGS_AT_ONCE = 16;
 /** What the sync of a directory of somebody else's may answer. */
 const FOREIGN_CODES: readonly string[] = ["EACCES", "EPERM", "EINVAL", "EROFS"];
@@ -222,6 +225,7 @@ export class LogDirectory {
   readonly #urgent = new Set<string>();
   readonly #stopOpening = new AbortController();
   #recoveredBytes = 0;
+  #settling: Promise<void> | null = null;
   #shortening: Promise<void> | null = null;
   #checkpointing: Promise<boolean> | null = null;
   #offlineReason: string | null = null;
@@ -545,17 +549,14 @@ export class LogDirectory {
     const { disk } = this.#options;
     const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
     const directory = `${this.path}/${name}`;
-    if (this.#logs.has(name)) return this.#logs.get(name)!;
+    const isMade = !this.#unsyncedNames.has(name);
+    if (isMade && this.#logs.has(name)) return this.#logs.get(name)!;
     const isFound = this.#foundIds.get(name) === topicId;
     this.#foundIds.delete(name);
-    if (isFound) return await this.openLog(topicPartition, topicId, config);
-    if (!disk.exists(directory)) {
-      this.#forgetOffsets(name);
-      await this.#dropStaleOffsets(name);
-      disk.makeDirectory(directory);
-      this.#unsyncedNames.add(name);
+    if (isMade && !isFound && !disk.exists(directory)) {
+      return await this.#makeLog(topicPartition, topicId, config);
     }
-    const foundId = readTopicId(disk, directory);
+    const foundId = isFound ? topicId : readTopicId(disk, directory);
     if (foundId !== null && foundId !== topicId) {
       throw refusal(
         directory,
@@ -563,16 +564,66 @@ export class LogDirectory {
         "delete that topic first",
       );
     }
-    if (foundId === null) {
-      const text = `version: 0\ntopic_id: ${topicId}`;
-      const path = `${directory}/${PARTITION_METADATA}`;
-      await this.#watched(writeFileAtomically(disk, path, textBytes(text)));
+    const path = `${directory}/${PARTITION_METADATA}`;
+    if (foundId === null || !isMade) {
+      await this.#watched(writeFileAtomically(disk, path, partitionMetadata(topicId)));
     }
-    if (this.#unsyncedNames.has(name)) {
+    if (!isMade) {
       await this.#names.request();
       this.#unsyncedNames.delete(name);
     }
-    return await this.openLog(topicPartition, topicId, config);
+    // A run that was killed may have written it and ended before the sync.
+    const isSynced = foundId === null || !isMade || !this.#unrecovered.has(name);
+    const file = isSynced ? null : disk.open(path, "write");
+    return await this.#openBeside(topicPartition, topicId, { config, file });
+  }
+
+  /**
+   * The same where nothing lies yet. No name is written twice and all syncs are asked for at once: until they are
+   * done, what is there is what a crash may leave of it, and holds no record.
+   */
+  async #makeLog(topicPartition: TopicPartition, topicId: Uuid, config: LogConfig): Promise<Log> {
+    const { disk } = this.#options;
+    const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
+    const directory = `${this.path}/${name}`;
+    this.#forgetOffsets(name);
+    await this.#dropStaleOffsets(name);
+    disk.makeDirectory(directory);
+    // Until all is stable: another call, after a failure, makes up for it.
+    this.#unsyncedNames.add(name);
+    const file = disk.open(`${directory}/${PARTITION_METADATA}`, "write");
+    try {
+      file.write(0, partitionMetadata(topicId));
+    } catch (failure) {
+      file.close();
+      throw failure;
+    }
+    const naming = this.#names.request();
+    const log = await this.#openBeside(topicPartition, topicId, { config, file, naming });
+    this.#unsyncedNames.delete(name);
+    return log;
+  }
+
+  /** Opens a log, which syncs the names of a new one's files, while its `partition.metadata` is synced and closed. */
+  async #openBeside(
+    topicPartition: TopicPartition,
+    topicId: Uuid,
+    { config, file, naming }: {
+      readonly config: LogConfig;
+      readonly file: DiskFile | null;
+      readonly naming?: Promise<void>;
+    },
+  ): Promise<Log> {
+    const opening = this.openLog(topicPartition, topicId, config);
+    const syncs = [opening.then(() => {})];
+    if (file !== null) syncs.push(file.sync());
+    if (naming !== undefined) syncs.push(naming);
+    try {
+      await this.#watched(allSynced(syncs));
+    } finally {
+      file?.close();
+    }
+    return await opening;
   }
 
   /**
@@ -621,12 +672,11 @@ export class LogDirectory {
     const directory = `${this.path}/${movedName(name, random, FUTURE_SUFFIX)}`;
     try {
       disk.makeDirectory(begun);
-      const text = `version: 0\ntopic_id: ${topicId}`;
       if (snapshot !== null) {
         const path = segmentPath(begun, start, SNAPSHOT_SUFFIX);
         await writeFileUnderNewName(disk, path, snapshot);
       }
-      await writeFileAtomically(disk, `${begun}/${PARTITION_METADATA}`, textBytes(text));
+      await writeFileAtomically(disk, `${begun}/${PARTITION_METADATA}`, partitionMetadata(topicId));
       disk.rename(begun, directory);
     } catch (failure) {
       this.#removal.removeLater([], 0, [begun]);
@@ -908,12 +958,28 @@ export class LogDirectory {
 
   #armCheckpoint(): void {
     this.#checkpointTimer = this.#options.clock.timer(this.#options.checkpointMs ?? 5000, () => {
-      void this.checkpoint().then(() => {
+      this.#settling = this.#settleLogs();
+      void this.#settling.then(async () => {
+        if (this.#isClosed) return;
+        await this.checkpoint();
         if (this.#isClosed) return;
         this.#armCheckpoint();
         this.#shortening ??= this.#shortenRecovery().finally(() => this.#shortening = null);
       });
     });
+  }
+
+  /** Lets the recovery points of logs follow what is synced, where their epochs had to wait. */
+  async #settleLogs(): Promise<void> {
+    const logs = [...this.#logs.values(), ...this.#futures.values()]
+      .filter((log) => log.isUnsettled).values();
+    const settleNext = async (): Promise<void> => {
+      for (const log of logs) {
+        if (this.#isClosed || this.#offlineReason !== null) return;
+        await log.settle();
+      }
+    };
+    await Promise.all(Array.from({ length: SETTLED_AT_ONCE }, settleNext));
   }
 
   /**
@@ -1012,6 +1078,7 @@ export class LogDirectory {
     await this.#retention.close();
     await this.#scrub.close();
     await this.stopOpening();
+    await this.#settling;
     await this.#shortening;
     this.#removal.close();
     const logs = [...this.#logs.values(), ...this.#futures.values()];
@@ -1267,8 +1334,13 @@ export function canBeFuture({ topic, partition }: TopicPartition): boolean {
   return name.length + 1 + 32 + FUTURE_SUFFIX.length <= MAX_NAME_BYTES;
 }
 
+function partitionMetadata(topicId: Uuid): Uint8Array {
+  return textBytes(`version: 0\ntopic_id: ${topicId}`);
+}
+
+/** Null too where a crash has left a part of the file: the partition was being made. */
 function readTopicId(disk: Disk, directory: string): Uuid | null {
   const text = readSmallText(disk, `${directory}/${PARTITION_METADATA}`);
-  const found = text === null ? null : /^topic_id: (\S{22})$/m.exec(text);
+  const found = text === null ? null : /^topic_id: ([A-Za-z0-9_-]{22})$/m.exec(text);
   return found === null ? null : found[1] as Uuid;
 }

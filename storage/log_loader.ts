@@ -3,13 +3,15 @@
  * producers of the log are.
  *
  *     clean stop:           names listed, ends of the last index looked at, tail walked, snapshot loaded
- *     crash, or not so:     recovered by a worker (log_recovery.ts), and then the same
+ *     crash, few bytes:     looked at here (tiny_recovery.ts)
+ *     crash, or not so:     recovered by a worker (log_recovery.ts), and then as after a clean stop
  *
  * Loading happens on the event loop and reads a few small pieces; whatever takes more is the worker's. A log
  * that cannot be trusted is not opened: `damage` says in one sentence what was found where.
  */
 
 import { WireError } from "../protocol/bytes.ts";
+import type { RecordBatchHeader } from "../protocol/record_batch.ts";
 import { readSmallFile } from "./checkpoint.ts";
 import type { FileCache } from "./file_cache.ts";
 import { LEADER_EPOCH_CHECKPOINT, LeaderEpochs } from "./leader_epochs.ts";
@@ -22,6 +24,8 @@ import { recallRecent } from "./producer_replay.ts";
 import type { ProducerTable } from "./producer_table.ts";
 import { Segment } from "./segment.ts";
 import { segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+import { allSynced } from "./shared_sync.ts";
+import { recoverTiny } from "./tiny_recovery.ts";
 import { listedTransactionIndexes, TRANSACTION_INDEX_LIST } from "./transaction_index_repair.ts";
 import type { Workers } from "./workers.ts";
 
@@ -55,12 +59,18 @@ export interface LoadedLog {
   readonly segments: Segment[];
   readonly logStartOffset: number;
   readonly endOffset: number;
+  /** Up to where the epochs, too, are on stable storage. */
+  readonly recoveryPoint: number;
+  /** Bytes that another recovery would read. */
+  readonly recoveryBytes: number;
   readonly leaderEpochs: LeaderEpochs;
   readonly producers: ProducerState;
   /** Offsets of the snapshots on disk, newest first. */
   readonly snapshotOffsets: readonly number[];
   /** Files whose deletion was under way. */
   readonly deleted: readonly string[];
+  /** True when the names of its files are known to be on stable storage. */
+  readonly areNamesStable: boolean;
   /** Why the log must not be used, or null. */
   readonly damage: string | null;
 }
@@ -79,6 +89,11 @@ export async function loadLog(options: LoadOptions): Promise<LoadedLog> {
       partition: options.name,
       found: loaded,
     });
+  } else if (options.hadDiskFailure !== true) {
+    const loader = new LogLoader(options);
+    const loaded = await loader.loadTiny();
+    if (loaded !== null) return loaded;
+    loader.close();
   }
   const recovered = await recover(options);
   options.onRecovering?.(recovered.scannedBytes);
@@ -147,6 +162,64 @@ class LogLoader {
     }
   }
 
+  /** After a crash. Returns: null when the log is not tiny or not whole. Errors: DiskError. */
+  async loadTiny(): Promise<LoadedLog | null> {
+    try {
+      const { segments, names } = this.#listing = this.#list();
+      if (names.has(LEADER_EPOCH_CHECKPOINT)) this.#epochs.load();
+      const headers = recoverTiny(this.#listing, this.#options);
+      return headers === null ? null : await this.#resume(segments[0]!, headers);
+    } catch (failure) {
+      if (failure instanceof DiskError && failure.code === "EBADMSG") return null;
+      this.close();
+      throw failure;
+    }
+  }
+
+  /** Goes on where the run before was killed, once what it had written is stable. */
+  async #resume(
+    segment: Segment,
+    headers: readonly RecordBatchHeader[],
+  ): Promise<LoadedLog> {
+    const { disk, directory, logStartOffset, recoveryPoint } = this.#options;
+    this.#epochs.clear();
+    for (const header of headers) {
+      this.#epochs.assign(header.partitionLeaderEpoch, header.baseOffset);
+    }
+    this.#replay(headers);
+    const endOffset = segment.loadTail();
+    recallRecent(this.#producers, [segment]);
+    segment.openForAppend();
+    await allSynced([
+      segment.sync(),
+      segment.syncIndexes({ evenIfUnchanged: true }),
+      disk.syncDirectory(directory),
+    ]);
+    this.#epochs.truncateFromStart(logStartOffset);
+    this.#options.onRecovering?.(segment.sizeBytes);
+    return {
+      ...this.#loaded([segment]),
+      logStartOffset,
+      endOffset,
+      recoveryPoint,
+      recoveryBytes: segment.sizeBytes,
+      areNamesStable: true,
+      snapshotOffsets: this.#listing!.snapshotOffsets,
+      damage: null,
+    };
+  }
+
+  /** What expired meanwhile stays out, as of a snapshot. */
+  #replay(headers: readonly RecordBatchHeader[]): void {
+    const { clock, producerIdExpirationMs } = this.#options;
+    const oldestMs = clock.wallMs() - producerIdExpirationMs;
+    const newestMs = new Map(headers.map((one) => [one.producerId, one.maxTimestamp]));
+    for (const header of headers) {
+      const isExpired = newestMs.get(header.producerId)! <= oldestMs;
+      if (header.producerId >= 0 && !isExpired) this.#producers.update(header, null);
+    }
+  }
+
   #list(): LogListing {
     const { disk, directory } = this.#options;
     try {
@@ -197,7 +270,7 @@ class LogLoader {
     if (problem !== null) return problem;
     for (const batch of recovered?.recentBatches.toReversed() ?? []) this.#producers.recall(batch);
     recallRecent(this.#producers, this.#listing!.segments);
-    return await this.#finish(endOffset);
+    return await this.#finish(endOffset, recovered !== undefined);
   }
 
   /** Returns: what is wrong with the snapshots, or null. */
@@ -229,7 +302,7 @@ class LogLoader {
     return null;
   }
 
-  async #finish(endOffset: number): Promise<LoadedLog> {
+  async #finish(endOffset: number, isRecovered: boolean): Promise<LoadedLog> {
     const { disk, directory, clock, logStartOffset } = this.#options;
     const { segments, snapshotOffsets, hasTidied } = this.#listing!;
     const isNew = segments.length === 0;
@@ -252,6 +325,9 @@ class LogLoader {
       deleted: this.#listing!.deleted,
       logStartOffset: startOffset,
       endOffset,
+      recoveryPoint: endOffset,
+      recoveryBytes: 0,
+      areNamesStable: isNew || hasTidied || isRecovered,
       damage: null,
       snapshotOffsets: snapshotOffsets.filter((at) => !strays.includes(at)),
     };
@@ -261,7 +337,15 @@ class LogLoader {
   damaged(damage: string): LoadedLog {
     const { logStartOffset } = this.#options;
     const { segments } = listLog(this.#options);
-    return { ...this.#loaded(segments), logStartOffset, endOffset: 0, damage };
+    return {
+      ...this.#loaded(segments),
+      logStartOffset,
+      endOffset: 0,
+      recoveryPoint: 0,
+      recoveryBytes: 0,
+      areNamesStable: false,
+      damage,
+    };
   }
 
   #loaded(

@@ -1,0 +1,263 @@
+/** Recovery of logs of a few kilobytes: beside the one that reads and stores everything, and what it leaves undone. */
+
+import { expect, test } from "bun:test";
+import { METADATA_TOPIC_ID, offset, type Uuid } from "../../protocol/types.ts";
+import { textBytes } from "../../storage/checkpoint.ts";
+import { DEFAULT_LOG_CONFIG, type Log } from "../../storage/log.ts";
+import { recoverLogJob } from "../../storage/log_recovery.ts";
+import { TINY_BYTES } from "../../storage/tiny_recovery.ts";
+import type { Job, Workers } from "../../storage/workers.ts";
+import { ProcessDisk } from "../sim/process_disk.ts";
+import { SimRandom } from "../sim/sim_random.ts";
+import { SimWorkers } from "../sim/sim_workers.ts";
+import { Fixture, ORDERS, ORDERS_PATH } from "./log_fixture.ts";
+
+const MAX_STEPS = 14;
+
+/** Some life of a log, up to a crash. */
+async function live(fixture: Fixture, random: SimRandom): Promise<void> {
+  let epoch = 0;
+  for (let steps = random.below(MAX_STEPS); steps > 0; steps--) {
+    const { log } = fixture;
+    switch (random.below(9)) {
+      case 0:
+        epoch++;
+        break;
+      case 1:
+        await fixture.clock.advance(6000);
+        break;
+      case 2:
+        if (log.endOffset > 0) await log.truncateTo(offset(random.below(log.endOffset)));
+        break;
+      case 3:
+        await fixture.directory.close();
+        await fixture.reopen();
+        break;
+      case 4:
+        log.updateHighWatermark(log.endOffset);
+        log.deleteRecordsBefore(offset(random.below(log.endOffset + 1)));
+        break;
+      case 5:
+        log.sync();
+        await fixture.clock.advance(1);
+        break;
+      case 6:
+        appendAsProducer(fixture, { producerId: random.below(3), epoch, random });
+        break;
+      default:
+        fixture.append(1 + random.below(3), { leaderEpoch: epoch, valueBytes: random.below(2000) });
+    }
+  }
+}
+
+function appendAsProducer(
+  fixture: Fixture,
+  { producerId, epoch, random }: {
+    readonly producerId: number;
+    readonly epoch: number;
+    readonly random: SimRandom;
+  },
+): void {
+  const last = [...fixture.log.producers()].find((one) => one.producerId === producerId);
+  fixture.append(1, {
+    producerId,
+    producerEpoch: 0,
+    baseSequence: (last?.lastSequence ?? -1) + 1,
+    leaderEpoch: epoch,
+    transactional: random.below(8) === 0,
+  });
+}
+
+function damage(fixture: Fixture, random: SimRandom): void {
+  const files = fixture.disk.files().filter((path) => path.startsWith(`${ORDERS_PATH}/`))
+    .filter((path) => fixture.disk.sizeOf(path) > 0 && !path.endsWith("partition.metadata"));
+  if (files.length === 0) return;
+  const path = random.pick(files);
+  const bytes = fixture.disk.bytesOf(path);
+  const at = random.below(bytes.length);
+  if (random.below(2) === 0) fixture.disk.flipBit(path, at, random.below(8));
+  else fixture.disk.plant(path, bytes.slice(0, at));
+}
+
+/** The same files on another disk; the log is recovered as after a disk failure, by the job. */
+async function slowTwin(fixture: Fixture): Promise<Fixture> {
+  const twin = new Fixture();
+  await twin.clock.advance(fixture.clock.wallMs() - twin.clock.wallMs());
+  twin.disk.makeDirectory(ORDERS_PATH);
+  for (const path of fixture.disk.files()) twin.disk.plant(path, fixture.disk.bytesOf(path));
+  twin.disk.plant("/data/.weir-disk-failed", new Uint8Array(0));
+  await twin.reopen();
+  return twin;
+}
+
+function known({ log, disk }: Fixture) {
+  return {
+    isOffline: log.offlineReason !== null,
+    endOffset: log.endOffset,
+    logStartOffset: log.logStartOffset,
+    epochs: log.leaderEpochs.entries,
+    producers: [...log.producers()].toSorted((a, b) => a.producerId - b.producerId),
+    largest: log.offlineReason === null ? log.segments.at(-1)!.largest : null,
+    records: log.segments.map(({ path }) => Buffer.from(disk.bytesOf(path)).toString("hex")),
+  };
+}
+
+/** Workers that count the jobs that they are asked for. */
+function counting(workers: Workers): { readonly workers: Workers; readonly names: string[] } {
+  const names: string[] = [];
+  return {
+    names,
+    workers: {
+      run(job: Job<unknown, unknown>, input, options) {
+        names.push(job.name);
+        return workers.run(job, input, options);
+      },
+      close: () => workers.close(),
+    } as Workers,
+  };
+}
+
+test("recoverTiny: finds what the recovery finds that reads and stores everything", async () => {
+  let [tinyCount, fullCount] = [0, 0];
+  for (let seed = 1; seed <= 100; seed++) {
+    const random = new SimRandom(seed);
+    const fixture = await Fixture.open({}, {}, seed);
+    await live(fixture, random);
+    if (random.below(2) === 0) fixture.disk.crash();
+    else fixture.disk.kill();
+    if (random.below(3) === 0) damage(fixture, random);
+    const twin = await slowTwin(fixture);
+    const { workers, names } = counting(new SimWorkers({ ...fixture, delayMs: 0 }));
+    await fixture.reopen({}, { workers });
+    if (names.length === 0) tinyCount++;
+    else fullCount++;
+    expect({ seed, ...known(fixture) }).toEqual({ seed, ...known(twin) });
+    if (fixture.log.offlineReason !== null) continue;
+    // What it has found is stable, and goes on.
+    const { endOffset } = fixture.log;
+    fixture.disk.crash();
+    await fixture.reopen();
+    expect(fixture.log.endOffset).toBe(endOffset);
+    fixture.append(1, { leaderEpoch: 99 });
+    await fixture.directory.close();
+    await fixture.reopen();
+    expect(fixture.log.endOffset).toBe(offset(endOffset + 1));
+    expect(fixture.logger.lines.filter(({ level }) => level === "error")).toEqual([]);
+  }
+  expect(tinyCount).toBeGreaterThan(20);
+  expect(fullCount).toBeGreaterThan(10);
+});
+
+test("recoverTiny: leaves what is larger to the workers, and writes nothing itself", async () => {
+  for (const isTiny of [true, false]) {
+    const fixture = await Fixture.open();
+    while (fixture.log.sizeBytes < TINY_BYTES - 1000) fixture.append(1, { valueBytes: 900 });
+    if (!isTiny) fixture.append(1, { valueBytes: 900 });
+    fixture.log.sync();
+    await fixture.clock.advance(1);
+    fixture.disk.kill();
+    const before = fixture.disk.files().filter((path) => path.startsWith(ORDERS_PATH));
+    const { workers, names } = counting(new SimWorkers({ ...fixture, delayMs: 0 }));
+    await fixture.reopen({}, { workers });
+    expect(names).toEqual(isTiny ? [] : [recoverLogJob.name]);
+    const after = fixture.disk.files().filter((path) => path.startsWith(ORDERS_PATH));
+    if (isTiny) expect(after).toEqual(before);
+    else expect(after.length).toBeGreaterThan(before.length);
+  }
+});
+
+/** Logs that all get a record at once. */
+async function manyLogs(fixture: Fixture, count: number): Promise<Log[]> {
+  const logs: Log[] = [];
+  for (let partition = 0; partition < count; partition++) {
+    const topicPartition = { topic: "many", partition };
+    logs.push(
+      await fixture.directory.createLog(topicPartition, METADATA_TOPIC_ID, DEFAULT_LOG_CONFIG),
+    );
+  }
+  return logs;
+}
+
+test("Log: where many get a new epoch at once, the recovery points wait for it to be stored", async () => {
+  const fixture = await Fixture.open();
+  const logs = await manyLogs(fixture, 100);
+  for (const log of logs) {
+    fixture.log = log;
+    fixture.append(1, { leaderEpoch: 5 });
+  }
+  await Promise.all(logs.map((log) => log.whenSynced(log.endOffset)));
+  const epochFiles = () =>
+    fixture.disk.files().filter((path) => path.endsWith("leader-epoch-checkpoint")).length;
+  await fixture.clock.advance(100);
+  const unsettled = logs.filter((log) => log.isUnsettled);
+  expect(unsettled.length).toBeGreaterThan(50);
+  expect(unsettled.every(({ recoveryPoint }) => recoveryPoint === 0)).toBe(true);
+  expect(epochFiles()).toBe(100 - unsettled.length);
+  // Whoever asks does not wait for the others.
+  for (const log of logs) {
+    fixture.log = log;
+    fixture.append(1, { leaderEpoch: 5 });
+    log.sync();
+  }
+  await unsettled.at(-1)!.settle();
+  expect(unsettled.at(-1)!.isUnsettled).toBe(false);
+  expect(unsettled.some((log) => log.isUnsettled)).toBe(true);
+  // The next checkpoint has all of them.
+  await fixture.clock.advance(5000);
+  expect(logs.filter((log) => log.isUnsettled)).toEqual([]);
+  expect(epochFiles()).toBe(100);
+  const points = Buffer.from(fixture.disk.bytesOf("/data/recovery-point-offset-checkpoint"));
+  expect(points.toString().match(/^many \d+ 2$/gm)).toHaveLength(100);
+});
+
+test("LogDirectory.createLog: whatever a death leaves of a partition that is made, it is made, and stays", async () => {
+  const id = "z1yHB6PEQAmy_Ty2vmsQRA" as Uuid;
+  const made = { topic: "made", partition: 3 };
+  for (const ends of ["kill", "crash", "kill, then crash"]) {
+    for (let changeCount = 0, isDone = false; !isDone; changeCount++) {
+      const fixture = await Fixture.open({}, {}, changeCount + 1);
+      await fixture.directory.close();
+      const died = Promise.withResolvers<void>();
+      const dying = new ProcessDisk(fixture.disk, died.resolve);
+      const directory = await fixture.openDirectory({ disk: dying });
+      dying.dieAt(changeCount);
+      const creating = directory.createLog(made, id, DEFAULT_LOG_CONFIG);
+      await Promise.race([creating, died.promise]).catch(() => died.promise);
+      creating.catch(() => {});
+      isDone = !dying.isDead;
+      if (ends.startsWith("kill")) fixture.disk.kill();
+      else fixture.disk.crash();
+      fixture.directory = await fixture.openDirectory();
+      if (isDone) {
+        expect(fixture.directory.found()).toContainEqual({ topicPartition: made, topicId: id });
+      }
+      fixture.directory.found();
+      fixture.log = await fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
+      if (ends.endsWith("then crash")) {
+        fixture.disk.crash();
+        fixture.directory = await fixture.openDirectory();
+        expect(fixture.directory.found()).toContainEqual({ topicPartition: made, topicId: id });
+        fixture.log = await fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
+      }
+      fixture.append(1);
+      await fixture.directory.close();
+      fixture.disk.crash();
+      fixture.directory = await fixture.openDirectory();
+      fixture.directory.found();
+      const log = await fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
+      expect([log.endOffset, log.offlineReason]).toEqual([offset(1), null]);
+    }
+  }
+});
+
+test("LogDirectory.found: a part of partition.metadata says nothing", async () => {
+  const fixture = await Fixture.open();
+  const whole = `version: 0\ntopic_id: ${METADATA_TOPIC_ID}`;
+  for (let length = 0; length < whole.length; length++) {
+    const zeros = "\0".repeat(whole.length - length);
+    for (const text of [whole.slice(0, length), whole.slice(0, length) + zeros]) {
+      fixture.disk.plant(`${ORDERS_PATH}/partition.metadata`, textBytes(text));
+      expect(fixture.directory.found()).toEqual([{ topicPartition: ORDERS, topicId: null }]);
+    }
+  }
+});
