@@ -281,6 +281,11 @@ export class DelayedFetch implements FetchWaiter, FollowerWatch, Waiting {
   readonly #minBytes: number;
   readonly #delayed: Delayed;
   readonly #watched: Partition[] = [];
+  /**
+   * The sum of last stable offsets at the last read, where open transactions held records back: the end of one lets
+   * more be read than was committed since. −1 where nothing was held back.
+   */
+  #heldBackAt = -1;
   /** Committed bytes of the watched partitions at the last read, and how much of use it found. */
   #committedBefore = 0;
   #found: number;
@@ -304,7 +309,7 @@ export class DelayedFetch implements FetchWaiter, FollowerWatch, Waiting {
         if (!isRefusal(partition)) this.#watched.push(partition);
       }
     }
-    this.#committedBefore = this.#committed();
+    this.#noteRead(this.#committed());
     if (!this.#delayed.add(this, maxWaitMs)) return this.expire();
     for (const partition of this.#watched) {
       if (replica === null) partition.addFetchWaiter(this);
@@ -347,13 +352,21 @@ export class DelayedFetch implements FetchWaiter, FollowerWatch, Waiting {
     if (this.#done === null) return;
     const committed = this.#committed();
     const isWorthIt = this.#minBytes <= 1 || this.#options.replica !== null ||
-      this.#found + committed - this.#committedBefore >= this.#minBytes;
+      this.#found + committed - this.#committedBefore >= this.#minBytes ||
+      (this.#heldBackAt >= 0 && this.#stable() > this.#heldBackAt);
     if (!isWorthIt) return;
     const read = new FetchRead(this.#options, { isFirst: false });
     if (read.isFinal || read.byteCount >= this.#minBytes) return this.#finish(read);
     read.release();
     this.#found = read.byteCount;
+    this.#noteRead(committed);
+  }
+
+  #noteRead(committed: number): void {
     this.#committedBefore = committed;
+    const isHeldBack = this.#options.isReadCommitted &&
+      this.#watched.some(({ lastStableOffset, highWatermark }) => lastStableOffset < highWatermark);
+    this.#heldBackAt = isHeldBack ? this.#stable() : -1;
   }
 
   expire(): void {
@@ -375,6 +388,12 @@ export class DelayedFetch implements FetchWaiter, FollowerWatch, Waiting {
       partition.removeFetchWaiter(this);
       partition.removeFollowerWatch(this);
     }
+  }
+
+  #stable(): number {
+    let sum = 0;
+    for (const { lastStableOffset } of this.#watched) sum += lastStableOffset;
+    return sum;
   }
 
   #committed(): number {

@@ -287,3 +287,21 @@ test("writeTxnMarkersApi: zombies are refused, and unknown partitions named", as
   expect(await end(node, { producerEpoch: 4, coordinatorEpoch: 5, topics }))
     .toEqual(["NONE", "UNKNOWN_TOPIC_OR_PARTITION", "UNKNOWN_TOPIC_OR_PARTITION"]);
 });
+
+test("a read_committed fetch that waits for many bytes has them when the transaction ends", async () => {
+  const node = await started();
+  const send = batch(1, { ...PRODUCER, valueBytes: 4000 });
+  await node.run(
+    node.produce("a", send, { version: FIRST_ADDING, transactionalId: ID }).answer,
+  );
+  const topics = [{ topic: "a", partitions: [{}] }];
+  const maxWaitMs = 60_000;
+  const fetch = node.fetch({ topics, isolationLevel: 1, minBytes: 3000, maxWaitMs });
+  // Of another partition, and too little.
+  await node.run(node.produce("a", batch(), { index: 1 }).answer);
+  const startedMs = node.clock.monotonicMs();
+  expect(await end(node, { transactionResult: true })).toEqual(["NONE"]);
+  const answer = await node.run(fetch.answer);
+  expect(answer!.responses[0]!.partitions[0]!.records!.length).toBeGreaterThan(4000);
+  expect(node.clock.monotonicMs() - startedMs).toBeLessThan(1000);
+});
