@@ -10,6 +10,7 @@
  *     bun scripts/sim.ts cluster --nodes 1           of so many nodes (three to five, as in the tests)
  *     bun scripts/sim.ts cluster --replication-factor 1    with so many replicas
  *     bun scripts/sim.ts cluster --faults "kill,pause"     with these faults alone
+ *     bun scripts/sim.ts bank                        a cluster with a bank that books transfers in transactions
  *     bun scripts/sim.ts raft                        the quorum instead of the store
  *
  * Each seed that fails is one line with the command that repeats it on the same commit. Interrupted, it ends
@@ -57,6 +58,7 @@ const SIMULATIONS: Readonly<Record<string, Simulation>> = {
     sizeOf: mixedSize,
     run: (options) => ClusterWorld.run({ nodes: 3, ...options }),
   },
+  bank: { steps: 10, run: (options) => ClusterWorld.run({ nodes: 3, hasBank: true, ...options }) },
 };
 
 function fail(message: string): never {

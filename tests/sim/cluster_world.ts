@@ -18,6 +18,7 @@ import assert from "node:assert/strict";
 import { drainMicrotasks } from "bun:jsc";
 import { isReassigning } from "../../broker/controller/partition_changes.ts";
 import type { Disk } from "../../storage/platform.ts";
+import { BankLoad } from "./bank_load.ts";
 import {
   type ClientSurroundings,
   SimAdmin,
@@ -79,6 +80,8 @@ export interface ClusterWorldOptions extends Partial<ClusterSize> {
   readonly isReconfigured?: boolean;
   /** Whether one of the disks is replaced by an empty one; by seed when left out. */
   readonly isWiped?: boolean;
+  /** Whether a bank works there, instead of the usual clients. */
+  readonly hasBank?: boolean;
   /** The only faults there are; a mix by seed when left out. */
   readonly faults?: readonly string[];
   /** How long the healed cluster may take until all is in sync; two minutes when left out. */
@@ -107,6 +110,11 @@ export interface ClusterCounts {
   elections: number;
   reassignments: number;
   voterChanges: number;
+  /** Transactions of the bank. */
+  transfers: number;
+  abortedTransfers: number;
+  audited: number;
+  tellerDeaths: number;
 }
 
 /** One seed. */
@@ -131,6 +139,10 @@ export class ClusterWorld {
     elections: 0,
     reassignments: 0,
     voterChanges: 0,
+    transfers: 0,
+    abortedTransfers: 0,
+    audited: 0,
+    tellerDeaths: 0,
   };
   readonly #options: ClusterWorldOptions;
   readonly #invariants = new ClusterInvariants();
@@ -144,6 +156,8 @@ export class ClusterWorld {
   /** Null where nobody changes the cluster. */
   readonly #reconfigurer: SimReconfigurer | null;
   readonly #clientHosts: string[] = [];
+  /** Null where there is none. */
+  readonly #bank: BankLoad | null;
   readonly #healed = new AbortController();
   /** What clients and faults are at; each ends by itself once told to. */
   readonly #running: Promise<void>[] = [];
@@ -167,6 +181,7 @@ export class ClusterWorld {
     const count = options.nodes ?? 1;
     for (let nodeId = 1; nodeId <= count; nodeId++) this.nodes.push(this.#newNode(nodeId, count));
     this.#reconfigurer = this.#newReconfigurer();
+    this.#bank = options.hasBank === true ? this.#newBank() : null;
   }
 
   /** Lives through one seed. Errors: an assertion where something does not hold. */
@@ -306,6 +321,9 @@ export class ClusterWorld {
       "offsets.topic.num.partitions": String(GROUP_PARTITIONS),
       "offsets.topic.replication.factor": replicationFactor,
       "default.replication.factor": replicationFactor,
+      "transaction.state.log.num.partitions": String(GROUP_PARTITIONS),
+      "transaction.state.log.replication.factor": replicationFactor,
+      "transaction.state.log.min.isr": this.#replicationFactor > 2 ? "2" : "1",
       "min.insync.replicas": this.#replicationFactor > 2 ? "2" : "1",
       // Commits are compacted while they are made, and what was closed is read again.
       ...(random.chance(0.5) && SMALL_SEGMENTS),
@@ -352,6 +370,20 @@ export class ClusterWorld {
     });
   }
 
+  #newBank(): BankLoad {
+    return new BankLoad({
+      random: this.random,
+      replicationFactor: this.#replicationFactor,
+      newClient: (name) => this.#newClient(name),
+      spawn: (work) => this.spawn(work),
+      pass: this.pass,
+      isHealed: () => this.#healed.signal.aborted,
+      within: (limitMs, what, holds) => this.#within(limitMs, what, holds),
+      known: (topic) => this.#known(topic),
+      trace: this.trace,
+    });
+  }
+
   #note(event: HistoryEvent): void {
     if (event.kind === "send") this.counts.sent++;
     if (this.#options.trace !== undefined) this.trace(JSON.stringify(event));
@@ -364,16 +396,9 @@ export class ClusterWorld {
     await Promise.all(this.nodes.map((node) => node.start()));
     const admin = new SimAdmin(this.#newClient("admin"));
     await admin.createTopic(TOPIC, this.#partitions.length, this.#replicationFactor);
-    // Whoever made it may use it at once; another broker hears of it a moment later.
-    await this.#within(
-      HEAL_MS,
-      "every node knows the topic",
-      () =>
-        this.nodes.every(({ broker }) =>
-          broker?.subsystems.controller.image().topicByName(TOPIC) !== undefined
-        ),
-    );
-    this.#startClients();
+    await this.#known(TOPIC);
+    if (this.#bank === null) this.#startClients();
+    else await this.#bank.open(admin);
     this.spawn(admin.run(() => this.random.between(1, this.#replicationFactor)));
     if (this.#reconfigurer !== null) {
       this.spawn(this.#reconfigurer.run().then(() => void (this.#isSettled = true)));
@@ -382,8 +407,36 @@ export class ClusterWorld {
     await this.#heal();
     const mayWipe = this.#options.isWiped ?? this.random.chance(0.3);
     if (this.#replicationFactor > 2 && mayWipe) await this.#wipeOne();
-    await this.#progress();
-    await this.#end(admin);
+    if (this.#bank === null) {
+      await this.#progress();
+      await this.#end(admin);
+    } else await this.#closeBank(this.#bank, admin);
+    this.#invariants.scan(this.nodes);
+    await this.#stopAll();
+  }
+
+  /** Whoever made it may use it at once; another broker hears of it a moment later. */
+  async #known(topic: string): Promise<void> {
+    await this.#within(
+      HEAL_MS,
+      `every node knows ${topic}`,
+      () =>
+        this.nodes.every(({ broker }) =>
+          broker?.subsystems.controller.image().topicByName(topic) !== undefined
+        ),
+    );
+  }
+
+  async #closeBank(bank: BankLoad, admin: SimAdmin): Promise<void> {
+    this.trace("close");
+    admin.stop();
+    await bank.close();
+    await Promise.all(this.#running);
+    const { committed, aborted, audited, deaths } = bank.counts;
+    this.counts.transfers = committed;
+    this.counts.abortedTransfers = aborted;
+    this.counts.audited = audited;
+    this.counts.tellerDeaths = deaths;
   }
 
   #startClients(): void {
@@ -425,6 +478,7 @@ export class ClusterWorld {
 
   /** A member of the group dies without a word; another one takes its place. */
   replaceMember(): void {
+    if (this.#bank !== null) return this.#bank.replaceTeller();
     const at = this.random.below(this.#members.length);
     const member = this.#members[at]!;
     if (member.surroundings.process.isDead) return;
@@ -554,8 +608,6 @@ export class ClusterWorld {
     await looker.client.close();
     this.#count(admin);
     assert.deepEqual(this.#history.end(), [], "the history is not clean");
-    this.#invariants.scan(this.nodes);
-    await this.#stopAll();
   }
 
   #count(admin: SimAdmin): void {
