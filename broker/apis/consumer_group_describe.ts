@@ -14,10 +14,10 @@ import {
   consumerGroupDescribeRequest,
   consumerGroupDescribeResponse,
 } from "../../protocol/schemas/consumer_group_describe.ts";
-import type { Uuid } from "../../protocol/types.ts";
 import type { Controller } from "../controller/controller.ts";
 import { GROUP_VERSION_FEATURE } from "../controller/feature_changes.ts";
 import type { MetadataImage } from "../controller/metadata_image.ts";
+import type { Partitions } from "../groups/assignors/assignor.ts";
 import type { ConsumerMemberDescription } from "../groups/consumer_group.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
 import { allOperations, OPERATIONS_NOT_ASKED } from "../security/authorized_operations.ts";
@@ -78,7 +78,7 @@ function refused(groupId: string, errorCode: ErrorCode, errorMessage: string | n
 }
 
 function encodableMember(
-  { memberId, metadata, memberEpoch, assigned, target }: ConsumerMemberDescription,
+  { memberId, metadata, memberEpoch, owned, target }: ConsumerMemberDescription,
   image: MetadataImage,
 ) {
   return {
@@ -89,24 +89,21 @@ function encodableMember(
     clientId: metadata.clientId,
     clientHost: metadata.clientHost,
     subscribedTopicNames: metadata.subscribedTopicNames,
-    subscribedTopicRegex: metadata.subscribedTopicRegex === ""
-      ? null
-      : metadata.subscribedTopicRegex,
-    assignment: { topicPartitions: named(assigned, image, (partitions) => partitions.keys()) },
-    targetAssignment: { topicPartitions: named(target, image, (partitions) => partitions) },
+    subscribedTopicRegex: metadata.subscribedTopicRegex,
+    assignment: { topicPartitions: named(owned, image) },
+    targetAssignment: { topicPartitions: named(target, image) },
     memberType: metadata.classic === null ? MemberType.consumer : MemberType.classic,
   };
 }
 
-function named<P>(
-  topics: ReadonlyMap<Uuid, P>,
-  image: MetadataImage,
-  numbersOf: (partitions: P) => Iterable<number>,
-) {
+function named(topics: Partitions, image: MetadataImage) {
   return [...topics].flatMap(([topicId, partitions]) => {
     const topicName = image.topicById(topicId)?.name;
     if (topicName === undefined) return [];
-    const numbers = [...numbersOf(partitions)].sort((left, right) => left - right);
-    return [{ topicId, topicName, partitions: numbers }];
+    return [{
+      topicId,
+      topicName,
+      partitions: partitions.toSorted((left, right) => left - right),
+    }];
   });
 }

@@ -15,6 +15,10 @@ import {
   alterPartitionReassignmentsResponse,
 } from "../../protocol/schemas/alter_partition_reassignments.ts";
 import {
+  consumerGroupDescribeRequest,
+  consumerGroupDescribeResponse,
+} from "../../protocol/schemas/consumer_group_describe.ts";
+import {
   createPartitionsRequest,
   createPartitionsResponse,
 } from "../../protocol/schemas/create_partitions.ts";
@@ -89,6 +93,11 @@ export const Calls = {
     alterPartitionReassignmentsResponse,
   ),
   apiVersions: apiVersionsCall,
+  consumerGroupDescribe: call(
+    ApiKey.ConsumerGroupDescribe,
+    consumerGroupDescribeRequest,
+    consumerGroupDescribeResponse,
+  ),
   createPartitions: call(
     ApiKey.CreatePartitions,
     createPartitionsRequest,

@@ -164,12 +164,7 @@ async function describeMembers(client: KafkaClient, groupId: string) {
   );
   const group = answer.groups[0]!;
   if (group.errorCode === ErrorCode.GROUP_ID_NOT_FOUND || group.groupState === "Dead") {
-    const listed = (await listGroups(client)).find((it) => it.group === groupId);
-    if (listed === undefined) {
-      throw new CliError(`group ${groupId} does not exist; "weir group list" shows those that do`);
-    }
-    // A group of another protocol: its offsets can be told, its members cannot.
-    return { state: listed.state, protocol: "", members: [] as Member[] };
+    return await describeConsumerMembers(client, groupId);
   }
   throwOnError(group.errorCode, group.errorMessage);
   const members: Member[] = group.members.map((member) => ({
@@ -182,6 +177,35 @@ async function describeMembers(client: KafkaClient, groupId: string) {
       : [],
   }));
   return { state: group.groupState, protocol: group.protocolData, members };
+}
+
+/** A group that is no classic one. */
+async function describeConsumerMembers(client: KafkaClient, groupId: string) {
+  const listed = (await listGroups(client)).find((it) => it.group === groupId);
+  if (listed === undefined) {
+    throw new CliError(`group ${groupId} does not exist; "weir group list" shows those that do`);
+  }
+  // Of a group of another type the offsets can be told, the members cannot.
+  if (listed.type !== "consumer") {
+    return { state: listed.state, protocol: "", members: [] as Member[] };
+  }
+  const { groups: [group] } = await client.askCoordinator(
+    groupId,
+    Calls.consumerGroupDescribe,
+    { groupIds: [groupId], includeAuthorizedOperations: false },
+    ({ groups }) => groups[0]?.errorCode ?? ErrorCode.NONE,
+  );
+  throwOnError(group!.errorCode, group!.errorMessage);
+  const members: Member[] = group!.members.map((member) => ({
+    memberId: member.memberId,
+    groupInstanceId: member.instanceId,
+    clientId: member.clientId,
+    host: member.clientHost,
+    partitions: member.assignment.topicPartitions.flatMap(({ topicName, partitions }) => (
+      partitions.map((partition) => ({ topic: topicName, partition }))
+    )),
+  }));
+  return { state: group!.groupState, protocol: group!.assignorName, members };
 }
 
 /** End offsets by `topic-partition`; topics that are gone are left out. */

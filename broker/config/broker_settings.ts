@@ -24,6 +24,7 @@ import {
   list,
   long,
   LONG_MAX,
+  parseList,
   type Setting,
   short,
   string,
@@ -558,6 +559,17 @@ const WORK = {
   }),
 } as const satisfies Readonly<Record<string, Setting>>;
 
+/** The broker has assignors of its own, and loads no classes. */
+function assignorsProblem(value: string): string | null {
+  const unknown = parseList(value).find((name) => name !== "uniform" && name !== "range");
+  return unknown === undefined ? null : `there is no assignor ${unknown}, only uniform and range`;
+}
+
+function migrationPolicyProblem(value: string): string | null {
+  const policies = ["disabled", "downgrade", "upgrade", "bidirectional"];
+  return policies.includes(value.toLowerCase()) ? null : `it must be one of ${policies.join(", ")}`;
+}
+
 /** Groups and their offsets. */
 const GROUPS = {
   "group.initial.rebalance.delay.ms": int("3000", {
@@ -610,6 +622,7 @@ const GROUPS = {
     doc: "Longest heartbeat interval that a consumer group may have.",
   }),
   "group.consumer.assignment.interval.ms": int("1000", {
+    mode: "cluster-wide",
     min: 0,
     unit: "ms",
     doc: "Shortest time between two assignments of a consumer group.",
@@ -628,8 +641,13 @@ const GROUPS = {
     min: 1,
     doc: "Most members of one consumer group.",
   }),
+  "group.consumer.migration.policy": string("bidirectional", {
+    check: migrationPolicyProblem,
+    doc: "Whether groups go over between the classic and the consumer protocol while they have " +
+      "members: disabled, upgrade, downgrade or bidirectional.",
+  }),
   "group.consumer.assignors": list("uniform,range", {
-    allowed: ["uniform", "range"],
+    check: assignorsProblem,
     doc: "Assignors that consumer groups may ask for, the first for groups that ask for none.",
   }),
   "offset.metadata.max.bytes": int("4096", {

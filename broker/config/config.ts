@@ -9,6 +9,7 @@
  */
 
 import { BROKER_SETTINGS, type BrokerSettingName } from "./broker_settings.ts";
+import { CONSUMER_GROUP_BOUNDS } from "./group_settings.ts";
 import {
   type Address,
   type ListenerAddress,
@@ -282,14 +283,18 @@ export class Config {
     const problems: string[] = [];
     problems.push(...this.#listenerProblems(), ...roleProblems(this.roleSettings()));
     problems.push(...this.#directoryProblems());
-    const [shortest, longest] = [
-      this.number("group.min.session.timeout.ms"),
-      this.number("group.max.session.timeout.ms"),
-    ];
-    if (shortest > longest) {
+    const ascending = [
+      ["group.min.session.timeout.ms", "group.max.session.timeout.ms"],
+      ...CONSUMER_GROUP_BOUNDS.flatMap((name) => [
+        [`group.consumer.min.${name}`, `group.consumer.${name}`] as const,
+        [`group.consumer.${name}`, `group.consumer.max.${name}`] as const,
+      ]),
+      ["group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms"],
+    ] as const;
+    for (const [lower, upper] of ascending) {
+      if (this.number(lower) <= this.number(upper)) continue;
       problems.push(
-        `Cannot use group.min.session.timeout.ms ${shortest}: it is above ` +
-          `group.max.session.timeout.ms ${longest}`,
+        `Cannot use ${lower} ${this.number(lower)}: it is above ${upper} ${this.number(upper)}`,
       );
     }
     return problems;

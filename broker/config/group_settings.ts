@@ -99,5 +99,12 @@ export const GROUP_SETTINGS = {
   "streams.session.timeout.ms": sessionTimeoutMs("streams"),
 } as const satisfies Readonly<Record<string, Setting>>;
 
+/** What a consumer group sets as `consumer.*` within the broker's `group.consumer.min.*` and `.max.*`. */
+export const CONSUMER_GROUP_BOUNDS = [
+  "session.timeout.ms",
+  "heartbeat.interval.ms",
+  "assignment.interval.ms",
+] as const;
+
 /** A group's settings have these names. */
 export type GroupSettingName = keyof typeof GROUP_SETTINGS;

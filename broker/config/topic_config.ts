@@ -7,6 +7,7 @@
 
 import type { LogConfig } from "../../storage/log_config.ts";
 import type { Config } from "./config.ts";
+import { CONSUMER_GROUP_BOUNDS } from "./group_settings.ts";
 import { parseBoolean, parseList, parseNumber, settingProblem } from "./setting.ts";
 import { findSetting } from "./settings.ts";
 import { TOPIC_SETTINGS, TOPIC_SYNONYMS, type TopicSettingName } from "./topic_settings.ts";
@@ -123,6 +124,34 @@ export function validateTopicConfigs(
       "Topic cannot be configured with remote log storage.";
   }
   return null;
+}
+
+/** What is wrong with a group's values, in Kafka's words; null when they are fine. */
+export function validateGroupConfigs(
+  config: Config,
+  overrides: ReadonlyMap<string, string>,
+): string | null {
+  for (const [name, value] of overrides) {
+    const problem = validateGroupConfig(name, value);
+    if (problem !== null) return problem;
+  }
+  for (const bound of CONSUMER_GROUP_BOUNDS) {
+    const value = overrides.get(`consumer.${bound}`);
+    if (value === undefined) continue;
+    const least = `group.consumer.min.${bound}` as const;
+    const most = `group.consumer.max.${bound}` as const;
+    if (Number(value) < config.number(least)) {
+      return `consumer.${bound} must be greater than or equal to ${least}`;
+    }
+    if (Number(value) > config.number(most)) {
+      return `consumer.${bound} must be less than or equal to ${most}`;
+    }
+  }
+  const valueOf = (name: "session.timeout.ms" | "heartbeat.interval.ms") =>
+    Number(overrides.get(`consumer.${name}`) ?? config.number(`group.consumer.${name}`));
+  return valueOf("session.timeout.ms") <= valueOf("heartbeat.interval.ms")
+    ? "consumer.session.timeout.ms must be greater than consumer.heartbeat.interval.ms"
+    : null;
 }
 
 /** What is wrong with one value of a group, in Kafka's words; null when it is fine. */

@@ -33,7 +33,6 @@ export const UNUSED_SETTINGS: readonly string[] = [
   "errors.deadletterqueue.topic.name.prefix",
   "fetch.purgatory.purge.interval.requests",
   "follower.fetch.last.tiered.offset.enable",
-  "group.consumer.migration.policy",
   "group.coordinator.append.linger.ms",
   "group.coordinator.background.threads",
   "group.coordinator.cached.buffer.max.bytes",

@@ -9,7 +9,7 @@ import type { Logger } from "../../storage/platform.ts";
 import { brokerConfigProblem, type Config } from "../config/config.ts";
 import { parseBoolean, parseList } from "../config/setting.ts";
 import { findSetting } from "../config/settings.ts";
-import { topicValue, validateGroupConfig, validateTopicConfigs } from "../config/topic_config.ts";
+import { topicValue, validateGroupConfigs, validateTopicConfigs } from "../config/topic_config.ts";
 import type { ConfigRules } from "./config_changes.ts";
 import type { Controller, ControllerSettings } from "./controller.ts";
 import type { TopicRules } from "./leader_election.ts";
@@ -73,7 +73,7 @@ function configRules(config: Config): ConfigRules {
         case "topic":
           return asInvalidConfig(validateTopicConfigs(config, values));
         case "group":
-          return asInvalidConfig(firstProblem(values, validateGroupConfig));
+          return asInvalidConfig(validateGroupConfigs(config, values));
         case "broker":
           return refuseBroker(resource, values, changed) ??
             refuseCordons(config, resource, values);
@@ -87,17 +87,6 @@ function configRules(config: Config): ConfigRules {
 
 function asInvalidConfig(message: string | null): Refusal | null {
   return message === null ? null : { error: ErrorCode.INVALID_CONFIG, message };
-}
-
-function firstProblem(
-  values: ReadonlyMap<string, string>,
-  problemOf: (name: string, value: string) => string | null,
-): string | null {
-  for (const [name, value] of values) {
-    const problem = problemOf(name, value);
-    if (problem !== null) return problem;
-  }
-  return null;
 }
 
 /** Only what changes is looked at: a setting of a newer version may be there and stay there. */

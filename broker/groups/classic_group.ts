@@ -159,6 +159,11 @@ export interface PersistedMember {
   readonly assignment: Uint8Array;
 }
 
+/** A member with all that it brought. */
+export interface MigratingMember extends PersistedMember {
+  readonly protocols: readonly MemberProtocol[];
+}
+
 /** What the surroundings have to do, in this order. */
 export type GroupEffect =
   | { readonly kind: "joinAnswer"; readonly requestId: number; readonly answer: JoinAnswer }
@@ -333,6 +338,14 @@ export class ClassicGroup {
     }));
   }
 
+  /** Members with all that they brought, for a group that goes over to the consumer protocol. */
+  migratingMembers(): MigratingMember[] {
+    return [...this.#members.values()].map((member) => ({
+      ...member,
+      subscription: this.#metadataOf(member),
+    }));
+  }
+
   /** Whether a member may read `topic` now, so that its offsets must stay. */
   isSubscribedToTopic(topic: string): boolean {
     if (this.#subscribedTopics !== null) return this.#subscribedTopics.has(topic);
@@ -502,6 +515,12 @@ export class ClassicGroup {
         now,
       );
     }
+    return this.#takeEffects();
+  }
+
+  /** A group that was a consumer group until now: its members have to find together. */
+  rebalance(reason: string, now: Now): GroupEffect[] {
+    if (this.#state === "Stable") this.#prepareRebalance(reason, now);
     return this.#takeEffects();
   }
 

@@ -14,6 +14,10 @@
  * A change takes effect here at once and is answered when its records are committed; where the log does not take
  * them, the change is taken back. So what the log says and what is here are the same at every moment.
  *
+ * Members of the classic protocol take part (online migration): their joins are heartbeats that wait for nobody, their
+ * generation is the member epoch, and what they have goes to them with SyncGroup. A classic group becomes a consumer
+ * group when the first member of the newer protocol joins, and is made a classic one when the last of them has gone.
+ *
  * Invariants: epochs never go down; a partition has one owner; a member is fenced by its epoch, a static member's
  * instance id belongs to one member. Source: KIP-848, KIP-1082 (member ids), KIP-1251 (epochs of assignments),
  * KIP-1263 (assignment interval).
@@ -32,8 +36,29 @@ import {
 } from "./assignors/assignor.ts";
 import { assignRanges } from "./assignors/range.ts";
 import { assignUniformly } from "./assignors/uniform.ts";
-import type { MemberClaim, Now } from "./classic_group.ts";
 import {
+  CONSUMER_PROTOCOL_TYPE,
+  failedJoin,
+  failedSync,
+  type GroupMetadata,
+  type JoinAnswer,
+  type JoinRequest,
+  type LeavingMember,
+  type MemberClaim,
+  type MigratingMember,
+  type Now,
+  type PersistedMember,
+  type SyncAnswer,
+  type SyncRequest,
+} from "./classic_group.ts";
+import {
+  decodeAssignment,
+  decodeSubscription,
+  encodeAssignment,
+  type NamedPartitions,
+} from "./consumer_protocol.ts";
+import {
+  type ClassicMember,
   type ConsumerGroupChange,
   ConsumerGroupContents,
   ConsumerGroupState,
@@ -44,6 +69,7 @@ import {
 import {
   type CurrentAssignment,
   MemberState,
+  NEW_MEMBER,
   type OwnedPartitions,
   reconcile,
   sameOwned,
@@ -79,6 +105,11 @@ export interface ConsumerGroupSettings {
   readonly sessionTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
   readonly assignmentIntervalMs: number;
+  /** Whether a classic group may become a consumer group, and the other way round. */
+  readonly allowsUpgrade: boolean;
+  readonly allowsDowngrade: boolean;
+  /** Most members of a classic group. */
+  readonly classicMaxSize: number;
   /** Names of assignors that members may ask for, the first one for groups that ask for none. */
   readonly assignors: readonly string[];
 }
@@ -130,6 +161,22 @@ export interface ConsumerGroupWrite {
   readonly toResolve: readonly string[];
   /** Why the group has another epoch; null when it has not. */
   readonly rebalance: string | null;
+  /** The classic group that takes its place, after the changes; null when it stays. */
+  readonly downgrade: Downgrade | null;
+}
+
+/** What a consumer group becomes without members of its own protocol. */
+export interface Downgrade {
+  readonly metadata: GroupMetadata;
+  /** Why its members have to find together anew; null where nobody has left. */
+  readonly reason: string | null;
+}
+
+/** A classic group, as a consumer group is made from it. */
+export interface Upgrade {
+  readonly groupId: string;
+  readonly generationId: number;
+  readonly members: readonly MigratingMember[];
 }
 
 /** A member, as it is described. */
@@ -137,11 +184,20 @@ export interface ConsumerMemberDescription {
   readonly memberId: string;
   readonly metadata: MemberMetadata;
   readonly memberEpoch: number;
-  readonly assigned: OwnedPartitions;
+  /** What it has, and what it is about to let go of. */
+  readonly owned: Partitions;
   readonly target: Partitions;
 }
 
 const NO_TARGET: Partitions = new Map();
+/** What an event that changes nothing makes of the group. */
+const NO_WRITE: ConsumerGroupWrite = {
+  changes: [],
+  undo: [],
+  toResolve: [],
+  rebalance: null,
+  downgrade: null,
+};
 
 /** A consumer group. */
 export class ConsumerGroup {
@@ -154,6 +210,9 @@ export class ConsumerGroup {
   /** Member id → until when it may take to let go of partitions, in which epoch. */
   readonly #revocations = new Map<string, { readonly atMs: number; readonly epoch: number }>();
   /** When topics are looked at next, and as of which of their changes they have been. */
+  /** Classic members → until when they have to join again, or to ask for their assignment. */
+  readonly #joins = new Map<string, number>();
+  readonly #syncs = new Map<string, number>();
   #refreshAtMs = -Infinity;
   #seenTopics = -1;
   /** When the next target may be made, while one is wanted. */
@@ -165,6 +224,7 @@ export class ConsumerGroup {
   #undo: ConsumerGroupChange[] = [];
   #toResolve: readonly string[] = [];
   #rebalance: string | null = null;
+  #downgrade: Downgrade | null = null;
 
   constructor(groupId: string, contents: ConsumerGroupContents = new ConsumerGroupContents()) {
     this.groupId = groupId;
@@ -184,6 +244,46 @@ export class ConsumerGroup {
     }
     if (group.#needsTarget) group.#assignAtMs = now.monotonicMs;
     group.#noteDeadline(group.#assignAtMs);
+    return group;
+  }
+
+  /** The group that a classic one becomes, its records not written yet; null where its members' bytes do not tell. */
+  static upgrade(
+    { groupId, generationId: epoch, members }: Upgrade,
+    { now, topics, settings }: ConsumerGroupContext,
+  ): ConsumerGroup | null {
+    const group = new ConsumerGroup(groupId);
+    const targets = new Map<string, Partitions>();
+    const taken = new Set<string>();
+    for (const member of members) {
+      const metadata = migratedMetadata(member);
+      if (metadata === null) return null;
+      group.#apply({ kind: "member", memberId: member.memberId, value: metadata });
+      const had = idsOf(decodeAssignment(member.assignment) ?? new Map(), topics);
+      targets.set(member.memberId, withoutTaken(had, taken));
+    }
+    const metadataHash = topics.hashOf(group.#state.topics.keys());
+    group.#apply({ kind: "group", value: { epoch, metadataHash } });
+    for (const [memberId, target] of targets) {
+      group.#apply({ kind: "targetMember", memberId, value: target });
+    }
+    group.#apply({ kind: "target", value: { epoch, timestampMs: timestampMs(0) } });
+    for (const [memberId, target] of targets) {
+      const assigned = new Map(
+        [...target].map(([topicId, partitions]) => [
+          topicId,
+          new Map(partitions.map((partition) => [partition, epoch])),
+        ]),
+      );
+      const value = {
+        ...NEW_MEMBER,
+        memberEpoch: epoch,
+        previousMemberEpoch: epoch,
+        assigned,
+      };
+      group.#apply({ kind: "currentMember", memberId, value });
+      group.#restartSession(memberId, now, settings);
+    }
     return group;
   }
 
@@ -232,7 +332,7 @@ export class ConsumerGroup {
       memberId,
       metadata,
       memberEpoch: this.#state.current(memberId).memberEpoch,
-      assigned: this.#state.current(memberId).assigned,
+      owned: ownedBy(this.#state.current(memberId)),
       target: this.#state.targets.get(memberId) ?? NO_TARGET,
     }));
   }
@@ -287,15 +387,7 @@ export class ConsumerGroup {
         );
       }
     }
-    const hasSubscriptionChanged = this.#updateMember(memberId, known, metadata, context);
-    if (hasSubscriptionChanged || this.epoch === 0) {
-      this.#bump(`${memberId} ${known === null ? "joined" : "changed its subscription"}`, context);
-    } else if (
-      this.#refreshAtMs <= now.monotonicMs || this.#seenTopics !== context.topics.changeCount
-    ) {
-      this.#refresh(context);
-    }
-    if (this.#needsTarget) this.#assignWhenDue(context);
+    const hasSubscriptionChanged = this.#noteMember(memberId, known, metadata, context);
     const before = this.#state.current(memberId);
     const after = this.#reconcile(memberId, hasSubscriptionChanged, request.owned, context);
     if (after === UNKNOWN_STATE) {
@@ -305,6 +397,8 @@ export class ConsumerGroup {
           "partitions and rejoin.",
       );
     }
+    this.#joins.delete(memberId);
+    this.#syncs.delete(memberId);
     this.#restartSession(memberId, now, settings);
     const isFull = request.memberEpoch === JOIN_EPOCH ||
       (request.rebalanceTimeoutMs !== -1 && request.owned !== null &&
@@ -315,6 +409,32 @@ export class ConsumerGroup {
       heartbeatIntervalMs: settings.heartbeatIntervalMs,
       assignment: isFull || !sameOwned(before.assigned, after.assigned) ? after.assigned : null,
     };
+  }
+
+  /**
+   * Notes what a member is like now, and makes another target where that or the topics call for one.
+   *
+   * Returns: whether its topics have changed.
+   */
+  #noteMember(
+    memberId: string,
+    known: MemberMetadata | null,
+    metadata: MemberMetadata,
+    context: ConsumerGroupContext,
+  ): boolean {
+    const hasSubscriptionChanged = this.#updateMember(memberId, known, metadata, context);
+    const what = `${memberId} ${known === null ? "joined" : "changed its subscription"}`;
+    if (this.epoch === 0) this.#bump(what, context);
+    if (hasSubscriptionChanged) {
+      this.#bump(what, context);
+    } else if (
+      this.#refreshAtMs <= context.now.monotonicMs ||
+      this.#seenTopics !== context.topics.changeCount
+    ) {
+      this.#refresh(context);
+    }
+    if (this.#needsTarget) this.#assignWhenDue(context);
+    return hasSubscriptionChanged;
   }
 
   /** Kafka's order of checks; a static member that comes back takes the place of the one before. */
@@ -346,7 +466,8 @@ export class ConsumerGroup {
         ? this.#refuseEpoch(request)
         : fencedInstance(memberId, instanceId, existing);
     }
-    if (this.#state.current(existing).memberEpoch !== LEAVE_STATIC_EPOCH) {
+    const isClassic = this.#state.members.get(existing)?.classic !== null;
+    if (!isClassic && this.#state.current(existing).memberEpoch !== LEAVE_STATIC_EPOCH) {
       return refuse(
         ErrorCode.UNRELEASED_INSTANCE_ID,
         `Static member ${memberId} with instance id ${instanceId} cannot join the group because ` +
@@ -479,11 +600,13 @@ export class ConsumerGroup {
 
   /** Members that are gone: what they had is free. */
   #fence(memberIds: readonly string[], reason: string, context: ConsumerGroupContext): void {
+    const hadOwn = this.#state.classicCount < this.memberCount;
     for (const memberId of memberIds) {
       const regex = this.#state.members.get(memberId)?.subscribedTopicRegex ?? null;
       this.#forget(memberId);
       if (hasRegex(regex)) this.#dropRegex(regex);
     }
+    if (hadOwn && this.#becomeClassic(reason, context)) return;
     this.#bump(reason, context);
     this.#planTarget(context);
   }
@@ -497,6 +620,243 @@ export class ConsumerGroup {
   #dropRegex(regex: string): void {
     if (this.#state.regexMembers.has(regex) || !this.#state.regexes.has(regex)) return;
     this.#apply({ kind: "regex", regex, value: null });
+  }
+
+  // ---- members of the classic protocol --------------------------------------------------------------
+
+  /** A classic member joins, or comes back to get on with what it has. It waits for nobody. */
+  joinClassic(
+    request: JoinRequest,
+    context: ConsumerGroupContext,
+  ): { readonly answer: JoinAnswer; readonly write: ConsumerGroupWrite } {
+    const answer = this.#joinClassic(request, context);
+    const write = this.#takeWrite();
+    if (answer.error === ErrorCode.NONE) return { answer, write };
+    this.takeBack(write);
+    return { answer, write: NO_WRITE };
+  }
+
+  #joinClassic(request: JoinRequest, context: ConsumerGroupContext): JoinAnswer {
+    const { groupInstanceId: instanceId, protocols } = request;
+    const isUnknown = request.memberId === "";
+    const memberId = isUnknown ? request.newMemberId : request.memberId;
+    if (this.memberCount >= context.settings.maxSize && !this.#state.members.has(memberId)) {
+      return failedJoin(ErrorCode.GROUP_MAX_SIZE_REACHED, "");
+    }
+    const subscription = this.#supportsProtocols(request)
+      ? decodeSubscription(protocols[0]!.metadata)
+      : null;
+    if (subscription === null) {
+      return failedJoin(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, request.memberId);
+    }
+    if (isUnknown && instanceId === null && request.requiresKnownMemberId) {
+      return failedJoin(ErrorCode.MEMBER_ID_REQUIRED, memberId);
+    }
+    const existing = instanceId === null ? undefined : this.#state.staticMember(instanceId);
+    const error = isUnknown ? ErrorCode.NONE : this.#claimError(memberId, instanceId);
+    // A dynamic member may have been told its id by the classic group, or just now.
+    const isStranger = instanceId === null && error === ErrorCode.UNKNOWN_MEMBER_ID;
+    if (error !== ErrorCode.NONE && !isStranger) return failedJoin(error, memberId);
+    const isReplaced = existing !== undefined && existing !== memberId;
+    if (isReplaced) this.#replace(existing, memberId);
+    const known = this.#state.members.get(memberId) ?? null;
+    const isLastOwn = isReplaced && known?.classic === null;
+    const metadata = {
+      ...updatedMetadata(known, {
+        ...request,
+        memberId,
+        memberEpoch: JOIN_EPOCH,
+        instanceId,
+        rackId: subscription.rackId,
+        subscribedTopicNames: subscription.topics,
+        subscribedTopicRegex: "",
+        serverAssignor: null,
+        owned: null,
+      }),
+      classic: { sessionTimeoutMs: request.sessionTimeoutMs, supportedProtocols: protocols },
+    };
+    const hasChanged = this.#noteMember(memberId, known, metadata, context);
+    const owned = idsOf(subscription.owned, context.topics);
+    const after = this.#reconcile(memberId, hasChanged, owned, context);
+    if (after === UNKNOWN_STATE) return failedJoin(ErrorCode.UNKNOWN_MEMBER_ID, memberId);
+    this.#joins.delete(memberId);
+    this.#restartSession(memberId, context.now, context.settings);
+    this.#startTimer(this.#syncs, memberId, context.now);
+    if (isLastOwn) this.#becomeClassic(null, context);
+    return {
+      error: ErrorCode.NONE,
+      memberId,
+      generationId: after.memberEpoch,
+      protocolType: CONSUMER_PROTOCOL_TYPE,
+      protocolName: protocols[0]!.name,
+      leader: "",
+      skipAssignment: false,
+      members: [],
+    };
+  }
+
+  /** A classic member asks for what it has. */
+  syncClassic(request: SyncRequest, { now, topics, settings }: ConsumerGroupContext): SyncAnswer {
+    const { memberId, groupInstanceId, generationId } = request;
+    const error = this.#classicClaimError({ memberId, groupInstanceId, generationId });
+    if (error !== ErrorCode.NONE) return failedSync(error);
+    const { classic } = this.#state.members.get(memberId)!;
+    const { name: protocolName, metadata } = classic!.supportedProtocols[0]!;
+    const isOther = (asked: string | null, own: string) => asked !== null && asked !== own;
+    if (
+      isOther(request.protocolType, CONSUMER_PROTOCOL_TYPE) ||
+      isOther(request.protocolName, protocolName)
+    ) return failedSync(ErrorCode.INCONSISTENT_GROUP_PROTOCOL);
+    const { memberEpoch, state, assigned } = this.#state.current(memberId);
+    if (this.epoch > memberEpoch && state !== MemberState.unrevoked) {
+      this.#startTimer(this.#joins, memberId, now);
+      return failedSync(ErrorCode.REBALANCE_IN_PROGRESS);
+    }
+    this.#syncs.delete(memberId);
+    this.#restartSession(memberId, now, settings);
+    const partitions = [...assigned].map(([topicId, own]) => [topicId, [...own.keys()]] as const);
+    return {
+      error: ErrorCode.NONE,
+      protocolType: CONSUMER_PROTOCOL_TYPE,
+      protocolName,
+      assignment: encodeAssignment(
+        namesOf(new Map(partitions), topics),
+        decodeSubscription(metadata)?.version ?? 0,
+      ),
+    };
+  }
+
+  /** A sign of life of a classic member, which learns that it has to join again. */
+  heartbeatClassic(claim: MemberClaim, { now, settings }: ConsumerGroupContext): ErrorCode {
+    const error = this.#classicClaimError(claim);
+    if (error !== ErrorCode.NONE) return error;
+    const { memberId } = claim;
+    this.#restartSession(memberId, now, settings);
+    const { memberEpoch, state } = this.#state.current(memberId);
+    const hasToJoin = memberEpoch < this.epoch || state === MemberState.unrevoked ||
+      (state === MemberState.unreleased && !this.#isWaiting(memberId));
+    if (!hasToJoin) return ErrorCode.NONE;
+    this.#startTimer(this.#joins, memberId, now);
+    return ErrorCode.REBALANCE_IN_PROGRESS;
+  }
+
+  /** LeaveGroup takes members of either protocol out. Returns one error code for each, in order. */
+  leaveByRequest(
+    leaving: readonly LeavingMember[],
+    context: ConsumerGroupContext,
+  ): { readonly errors: ErrorCode[]; readonly write: ConsumerGroupWrite } {
+    const left = new Set<string>();
+    const errors = leaving.map(({ memberId, groupInstanceId }) => {
+      const error = this.#claimError(memberId, groupInstanceId);
+      const own = groupInstanceId === null ? memberId : this.#state.staticMember(groupInstanceId);
+      if (own !== undefined && left.has(own)) return ErrorCode.UNKNOWN_MEMBER_ID;
+      if (error === ErrorCode.NONE && own !== undefined) left.add(own);
+      return error;
+    });
+    if (left.size > 0) this.#fence([...left], `${[...left].join(", ")} left`, context);
+    return { errors, write: this.#takeWrite() };
+  }
+
+  /** Whether a member may speak under this id; a static one need not name it. */
+  #claimError(memberId: string, instanceId: string | null): ErrorCode {
+    if (instanceId === null) {
+      return this.#state.members.has(memberId) ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID;
+    }
+    const existing = this.#state.staticMember(instanceId);
+    if (existing === undefined) return ErrorCode.UNKNOWN_MEMBER_ID;
+    return memberId === "" || memberId === existing ? ErrorCode.NONE : ErrorCode.FENCED_INSTANCE_ID;
+  }
+
+  #classicClaimError({ memberId, groupInstanceId, generationId }: MemberClaim): ErrorCode {
+    const error = this.#claimError(memberId, groupInstanceId);
+    if (error !== ErrorCode.NONE) return error;
+    const metadata = this.#state.members.get(memberId);
+    if (metadata === undefined || metadata.classic === null) return ErrorCode.UNKNOWN_MEMBER_ID;
+    return generationId === this.#state.current(memberId).memberEpoch
+      ? ErrorCode.NONE
+      : ErrorCode.ILLEGAL_GENERATION;
+  }
+
+  #supportsProtocols({ protocolType, protocols }: JoinRequest): boolean {
+    if (protocolType !== CONSUMER_PROTOCOL_TYPE) return false;
+    const counts = this.#protocolCounts();
+    return protocols.some(({ name }) => (counts.get(name) ?? 0) === this.#state.classicCount);
+  }
+
+  /** Protocol name → classic members that offer it. */
+  #protocolCounts(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const { classic } of this.#state.members.values()) {
+      for (const { name } of classic?.supportedProtocols ?? []) {
+        counts.set(name, (counts.get(name) ?? 0) + 1);
+      }
+    }
+    return counts;
+  }
+
+  /** True while others have a partition that the member is to get. */
+  #isWaiting(memberId: string): boolean {
+    const { assigned } = this.#state.current(memberId);
+    for (const [topicId, partitions] of this.#state.targets.get(memberId) ?? NO_TARGET) {
+      const own = assigned.get(topicId);
+      for (const partition of partitions) {
+        const isOwn = own?.has(partition) === true;
+        if (!isOwn && this.#state.ownerOf(topicId, partition) !== undefined) return true;
+      }
+    }
+    return false;
+  }
+
+  #startTimer(timers: Map<string, number>, memberId: string, now: Now): void {
+    if (timers === this.#joins && timers.has(memberId)) return;
+    const timeoutMs = this.#state.members.get(memberId)?.rebalanceTimeoutMs ?? 0;
+    const atMs = now.monotonicMs + Math.max(0, timeoutMs);
+    timers.set(memberId, atMs);
+    this.#noteDeadline(atMs);
+  }
+
+  /** The last member of the consumer protocol has gone. Returns: whether the group becomes a classic one. */
+  #becomeClassic(reason: string | null, context: ConsumerGroupContext): boolean {
+    const { allowsDowngrade, classicMaxSize } = context.settings;
+    const isAllClassic = this.memberCount > 0 && this.#state.classicCount === this.memberCount;
+    if (!isAllClassic || !allowsDowngrade || this.memberCount > classicMaxSize) return false;
+    const metadata = this.#classicMetadata(context);
+    if (metadata === null) return false;
+    for (const change of this.tombstones()) this.#apply(change);
+    this.#downgrade = { metadata, reason };
+    return true;
+  }
+
+  #classicMetadata({ now, topics }: ConsumerGroupContext): GroupMetadata | null {
+    const counts = this.#protocolCounts();
+    const common = [...counts].find(([, count]) => count === this.memberCount)?.[0];
+    if (common === undefined) return null;
+    const members = [...this.#state.members].map(([memberId, metadata]): PersistedMember => {
+      const { classic } = metadata;
+      const offered = classic!.supportedProtocols.find(({ name }) => name === common)!;
+      const target = this.#state.targets.get(memberId) ?? NO_TARGET;
+      return {
+        memberId,
+        groupInstanceId: metadata.instanceId,
+        clientId: metadata.clientId,
+        clientHost: metadata.clientHost,
+        rebalanceTimeoutMs: metadata.rebalanceTimeoutMs,
+        sessionTimeoutMs: classic!.sessionTimeoutMs,
+        subscription: offered.metadata,
+        assignment: encodeAssignment(
+          namesOf(target, topics),
+          decodeSubscription(offered.metadata)?.version ?? 0,
+        ),
+      };
+    });
+    return {
+      protocolType: CONSUMER_PROTOCOL_TYPE,
+      generationId: this.epoch,
+      protocolName: common,
+      leader: members[0]!.memberId,
+      currentStateTimestamp: now.wallMs,
+      members,
+    };
   }
 
   // ---- epochs and targets ---------------------------------------------------------------------------
@@ -645,9 +1005,11 @@ export class ConsumerGroup {
     const isAnonymous = generationId < 0 && memberId === "" && groupInstanceId === null;
     if (isTransactional && isAnonymous) return ErrorCode.NONE;
     if (!this.#state.members.has(memberId)) return ErrorCode.UNKNOWN_MEMBER_ID;
-    if (!isTransactional && !knowsMemberEpochs) return ErrorCode.UNSUPPORTED_VERSION;
+    const isClassic = this.#state.members.get(memberId)?.classic !== null;
+    if (!isTransactional && !isClassic && !knowsMemberEpochs) return ErrorCode.UNSUPPORTED_VERSION;
     const { memberEpoch, assigned, pendingRevocation } = this.#state.current(memberId);
     if (generationId === memberEpoch) return ErrorCode.NONE;
+    if (isClassic) return ErrorCode.ILLEGAL_GENERATION;
     if (generationId > memberEpoch) return ErrorCode.STALE_MEMBER_EPOCH;
     const isOwn = partitions.every(({ topicId, partition }) => {
       const epoch = assigned.get(topicId)?.get(partition) ??
@@ -663,9 +1025,10 @@ export class ConsumerGroup {
     if (memberId === null || !this.#state.members.has(memberId)) {
       return ErrorCode.UNKNOWN_MEMBER_ID;
     }
-    return memberEpoch === this.#state.current(memberId).memberEpoch
-      ? ErrorCode.NONE
-      : ErrorCode.STALE_MEMBER_EPOCH;
+    if (memberEpoch === this.#state.current(memberId).memberEpoch) return ErrorCode.NONE;
+    return this.#state.members.get(memberId)?.classic === null
+      ? ErrorCode.STALE_MEMBER_EPOCH
+      : ErrorCode.ILLEGAL_GENERATION;
   }
 
   /** Whether offsets may be deleted; what members are subscribed to stays (see isSubscribedToTopic). */
@@ -703,8 +1066,12 @@ export class ConsumerGroup {
     const { monotonicMs } = context.now;
     if (monotonicMs < this.#nextDeadlineMs) return this.#takeWrite();
     const againMs = monotonicMs + FENCE_AGAIN_MS;
-    const dead = this.#expired(this.#sessions, (atMs) => atMs <= monotonicMs, () => againMs);
-    if (dead.length > 0) this.#fence(dead, `session of ${dead.join(", ")} ended`, context);
+    const dead = [this.#sessions, this.#joins, this.#syncs].flatMap((timers) =>
+      this.#expired(timers, (atMs) => atMs <= monotonicMs, () => againMs)
+    );
+    if (dead.length > 0) {
+      this.#fence([...new Set(dead)], `${dead.join(", ")} fell silent`, context);
+    }
     const late = this.#expired(
       this.#revocations,
       ({ atMs }) => atMs <= monotonicMs,
@@ -764,11 +1131,13 @@ export class ConsumerGroup {
       undo: this.#undo,
       toResolve: this.#toResolve,
       rebalance: this.#rebalance,
+      downgrade: this.#downgrade,
     };
     this.#changes = [];
     this.#undo = [];
     this.#toResolve = [];
     this.#rebalance = null;
+    this.#downgrade = null;
     return write;
   }
 
@@ -777,13 +1146,16 @@ export class ConsumerGroup {
     now: Now,
     { sessionTimeoutMs }: Pick<ConsumerGroupSettings, "sessionTimeoutMs">,
   ): void {
-    const atMs = now.monotonicMs + sessionTimeoutMs;
+    const ownMs = this.#state.members.get(memberId)?.classic?.sessionTimeoutMs;
+    const atMs = now.monotonicMs + (ownMs ?? sessionTimeoutMs);
     this.#sessions.set(memberId, atMs);
     this.#noteDeadline(atMs);
   }
 
   #followRevocation(memberId: string, { state, memberEpoch }: CurrentAssignment, now: Now): void {
-    if (state !== MemberState.unrevoked) {
+    // Members of the classic protocol have their joins and syncs to do in time.
+    const isClassic = this.#state.members.get(memberId)?.classic !== null;
+    if (state !== MemberState.unrevoked || isClassic) {
       this.#revocations.delete(memberId);
       return;
     }
@@ -801,8 +1173,18 @@ export class ConsumerGroup {
     let nextMs = this.#assignAtMs;
     for (const atMs of this.#sessions.values()) nextMs = Math.min(nextMs, atMs);
     for (const { atMs } of this.#revocations.values()) nextMs = Math.min(nextMs, atMs);
+    for (const atMs of this.#joins.values()) nextMs = Math.min(nextMs, atMs);
+    for (const atMs of this.#syncs.values()) nextMs = Math.min(nextMs, atMs);
     this.#nextDeadlineMs = nextMs;
   }
+}
+
+function ownedBy({ assigned, pendingRevocation }: CurrentAssignment): Partitions {
+  const owned = new Map<Uuid, number[]>();
+  for (const [topicId, partitions] of [...assigned, ...pendingRevocation]) {
+    owned.set(topicId, [...owned.get(topicId) ?? [], ...partitions.keys()]);
+  }
+  return owned;
 }
 
 function refuse(error: ErrorCode, message: string): ConsumerGroupRefusal {
@@ -841,8 +1223,21 @@ function sameMetadata(left: MemberMetadata, right: MemberMetadata): boolean {
     left.clientId === right.clientId && left.clientHost === right.clientHost &&
     left.subscribedTopicRegex === right.subscribedTopicRegex &&
     left.rebalanceTimeoutMs === right.rebalanceTimeoutMs &&
-    left.serverAssignor === right.serverAssignor && left.classic === right.classic &&
+    left.serverAssignor === right.serverAssignor && sameClassic(left.classic, right.classic) &&
     sameTexts(left.subscribedTopicNames, right.subscribedTopicNames);
+}
+
+function sameClassic(left: ClassicMember | null, right: ClassicMember | null): boolean {
+  if (left === null || right === null) return left === right;
+  const [own, others] = [left.supportedProtocols, right.supportedProtocols];
+  return left.sessionTimeoutMs === right.sessionTimeoutMs && own.length === others.length &&
+    own.every(({ name, metadata }, index) =>
+      name === others[index]!.name && sameBytes(metadata, others[index]!.metadata)
+    );
+}
+
+function sameBytes(left: Uint8Array, right: Uint8Array): boolean {
+  return left.length === right.length && left.every((byte, index) => byte === right[index]);
 }
 
 function sameTexts(left: readonly string[], right: readonly string[]): boolean {
@@ -858,4 +1253,56 @@ function isPartOf(owned: Partitions | null, assigned: OwnedPartitions): boolean 
     if (partitions.some((partition) => own?.has(partition) !== true)) return false;
   }
   return true;
+}
+
+/** What the bytes of a classic member say; null where they are no subscription. */
+function migratedMetadata(member: MigratingMember): MemberMetadata | null {
+  const subscription = decodeSubscription(member.subscription);
+  if (subscription === null) return null;
+  return {
+    instanceId: member.groupInstanceId,
+    rackId: subscription.rackId,
+    clientId: member.clientId,
+    clientHost: member.clientHost,
+    subscribedTopicNames: [...new Set(subscription.topics)].sort(compareText),
+    subscribedTopicRegex: "",
+    rebalanceTimeoutMs: member.rebalanceTimeoutMs,
+    serverAssignor: null,
+    classic: {
+      sessionTimeoutMs: member.sessionTimeoutMs,
+      supportedProtocols: member.protocols,
+    },
+  };
+}
+
+/** The same partitions by topic id; topics that do not exist are left out. */
+function idsOf(named: NamedPartitions, topics: GroupTopics): Partitions {
+  const partitions = new Map<Uuid, readonly number[]>();
+  for (const [name, list] of named) {
+    const topic = topics.topicByName(name);
+    if (topic === undefined || list.length === 0) continue;
+    partitions.set(topic.id, [...new Set(list)].sort((left, right) => left - right));
+  }
+  return partitions;
+}
+
+/** The same partitions by name; topics that do not exist are left out. */
+function namesOf(partitions: Partitions, topics: GroupTopics): NamedPartitions {
+  const named = new Map<string, readonly number[]>();
+  for (const [topicId, list] of partitions) {
+    const topic = topics.topicById(topicId);
+    if (topic !== undefined) named.set(topic.name, list.toSorted((left, right) => left - right));
+  }
+  return named;
+}
+
+/** Those that nobody has yet: assignors of clients may give one partition to two. */
+function withoutTaken(partitions: Partitions, taken: Set<string>): Partitions {
+  const rest = new Map<Uuid, readonly number[]>();
+  for (const [topicId, list] of partitions) {
+    const free = list.filter((partition) => !taken.has(`${topicId} ${partition}`));
+    for (const partition of free) taken.add(`${topicId} ${partition}`);
+    if (free.length > 0) rest.set(topicId, free);
+  }
+  return rest;
 }

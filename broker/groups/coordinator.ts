@@ -33,7 +33,7 @@ import {
   LedShards,
 } from "../coordination/led_shards.ts";
 import {
-  type ClassicGroup,
+  CONSUMER_PROTOCOL_TYPE,
   failedJoin,
   failedSync,
   type JoinAnswer,
@@ -284,14 +284,32 @@ export class GroupCoordinator {
       return failedJoin(ErrorCode.UNKNOWN_MEMBER_ID, memberId);
     }
     const entry = shard.getOrCreate(groupId);
-    const group = shard.classicGroup(entry);
-    if (group === null) return failedJoin(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, memberId);
     const requestId = this.#nextRequestId++;
     const newMemberId = `${request.groupInstanceId ?? request.clientId}-${this.#uuid()}`;
+    const group = shard.classicGroup(entry);
+    if (group === null) {
+      return this.#joinConsumerGroup(entry, { ...request, requestId, newMemberId });
+    }
     return new Promise((resolve) => {
       this.#joinWaiters.set(requestId, resolve);
       shard.run(entry, group, group.join({ ...request, requestId, newMemberId }, this.#now()));
       shard.dropIfBlank(entry);
+    });
+  }
+
+  /** A classic member joins a consumer group, which has members. */
+  #joinConsumerGroup(entry: GroupEntry, request: JoinRequest): Promise<JoinAnswer> | JoinAnswer {
+    const { group, shard } = entry;
+    // Its records could not be deleted.
+    if (group.type !== "consumer" || group.isEmpty) {
+      return failedJoin(ErrorCode.COORDINATOR_NOT_AVAILABLE, request.memberId);
+    }
+    const { answer, write } = group.joinClassic(request, this.consumerContext(entry.groupId));
+    if (answer.error !== ErrorCode.NONE) return answer;
+    return new Promise((resolve) => {
+      shard.write(entry, group, write, (error) => {
+        resolve(error === ErrorCode.NONE ? answer : failedJoin(error, answer.memberId));
+      });
     });
   }
 
@@ -301,6 +319,12 @@ export class GroupCoordinator {
     if (!("group" in entry)) return failedSync(entry.error);
     const { group } = entry;
     const requestId = this.#nextRequestId++;
+    if (group.type === "consumer") {
+      const context = this.consumerContext(request.groupId);
+      const answer = group.syncClassic({ ...request, requestId }, context);
+      this.deadlineChanged(entry, group.nextDeadlineMs);
+      return answer.error === ErrorCode.NONE ? this.#onceSettled(entry, answer) : answer;
+    }
     return new Promise((resolve) => {
       this.#syncWaiters.set(requestId, resolve);
       entry.shard.run(entry, group, group.sync({ ...request, requestId }, this.#now()));
@@ -313,7 +337,9 @@ export class GroupCoordinator {
     if (!("group" in entry)) {
       return entry.error === ErrorCode.COORDINATOR_LOAD_IN_PROGRESS ? ErrorCode.NONE : entry.error;
     }
-    const error = entry.group.heartbeat(claim, this.#now());
+    const error = entry.group.type === "classic"
+      ? entry.group.heartbeat(claim, this.#now())
+      : entry.group.heartbeatClassic(claim, this.consumerContext(groupId));
     this.deadlineChanged(entry, entry.group.nextDeadlineMs);
     return error;
   }
@@ -328,23 +354,37 @@ export class GroupCoordinator {
       if (entry.error !== ErrorCode.UNKNOWN_MEMBER_ID) return { error: entry.error, errors: [] };
       return { error: ErrorCode.NONE, errors: members.map(() => ErrorCode.UNKNOWN_MEMBER_ID) };
     }
-    const { errors, effects } = entry.group.leave(members, this.#now());
-    entry.shard.run(entry, entry.group, effects);
-    return { error: ErrorCode.NONE, errors };
+    const { group, shard } = entry;
+    if (group.type === "classic") {
+      const { errors, effects } = group.leave(members, this.#now());
+      shard.run(entry, group, effects);
+      return { error: ErrorCode.NONE, errors };
+    }
+    const { errors, write } = group.leaveByRequest(members, this.consumerContext(groupId));
+    let failure: ErrorCode = ErrorCode.NONE;
+    // The answer does not wait: who has left is not told of again.
+    shard.write(entry, group, write, (error) => failure = error);
+    return { error: failure, errors: failure === ErrorCode.NONE ? errors : [] };
   }
 
   /** The group that a member of the classic protocol speaks of. */
-  #member(groupId: string): (GroupEntry & { readonly group: ClassicGroup }) | GroupRefusal {
+  #member(groupId: string): GroupEntry | GroupRefusal {
     if (groupId === "") return { error: ErrorCode.INVALID_GROUP_ID };
     const shard = this.#led.shardOf(groupId);
     if (!(shard instanceof GroupShard)) return shard;
-    const entry = shard.get(groupId);
-    if (entry === undefined || !isClassic(entry)) return { error: ErrorCode.UNKNOWN_MEMBER_ID };
-    return entry;
+    return shard.get(groupId) ?? { error: ErrorCode.UNKNOWN_MEMBER_ID };
+  }
+
+  /** The same answer, once everything of the group that it may rest on is committed. */
+  #onceSettled({ unsettled }: GroupEntry, answer: SyncAnswer): Promise<SyncAnswer> | SyncAnswer {
+    if (unsettled === null) return answer;
+    return new Promise((resolve) => {
+      unsettled.push((error) => resolve(error === ErrorCode.NONE ? answer : failedSync(error)));
+    });
   }
 
   /**
-   * ConsumerGroupHeartbeat that has passed `refuseHeartbeat`.
+   * ConsumerGroupHeartbeat, of which the handler has checked the form.
    *
    * Returns: the answer once everything that it tells is committed to the log.
    */
@@ -362,19 +402,18 @@ export class GroupCoordinator {
       return { error: ErrorCode.GROUP_ID_NOT_FOUND, message: `Group ${groupId} not found.` };
     }
     const entry = shard.getOrCreate(groupId);
-    const group = consumerGroupOf(entry, isJoining);
-    if (group === null) {
-      const message = `Group ${groupId} is not a consumer group.`;
-      return { error: ErrorCode.GROUP_ID_NOT_FOUND, message };
-    }
+    const context = this.consumerContext(groupId);
+    const group = consumerGroupOf(entry, isJoining, context);
+    if ("error" in group) return group;
     const memberId = request.memberId === "" ? this.#javaUuid() : request.memberId;
-    const outcome = group.heartbeat({ ...request, memberId }, this.consumerContext(groupId));
+    const outcome = group.heartbeat({ ...request, memberId }, context);
     if (!("write" in outcome)) {
       shard.dropIfBlank(entry);
       return outcome;
     }
     const { answer, write } = outcome;
-    if (write.changes.length === 0 && entry.unsettled === null) {
+    const isPlain = write.changes.length === 0 && write.toResolve.length === 0;
+    if (isPlain && entry.unsettled === null) {
       this.deadlineChanged(entry, group.nextDeadlineMs);
       return answer;
     }
@@ -751,7 +790,7 @@ export class GroupCoordinator {
 
   #follow(image: MetadataImage, changes: MetadataChanges): void {
     this.#led.follow(image, changes);
-    this.#topics.follow(changes);
+    this.#topics.follow(image, changes);
     for (const { name } of changes.deletedTopics) {
       for (const shard of this.#led.shards()) shard.topicDeleted(name);
     }
@@ -777,14 +816,39 @@ export class GroupCoordinator {
   }
 }
 
-function isClassic(entry: GroupEntry): entry is GroupEntry & { readonly group: ClassicGroup } {
-  return entry.group.type === "classic";
-}
-
-/** The consumer group of an entry, or what is to take the place of an empty classic one; null for another group. */
-function consumerGroupOf({ groupId, group }: GroupEntry, isJoining: boolean): ConsumerGroup | null {
+/**
+ * The consumer group of an entry, or what is to take the place of a classic one, if it is empty or may go over; else
+ * why there is none.
+ */
+function consumerGroupOf(
+  { groupId, group }: GroupEntry,
+  isJoining: boolean,
+  context: ConsumerGroupContext,
+): ConsumerGroup | ConsumerGroupRefusal {
   if (group.type === "consumer") return group;
-  return isJoining && group.isEmpty ? new ConsumerGroup(groupId) : null;
+  if (isJoining && group.state === "Empty") return new ConsumerGroup(groupId);
+  const refuse = (why: string) => ({
+    error: ErrorCode.GROUP_ID_NOT_FOUND,
+    message: `Cannot upgrade classic group ${groupId} to consumer group because ${why}.`,
+  });
+  if (!isJoining) {
+    const message = `Group ${groupId} is not a consumer group.`;
+    return { error: ErrorCode.GROUP_ID_NOT_FOUND, message };
+  }
+  const { allowsUpgrade, maxSize } = context.settings;
+  if (!allowsUpgrade) return refuse("online upgrade is disabled");
+  if (group.protocolType !== CONSUMER_PROTOCOL_TYPE) {
+    return refuse("the group does not use the consumer embedded protocol");
+  }
+  if (group.memberCount > maxSize) {
+    return refuse("the group size exceeds the consumer group maximum size");
+  }
+  const { generationId } = group;
+  return ConsumerGroup.upgrade(
+    { groupId, generationId, members: group.migratingMembers() },
+    context,
+  ) ??
+    refuse("the subscription of a member cannot be read");
 }
 
 function fetchedOffset(

@@ -34,6 +34,7 @@ import {
   ConsumerGroup,
   type ConsumerGroupContext,
   type ConsumerGroupWrite,
+  type Downgrade,
 } from "./consumer_group.ts";
 import { encodeConsumerGroupChange } from "./consumer_group_records.ts";
 import { GroupLoader, type LoadedGroup } from "./group_loader.ts";
@@ -257,6 +258,10 @@ export class GroupShard {
     const tombstone = isKnown ? [] : [encodeGroupMetadata(entry.groupId, null)];
     entry.group = group;
     if (!this.write(entry, group, write, onSettled, tombstone)) entry.group = before;
+    else if (before.type === "classic") {
+      // Whoever waits there comes again, to the group that it has become.
+      this.run(entry, before, before.die(ErrorCode.REBALANCE_IN_PROGRESS, this.#now()));
+    }
   }
 
   /**
@@ -268,7 +273,7 @@ export class GroupShard {
   write(
     entry: GroupEntry,
     group: ConsumerGroup,
-    { changes, undo, toResolve, rebalance }: ConsumerGroupWrite,
+    { changes, undo, toResolve, rebalance, downgrade }: ConsumerGroupWrite,
     onSettled: (error: ErrorCode) => void,
     before: readonly KeyValue[] = [],
   ): boolean {
@@ -277,6 +282,7 @@ export class GroupShard {
     const records = [
       ...before,
       ...changes.map((change) => encodeConsumerGroupChange(entry.groupId, change)),
+      ...downgrade === null ? [] : [encodeGroupMetadata(entry.groupId, downgrade.metadata)],
     ];
     for (let start = 0; start < records.length && isTaken;) {
       const end = endOfPart(records, start);
@@ -295,10 +301,18 @@ export class GroupShard {
     }
     if (records.length === 0 && entry.unsettled === null) bounded(ErrorCode.NONE);
     else if (records.length === 0) entry.unsettled?.push(bounded);
+    if (isTaken && downgrade !== null) this.#downgrade(entry, downgrade);
     if (isTaken && rebalance !== null) this.#host.rebalanceStarted(entry.groupId, rebalance);
     if (isTaken && toResolve.length > 0) this.#host.regexesWanted(entry, group, toResolve);
     this.#noteDeadline(entry);
     return isTaken;
+  }
+
+  #downgrade(entry: GroupEntry, { metadata, reason }: Downgrade): void {
+    const now = this.#now();
+    const group = ClassicGroup.restore(entry.groupId, metadata, this.#settings, now);
+    entry.group = group;
+    this.run(entry, group, reason === null ? [] : group.rebalance(reason, now));
   }
 
   /** Commits offsets of a group. `onSettled` hears NONE once they are committed and visible. */

@@ -51,8 +51,8 @@ export class ImageTopics implements GroupTopics {
   }
 
   /** Takes note of what the metadata has become. */
-  follow(changes: MetadataChanges): void {
-    if (changes.createdTopics.length > 0) this.newestTopicVersion = this.version;
+  follow({ offset }: MetadataImage, changes: MetadataChanges): void {
+    if (changes.createdTopics.length > 0) this.newestTopicVersion = offset;
     if (changes.changedBrokers.length > 0) this.#hashes = new WeakMap();
     const isOther = changes.createdTopics.length > 0 || changes.deletedTopics.length > 0 ||
       changes.changedBrokers.length > 0 ||

@@ -2,6 +2,7 @@
 
 import { CompressionCodec } from "../../protocol/compression.ts";
 import type { Config } from "../config/config.ts";
+import type { CONSUMER_GROUP_BOUNDS } from "../config/group_settings.ts";
 import { validateGroupConfig } from "../config/topic_config.ts";
 import { groupMetadataTopic } from "../controller/internal_topics.ts";
 import type { NewTopic } from "../controller/topic_changes.ts";
@@ -50,9 +51,7 @@ function consumerGroupSettings(
   config: Config,
   own: ReadonlyMap<string, string>,
 ): ConsumerGroupSettings {
-  const bounded = (
-    name: `${"session.timeout" | "heartbeat.interval" | "assignment.interval"}.ms`,
-  ) => {
+  const bounded = (name: typeof CONSUMER_GROUP_BOUNDS[number]) => {
     const value = own.get(`consumer.${name}`);
     const general = config.number(`group.consumer.${name}`);
     if (value === undefined || validateGroupConfig(`consumer.${name}`, value) !== null) {
@@ -62,8 +61,12 @@ function consumerGroupSettings(
     const most = config.number(`group.consumer.max.${name}`);
     return Math.max(least, Math.min(most, Number(value)));
   };
+  const policy = config.string("group.consumer.migration.policy").toLowerCase();
   return {
     maxSize: config.number("group.consumer.max.size"),
+    allowsUpgrade: policy === "upgrade" || policy === "bidirectional",
+    allowsDowngrade: policy === "downgrade" || policy === "bidirectional",
+    classicMaxSize: config.number("group.max.size"),
     sessionTimeoutMs: bounded("session.timeout.ms"),
     heartbeatIntervalMs: bounded("heartbeat.interval.ms"),
     assignmentIntervalMs: bounded("assignment.interval.ms"),

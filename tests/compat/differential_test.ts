@@ -23,6 +23,7 @@ import { versionsOf } from "../../protocol/compile.ts";
 import { METADATA_TOPIC_ID, ZERO_UUID } from "../../protocol/types.ts";
 import { hasTool, type RunningBroker, scratchDirectory, startWeir, testWith } from "./harness.ts";
 import { batchStories } from "./differential_batch_stories.ts";
+import { consumerGroupStories } from "./differential_consumer_group_stories.ts";
 import { clusterStories } from "./differential_cluster_stories.ts";
 import { freePeerPort, type KafkaPeer, startKafka } from "./kafka_peer.ts";
 import { groupStories } from "./differential_group_stories.ts";
@@ -34,7 +35,13 @@ const SETTLE_MS = 20_000;
 const VERSIONS_AT_ONCE = 4;
 const SHORT_BYTES = 64;
 const isExternal = process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined;
-const stories = [...topicStories, ...batchStories, ...groupStories, ...clusterStories];
+const stories = [
+  ...topicStories,
+  ...batchStories,
+  ...groupStories,
+  ...consumerGroupStories,
+  ...clusterStories,
+];
 
 /** Members whose value belongs to one broker, one clock or one draw of chance: only whether there is one counts. */
 const MASKED = new Set([
@@ -55,6 +62,8 @@ const MASKED = new Set([
   "totalBytes",
   "usableBytes",
 ]);
+/** So that no story has to wait for the next target of a consumer group. */
+const AT_ONCE = { "group.consumer.assignment.interval.ms": "0" };
 const NOTHING: readonly unknown[] = [null, "", -1, 0, undefined];
 
 /** What a broker does in the moments after a change; a step that only prepares is then asked again. */
@@ -82,10 +91,6 @@ const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [
   {
     where: /no\.such\.setting=1\.responses\.0\.errorCode: 42, Kafka 0$/,
     why: "weir refuses settings of a broker that nobody knows; Kafka keeps them for plugins",
-  },
-  {
-    where: /consumer\.session\.timeout\.ms=1\.responses\.0\.error(Code: 0|Message: null), Kafka/,
-    why: "the broker's bounds for consumer groups (KIP-848) come with those groups",
   },
   {
     where: /ApiVersions .*\.apis\.\w+: undefined, Kafka \{/,
@@ -152,7 +157,7 @@ async function startPeer(): Promise<string> {
   const running = process.env["WEIR_COMPAT_PEER"];
   if (running !== undefined) return running;
   const directory = join(scratchDirectory("peer"), "kafka");
-  peer = await startKafka({ directory, port: await freePeerPort() });
+  peer = await startKafka({ directory, port: await freePeerPort(), settings: AT_ONCE });
   return peer.bootstrap;
 }
 
@@ -177,6 +182,7 @@ async function start(): Promise<void> {
     startWeir({
       settings: {
         "group.initial.rebalance.delay.ms": "0",
+        ...AT_ONCE,
         "log.segment.bytes": "1073741824",
         "log.retention.hours": "168",
       },

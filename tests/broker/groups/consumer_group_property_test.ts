@@ -139,6 +139,9 @@ class Life {
       topics: this.#topics,
       settings: {
         maxSize: 8,
+        allowsUpgrade: true,
+        allowsDowngrade: true,
+        classicMaxSize: 8,
         sessionTimeoutMs: SESSION_MS,
         heartbeatIntervalMs: HEARTBEAT_MS,
         assignmentIntervalMs: this.#assignmentIntervalMs,

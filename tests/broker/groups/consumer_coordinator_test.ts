@@ -1,0 +1,274 @@
+import { expect, test } from "bun:test";
+import type { ConsumerHeartbeat } from "../../../broker/groups/consumer_group.ts";
+import { decodePartitions } from "../../../broker/groups/consumer_group_records.ts";
+import { decodeAssignment, encodeAssignment } from "../../../broker/groups/consumer_protocol.ts";
+import { Writer } from "../../../protocol/bytes.ts";
+import { codec } from "../../../protocol/compile.ts";
+import { ErrorCode } from "../../../protocol/errors.ts";
+import { consumerProtocolSubscription } from "../../../protocol/schemas/records/consumer_protocol.ts";
+import { GroupHarness } from "./harness.ts";
+
+const FLAGS = { "group.consumer.assignment.interval.ms": "0" };
+
+async function start(flags: Readonly<Record<string, string>> = {}): Promise<GroupHarness> {
+  const harness = await GroupHarness.start({ flags: { ...FLAGS, ...flags } });
+  await harness.ready();
+  return harness;
+}
+
+/** One member of the consumer protocol, as a client is. */
+class Member {
+  readonly #harness: GroupHarness;
+  readonly memberId: string;
+  epoch = 0;
+  held: number[] = [];
+
+  constructor(harness: GroupHarness, memberId: string) {
+    this.#harness = harness;
+    this.memberId = memberId;
+  }
+
+  async beat(more: Partial<ConsumerHeartbeat> = {}) {
+    const topicId = this.#harness.controller.image().topicByName("t")!.id;
+    const isJoin = this.epoch === 0;
+    const answer = await this.#harness.run(Promise.resolve(
+      this.#harness.coordinator.consumerGroupHeartbeat("g", {
+        memberId: this.memberId,
+        memberEpoch: this.epoch,
+        instanceId: null,
+        rackId: null,
+        rebalanceTimeoutMs: isJoin ? 60_000 : -1,
+        clientId: "c",
+        clientHost: "/h",
+        subscribedTopicNames: isJoin ? ["t"] : null,
+        subscribedTopicRegex: null,
+        serverAssignor: null,
+        owned: isJoin ? new Map() : decodePartitions([{ topicId, partitions: this.held }]),
+        ...more,
+      }),
+    ));
+    if ("error" in answer) return answer.error;
+    this.epoch = answer.memberEpoch;
+    if (answer.assignment !== null) {
+      this.held = [...answer.assignment.get(topicId)?.keys() ?? []];
+    }
+    return ErrorCode.NONE;
+  }
+}
+
+/** A consumer of the classic protocol that is cooperative: it says what it has when it joins. */
+class Classic {
+  readonly #harness: GroupHarness;
+  memberId = "";
+  generationId = -1;
+  held: readonly number[] = [];
+
+  constructor(harness: GroupHarness) {
+    this.#harness = harness;
+  }
+
+  #subscription(): Uint8Array {
+    const writer = new Writer();
+    writer.int16(1);
+    codec(consumerProtocolSubscription, 1).encode(writer, {
+      topics: ["t"],
+      ownedPartitions: [{ topic: "t", partitions: this.held }],
+    });
+    return writer.finish();
+  }
+
+  async join() {
+    const answer = await this.#harness.run(Promise.resolve(
+      this.#harness.coordinator.joinGroup({
+        groupId: "g",
+        memberId: this.memberId,
+        groupInstanceId: null,
+        clientId: "c",
+        clientHost: "/h",
+        sessionTimeoutMs: 30_000,
+        rebalanceTimeoutMs: 60_000,
+        protocolType: "consumer",
+        protocols: [{ name: "cooperative-sticky", metadata: this.#subscription() }],
+        requiresKnownMemberId: true,
+        supportsSkippingAssignment: true,
+        reason: null,
+      }),
+    ));
+    this.memberId = answer.memberId;
+    if (answer.error === ErrorCode.NONE) this.generationId = answer.generationId;
+    return answer;
+  }
+
+  async sync(assignments: ReadonlyMap<string, Uint8Array> = new Map()) {
+    const answer = await this.#harness.run(Promise.resolve(
+      this.#harness.coordinator.syncGroup({
+        groupId: "g",
+        memberId: this.memberId,
+        groupInstanceId: null,
+        generationId: this.generationId,
+        protocolType: "consumer",
+        protocolName: "cooperative-sticky",
+        assignments,
+      }),
+    ));
+    if (answer.error === ErrorCode.NONE) {
+      this.held = decodeAssignment(answer.assignment)?.get("t") ?? [];
+    }
+    return answer.error;
+  }
+
+  beat() {
+    const { memberId, generationId } = this;
+    return this.#harness.coordinator.heartbeat("g", {
+      memberId,
+      groupInstanceId: null,
+      generationId,
+    });
+  }
+
+  /** What a client does at REBALANCE_IN_PROGRESS. */
+  async again() {
+    expect(this.beat()).toBe(ErrorCode.REBALANCE_IN_PROGRESS);
+    expect((await this.join()).error).toBe(ErrorCode.NONE);
+    expect(await this.sync()).toBe(ErrorCode.NONE);
+  }
+}
+
+const count = 32;
+const everything = Array.from({ length: count }, (_, partition) => partition);
+const ascending = (left: number, right: number) => left - right;
+
+async function describe(harness: GroupHarness) {
+  return await harness.run(harness.coordinator.describeConsumerGroup("g"));
+}
+
+test("GroupCoordinator: a consumer group is after a power cut what it was told to be before", async () => {
+  const harness = await start();
+  const [first, second] = [new Member(harness, "m1"), new Member(harness, "m2")];
+  expect(await first.beat()).toBe(ErrorCode.NONE);
+  expect(first.held.toSorted(ascending)).toEqual(everything);
+  expect(await second.beat()).toBe(ErrorCode.NONE);
+  expect(second.held).toEqual([]);
+  await first.beat();
+  expect(first.held.length).toBe(count / 2);
+  await first.beat();
+  await second.beat();
+  expect([...first.held, ...second.held].toSorted(ascending)).toEqual(everything);
+  const before = await describe(harness);
+  expect(before).toMatchObject({ state: "Stable", epoch: 3, assignmentEpoch: 3 });
+  harness.crash();
+  await harness.open();
+  const loading = harness.coordinator.consumerGroupHeartbeat("g", {} as ConsumerHeartbeat);
+  expect(loading).toMatchObject({ error: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS });
+  await harness.run(harness.coordinator.loaded());
+  expect(await describe(harness)).toEqual(before);
+  expect(await first.beat()).toBe(ErrorCode.NONE);
+  // One falls silent: the other has all once its session is over.
+  for (let i = 0; i < 12; i++) {
+    await harness.clock.advance(5_000);
+    expect(await first.beat()).toBe(ErrorCode.NONE);
+  }
+  expect(first.held.toSorted(ascending)).toEqual(everything);
+  expect(await second.beat()).toBe(ErrorCode.UNKNOWN_MEMBER_ID);
+});
+
+test("GroupCoordinator: a classic group becomes a consumer group and back, and no partition is with two", async () => {
+  const harness = await start();
+  const [old, other] = [new Classic(harness), new Classic(harness)];
+  expect((await old.join()).error).toBe(ErrorCode.MEMBER_ID_REQUIRED);
+  await old.join();
+  expect(
+    await old.sync(
+      new Map([[old.memberId, encodeAssignment(new Map([["t", everything]]), 1)]]),
+    ),
+  ).toBe(ErrorCode.NONE);
+  expect(old.held).toEqual(everything);
+  expect(harness.coordinator.describeGroup("g").state).toBe("Stable");
+
+  const fresh = new Member(harness, "m1");
+  expect(await fresh.beat()).toBe(ErrorCode.NONE);
+  expect(fresh.held).toEqual([]);
+  expect(harness.coordinator.listGroups().groups[0]).toMatchObject({ type: "consumer" });
+  expect((await describe(harness)).members.map(({ metadata }) => metadata.classic !== null))
+    .toEqual([true, false]);
+  // The classic member gives half of them up in two rounds, as cooperative ones do.
+  await old.again();
+  expect(old.held.length).toBe(count / 2);
+  await fresh.beat();
+  expect(fresh.held).toEqual([]);
+  await old.again();
+  await fresh.beat();
+  expect([...old.held, ...fresh.held].toSorted(ascending)).toEqual(everything);
+
+  // Another classic member may join it.
+  expect((await other.join()).error).toBe(ErrorCode.MEMBER_ID_REQUIRED);
+  expect((await other.join()).error).toBe(ErrorCode.NONE);
+  expect(await other.sync()).toBe(ErrorCode.NONE);
+  for (let i = 0; i < 4; i++) {
+    await fresh.beat();
+    for (const each of [old, other]) if (each.beat() !== ErrorCode.NONE) await each.again();
+  }
+  const held = () => [...old.held, ...other.held, ...fresh.held].toSorted(ascending);
+  expect(held()).toEqual(everything);
+  expect((await describe(harness)).state).toBe("Stable");
+  harness.crash();
+  await harness.open();
+  await harness.run(harness.coordinator.loaded());
+  expect((await describe(harness)).state).toBe("Stable");
+  expect(old.beat()).toBe(ErrorCode.NONE);
+
+  expect(await fresh.beat({ memberEpoch: -1 })).toBe(ErrorCode.NONE);
+  expect(harness.coordinator.describeGroup("g")).toMatchObject({
+    state: "PreparingRebalance",
+    protocolType: "consumer",
+  });
+  expect(old.beat()).toBe(ErrorCode.REBALANCE_IN_PROGRESS);
+  const joins = harness.run(Promise.all([old.join(), other.join()]));
+  await joins;
+  const leader = harness.coordinator.describeGroup("g");
+  expect(leader).toMatchObject({ state: "CompletingRebalance", members: [{}, {}] });
+  harness.crash();
+  await harness.open();
+  await harness.run(harness.coordinator.loaded());
+  expect(harness.coordinator.listGroups().groups[0]).toMatchObject({ type: "classic" });
+});
+
+test("GroupCoordinator: a group stays what it is where the operator says so", async () => {
+  const harness = await start({ "group.consumer.migration.policy": "DISABLED" });
+  const old = new Classic(harness);
+  await old.join();
+  await old.join();
+  expect(await new Member(harness, "m1").beat()).toBe(ErrorCode.GROUP_ID_NOT_FOUND);
+  expect(harness.coordinator.describeGroup("g").state).toBe("CompletingRebalance");
+  const error = harness.coordinator.leaveGroup("g", [
+    { memberId: old.memberId, groupInstanceId: null, reason: null },
+  ]).error;
+  expect(error).toBe(ErrorCode.NONE);
+  await harness.clock.advance(100);
+  // An empty one makes room for either.
+  const fresh = new Member(harness, "m1");
+  expect(await fresh.beat()).toBe(ErrorCode.NONE);
+  expect(await fresh.beat({ memberEpoch: -1 })).toBe(ErrorCode.NONE);
+  expect((await new Classic(harness).join()).error).toBe(ErrorCode.MEMBER_ID_REQUIRED);
+  expect(harness.coordinator.listGroups().groups[0]).toMatchObject({ type: "classic" });
+});
+
+test("GroupCoordinator: topics of a regular expression are found, and found anew", async () => {
+  const harness = await start();
+  const member = new Member(harness, "m1");
+  const join = { subscribedTopicNames: null, subscribedTopicRegex: "t|u.*" };
+  expect(await member.beat({ ...join, subscribedTopicRegex: "t[" }))
+    .toBe(ErrorCode.INVALID_REGULAR_EXPRESSION);
+  expect(harness.coordinator.listGroups().groups).toEqual([]);
+  expect(await member.beat(join)).toBe(ErrorCode.NONE);
+  await harness.clock.advance(5_000);
+  expect(await member.beat()).toBe(ErrorCode.NONE);
+  expect(member.held.toSorted(ascending)).toEqual(everything);
+  const other = await harness.makeTopic("u1", 3);
+  for (let i = 0; i < 4; i++) {
+    await harness.clock.advance(5_000);
+    await member.beat();
+  }
+  const { members } = await describe(harness);
+  expect(members[0]!.owned.get(other)).toEqual([0, 1, 2]);
+});
