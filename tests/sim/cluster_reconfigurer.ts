@@ -63,7 +63,10 @@ export class SimReconfigurer extends SimClient {
 
   async run(): Promise<void> {
     const { hasDynamicVoters } = this.#options;
-    if (hasDynamicVoters) await this.insist("dynamic voters", () => this.#upgrade());
+    if (hasDynamicVoters) {
+      await this.pass(this.random.below(3_000));
+      await this.insist("dynamic voters", () => this.#upgrade());
+    }
     const kinds = [
       () => this.#reassign(this.#someReplicas()),
       () => this.#reassign(null),
@@ -158,6 +161,9 @@ export class SimReconfigurer extends SimClient {
     });
     const { errorCode, errorMessage } = answer;
     this.surroundings.trace(`kraft.version 1: ${errorName(errorCode)} ${errorMessage}`);
+    // A voter is away just now, and its directory is not known.
+    const isPassed = errorCode === ErrorCode.INVALID_UPDATE_VERSION;
+    if (isPassed) throw new KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, errorMessage);
     if (errorCode !== ErrorCode.NONE) throw new KafkaError(errorCode, errorMessage);
   }
 
