@@ -13,7 +13,10 @@
 
 import assert from "node:assert/strict";
 import type { Broker } from "../../broker/broker.ts";
-import { GROUP_METADATA_TOPIC } from "../../broker/controller/internal_topics.ts";
+import {
+  GROUP_METADATA_TOPIC,
+  TRANSACTION_STATE_TOPIC,
+} from "../../broker/controller/internal_topics.ts";
 import type { MetadataImage } from "../../broker/controller/metadata_image.ts";
 import type { Partition } from "../../broker/partitions/partition.ts";
 import { batches, readBatchHeader } from "../../protocol/record_batch.ts";
@@ -75,6 +78,8 @@ export class ClusterInvariants {
   readonly #digests = new Map<number, { readonly nodeId: number; readonly text: string }>();
   /** Partitions of the groups' topic, as far as any image had them. */
   #groupPartitionCount = 0;
+  /** Those of the transactions' topic. */
+  #transactionPartitionCount = 0;
 
   /** After every event. */
   check(nodes: readonly WatchedNode[]): void {
@@ -119,15 +124,20 @@ export class ClusterInvariants {
 
   #checkCoordinators(nodes: readonly WatchedNode[]): void {
     for (let partition = 0; partition < this.#groupPartitionCount; partition++) {
-      let answering: number | null = null;
-      for (const { nodeId, broker } of nodes) {
-        if (broker?.subsystems.groupCoordinator.answersFor(partition) !== true) continue;
-        if (answering !== null) {
-          const name = `${GROUP_METADATA_TOPIC}-${partition}`;
-          assert.fail(`nodes ${answering} and ${nodeId} both answer for the groups of ${name}`);
-        }
-        answering = nodeId;
-      }
+      const name = `${GROUP_METADATA_TOPIC}-${partition}`;
+      const coordinators = nodes.map(({ nodeId, broker }) => ({
+        nodeId,
+        coordinator: broker?.subsystems.groupCoordinator,
+      }));
+      checkOneAnswers(coordinators, partition, `the groups of ${name}`);
+    }
+    for (let partition = 0; partition < this.#transactionPartitionCount; partition++) {
+      const name = `${TRANSACTION_STATE_TOPIC}-${partition}`;
+      const coordinators = nodes.map(({ nodeId, broker }) => ({
+        nodeId,
+        coordinator: broker?.subsystems.transactionCoordinator,
+      }));
+      checkOneAnswers(coordinators, partition, `the transactions of ${name}`);
     }
   }
 
@@ -230,6 +240,8 @@ export class ClusterInvariants {
     }
     const groups = image.topicByName(GROUP_METADATA_TOPIC)?.partitions.length ?? 0;
     this.#groupPartitionCount = Math.max(this.#groupPartitionCount, groups);
+    const transactions = image.topicByName(TRANSACTION_STATE_TOPIC)?.partitions.length ?? 0;
+    this.#transactionPartitionCount = Math.max(this.#transactionPartitionCount, transactions);
     const text = digest(image);
     const known = this.#digests.get(image.offset);
     if (known === undefined) {
@@ -323,4 +335,21 @@ function digest(image: MetadataImage): string {
     features: [...image.features].sort(),
     nextProducerId,
   });
+}
+
+/** Of a partition of a coordinator's topic no two nodes answer at a time. */
+function checkOneAnswers(
+  coordinators: readonly {
+    readonly nodeId: number;
+    readonly coordinator: { answersFor(partition: number): boolean } | undefined;
+  }[],
+  partition: number,
+  what: string,
+): void {
+  let answering: number | null = null;
+  for (const { nodeId, coordinator } of coordinators) {
+    if (coordinator?.answersFor(partition) !== true) continue;
+    if (answering !== null) assert.fail(`nodes ${answering} and ${nodeId} both answer for ${what}`);
+    answering = nodeId;
+  }
 }

@@ -1,9 +1,11 @@
 import { expect, test } from "bun:test";
 import { ErrorCode, errorName } from "../../../protocol/errors.ts";
 import { batches, isControl, readAttributes } from "../../../protocol/record_batch.ts";
-import { readRecords } from "../../../protocol/records.ts";
+import { buildBatch, readRecords } from "../../../protocol/records.ts";
 import { decodeControlRecord } from "../../../protocol/control_records.ts";
 import { offset } from "../../../protocol/types.ts";
+import { TRANSACTION_STATE_TOPIC } from "../../../broker/controller/internal_topics.ts";
+import { encodeTransaction } from "../../../broker/transactions/transaction_records.ts";
 import { Partition } from "../../../broker/partitions/partition.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
 import { TransactionHarness } from "./harness.ts";
@@ -186,6 +188,55 @@ test("TransactionCoordinator: an id that is not used is forgotten, for good", as
   expect(harness.state("old")).toBe(String(ErrorCode.TRANSACTIONAL_ID_NOT_FOUND));
   expect((await harness.init("old")).producerId).not.toBe(old.producerId);
 }, 60_000);
+
+/** A coordinator whose id `id` has come to an epoch. */
+async function atEpoch(producerEpoch: number): Promise<TransactionHarness> {
+  const harness = await TransactionHarness.start();
+  const { producerId } = await harness.init("id");
+  const found = harness.coordinator.describe("id");
+  const partition = harness.node.replicaManager.partition(
+    TRANSACTION_STATE_TOPIC,
+    harness.coordinator.partitionFor("id"),
+  );
+  if (!("metadata" in found) || !(partition instanceof Partition)) return expect.unreachable();
+  const record = encodeTransaction("id", { ...found.metadata, producerId, producerEpoch }, 2);
+  const batch = buildBatch({ records: [{ ...record, timestamp: 0 }] });
+  partition.append(batch, { origin: "coordinator", requiredAcks: -1 });
+  const { promise, resolve } = Promise.withResolvers<ErrorCode>();
+  partition.onCommitted(partition.log.endOffset, resolve);
+  await harness.run(promise);
+  harness.node.kill();
+  await harness.reopen();
+  return harness;
+}
+
+test("TransactionCoordinator: a producer that has used up its epochs goes on with a fresh id", async () => {
+  const harness = await atEpoch(32_765);
+  // The last epoch that a producer is ever told.
+  const last = await harness.init("id");
+  expect(last.producerEpoch).toBe(32_766);
+  await harness.add("id", last, [0]);
+  const fresh = await harness.end("id", last, true);
+  expect([fresh.error, fresh.producerEpoch]).toEqual([ErrorCode.NONE, 0]);
+  expect(fresh.producerId).not.toBe(last.producerId);
+  await harness.node.clock.advance(100);
+  expect([harness.state("id"), markersOf(harness, 0)]).toEqual(["CompleteCommit", ["commit"]]);
+  expect(await harness.end("id", last, true)).toEqual(fresh);
+  expect(await harness.add("id", last, [1])).toBe(ErrorCode.INVALID_PRODUCER_ID_MAPPING);
+  expect(await harness.add("id", fresh, [1])).toBe(ErrorCode.NONE);
+});
+
+test("TransactionCoordinator: whoever comes after the last epoch gets a fresh id, too", async () => {
+  const harness = await atEpoch(32_766);
+  const [known] = [...harness.coordinator.transactions()];
+  const old = { producerId: known!.metadata.producerId, producerEpoch: 32_766 };
+  await harness.add("id", old, [0]);
+  const next = await harness.init("id");
+  expect([next.error, next.producerEpoch]).toEqual([ErrorCode.NONE, 0]);
+  expect(next.producerId).not.toBe(old.producerId);
+  expect(markersOf(harness, 0)).toEqual(["abort"]);
+  expect(await harness.add("id", old, [0])).toBe(ErrorCode.INVALID_PRODUCER_ID_MAPPING);
+});
 
 test("TransactionCoordinator: bad requests change nothing", async () => {
   const harness = await TransactionHarness.start();
