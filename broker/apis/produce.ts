@@ -87,6 +87,8 @@ const FIRST_TOPIC_ID_VERSION = 13;
 const FIRST_ABORTABLE_VERSION = 11;
 /** From here on the broker makes partitions part of the transaction (transaction version 2). */
 const FIRST_ADDING_VERSION = 12;
+/** How often a request is verified whose guards are taken away by markers: each is of another transaction. */
+const MAX_VERIFICATIONS = 3;
 /** An answer repeats names and numbers; a frame is held once, as the records lie in it. */
 const ANSWER_BYTES = 512;
 const NO_RECORDS = new Uint8Array(0);
@@ -185,12 +187,26 @@ class Production {
       this.#appendAll();
       return null;
     }
-    return this.#subsystems.transactionVerifier.verify(claim).then((errors) => {
-      const { apiVersion } = this.#context;
+    return this.#verify(claim).then(() => this.#appendAll());
+  }
+
+  /**
+   * Asks the coordinator. In transaction version 2 it may have to wait for the end of the transaction before, whose marker
+   * comes here meanwhile and takes the guards with it: then it is asked again, under those that there are now. It tells
+   * transactions apart by their epochs; before version 2 it could not, and the batch may be of the one that ended.
+   */
+  async #verify(first: TransactionClaim): Promise<void> {
+    const { apiVersion } = this.#context;
+    let claim: TransactionClaim | null = first;
+    for (let tries = 0; claim !== null && tries < MAX_VERIFICATIONS; tries++) {
+      const errors = await this.#subsystems.transactionVerifier.verify(claim);
+      const { guards } = this.#verified!;
       const told = [...errors].map(([key, error]) => [key, toldError(error, apiVersion)] as const);
-      this.#verified = { guards: this.#verified!.guards, errors: new Map(told) };
-      this.#appendAll();
-    });
+      this.#verified = { guards, errors: new Map(told) };
+      const isOvertaken = [...guards].some(([partition, guard]) => !partition.isGuardedBy(guard));
+      if (errors.size > 0 || !isOvertaken || !claim.adds) return;
+      claim = this.#claim();
+    }
   }
 
   /** What the coordinator is to be asked; null where every transaction is open already, or nobody wants to know. */

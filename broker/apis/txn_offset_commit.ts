@@ -34,6 +34,8 @@ const FIRST_LOADING_VERSION = 2;
 const FIRST_ABORTABLE_VERSION = 4;
 const FIRST_ADDING_VERSION = 5;
 const TOPIC_ID_VERSION = 6;
+/** How often a commit is verified whose guard is taken away by a marker: each is of another transaction. */
+const MAX_VERIFICATIONS = 3;
 /** Records of groups have no sequence. */
 const NO_SEQUENCE = -1;
 
@@ -108,22 +110,27 @@ async function verify(
   const place = { topic: GROUP_METADATA_TOPIC, partition: groupCoordinator.partitionFor(groupId) };
   const partition = replicaManager.partition(place.topic, place.partition);
   if (isRefusal(partition)) return { error: ErrorCode.NOT_COORDINATOR };
-  const guard = partition.beginVerification({
-    producerId,
-    producerEpoch,
-    baseSequence: NO_SEQUENCE,
-    startsAtZero: false,
-  });
-  if (guard === null) return { error: ErrorCode.NONE, guard };
-  const errors = await transactionVerifier.verify({
-    transactionalId,
-    producerId,
-    producerEpoch,
-    adds,
-    partitions: [place],
-  });
-  const error = errors.get(formatTopicPartition(place.topic, place.partition)) ?? ErrorCode.NONE;
-  return { error, guard };
+  for (let tries = 1;; tries++) {
+    const guard = partition.beginVerification({
+      producerId,
+      producerEpoch,
+      baseSequence: NO_SEQUENCE,
+      startsAtZero: false,
+    });
+    if (guard === null) return { error: ErrorCode.NONE, guard };
+    const errors = await transactionVerifier.verify({
+      transactionalId,
+      producerId,
+      producerEpoch,
+      adds,
+      partitions: [place],
+    });
+    const error = errors.get(formatTopicPartition(place.topic, place.partition)) ?? ErrorCode.NONE;
+    // The marker of the transaction before may have come meanwhile, and taken the guard with it. In version 2 each has
+    // an epoch of its own, by which the coordinator tells them apart.
+    const isOvertaken = adds && error === ErrorCode.NONE && !partition.isGuardedBy(guard);
+    if (!isOvertaken || tries === MAX_VERIFICATIONS) return { error, guard };
+  }
 }
 
 /** What a client of this version knows of an error, of its group or of its transaction. */

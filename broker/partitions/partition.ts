@@ -605,6 +605,11 @@ export class Partition {
     return (this.#guards ??= new TransactionGuards()).begin(first);
   }
 
+  /** True while what is said of the transaction counts that was asked for under this guard. */
+  isGuardedBy(guard: TransactionGuard): boolean {
+    return this.#guards?.verification(guard).isVerified === true;
+  }
+
   #verification(guard: TransactionGuard | null | undefined): Verification | undefined {
     if (guard === undefined) return undefined;
     return this.#guards?.verification(guard) ?? UNVERIFIED;

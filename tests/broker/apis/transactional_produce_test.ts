@@ -120,20 +120,42 @@ test("while the transaction before is being ended, the coordinator is asked agai
 });
 
 test("a batch that was verified before a marker was written is not appended after it", async () => {
-  for (const version of [11, FIRST_ADDING]) {
-    const node = await started();
-    node.coordinator.transactions.set(ID, new Set(["a-0"]));
-    const gate = Promise.withResolvers<void>();
-    node.coordinator.held = gate.promise;
-    const { answer } = send(node, {}, version);
-    expect(await end(node)).toEqual(["NONE"]);
-    // Another transaction of the same producer waits for its own verification.
-    const next = send(node, {}, version);
-    gate.resolve();
-    expect(errorOf(await node.run(answer))).toBe("INVALID_TXN_STATE");
-    expect(errorOf(await node.run(next.answer))).toBe("NONE");
-    expect(node.coordinator.asked).toHaveLength(2);
-  }
+  const node = await started();
+  node.coordinator.transactions.set(ID, new Set(["a-0"]));
+  const gate = Promise.withResolvers<void>();
+  node.coordinator.held = gate.promise;
+  const { answer } = send(node);
+  expect(await end(node)).toEqual(["NONE"]);
+  // Another transaction of the same producer waits for its own verification.
+  const next = send(node);
+  gate.resolve();
+  expect(errorOf(await node.run(answer))).toBe("INVALID_TXN_STATE");
+  expect(errorOf(await node.run(next.answer))).toBe("NONE");
+  expect(node.coordinator.asked).toHaveLength(2);
+});
+
+test("from version 12 on a batch that the marker before it overtakes is verified again", async () => {
+  const node = await started();
+  const gate = Promise.withResolvers<void>();
+  node.coordinator.held = gate.promise;
+  const { answer } = send(node, { producerEpoch: 4 }, FIRST_ADDING);
+  expect(await end(node)).toEqual(["NONE"]);
+  gate.resolve();
+  expect(errorOf(await node.run(answer))).toBe("NONE");
+  expect(node.coordinator.asked).toHaveLength(2);
+});
+
+test("from version 12 on a batch of the transaction that has ended is not appended after its marker", async () => {
+  const node = await started();
+  const gate = Promise.withResolvers<void>();
+  node.coordinator.held = gate.promise;
+  const { answer } = send(node, {}, FIRST_ADDING);
+  expect(await end(node)).toEqual(["NONE"]);
+  // The coordinator tells the transactions apart by their epochs.
+  node.coordinator.nextErrors = [ErrorCode.PRODUCER_FENCED];
+  gate.resolve();
+  expect(errorOf(await node.run(answer))).toBe("INVALID_PRODUCER_EPOCH");
+  expect(node.partition("a").log.endOffset as number).toBe(1);
 });
 
 test("what was verified for one transaction does not let a batch into the next one", async () => {
