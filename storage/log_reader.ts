@@ -265,13 +265,16 @@ export class LogReader {
     this.#nextHint = (i + 1) % HINT_COUNT;
   }
 
-  /** Transactions that were aborted and overlap `[fromOffset, upToOffset)`, in the order of markers. */
+  /**
+   * Transactions that were aborted and overlap `[fromOffset, upToOffset)`, in the order of their first offsets. Kafka
+   * gives them in the order of their markers; kafkajs looks at one after the other, and shows aborted records then.
+   */
   abortedTransactions(fromOffset: Offset, upToOffset: Offset): AbortedTransaction[] {
     const found: AbortedTransaction[] = [];
     for (let index = this.segmentIndexFor(fromOffset); index < this.#log.segments.length; index++) {
       const { transactionIndex } = this.#log.segments[index]!;
       if (transactionIndex.collect(fromOffset, upToOffset, found)) break;
     }
-    return found;
+    return found.sort((a, b) => a.firstOffset - b.firstOffset);
   }
 }

@@ -521,6 +521,12 @@ test("Log.abortedTransactions: those that overlap the range", async () => {
   expect(found(5, 8)).toEqual([[1, 6]]);
   expect(found(0, 6)).toEqual([[1, 0]]);
   expect(fixture.log.lastStableOffset(offset(8))).toBe(offset(8));
+  fixture.append(1, { ...producer, producerId: 1, baseSequence: 3 });
+  fixture.append(1, { ...producer, producerId: 2, baseSequence: 2 });
+  ends(2, false);
+  ends(1, false);
+  // By their beginnings, though the second one ended first.
+  expect(found(8, 12)).toEqual([[1, 8], [2, 9]]);
 });
 
 describe("Log with damage that nobody has noticed yet:", () => {
