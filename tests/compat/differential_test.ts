@@ -29,6 +29,7 @@ import { freePeerPort, type KafkaPeer, startKafka } from "./kafka_peer.ts";
 import { groupStories } from "./differential_group_stories.ts";
 import type { State, Step, Story } from "./differential_steps.ts";
 import { topicStories } from "./differential_stories.ts";
+import { transactionStories } from "./differential_transaction_stories.ts";
 import { ClosedError, Wire } from "./wire.ts";
 
 const SETTLE_MS = 20_000;
@@ -40,6 +41,7 @@ const stories = [
   ...batchStories,
   ...groupStories,
   ...consumerGroupStories,
+  ...transactionStories,
   ...clusterStories,
 ];
 
