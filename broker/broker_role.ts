@@ -45,7 +45,11 @@ import { forwarding } from "./server/forwarding.ts";
 import { limitsOf } from "./server/limits.ts";
 import { Server } from "./server/server.ts";
 import { type Assembly, type BrokerOptions, STOPPING, type Stops } from "./start.ts";
-import { groupSamples, partitionSamples } from "./telemetry/broker_samples.ts";
+import {
+  groupSamples,
+  lateTransactionCount,
+  partitionSamples,
+} from "./telemetry/broker_samples.ts";
 import { showReplication } from "./telemetry/cluster_metrics.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { ServerMeter } from "./telemetry/server_meter.ts";
@@ -53,6 +57,8 @@ import { TransactionCoordinator } from "./transactions/coordinator.ts";
 import { transactionCoordinatorSettings } from "./transactions/settings.ts";
 import { TransactionVerifier } from "./transactions/verifier.ts";
 
+/** A transaction is late so long after the longest timeout that a producer may ask for, as in Kafka. */
+const LATE_TRANSACTION_MS = 300_000;
 /** How long a broker waits with its registration for what it knew of the metadata before. */
 const OWN_PAST_MS = 3000;
 const OWN_PAST_POLL_MS = 20;
@@ -414,6 +420,13 @@ function watchBroker(subsystems: Subsystems, metrics: Metrics): void {
   metrics.watchRepairs(replicaManager);
   showReplication(metrics, { replicaManager, bytes: replicaManager.replicationBytes });
   metrics.watchTransactions(() => subsystems.transactionCoordinator.stats);
+  metrics.watchTransactionalData({
+    verificationFailureCount: () => subsystems.transactionVerifier.failureCount,
+    lateCount: () => {
+      const lateMs = subsystems.config.number("transaction.max.timeout.ms") + LATE_TRANSACTION_MS;
+      return lateTransactionCount(replicaManager, subsystems.clock.wallMs() - lateMs);
+    },
+  });
   metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
 }
 

@@ -428,6 +428,11 @@ export class Log implements Flushable {
     return this.#producers.hasOpenTransaction(producerId, producerEpoch);
   }
 
+  /** When the oldest open transaction was last written to, by its records' own time; −1 while none is open. */
+  get oldestTransactionMs(): number {
+    return this.#producers.oldestTransactionMs;
+  }
+
   /** Where each producer's newest batch ends. */
   lastBatches(): LastBatches {
     return this.#producers.lastBatches();

@@ -563,6 +563,12 @@ export class ProducerState implements RowOwner {
     return row < 0 ? -1 : this.#openSince(row);
   }
 
+  /** When the oldest open transaction was last written to, by its records' own time; −1 while none is open. */
+  get oldestTransactionMs(): number {
+    const row = this.#open === null ? -1 : this.#open.oldest;
+    return row < 0 ? -1 : this.#table.floats(row)[this.#table.floatsAt(row) + LAST_TIMESTAMP]!;
+  }
+
   /** What the last stable offset is once `completed` has ended, for the transaction index. */
   lastStableOffsetAfter(completed: CompletedTransaction): number {
     const open = this.#firstOpenOffset();

@@ -20,6 +20,15 @@ export function* partitionSamples(replicaManager: ReplicaManager): Iterable<Part
   }
 }
 
+/** Partitions led here with a transaction that nobody has written to since `beforeMs`, as its records tell the time. */
+export function lateTransactionCount(replicaManager: ReplicaManager, beforeMs: number): number {
+  let count = 0;
+  for (const { isLeader, log: { oldestTransactionMs } } of replicaManager.partitions()) {
+    if (isLeader && oldestTransactionMs >= 0 && oldestTransactionMs < beforeMs) count++;
+  }
+  return count;
+}
+
 /** Every log directory, and how many partitions are on their way into it. */
 export function directorySamples(directories: LogDirectories): DirectorySample[] {
   return directories.states().map(({ path, directory, offlineReason }) => {

@@ -371,6 +371,25 @@ export class Metrics {
     );
   }
 
+  /** Shows the transactions that are written to partitions of this node. */
+  watchTransactionalData(
+    { verificationFailureCount, lateCount }: {
+      readonly verificationFailureCount: () => number;
+      readonly lateCount: () => number;
+    },
+  ): void {
+    this.counter(
+      "weir_transaction_verification_failures_total",
+      "First batches of transactions that were refused because their coordinator did not vouch for them.",
+      verificationFailureCount,
+    );
+    this.gauge(
+      "weir_partitions_with_late_transactions",
+      "Partitions led here with a transaction that should have ended long ago.",
+      lateCount,
+    );
+  }
+
   /** Shows what is known to be damaged, and how far the check of closed segments has come. */
   watchIntegrity(read: () => IntegritySample): void {
     this.gauge(

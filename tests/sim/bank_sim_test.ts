@@ -10,7 +10,7 @@ const STEPS = 10;
 const LONE_SEEDS = 20;
 const SEEDS = 40;
 /** A fault that more lives than this do not notice is not noticed. */
-const SEEDS_PER_FAULT = 60;
+const SEEDS_PER_FAULT = 200;
 const TIMEOUT_MS = 900_000;
 
 test.each([[1, LONE_SEEDS], [3, SEEDS]])(

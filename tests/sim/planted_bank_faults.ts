@@ -87,7 +87,11 @@ function zombiesMayEnd(): () => void {
 /** The faults by what they do. */
 export const PLANTED_BANK_FAULTS: Readonly<Record<string, PlantedClusterFault>> = {
   "transactions that no coordinator is asked about": { nodes: 1, patch: nobodyIsAsked },
-  "verifications that count after the marker": { nodes: 1, patch: guardsOutliveMarkers },
+  "verifications that count after the marker": {
+    nodes: 1,
+    firstSeed: 46,
+    patch: guardsOutliveMarkers,
+  },
   "offsets of aborted transactions that stand": {
     nodes: 1,
     patch: offsetsOfAbortedTransactionsStand,

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { lateTransactionCount } from "../../../broker/telemetry/broker_samples.ts";
 import { ErrorCode, errorName } from "../../../protocol/errors.ts";
 import type { NewBatch } from "../../../protocol/records.ts";
 import {
@@ -326,4 +327,18 @@ test("a read_committed fetch that waits for many bytes has them when the transac
   const answer = await node.run(fetch.answer);
   expect(answer!.responses[0]!.partitions[0]!.records!.length).toBeGreaterThan(4000);
   expect(node.clock.monotonicMs() - startedMs).toBeLessThan(1000);
+});
+
+test("lateTransactionCount: counts partitions whose oldest transaction nobody writes to any more", async () => {
+  const node = await started();
+  const { replicaManager } = node;
+  const firstTimestamp = Date.UTC(2026, 0, 1);
+  const records = batch(1, { ...PRODUCER, firstTimestamp });
+  await node.run(
+    node.produce("a", records, { version: FIRST_ADDING, transactionalId: ID }).answer,
+  );
+  expect(lateTransactionCount(replicaManager, firstTimestamp)).toBe(0);
+  expect(lateTransactionCount(replicaManager, firstTimestamp + 1)).toBe(1);
+  expect(await end(node)).toEqual(["NONE"]);
+  expect(lateTransactionCount(replicaManager, Infinity)).toBe(0);
 });
