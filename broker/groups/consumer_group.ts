@@ -924,12 +924,20 @@ export class ConsumerGroup {
   }
 
   #assignable(isHomogeneous: boolean, topics: GroupTopics): AssignableMember[] {
+    // Equal subscriptions share their list, which the assignors tell apart by.
+    const lists = new Map<readonly string[], Map<string, readonly Uuid[]>>();
     let shared: readonly Uuid[] | null = null;
+    const idsOfMember = (metadata: MemberMetadata): readonly Uuid[] => {
+      if (isHomogeneous && shared !== null) return shared;
+      const { subscribedTopicNames: names, subscribedTopicRegex: regex } = metadata;
+      const byRegex = lists.get(names) ?? new Map<string, readonly Uuid[]>();
+      lists.set(names, byRegex);
+      const found = byRegex.get(regex ?? "") ?? this.#topicIdsOf(metadata, topics);
+      byRegex.set(regex ?? "", found);
+      return shared = found;
+    };
     return [...this.#state.members].map(([memberId, metadata]) => {
-      const topicIds = isHomogeneous && shared !== null
-        ? shared
-        : this.#topicIdsOf(metadata, topics);
-      shared = topicIds;
+      const topicIds = idsOfMember(metadata);
       const target = this.#state.targets.get(memberId) ?? NO_TARGET;
       return { memberId, instanceId: metadata.instanceId, topicIds, target };
     });

@@ -140,12 +140,18 @@ export class ConsumerGroupState {
   readonly #regexMembers = new Map<string, number>();
   readonly #assignors = new Map<string, number>();
   #classicCount = 0;
+  /** Lists of topics by their text: members that name the same ones share one. */
+  readonly #lists = new Map<string, readonly string[]>();
   /** Topic id → partition → member id. */
   readonly #owners = new Map<Uuid, Map<number, string>>();
 
   constructor(contents: ConsumerGroupContents) {
     this.#contents = contents;
-    for (const metadata of contents.members) this.#countMember(...metadata, 1);
+    for (const [memberId, metadata] of contents.members) {
+      const shared = this.#shared(metadata);
+      contents.members.set(memberId, shared);
+      this.#countMember(memberId, shared, 1);
+    }
     for (const { topics } of contents.regexes.values()) this.#countRegex(topics, 1);
     for (const [memberId, current] of contents.currents) this.#own(memberId, current, "loaded");
   }
@@ -228,7 +234,10 @@ export class ConsumerGroupState {
     if (change.kind === "currentMember") {
       this.#disown(change.memberId, this.#contents.currents.get(change.memberId));
     }
-    const before = this.#contents.apply(change);
+    const isMember = change.kind === "member" && change.value !== null;
+    const before = this.#contents.apply(
+      isMember ? { ...change, value: this.#shared(change.value) } : change,
+    );
     switch (change.kind) {
       case "member":
         if (before.kind === "member" && before.value !== null) {
@@ -252,6 +261,16 @@ export class ConsumerGroupState {
         break;
     }
     return before;
+  }
+
+  #shared(metadata: MemberMetadata): MemberMetadata {
+    const text = metadata.subscribedTopicNames.join(",");
+    const known = this.#lists.get(text);
+    if (known !== undefined) return { ...metadata, subscribedTopicNames: known };
+    // What members no longer name goes sooner or later.
+    if (this.#lists.size > 2 * this.members.size) this.#lists.clear();
+    this.#lists.set(text, metadata.subscribedTopicNames);
+    return metadata;
   }
 
   #countMember(memberId: string, metadata: MemberMetadata, by: 1 | -1): void {

@@ -176,22 +176,24 @@ function balance(drafts: readonly Draft[], loads: Loads): void {
   for (let hasMoved = true; hasMoved;) {
     hasMoved = false;
     for (const [topicId, holders] of owners) {
-      while (moveOne(topicId, holders, drafts, loads)) hasMoved = true;
+      const richestFirst = [...holders].sort((left, right) => loads.of(right) - loads.of(left));
+      for (const from of richestFirst) {
+        while (moveOne(topicId, from, drafts, loads, holders)) hasMoved = true;
+      }
     }
   }
 }
 
 function moveOne(
   topicId: Uuid,
-  holders: Set<number>,
+  from: number,
   drafts: readonly Draft[],
   loads: Loads,
+  holders: Set<number>,
 ): boolean {
   const to = loads.least(topicId);
-  let from = to;
-  for (const holder of holders) if (loads.of(holder) > loads.of(from)) from = holder;
-  if (loads.of(from) - loads.of(to) < 2) return false;
-  const partitions = drafts[from]!.get(topicId)!;
+  const partitions = drafts[from]!.get(topicId);
+  if (partitions === undefined || loads.of(from) - loads.of(to) < 2) return false;
   addTo(drafts[to]!, topicId, partitions.pop()!);
   holders.add(to);
   if (partitions.length === 0) {

@@ -5,6 +5,7 @@ import { decodeAssignment, encodeAssignment } from "../../../broker/groups/consu
 import { Writer } from "../../../protocol/bytes.ts";
 import { codec } from "../../../protocol/compile.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
+import { leaderEpoch, offset } from "../../../protocol/types.ts";
 import { consumerProtocolSubscription } from "../../../protocol/schemas/records/consumer_protocol.ts";
 import { GroupHarness } from "./harness.ts";
 
@@ -271,4 +272,55 @@ test("GroupCoordinator: topics of a regular expression are found, and found anew
   }
   const { members } = await describe(harness);
   expect(members[0]!.owned.get(other)).toEqual([0, 1, 2]);
+});
+
+test("GroupCoordinator: who keeps partitions past its rebalance timeout loses them, though it lives", async () => {
+  const harness = await start();
+  const [stubborn, patient] = [new Member(harness, "m1"), new Member(harness, "m2")];
+  await stubborn.beat();
+  const all = stubborn.held;
+  await patient.beat();
+  for (let i = 0; i < 11; i++) {
+    stubborn.held = all;
+    expect(await stubborn.beat()).toBe(ErrorCode.NONE);
+    expect(await patient.beat()).toBe(ErrorCode.NONE);
+    expect(patient.held).toEqual([]);
+    await harness.clock.advance(5_000);
+  }
+  await harness.clock.advance(10_000);
+  expect(await stubborn.beat()).toBe(ErrorCode.UNKNOWN_MEMBER_ID);
+  expect(await patient.beat()).toBe(ErrorCode.NONE);
+  expect(patient.held.toSorted(ascending)).toEqual(everything);
+});
+
+test("GroupCoordinator: a member commits in an earlier epoch only what it has had since then", async () => {
+  const harness = await start();
+  const [first, second] = [new Member(harness, "m1"), new Member(harness, "m2")];
+  await first.beat();
+  await second.beat();
+  await first.beat();
+  await first.beat();
+  await second.beat();
+  expect([first.epoch, second.epoch]).toEqual([3, 3]);
+  const commit = async (memberId: string, generationId: number, partition: number) => {
+    const topicId = harness.controller.image().topicByName("t")!.id;
+    const value = { offset: offset(1), leaderEpoch: leaderEpoch(-1), metadata: null };
+    const answer = await harness.run(Promise.resolve(harness.coordinator.commitOffsets({
+      groupId: "g",
+      memberId,
+      groupInstanceId: null,
+      generationId,
+      knowsGroupIdNotFound: true,
+      retentionTimeMs: -1,
+      offsets: [{ topic: "t", topicId, partition, ...value }],
+    })));
+    return "error" in answer ? answer.error : answer[0];
+  };
+  const [kept, moved] = [first.held[0]!, second.held[0]!];
+  expect(await commit("m1", 3, kept)).toBe(ErrorCode.NONE);
+  expect(await commit("m1", 2, kept)).toBe(ErrorCode.NONE);
+  expect(await commit("m1", 1, kept)).toBe(ErrorCode.STALE_MEMBER_EPOCH);
+  expect(await commit("m1", 2, moved)).toBe(ErrorCode.STALE_MEMBER_EPOCH);
+  expect(await commit("m2", 2, moved)).toBe(ErrorCode.STALE_MEMBER_EPOCH);
+  expect(await commit("m1", 4, kept)).toBe(ErrorCode.STALE_MEMBER_EPOCH);
 });

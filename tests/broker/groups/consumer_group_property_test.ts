@@ -305,9 +305,13 @@ class Life {
     this.#clients.splice(this.#clients.indexOf(client), 1);
   }
 
-  /** A request that no client means: it changes nothing where it is refused. */
+  /** A request that no client means: it changes nothing where it is refused, and one of the past is. */
   #beatOdd(client: Client): void {
     const random = this.#random;
+    if (client.epoch > 1) {
+      const stale = { ...this.#requestOf(client), memberEpoch: 1, owned: null };
+      assert("error" in this.#group.heartbeat(stale, this.#context), "an old epoch was taken");
+    }
     const outcome = this.#group.heartbeat({
       ...this.#requestOf(client),
       memberId: random.pick([client.memberId, "nobody"]),
