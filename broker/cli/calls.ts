@@ -46,9 +46,17 @@ import {
   describeLogDirsResponse,
 } from "../../protocol/schemas/describe_log_dirs.ts";
 import {
+  describeProducersRequest,
+  describeProducersResponse,
+} from "../../protocol/schemas/describe_producers.ts";
+import {
   describeQuorumRequest,
   describeQuorumResponse,
 } from "../../protocol/schemas/describe_quorum.ts";
+import {
+  describeTransactionsRequest,
+  describeTransactionsResponse,
+} from "../../protocol/schemas/describe_transactions.ts";
 import { electLeadersRequest, electLeadersResponse } from "../../protocol/schemas/elect_leaders.ts";
 import { fetchRequest, fetchResponse } from "../../protocol/schemas/fetch.ts";
 import {
@@ -72,6 +80,10 @@ import {
   listPartitionReassignmentsRequest,
   listPartitionReassignmentsResponse,
 } from "../../protocol/schemas/list_partition_reassignments.ts";
+import {
+  listTransactionsRequest,
+  listTransactionsResponse,
+} from "../../protocol/schemas/list_transactions.ts";
 import { metadataRequest, metadataResponse } from "../../protocol/schemas/metadata.ts";
 import { offsetCommitRequest, offsetCommitResponse } from "../../protocol/schemas/offset_commit.ts";
 import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
@@ -81,6 +93,10 @@ import {
   removeRaftVoterResponse,
 } from "../../protocol/schemas/remove_raft_voter.ts";
 import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
+import {
+  writeTxnMarkersRequest,
+  writeTxnMarkersResponse,
+} from "../../protocol/schemas/write_txn_markers.ts";
 import { apiVersionsCall } from "../peers/broker_connection.ts";
 import { call } from "../peers/call.ts";
 
@@ -113,7 +129,17 @@ export const Calls = {
   describeConfigs: call(ApiKey.DescribeConfigs, describeConfigsRequest, describeConfigsResponse),
   describeGroups: call(ApiKey.DescribeGroups, describeGroupsRequest, describeGroupsResponse),
   describeLogDirs: call(ApiKey.DescribeLogDirs, describeLogDirsRequest, describeLogDirsResponse),
+  describeProducers: call(
+    ApiKey.DescribeProducers,
+    describeProducersRequest,
+    describeProducersResponse,
+  ),
   describeQuorum: call(ApiKey.DescribeQuorum, describeQuorumRequest, describeQuorumResponse),
+  describeTransactions: call(
+    ApiKey.DescribeTransactions,
+    describeTransactionsRequest,
+    describeTransactionsResponse,
+  ),
   electLeaders: call(ApiKey.ElectLeaders, electLeadersRequest, electLeadersResponse, { lowest: 1 }),
   fetch: call(ApiKey.Fetch, fetchRequest, fetchResponse, { highest: 12 }),
   findCoordinator: call(ApiKey.FindCoordinator, findCoordinatorRequest, findCoordinatorResponse, {
@@ -138,6 +164,11 @@ export const Calls = {
     listPartitionReassignmentsRequest,
     listPartitionReassignmentsResponse,
   ),
+  listTransactions: call(
+    ApiKey.ListTransactions,
+    listTransactionsRequest,
+    listTransactionsResponse,
+  ),
   metadata: call(ApiKey.Metadata, metadataRequest, metadataResponse, { lowest: 4 }),
   offsetCommit: call(ApiKey.OffsetCommit, offsetCommitRequest, offsetCommitResponse, {
     highest: 9,
@@ -149,4 +180,5 @@ export const Calls = {
   produce: call(ApiKey.Produce, produceRequest, produceResponse, { highest: 12 }),
   removeRaftVoter: call(ApiKey.RemoveRaftVoter, removeRaftVoterRequest, removeRaftVoterResponse),
   syncGroup: call(ApiKey.SyncGroup, syncGroupRequest, syncGroupResponse, { lowest: 3 }),
+  writeTxnMarkers: call(ApiKey.WriteTxnMarkers, writeTxnMarkersRequest, writeTxnMarkersResponse),
 } as const;

@@ -16,6 +16,7 @@ import { CliError, type CliIo, ClosedPipeError, UsageError } from "./io.ts";
 import { addLogCommand } from "./log_dump.ts";
 import { addProduceCommand } from "./produce.ts";
 import { addTopicCommand } from "./topic.ts";
+import { addTransactionCommand } from "./transaction.ts";
 import { addVersionCommand } from "./version.ts";
 
 const FAILED = 1;
@@ -46,6 +47,7 @@ export function buildProgram({ io, version, extend }: CliOptions): Command {
   addProduceCommand(program, context);
   addConsumeCommand(program, context);
   addGroupCommand(program, context);
+  addTransactionCommand(program, context);
   addConfigCommand(program, context);
   addClusterCommand(program, context);
   addLogCommand(program, context);
