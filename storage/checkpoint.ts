@@ -46,7 +46,7 @@ export async function writeFileUnderNewName(
   const temporary = path + TEMPORARY_SUFFIX;
   const file = disk.open(temporary, "write");
   try {
-    file.truncate(0);
+    if (file.sizeBytes > 0) file.truncate(0);
     file.write(0, bytes);
     await file.sync();
   } finally {

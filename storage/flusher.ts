@@ -12,6 +12,9 @@
 
 import type { Clock, Timer } from "./platform.ts";
 
+/** Beyond it there are elections over many partitions, whose followers' records come one by one. */
+const MAX_EXTRAS_A_SECOND = 16;
+
 /** What the flusher syncs: a log. */
 export interface Flushable {
   /** Syncs what has been written so far. Never rejects: a failure takes the log offline. */
@@ -40,6 +43,8 @@ export class Flusher {
   readonly #dirty = new Map<Flushable, number>();
   #dirtyBytes = 0;
   #pumpScheduled = false;
+  #extrasSinceMs = -Infinity;
+  #extraCount = 0;
   #timer: Timer | null = null;
   #drained: (() => void)[] = [];
 
@@ -63,6 +68,17 @@ export class Flusher {
   /** True when a log waits for its sync behind others. */
   get isBusy(): boolean {
     return this.#waiting.size > 0;
+  }
+
+  /** Asked by a log that would store a file which nobody waits for. Returns: false where that is to be done later. */
+  admitsExtra(): boolean {
+    if (this.isBusy) return false;
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#extrasSinceMs >= 1000) {
+      this.#extrasSinceMs = nowMs;
+      this.#extraCount = 0;
+    }
+    return ++this.#extraCount <= MAX_EXTRAS_A_SECOND;
   }
 
   /** Resolves when the flusher is not saturated. */

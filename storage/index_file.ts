@@ -192,6 +192,11 @@ export class IndexFile {
     return this.#unsynced;
   }
 
+  /** What the page cache holds may have come from a run that ended before its sync. */
+  doubt(): void {
+    this.#unsynced ||= this.exists();
+  }
+
   /** Resolves when what was stored is on stable storage; the file's name needs the directory's sync. */
   async sync(
     { evenIfUnchanged = false }: { readonly evenIfUnchanged?: boolean } = {},
@@ -222,7 +227,7 @@ export class IndexFile {
   truncate(count: number): void {
     const stored = this.#stored();
     // Even if nothing is cut now: an earlier process may have cut it and been killed before the sync.
-    this.#unsynced ||= this.exists();
+    this.doubt();
     if (this.exists() && this.#files.get(this.path).sizeBytes > stored * this.#entryBytes) {
       this.#cut(stored);
     }

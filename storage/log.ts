@@ -1462,16 +1462,14 @@ export class Log implements Flushable {
   }
 
   /**
-   * True when nothing but epochs is to be stored, and other logs wait for a sync: `settle` does it in a while. An
+   * True when nothing but epochs is to be stored, and much else is to be synced: `settle` does it in a while. An
    * election gives each of thousands of logs a new epoch, and a file more to be made with its first record, which
    * nobody waits for. Until then recovery finds the epoch in the batches.
    */
   #mayWait(): boolean {
-    if (
-      !this.#options.flusher.isBusy || this.#isSettling || this.#isExclusive || this.#isIndexListOld
-    ) return false;
+    if (this.#isSettling || this.#isExclusive || this.#isIndexListOld) return false;
     if (this.#sealed.length > 0 || this.#pendingSnapshots.length > 0) return false;
-    return this.leaderEpochs.isDirty(this.#endOffset);
+    return this.leaderEpochs.isDirty(this.#endOffset) && !this.#options.flusher.admitsExtra();
   }
 
   /**

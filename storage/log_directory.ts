@@ -94,6 +94,8 @@ const CLOSES_AT_ONCE = 16;
 const SHORTENED_AT_ONCE = 8;
 /** As little as keeps a disk busy: nobody waits for it, and after an election it may be thousands. */
 const SETTLED_AT_ONCE = 2;
+/** Checkpoints in a row that leave it out, where somebody waits for the disk. */
+const MAX_PUT_OFF = 3;
 const OPENINGS_AT_ONCE = 16;
 /** What the sync of a directory of somebody else's may answer. */
 const FOREIGN_CODES: readonly string[] = ["EACCES", "EPERM", "EINVAL", "EROFS"];
@@ -226,6 +228,8 @@ export class LogDirectory {
   readonly #stopOpening = new AbortController();
   #recoveredBytes = 0;
   #settling: Promise<void> | null = null;
+  /** Checkpoints since the last one for which all was settled. */
+  #putOffCount = 0;
   #shortening: Promise<void> | null = null;
   #checkpointing: Promise<boolean> | null = null;
   #offlineReason: string | null = null;
@@ -971,13 +975,18 @@ export class LogDirectory {
 
   /** Lets the recovery points of logs follow what is synced, where their epochs had to wait. */
   async #settleLogs(): Promise<void> {
+    const mayWait = this.#putOffCount < MAX_PUT_OFF;
+    this.#putOffCount++;
     const logs = [...this.#logs.values(), ...this.#futures.values()]
       .filter((log) => log.isUnsettled).values();
     const settleNext = async (): Promise<void> => {
       for (const log of logs) {
         if (this.#isClosed || this.#offlineReason !== null) return;
+        // New files and their syncs would hold up those that partitions are made and opened with.
+        if (mayWait && (this.#openings.size > 0 || this.flusher.isBusy)) return;
         await log.settle();
       }
+      this.#putOffCount = 0;
     };
     await Promise.all(Array.from({ length: SETTLED_AT_ONCE }, settleNext));
   }

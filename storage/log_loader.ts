@@ -189,12 +189,9 @@ class LogLoader {
     this.#replay(headers);
     const endOffset = segment.loadTail();
     recallRecent(this.#producers, [segment]);
+    segment.doubtIndexes();
     segment.openForAppend();
-    await allSynced([
-      segment.sync(),
-      segment.syncIndexes({ evenIfUnchanged: true }),
-      disk.syncDirectory(directory),
-    ]);
+    await allSynced([segment.sync(), disk.syncDirectory(directory)]);
     this.#epochs.truncateFromStart(logStartOffset);
     this.#options.onRecovering?.(segment.sizeBytes);
     return {

@@ -584,6 +584,11 @@ export class Segment {
     return [offsetIndex, timeIndex, transactionIndex].some(({ file }) => file.isUnsynced);
   }
 
+  /** A run that was killed may have left the indexes as they are without a sync: the next one takes them along. */
+  doubtIndexes(): void {
+    for (const { file } of [this.offsetIndex, this.timeIndex, this.transactionIndex]) file.doubt();
+  }
+
   /** Resolves when the stored indexes are on stable storage. Errors: DiskError. */
   async syncIndexes(how: { readonly evenIfUnchanged?: boolean } = {}): Promise<void> {
     const { offsetIndex, timeIndex, transactionIndex } = this;
