@@ -1,0 +1,86 @@
+/**
+ * Exactly once by Apache Kafka's clients: members of a group copy a topic within transactions; one is killed, and
+ * comes back under its transactional id, while another joins. Each record is in the copy once.
+ */
+
+import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { join } from "node:path";
+import kafkajs from "kafkajs";
+import { eventually, peersDirectory, type RunningBroker, startWeir, testWith } from "./harness.ts";
+
+const { Kafka, logLevel } = kafkajs;
+const PARTITIONS = 4;
+const RECORDS = 600;
+
+let broker: RunningBroker;
+
+beforeAll(async () => {
+  broker = await startWeir({ settings: { "group.initial.rebalance.delay.ms": "0" } });
+}, 30_000);
+
+afterAll(async () => void await broker?.stop(), 30_000);
+
+/** A member that copies; `committed` says how many transactions it has committed. */
+function startCopier(topic: string, protocol: string, id: string) {
+  const program = join(import.meta.dir, "ExactlyOnceCopy.java");
+  const kafka = join(peersDirectory, "kafka", "kafka");
+  const command = [kafka, "java", program, broker.bootstrap, topic, protocol, `${topic}-${id}`];
+  const child = Bun.spawn(command, { stdout: "pipe", stderr: "pipe" });
+  const copier = { committed: 0, kill: () => (child.kill("SIGKILL"), child.exited) };
+  void (async () => {
+    const decoder = new TextDecoder();
+    for await (const chunk of child.stdout) {
+      copier.committed += decoder.decode(chunk).split("committed ").length - 1;
+    }
+  })();
+  void new Response(child.stderr).text();
+  return copier;
+}
+
+describe("exactly once", () => {
+  for (const protocol of ["classic", "consumer"]) {
+    testWith("Apache Kafka (peers)", `a group of protocol ${protocol} copies a topic`, async () => {
+      const kafka = new Kafka({ brokers: [broker.bootstrap], logLevel: logLevel.NOTHING });
+      const admin = kafka.admin();
+      await admin.connect();
+      const topic = `exact-${protocol}-${Date.now()}`;
+      const topics = [topic, `${topic}-copy`];
+      await admin.createTopics({
+        topics: topics.map((one) => ({ topic: one, numPartitions: PARTITIONS })),
+      });
+      const producer = kafka.producer();
+      await producer.connect();
+      const values = Array.from({ length: RECORDS }, (_, at) => `v${at}`);
+      await producer.send({
+        topic,
+        messages: values.map((value, at) => ({ value, partition: at % PARTITIONS })),
+      });
+      await producer.disconnect();
+      const first = startCopier(topic, protocol, "one");
+      await eventually("the first one copies", () => first.committed >= 3 || undefined, 60_000);
+      const second = startCopier(topic, protocol, "two");
+      await first.kill();
+      // Under the same transactional id.
+      const third = startCopier(topic, protocol, "one");
+      await eventually("the group has read everything", async () => {
+        const [{ partitions } = { partitions: [] }] = await admin.fetchOffsets({
+          groupId: topic,
+          topics: [topic],
+        });
+        const sum = partitions.reduce((all, { offset }) => all + Math.max(0, Number(offset)), 0);
+        return sum >= RECORDS || undefined;
+      }, 120_000);
+      await Promise.all([second.kill(), third.kill()]);
+      const consumer = kafka.consumer({ groupId: `${topic}-reader` });
+      const seen: string[] = [];
+      await consumer.connect();
+      await consumer.subscribe({ topic: topics[1]!, fromBeginning: true });
+      await consumer.run({
+        eachMessage: ({ message }) => Promise.resolve(void seen.push(message.value!.toString())),
+      });
+      await eventually("the copy is read", () => seen.length >= RECORDS || undefined, 60_000);
+      expect(seen.toSorted()).toEqual(values.toSorted());
+      await Promise.all([consumer.disconnect(), admin.disconnect()]);
+    }, 300_000);
+  }
+});
