@@ -7,10 +7,14 @@
 
 import { RE2JS } from "re2js";
 
-/** Longer expressions are refused: repetitions multiply, and a program takes memory by its size. */
-const MAX_REGEX_LENGTH = 4096;
-/** RE2's own measure: instructions of the compiled program. */
-const MAX_PROGRAM_SIZE = 1000;
+/** Longer expressions are refused: matching takes time by the length of both. */
+const MAX_REGEX_LENGTH = 2048;
+/**
+ * Instructions of the compiled program (RE2's own measure) that an expression may have for each of its characters, and
+ * that any may have: counted repetitions of counted repetitions make a large program of a short text.
+ */
+const MAX_PROGRAM_PER_CHARACTER = 1.5;
+const ALWAYS_ALLOWED_PROGRAM = 300;
 
 /** An expression that is compiled. */
 export interface BoundedRegex {
@@ -25,7 +29,8 @@ export function compileRegex(regex: string): BoundedRegex | { readonly problem: 
   }
   try {
     const compiled = RE2JS.compile(regex);
-    if (compiled.programSize() > MAX_PROGRAM_SIZE) return { problem: "its program is too large" };
+    const largest = Math.max(ALWAYS_ALLOWED_PROGRAM, MAX_PROGRAM_PER_CHARACTER * regex.length);
+    if (compiled.programSize() > largest) return { problem: "its program is too large" };
     return { matches: (text) => compiled.testExact(text) };
   } catch (error) {
     // The library's own errors: what does not parse, or repeats too often.

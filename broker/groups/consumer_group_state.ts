@@ -153,7 +153,7 @@ export class ConsumerGroupState {
       this.#countMember(memberId, shared, 1);
     }
     for (const { topics } of contents.regexes.values()) this.#countRegex(topics, 1);
-    for (const [memberId, current] of contents.currents) this.#own(memberId, current, "loaded");
+    for (const [memberId, current] of contents.currents) this.#own(memberId, current, current);
   }
 
   get epoch(): number {
@@ -252,7 +252,9 @@ export class ConsumerGroupState {
         if (change.value !== null) this.#countRegex(change.value.topics, 1);
         break;
       case "currentMember":
-        if (change.value !== null) this.#own(change.memberId, change.value, "given");
+        if (change.value !== null && before.kind === "currentMember") {
+          this.#own(change.memberId, change.value, before.value);
+        }
         break;
       case "group":
       case "target":
@@ -298,11 +300,14 @@ export class ConsumerGroupState {
     if (found.byName === 0 && found.byRegex === 0) this.#topics.delete(topic);
   }
 
-  /** A log in which two members have a partition is read even so: the first keeps it, as far as we are asked. */
+  /**
+   * Notes what a member has, of which it had some `before`. A log in which two members have a partition is read even
+   * so: the first of them is its owner until it lets go of it, and none is given out that way.
+   */
   #own(
     memberId: string,
     { assigned, pendingRevocation }: CurrentAssignment,
-    origin: "loaded" | "given",
+    before: CurrentAssignment | null,
   ): void {
     for (const [topicId, partitions] of bothOf(assigned, pendingRevocation)) {
       let owners = this.#owners.get(topicId);
@@ -311,7 +316,7 @@ export class ConsumerGroupState {
         const other = owners.get(partition);
         if (other === undefined) owners.set(partition, memberId);
         assert(
-          other === undefined || origin === "loaded",
+          other === undefined || (before !== null && hasPartition(before, topicId, partition)),
           `Cannot give ${topicId}-${partition} to ${memberId}: it is ${other}'s`,
         );
       }
@@ -328,6 +333,15 @@ export class ConsumerGroupState {
       if (owners?.size === 0) this.#owners.delete(topicId);
     }
   }
+}
+
+function hasPartition(
+  { assigned, pendingRevocation }: CurrentAssignment,
+  topicId: Uuid,
+  partition: number,
+): boolean {
+  return assigned.get(topicId)?.has(partition) === true ||
+    pendingRevocation.get(topicId)?.has(partition) === true;
 }
 
 function* bothOf(left: OwnedPartitions, right: OwnedPartitions) {

@@ -42,13 +42,14 @@ def producer(**more):
 
 
 def consumer(group, **more):
+    # Of the newer protocol the broker says how long.
+    own = {} if "group.protocol" in more else {"session.timeout.ms": 10000, "heartbeat.interval.ms": 200}
     return Consumer({
         "bootstrap.servers": bootstrap,
         "group.id": group,
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
-        "session.timeout.ms": 10000,
-        "heartbeat.interval.ms": 200,
+        **own,
         **more,
     })
 
@@ -120,6 +121,61 @@ def groups():
     say(test="group", owned=owned, seen=sorted(seen), after=after, committed=[t.offset for t in committed])
 
 
+def poll_until(members, assigned):
+    until = time.time() + 90
+    while [len(m.assignment()) for m in members] != assigned and time.time() < until:
+        for m in members:
+            m.poll(0.05)
+    return [len(m.assignment()) for m in members]
+
+
+def consumer_protocol():
+    """Members of KIP-848, by a regular expression that the broker resolves; one of them static."""
+    topic = f"rdkafka-848-{run}"
+    create(topic, 4)
+    own = {"group.protocol": "consumer"}
+    members = [consumer(f"group-{topic}", **own, **more) for more in ({}, {"group.instance.id": "i1"})]
+    for m in members:
+        m.subscribe([f"^{topic}.*"])
+    owned = poll_until(members, [2, 2])
+    p = producer()
+    for i in range(200):
+        p.produce(topic, value=f"v{i}", partition=i % 4)
+    p.flush(30)
+    seen = []
+    until = time.time() + 60
+    while len(seen) < 200 and time.time() < until:
+        for m in members:
+            r = m.poll(0.02)
+            if r is not None and not r.error():
+                seen.append(r.value().decode())
+    for m in members:
+        m.commit(asynchronous=False)
+    members[0].close()
+    after = poll_until(members[1:], [4])
+    committed = members[1].committed([TopicPartition(topic, i) for i in range(4)], timeout=10)
+    members[1].close()
+    say(test="consumer protocol", owned=owned, seen=sorted(seen), after=after,
+        committed=[t.offset for t in committed])
+
+
+def migration():
+    """A group goes over to the consumer protocol and back, member by member."""
+    topic = f"rdkafka-migration-{run}"
+    create(topic, 4)
+    group = f"group-{topic}"
+    old = consumer(group, **{"partition.assignment.strategy": "cooperative-sticky"})
+    old.subscribe([topic])
+    alone = poll_until([old], [4])
+    new = consumer(group, **{"group.protocol": "consumer"})
+    new.subscribe([topic])
+    both = poll_until([old, new], [2, 2])
+    new.close()
+    back = poll_until([old], [4])
+    old.close()
+    say(test="migration", alone=alone, both=both, back=back)
+
+
 def times():
     topic = f"rdkafka-time-{run}"
     create(topic, 1)
@@ -137,4 +193,6 @@ def times():
 
 codecs()
 groups()
+consumer_protocol()
+migration()
 times()

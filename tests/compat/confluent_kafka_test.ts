@@ -46,7 +46,15 @@ describe("confluent-kafka", () => {
         after: 4,
         committed: [100, 100, 100, 100],
       });
-      expect(lines[6]).toEqual({ test: "time", found: [0, 1, 49] });
+      expect(lines[6]).toEqual({
+        test: "consumer protocol",
+        owned: [2, 2],
+        seen: Array.from({ length: 200 }, (_, i) => `v${i}`).toSorted(),
+        after: [4],
+        committed: [50, 50, 50, 50],
+      });
+      expect(lines[7]).toEqual({ test: "migration", alone: [4], both: [2, 2], back: [4] });
+      expect(lines[8]).toEqual({ test: "time", found: [0, 1, 49] });
     },
   );
 });

@@ -162,49 +162,54 @@ describe("Apache Kafka's tools", () => {
     );
   }
 
-  testWith(
-    NEEDED,
-    "consumer-groups: describe shows lag, reset-offsets moves it, delete removes it",
-    async () => {
-      const topic = unique("groups");
-      const group = `group-${topic}`;
-      await run("topics", "--create", "--topic", topic);
-      await produceLines(topic, "a\nb\nc\nd\n");
-      await run(
-        "console-consumer",
-        "--topic",
-        topic,
-        "--group",
-        group,
-        "--from-beginning",
-        "--max-messages",
-        "4",
-      );
-      const row = async () => {
-        const output = await run("consumer-groups", "--describe", "--group", group);
-        return lines(output).find((line) => line.startsWith(group))!.split(/\s+/).slice(1, 6);
-      };
-      expect(lines(await run("consumer-groups", "--list"))).toContain(group);
-      expect(await row()).toEqual([topic, "0", "4", "4", "0"]);
-      await run(
-        "consumer-groups",
-        "--reset-offsets",
-        "--to-offset",
-        "1",
-        "--group",
-        group,
-        "--topic",
-        topic,
-        "--execute",
-      );
-      expect(await row()).toEqual([topic, "0", "1", "4", "3"]);
-      expect(await run("consumer-groups", "--describe", "--group", group, "--state")).toContain(
-        "Empty",
-      );
-      await run("consumer-groups", "--delete", "--group", group);
-      expect(lines(await run("consumer-groups", "--list"))).not.toContain(group);
-    },
-  );
+  for (const protocol of ["classic", "consumer"]) {
+    testWith(
+      NEEDED,
+      `consumer-groups, ${protocol}: describe shows lag, reset-offsets moves it, delete removes it`,
+      async () => {
+        const topic = unique(`groups-${protocol}`);
+        const group = `group-${topic}`;
+        await run("topics", "--create", "--topic", topic);
+        await produceLines(topic, "a\nb\nc\nd\n");
+        await run(
+          "console-consumer",
+          "--topic",
+          topic,
+          "--group",
+          group,
+          "--from-beginning",
+          "--max-messages",
+          "4",
+          "--command-property",
+          `group.protocol=${protocol}`,
+        );
+        const row = async () => {
+          const output = await run("consumer-groups", "--describe", "--group", group);
+          return lines(output).find((line) => line.startsWith(group))!.split(/\s+/).slice(1, 6);
+        };
+        const listed = await run("consumer-groups", "--list", "--type", protocol);
+        expect(lines(listed).some((line) => line.startsWith(group))).toBe(true);
+        expect(await row()).toEqual([topic, "0", "4", "4", "0"]);
+        await run(
+          "consumer-groups",
+          "--reset-offsets",
+          "--to-offset",
+          "1",
+          "--group",
+          group,
+          "--topic",
+          topic,
+          "--execute",
+        );
+        expect(await row()).toEqual([topic, "0", "1", "4", "3"]);
+        expect(await run("consumer-groups", "--describe", "--group", group, "--state")).toContain(
+          "Empty",
+        );
+        await run("consumer-groups", "--delete", "--group", group);
+        expect(lines(await run("consumer-groups", "--list"))).not.toContain(group);
+      },
+    );
+  }
 
   testWith(NEEDED, "configs: alter and describe topic and broker settings", async () => {
     const topic = unique("configs");
@@ -331,18 +336,22 @@ describe("Apache Kafka's tools", () => {
           input,
         });
       }
-      await runOk(
-        at(
-          "console-consumer",
-          "--topic",
-          topic,
-          "--group",
-          group,
-          "--from-beginning",
-          "--max-messages",
-          "10",
-        ),
-      );
+      for (const protocol of ["classic", "consumer"]) {
+        await runOk(
+          at(
+            "console-consumer",
+            "--topic",
+            topic,
+            "--group",
+            `${group}-${protocol}`,
+            "--from-beginning",
+            "--max-messages",
+            "10",
+            "--command-property",
+            `group.protocol=${protocol}`,
+          ),
+        );
+      }
       expect(await own.stop()).toBe(0);
       const dump = (flags: string[], directory: string, suffix: string) => {
         const files = readdirSync(directory).filter((name) => name.endsWith(suffix)).toSorted();
@@ -375,7 +384,10 @@ describe("Apache Kafka's tools", () => {
           offsets.map((path) => join(path, "00000000000000000000.log")).join(","),
         ),
       );
-      expect(decoded).toContain(group);
+      expect(decoded).toContain(`${group}-classic`);
+      for (const type of [3, 5, 6, 7, 8]) {
+        expect(decoded).toMatch(new RegExp(`"type":"${type}",[^\n]*${group}-consumer`));
+      }
       expect(decoded).toContain(topic);
       const metadata = await dump(
         ["--cluster-metadata-decoder"],

@@ -14,6 +14,7 @@ import type { Partitions } from "../../../broker/groups/assignors/assignor.ts";
 import {
   ConsumerGroup,
   type ConsumerGroupContext,
+  type ConsumerGroupSettings,
   type ConsumerGroupWrite,
   type ConsumerHeartbeat,
   type ConsumerHeartbeatAnswer,
@@ -40,6 +41,19 @@ const EVENT_COUNT = 300;
 const SESSION_MS = 45_000;
 const HEARTBEAT_MS = 5_000;
 const REBALANCE_TIMEOUT_MS = 60_000;
+
+function settingsWith(assignmentIntervalMs: number): ConsumerGroupSettings {
+  return {
+    maxSize: 8,
+    allowsUpgrade: true,
+    allowsDowngrade: true,
+    classicMaxSize: 8,
+    sessionTimeoutMs: SESSION_MS,
+    heartbeatIntervalMs: HEARTBEAT_MS,
+    assignmentIntervalMs,
+    assignors: ["uniform", "range"],
+  };
+}
 
 /** Topics that come, grow and go. */
 class Topics {
@@ -137,16 +151,7 @@ class Life {
     return {
       now,
       topics: this.#topics,
-      settings: {
-        maxSize: 8,
-        allowsUpgrade: true,
-        allowsDowngrade: true,
-        classicMaxSize: 8,
-        sessionTimeoutMs: SESSION_MS,
-        heartbeatIntervalMs: HEARTBEAT_MS,
-        assignmentIntervalMs: this.#assignmentIntervalMs,
-        assignors: ["uniform", "range"],
-      },
+      settings: settingsWith(this.#assignmentIntervalMs),
     };
   }
 
@@ -454,3 +459,72 @@ test(`ConsumerGroup: ${SEED_COUNT} lives of ${EVENT_COUNT} events keep every pro
     }
   }
 }, 60_000);
+
+/** A group of which two members say that they have all of a topic. */
+function contestedContents(topics: Topics, id: Uuid, all: readonly number[]) {
+  const contents = new ConsumerGroupContents();
+  contents.apply({ kind: "group", value: { epoch: 5, metadataHash: topics.hashOf(["a"]) } });
+  contents.apply({ kind: "target", value: { epoch: 4, timestampMs: timestampMs(0) } });
+  for (const memberId of ["m1", "m2"]) {
+    const metadata = {
+      instanceId: null,
+      rackId: null,
+      clientId: memberId,
+      clientHost: "/h",
+      subscribedTopicNames: ["a"],
+      subscribedTopicRegex: "",
+      rebalanceTimeoutMs: REBALANCE_TIMEOUT_MS,
+      serverAssignor: null,
+      classic: null,
+    };
+    contents.apply({ kind: "member", memberId, value: metadata });
+    contents.apply({ kind: "targetMember", memberId, value: new Map([[id, all]]) });
+    contents.apply({
+      kind: "currentMember",
+      memberId,
+      value: {
+        memberEpoch: 4,
+        previousMemberEpoch: 3,
+        state: 0,
+        assigned: new Map([[id, new Map(all.map((partition) => [partition, 4]))]]),
+        pendingRevocation: new Map(),
+      },
+    });
+  }
+  return contents;
+}
+
+test("ConsumerGroup: a log in which two members have one partition is loaded, and comes right", () => {
+  const topics = new Topics();
+  topics.set("a", 4);
+  const { id } = topics.topicByName("a")!;
+  const all = [0, 1, 2, 3];
+  const settings = settingsWith(0);
+  const context = { now: { monotonicMs: 0, wallMs: timestampMs(0) }, topics, settings };
+  const group = ConsumerGroup.restore("g", contestedContents(topics, id, all), context);
+  const held = new Map<string, readonly number[]>([["m1", all], ["m2", all]]);
+  const epochs = new Map([["m1", 4], ["m2", 4]]);
+  for (let round = 0; round < 5; round++) {
+    for (const [memberId, own] of held) {
+      const outcome = group.heartbeat({
+        memberId,
+        memberEpoch: epochs.get(memberId)!,
+        instanceId: null,
+        rackId: null,
+        rebalanceTimeoutMs: -1,
+        clientId: memberId,
+        clientHost: "/h",
+        subscribedTopicNames: null,
+        subscribedTopicRegex: null,
+        serverAssignor: null,
+        owned: new Map([[id, own]]),
+      }, context);
+      assert("answer" in outcome);
+      const { assignment, memberEpoch } = outcome.answer;
+      epochs.set(memberId, memberEpoch);
+      if (assignment !== null) held.set(memberId, [...assignment.get(id)?.keys() ?? []]);
+    }
+  }
+  expect(group.state).toBe("Stable");
+  expect([...held.values()].flat().sort()).toEqual(all);
+});
