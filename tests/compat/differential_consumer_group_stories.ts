@@ -6,6 +6,8 @@
  * time to pass.
  */
 
+import { decodeAssignment, encodeAssignment } from "../../broker/groups/consumer_protocol.ts";
+import { Writer } from "../../protocol/bytes.ts";
 import { ApiKey } from "../../protocol/api_keys.ts";
 import {
   consumerGroupDescribeRequest,
@@ -28,6 +30,7 @@ import { leaveGroupRequest, leaveGroupResponse } from "../../protocol/schemas/le
 import { listGroupsRequest, listGroupsResponse } from "../../protocol/schemas/list_groups.ts";
 import { offsetCommitRequest, offsetCommitResponse } from "../../protocol/schemas/offset_commit.ts";
 import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
+import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
 import {
   coordinatorReady,
   groupOf,
@@ -76,6 +79,11 @@ const all = { rebalanceTimeoutMs: 60_000, subscribedTopicNames: ["topic"], owned
 
 const ready = [...makeTopic({}, 6), ...coordinatorReady];
 
+/** Those that name themselves by their names; the others got theirs from the broker. */
+function nameOf({ memberId }: { readonly memberId: string }): string {
+  return /^m\d$/.test(memberId) ? memberId : "another";
+}
+
 function described(title: string): Step {
   return step(title, consumerGroupDescribeRequest, consumerGroupDescribeResponse, (state) => ({
     groupIds: [groupOf(state), "diff-missing"],
@@ -84,11 +92,11 @@ function described(title: string): Step {
     pick: (answer) =>
       answer.groups.toSorted((a, b) => a.groupId < b.groupId ? -1 : 1).map((group) => ({
         ...group,
-        members: group.members.toSorted((a, b) => a.memberId < b.memberId ? -1 : 1).map((
+        members: group.members.toSorted((a, b) => nameOf(a) < nameOf(b) ? -1 : 1).map((
           { memberId, assignment, targetAssignment, ...member },
         ) => ({
           ...member,
-          name: memberId,
+          name: nameOf({ memberId }),
           has: assignment.topicPartitions.map(({ partitions }) => [...partitions].sort()),
           target: targetAssignment.topicPartitions.map(({ partitions }) => [...partitions].sort()),
         })),
@@ -214,6 +222,66 @@ const withJoin = (title: string, names: readonly string[]): Step =>
     protocols: names.map((name) => ({ name, metadata: subscription("first") })),
   }), { pick: ({ errorCode }) => errorCode });
 
+/** A classic member, as it joins, says that it lives, and asks for what it has. */
+const classic = {
+  join: (title: string): Step =>
+    step(title, joinGroupRequest, joinGroupResponse, (state) => ({
+      groupId: groupOf(state),
+      sessionTimeoutMs: 10_000,
+      rebalanceTimeoutMs: 10_000,
+      memberId: (state["classicId"] as string | undefined) ?? "",
+      groupInstanceId: null,
+      protocolType: "consumer",
+      protocols: [{ name: "range", metadata: subscriptionTo(topicOf(state)) }],
+    }), {
+      keep: (state, { memberId, generationId }) => {
+        state["classicId"] = memberId;
+        state["generation"] = generationId;
+      },
+      pick: ({ members, ...answer }) => ({ ...answer, memberCount: members.length }),
+    }),
+  sync: (title: string, all = false): Step =>
+    step(title, syncGroupRequest, syncGroupResponse, (state) => ({
+      groupId: groupOf(state),
+      generationId: state["generation"] as number,
+      memberId: state["classicId"] as string,
+      groupInstanceId: null,
+      protocolType: "consumer",
+      protocolName: "range",
+      assignments: all
+        ? [{
+          memberId: state["classicId"] as string,
+          assignment: encodeAssignment(new Map([[topicOf(state), [0, 1, 2, 3, 4, 5]]]), 0),
+        }]
+        : [],
+    }), {
+      pick: ({ assignment, ...answer }) => ({
+        ...answer,
+        count: [...decodeAssignment(assignment)?.values() ?? []].flat().length,
+      }),
+    }),
+  beat: (title: string, generation?: number): Step =>
+    step(title, heartbeatRequest, heartbeatResponse, (state) => ({
+      groupId: groupOf(state),
+      generationId: generation ?? state["generation"] as number,
+      memberId: state["classicId"] as string,
+    })),
+};
+
+function subscriptionTo(topic: string): Uint8Array {
+  const writer = new Writer();
+  writer.int16(0);
+  writer.int32(1);
+  writer.nullableString(topic);
+  writer.nullableBytes(null);
+  return writer.finish();
+}
+
+const listed = (title: string): Step =>
+  step(title, listGroupsRequest, listGroupsResponse, () => (
+    { statesFilter: [], typesFilter: [] }
+  ), { pick: ({ groups }, state) => groups.filter(({ groupId }) => groupId === groupOf(state)) });
+
 /** Stories, as those of classic groups. */
 export const consumerGroupStories: readonly Story[] = [
   ["refuses heartbeats", ApiKey.ConsumerGroupHeartbeat, [
@@ -314,6 +382,45 @@ export const consumerGroupStories: readonly Story[] = [
     fetchAs("in a later epoch", "m1", 3),
     fetchAs("by a stranger", "m9", 2),
   ], 9],
+  ["takes a classic member in", ApiKey.ConsumerGroupHeartbeat, [
+    ...ready,
+    beat("first joins", all),
+    classic.join("asks for an id"),
+    classic.join("joins"),
+    classic.sync("gets nothing yet"),
+    classic.beat("waits"),
+    classic.beat("in another generation", 1),
+    beat("first gives half up", {
+      memberEpoch: 2,
+      owned: [0, 1, 2, 3, 4, 5],
+      rebalanceTimeoutMs: 60_000,
+      subscribedTopicNames: ["topic"],
+    }),
+    beat("first has none of it", { memberEpoch: 2, owned: [] }),
+    classic.beat("may come again"),
+    classic.join("comes again"),
+    classic.sync("gets its half"),
+    classic.beat("has it"),
+    described("of both protocols"),
+    beat("first leaves", { memberEpoch: -1 }),
+    listed("goes back"),
+    classic.beat("has to come again"),
+  ]],
+  ["takes a classic group over", ApiKey.ConsumerGroupHeartbeat, [
+    ...ready,
+    classic.join("asks for an id"),
+    classic.join("joins"),
+    classic.sync("assigns", true),
+    beat("in an epoch of a classic group", { memberEpoch: 4 }),
+    beat("another joins", all),
+    described("taken over"),
+    listed("as a consumer group"),
+    classic.beat("has to come again"),
+    classic.join("comes again"),
+    classic.sync("gets its half"),
+    beat("another waits", { memberEpoch: 2, owned: [] }),
+    described("settled"),
+  ]],
   ["says what a group is", ApiKey.ConsumerGroupDescribe, [
     ...two,
     described("before it has settled"),
