@@ -1114,8 +1114,10 @@ export class LogDirectory {
   }
 
   async #markClean(): Promise<void> {
-    // What nobody opened is as the crash before this run left it: the mark does not speak for it.
-    const unrecovered = this.#unrecovered.size === 0 ? undefined : [...this.#unrecovered];
+    // What nobody opened is as the crash before this run left it, and what was being made need not be synced: the
+    // mark does not speak for them.
+    const left = [...this.#unrecovered, ...this.#unsyncedNames];
+    const unrecovered = left.length === 0 ? undefined : left;
     const { brokerEpoch } = this;
     const mark = textBytes(JSON.stringify({ version: 0, brokerEpoch, unrecovered }));
     try {

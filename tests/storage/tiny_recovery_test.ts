@@ -274,6 +274,27 @@ test("LogDirectory.createLog: whatever a death leaves of a partition that is mad
   }
 });
 
+test("LogDirectory.close: the mark does not speak for a partition that was being made", async () => {
+  const id = "z1yHB6PEQAmy_Ty2vmsQRA" as Uuid;
+  const made = { topic: "made", partition: 3 };
+  for (let seed = 1; seed < 20; seed++) {
+    const fixture = await Fixture.open({}, {}, seed);
+    const creating = fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
+    creating.catch(() => {});
+    await fixture.directory.close();
+    fixture.directory = await fixture.openDirectory();
+    fixture.directory.found();
+    fixture.log = await fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
+    fixture.append(1);
+    await fixture.log.whenSynced(offset(1));
+    fixture.disk.crash();
+    fixture.directory = await fixture.openDirectory();
+    expect(fixture.directory.found()).toContainEqual({ topicPartition: made, topicId: id });
+    const log = await fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
+    expect([log.endOffset, log.offlineReason]).toEqual([offset(1), null]);
+  }
+});
+
 test("LogDirectory.found: a part of partition.metadata says nothing", async () => {
   const fixture = await Fixture.open();
   const whole = `version: 0\ntopic_id: ${METADATA_TOPIC_ID}`;
