@@ -10,8 +10,11 @@ import { type ClientSurroundings, type SimAdmin, SimProducer } from "./cluster_c
 import type { HistoryEvent } from "./history.ts";
 import type { SimRandom } from "./sim_random.ts";
 
-/** Until the last request is booked: transactions and sessions may have to run out first. */
-const SETTLE_MS = 120_000;
+/**
+ * Until the last request is booked: transactions and sessions may have to run out first, and with a slow disk in the
+ * cluster a transfer takes a second and a half, one after the other.
+ */
+const SETTLE_MS = 300_000;
 
 /** What a bank needs of its world. */
 export interface BankWorld {
