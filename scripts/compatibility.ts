@@ -7,7 +7,12 @@
 
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { apis, type Subsystems } from "../broker/apis/index.ts";
+import {
+  apis,
+  controllerApis,
+  type ControllerSubsystems,
+  type Subsystems,
+} from "../broker/apis/index.ts";
 import type { VersionSpan } from "../broker/apis/api.ts";
 import { ApiKey } from "../protocol/api_keys.ts";
 import { versionsOf } from "../protocol/compile.ts";
@@ -20,16 +25,11 @@ const APIS = join(ROOT, "broker", "apis");
 /** API keys that belong to a later part of the project, and what will bring them. */
 const LATER: readonly (readonly [RegExp, string])[] = [
   [/^(Sasl|.*Acls$|.*DelegationToken$|.*ScramCredentials$)/, "security"],
-  [/(Txn|Transactions$)/, "transactions"],
-  [/^ConsumerGroup/, "consumer groups (KIP-848)"],
   [/Share/, "share groups (KIP-932)"],
   [/^Streams/, "streams groups (KIP-1071)"],
   [/ClientQuotas$/, "quotas"],
   [/Telemetry/, "client metrics (KIP-714)"],
-  [
-    /(Quorum|Vote|Raft|Snapshot|Broker|Controller|Partition|Leaders|Envelope|Features|ProducerIds|Replicas|LogDirs)/i,
-    "the cluster of several nodes",
-  ],
+  [/^UnregisterController$/, "controllers that are taken away for good"],
 ];
 
 function formatSpan({ lowest, highest }: VersionSpan): string {
@@ -55,14 +55,18 @@ function gapsByKey(): Map<number, string> {
 export function compatibilityPage(): string {
   // Handlers look at their subsystems when a request comes, not when they are made.
   const served = new Map(apis({} as Subsystems).map((api) => [api.key, api]));
+  const ofControllers = controllerApis({} as ControllerSubsystems)
+    .filter(({ key }) => !served.has(key));
+  const between = new Map(ofControllers.map((api) => [api.key, api]));
   const gaps = gapsByKey();
   const rows: string[] = [];
+  const controllerRows: string[] = [];
   const missing: string[] = [];
   for (const [name, key] of Object.entries(ApiKey)) {
     const request = requestByApiKey.get(key);
     if (request === undefined || request.versions === "none") continue;
     const known = formatSpan(versionsOf(request.versions));
-    const api = served.get(key);
+    const api = served.get(key) ?? between.get(key);
     if (api === undefined) {
       const part = LATER.find(([pattern]) => pattern.test(name))?.[1] ?? "";
       missing.push(`| ${key} | ${name} | ${known} | ${part} |`);
@@ -74,7 +78,7 @@ export function compatibilityPage(): string {
       ? span
       : `${span} (${formatSpan(advertised)} advertised)`;
     const gap = gaps.get(key) ?? "";
-    rows.push(
+    (served.has(key) ? rows : controllerRows).push(
       `| ${key} | ${name} | ${shown} | ${known} | ${gap.replace(/^none known\.\s*/, "")} |`,
     );
   }
@@ -90,6 +94,14 @@ export function compatibilityPage(): string {
     "| key | API | versions | Kafka 4.4 | gaps |",
     "| --- | --- | --- | --- | --- |",
     ...rows,
+    "",
+    `## Served by controllers alone: ${controllerRows.length}`,
+    "",
+    "Of other nodes, on the listeners of `controller.listener.names`.",
+    "",
+    "| key | API | versions | Kafka 4.4 | gaps |",
+    "| --- | --- | --- | --- | --- |",
+    ...controllerRows,
     "",
     `## Not served yet: ${missing.length}`,
     "",

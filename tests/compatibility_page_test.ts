@@ -15,5 +15,6 @@ test("compatibilityPage: names every served API once, with its gaps", () => {
   const page = compatibilityPage();
   expect(page.match(/^\| 0 \| Produce \|/gm)).toHaveLength(1);
   expect(page).toContain("| 3–13 (0–13 advertised) |");
-  expect(page).toContain("no transactions yet");
+  expect(page).toContain("no quota on topic changes (KIP-599)");
+  expect(page).toMatch(/^\| 52 +\| Vote +\|/m);
 });

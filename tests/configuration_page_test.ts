@@ -43,6 +43,15 @@ test("docs/metrics.md: names every metric, and none that is not there", async ()
     rebuiltIndexCount: 1,
     lastPassMs: 1,
   }));
+  metrics.watchTransactions(() => ({
+    idCount: 1,
+    openCount: 1,
+    endingCount: 0,
+    committedCount: 1,
+    abortedCount: 1,
+    timedOutCount: 1,
+  }));
+  metrics.watchTransactionalData({ verificationFailureCount: () => 1, lateCount: () => 0 });
   metrics.watchRepairs({ repairCount: 1 });
   metrics.watchOpening({
     openingProgress: { leftCount: 0 },

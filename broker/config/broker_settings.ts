@@ -150,7 +150,7 @@ const NODE = {
     unit: "ms",
     doc:
       "How long a controller waits for the leader's answers before it stands for election; a leader that a " +
-      "majority is silent to for half as long again steps down.",
+      "majority is silent to for half as long again steps down. Kafka's default is 2000.",
   }),
   "controller.quorum.request.timeout.ms": int("2000", {
     min: 0,

@@ -37,6 +37,7 @@ interface SpecSetting {
 const OTHER_DEFAULTS = [
   "broker.heartbeat.interval.ms",
   "broker.session.timeout.ms",
+  "controller.quorum.fetch.timeout.ms",
   "initial.broker.registration.timeout.ms",
   "listener.security.protocol.map",
   "listeners",
@@ -44,6 +45,8 @@ const OTHER_DEFAULTS = [
   "log.dir",
   "node.id",
   "offsets.topic.replication.factor",
+  "transaction.state.log.min.isr",
+  "transaction.state.log.replication.factor",
 ];
 /** Kafka has no bound in these tables and checks elsewhere, or its validator is not a range. */
 const OTHER_BOUNDS = [
