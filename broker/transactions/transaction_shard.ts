@@ -186,7 +186,9 @@ export class TransactionShard implements Shard {
   /** Takes in what the log says of an id. */
   #take(transactionalId: string, metadata: TransactionMetadata): void {
     if (this.#status !== "loading") return;
-    const entry = this.add(new Transaction(transactionalId, metadata));
+    // Whoever began it may have had a clock ahead of this one: until that time comes nobody else would end it.
+    const startTimestampMs = Math.min(metadata.startTimestampMs, this.#options.clock.wallMs());
+    const entry = this.add(new Transaction(transactionalId, { ...metadata, startTimestampMs }));
     const { isEnding, timesOutAtMs } = entry.transaction;
     if (isEnding || timesOutAtMs < Infinity) this.#urgent.push(entry);
   }

@@ -6,7 +6,8 @@
  *                                └──→ __consumer_offsets
  *
  * Tellers die in the midst of anything, and another one takes over under the same transactional id, at times while
- * the one before still lives; they abort some transactions for no reason, and let some time out.
+ * the one before still lives; or they are members of a group, each with an id of its own, and what is left open is
+ * ended by its time-out. They abort some transactions for no reason, and let some time out.
  */
 
 import assert from "node:assert/strict";
@@ -15,6 +16,7 @@ import { fetchGroupOffsets } from "../../broker/cli/group_member.ts";
 import { listOffsets, SpecialTimestamp } from "../../broker/cli/offsets.ts";
 import type { BankLedger, Booking } from "./bank_ledger.ts";
 import { type ClientSurroundings, SimClient } from "./cluster_clients.ts";
+import { ConsumerMember } from "./consumer_member.ts";
 import { TransactionalClient, TransactionLostError } from "./transactional_client.ts";
 
 /** The topic that customers write to. */
@@ -24,15 +26,17 @@ export const LEDGER = "ledger";
 const GROUP = "tellers";
 /** Short, so that coordinators end what tellers leave behind. */
 const TRANSACTION_TIMEOUT_MS = 8_000;
+/** Requests of one transaction; more where a backlog is to be worked off. */
 const MAX_REQUESTS = 4;
+const MAX_CALM_REQUESTS = 20;
 
 const TEXT = { encoder: new TextEncoder(), decoder: new TextDecoder() };
 
 /** What a teller is given. */
 export interface TellerOptions {
   readonly ledger: BankLedger;
-  /** Of the requests. */
-  readonly partition: number;
+  /** Of the requests; null for what a group gives it, whose members fence each other (KIP-447). */
+  readonly partition: number | null;
   /** Of the ledger. */
   readonly partitionCount: number;
 }
@@ -45,14 +49,19 @@ export class SimTeller extends SimClient {
   isCalm = false;
   readonly #options: TellerOptions;
   readonly #producer: TransactionalClient;
+  readonly #member: ConsumerMember | null;
   #attemptCount = 0;
 
   constructor(surroundings: ClientSurroundings, options: TellerOptions) {
     super(surroundings);
     this.#options = options;
+    const { partition } = options;
+    this.#member = partition === null
+      ? new ConsumerMember(this.client, GROUP, REQUESTS, this.name)
+      : null;
     this.#producer = new TransactionalClient({
       client: this.client,
-      transactionalId: `teller-${options.partition}`,
+      transactionalId: partition === null ? this.name : `teller-${partition}`,
       // The next one may speak another version than the one before.
       transactionVersion: this.random.chance(0.5) ? 2 : 1,
       transactionTimeoutMs: TRANSACTION_TIMEOUT_MS,
@@ -61,6 +70,14 @@ export class SimTeller extends SimClient {
   }
 
   async run(): Promise<void> {
+    const member = this.#member?.run(() => this.isStopping, (what, attempt) => (
+      this.insist(what, attempt)
+    ));
+    await Promise.all([this.#produce(), member]);
+    await this.client.close();
+  }
+
+  async #produce(): Promise<void> {
     while (!this.isStopping) {
       try {
         await this.#producer.init();
@@ -71,48 +88,66 @@ export class SimTeller extends SimClient {
         await this.pass(this.random.below(500));
       }
     }
-    await this.client.close();
   }
 
   /** From an epoch to its loss. */
   async #work(): Promise<void> {
-    const { partition } = this.#options;
-    const place = { topic: REQUESTS, partition };
-    for (;;) {
-      const [committed] = await this.insist(
+    while (!this.isStopping) {
+      const partitions = this.#member?.settle() ?? [this.#options.partition!];
+      if (partitions.length === 0) {
+        await this.pass(500);
+        continue;
+      }
+      const places = partitions.map((partition) => ({ topic: REQUESTS, partition }));
+      const committed = await this.insist(
         "offset",
-        () => fetchGroupOffsets(this.client, GROUP, [place]),
+        () => fetchGroupOffsets(this.client, GROUP, places),
       );
       const consumer = new Consumer(this.client, {
         readCommitted: true,
         onReset: () => assert.fail("requests are gone"),
       });
-      consumer.assign([{ ...place, position: Math.max(0, committed!.offset) }]);
-      let isGoingOn = true;
-      while (isGoingOn && !this.isStopping) {
+      consumer.assign(committed.map(({ offset, ...place }) => ({
+        ...place,
+        position: Math.max(0, offset),
+      })));
+      while (!this.isStopping && this.#member?.mustSettle !== true) {
         const polled = await this.insist("poll", () => consumer.poll());
-        const records = polled.flatMap((one) => one.records);
-        for (let at = 0; isGoingOn && at < records.length; at += MAX_REQUESTS) {
-          const taken = records.slice(at, at + MAX_REQUESTS);
-          const values = taken.map(({ value }) => TEXT.decoder.decode(value!));
-          isGoingOn = await this.#transfer(values, taken.at(-1)!.offset + 1);
-          if (this.isStopping) return;
-        }
+        if (!await this.#transferAll(polled)) break;
       }
-      if (this.isStopping) return;
     }
   }
 
+  /** Returns: whether all of it was committed. */
+  async #transferAll(polled: Awaited<ReturnType<Consumer["poll"]>>): Promise<boolean> {
+    const maxRequests = this.isCalm ? MAX_CALM_REQUESTS : MAX_REQUESTS;
+    for (const { partition, records } of polled) {
+      for (let at = 0; at < records.length; at += maxRequests) {
+        if (this.isStopping || this.#member?.mustSettle === true) return false;
+        const taken = records.slice(at, at + maxRequests);
+        const values = taken.map(({ value }) => TEXT.decoder.decode(value!));
+        const nextOffset = taken.at(-1)!.offset + 1;
+        if (!await this.#transfer(values, partition, nextOffset)) return false;
+      }
+    }
+    return true;
+  }
+
   /** One transaction. Returns: whether it was committed. */
-  async #transfer(requests: readonly string[], nextOffset: number): Promise<boolean> {
-    const { ledger, partition } = this.#options;
+  async #transfer(
+    requests: readonly string[],
+    partition: number,
+    nextOffset: number,
+  ): Promise<boolean> {
+    const { ledger } = this.#options;
     const attempt = `${this.name}/${++this.#attemptCount}`;
     ledger.begun(attempt, requests);
     for (const request of requests) await this.#book(attempt, request);
     const dice = this.isCalm ? 0.5 : this.random.uint32() / 2 ** 32;
     // It hangs for so long that somebody else takes over, or its transaction is ended.
     if (dice < 0.05) await this.pass(this.random.below(2 * TRANSACTION_TIMEOUT_MS));
-    await this.#producer.sendOffset(GROUP, { topic: REQUESTS, partition, offset: nextOffset });
+    const next = { topic: REQUESTS, partition, offset: nextOffset };
+    await this.#producer.sendOffset(GROUP, next, this.#member);
     if (dice > 0.95) await this.pass(this.random.below(2 * TRANSACTION_TIMEOUT_MS));
     if (dice < 0.2) {
       await this.#producer.end(false);

@@ -16,6 +16,9 @@ import type { SimRandom } from "./sim_random.ts";
  */
 const SETTLE_MS = 300_000;
 
+/** Until all is booked that was asked for while no teller could work: sessions of members are long. */
+const BOOK_MS = 600_000;
+
 /** What a bank needs of its world. */
 export interface BankWorld {
   readonly random: SimRandom;
@@ -46,8 +49,10 @@ export class BankLoad {
   readonly #books = new BankLedger();
   readonly #requestPartitions: number;
   readonly #ledgerPartitions: number;
+  /** Tellers are members of a group; otherwise each has its partition. */
+  readonly #isGroup: boolean;
   readonly #customers: SimProducer[] = [];
-  /** By partition, the newest last. */
+  /** By partition, of a group all together; the newest last. */
   readonly #tellers: SimTeller[][] = [];
   readonly #gone: SimTeller[] = [];
   readonly #auditor: SimAuditor;
@@ -59,6 +64,7 @@ export class BankLoad {
     this.#random = world.random.fork("bank");
     this.#requestPartitions = this.#random.between(1, 3);
     this.#ledgerPartitions = this.#random.between(1, 3);
+    this.#isGroup = this.#random.chance(0.5);
     this.#auditor = new SimAuditor(
       world.newClient("auditor"),
       this.#books,
@@ -85,8 +91,8 @@ export class BankLoad {
     const partitions = Array.from({ length: this.#requestPartitions }, (_, at) => at);
     for (const partition of partitions) {
       this.#startCustomer(partition);
-      this.#tellers.push([]);
-      this.#startTeller(partition);
+      if (partition === 0 || !this.#isGroup) this.#tellers.push([]);
+      this.#startTeller(this.#isGroup ? 0 : partition);
     }
     this.#world.spawn(this.#auditor.run());
     this.#world.spawn(this.#dieNowAndThen());
@@ -115,7 +121,7 @@ export class BankLoad {
     const client = this.#world.newClient(`teller${++this.#tellerCount}`);
     const teller = new SimTeller(client, {
       ledger: this.#books,
-      partition,
+      partition: this.#isGroup ? null : partition,
       partitionCount: this.#ledgerPartitions,
     });
     teller.isCalm = this.#world.isHealed();
@@ -125,10 +131,14 @@ export class BankLoad {
 
   /** A teller dies without a word, before or after the one that takes over begins. */
   replaceTeller(): void {
-    const partition = this.#random.below(this.#requestPartitions);
+    const partition = this.#random.below(this.#tellers.length);
     const tellers = this.#tellers[partition]!;
-    if (tellers.length > 1 || this.#random.chance(0.7)) this.#kill(tellers);
+    if (tellers.length > this.#mostTellers || this.#random.chance(0.7)) this.#kill(tellers);
     this.#startTeller(partition);
+  }
+
+  get #mostTellers(): number {
+    return this.#isGroup ? this.#requestPartitions : 1;
   }
 
   #kill(tellers: SimTeller[]): void {
@@ -151,14 +161,14 @@ export class BankLoad {
   async close(): Promise<void> {
     const { within } = this.#world;
     for (const tellers of this.#tellers) {
-      while (tellers.length > 1) this.#kill(tellers);
+      while (tellers.length > this.#mostTellers) this.#kill(tellers);
       for (const teller of tellers) teller.isCalm = true;
     }
     for (const customer of this.#customers) customer.stop();
     await within(SETTLE_MS, "customers are answered", () => (
       this.#customers.every(({ isDone }) => isDone)
     ));
-    await within(SETTLE_MS, "every transfer is booked", () => this.#books.missing.length === 0);
+    await within(BOOK_MS, "every transfer is booked", () => this.#books.missing.length === 0);
     for (const teller of this.#tellers.flat()) teller.stop();
     let behind: string | null = null;
     await within(SETTLE_MS, "the auditor reads to the end", () => {

@@ -217,6 +217,7 @@ export class TransactionalClient {
       readonly partition: number;
       readonly offset: number;
     },
+    member: { readonly memberId: string; readonly memberEpoch: number } | null = null,
   ): Promise<void> {
     const { client, insist, transactionalId, transactionVersion } = this.#options;
     if (transactionVersion === 1) {
@@ -233,6 +234,10 @@ export class TransactionalClient {
         groupId,
         producerId: this.#producerId,
         producerEpoch: this.#producerEpoch,
+        ...(member !== null && {
+          memberId: member.memberId,
+          generationIdOrMemberEpoch: member.memberEpoch,
+        }),
         topics: [{
           name: topic,
           partitions: [{
