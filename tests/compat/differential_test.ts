@@ -99,7 +99,8 @@ const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [
     why: "what weir does not serve yet: docs/compatibility.md has the list",
   },
   {
-    where: /ApiVersions .*\.apis\.(ApiVersions|DeleteGroups|InitProducerId)\.maxVersion: /,
+    where:
+      /ApiVersions .*\.apis\.(ApiVersions|DeleteGroups|InitProducerId|TxnOffsetCommit)\.maxVersion: /,
     why: "versions of Kafka 4.4, which the peer does not know",
   },
   {
