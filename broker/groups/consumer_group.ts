@@ -87,6 +87,8 @@ export const LEAVE_STATIC_EPOCH = -2;
 const METADATA_REFRESH_MS = 300_000;
 /** Who could not be fenced, since the log did not take it, is fenced again so much later. */
 const FENCE_AGAIN_MS = 1_000;
+/** Who waits for partitions that others have to give up first asks so often: they come a while after they are free. */
+const WAITING_HEARTBEAT_MS = 1_000;
 /** Regular expressions are looked up at most so often. */
 const REGEX_REFRESH_MS = 10_000;
 
@@ -406,9 +408,17 @@ export class ConsumerGroup {
     return {
       memberId,
       memberEpoch: after.memberEpoch,
-      heartbeatIntervalMs: settings.heartbeatIntervalMs,
+      heartbeatIntervalMs: this.#isUnsettled(after)
+        ? Math.min(settings.heartbeatIntervalMs, WAITING_HEARTBEAT_MS)
+        : settings.heartbeatIntervalMs,
       assignment: isFull || !sameOwned(before.assigned, after.assigned) ? after.assigned : null,
     };
+  }
+
+  /** True for a member that is to have partitions which are not free yet, or a target that is not made yet. */
+  #isUnsettled({ state, memberEpoch }: CurrentAssignment): boolean {
+    return state === MemberState.unreleased ||
+      (state === MemberState.stable && memberEpoch < this.epoch);
   }
 
   /**

@@ -108,6 +108,10 @@ const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [
     why: "weir has the features of what it serves, and one metadata version",
   },
   {
+    where: /ConsumerGroupHeartbeat .*heartbeatIntervalMs: 1000, Kafka 5000$/,
+    why: "who waits for partitions of others asks more often (decision 0066)",
+  },
+  {
     where: /retention\.ms 7 5\.0: 42, Kafka -1$/,
     why: "Kafka fails with UNKNOWN_SERVER_ERROR over an operation that does not exist",
   },

@@ -23,6 +23,8 @@ class Member {
   readonly memberId: string;
   epoch = 0;
   held: number[] = [];
+  /** How soon it is to come again. */
+  intervalMs = 0;
 
   constructor(harness: GroupHarness, memberId: string) {
     this.#harness = harness;
@@ -50,6 +52,7 @@ class Member {
     ));
     if ("error" in answer) return answer.error;
     this.epoch = answer.memberEpoch;
+    this.intervalMs = answer.heartbeatIntervalMs;
     if (answer.assignment !== null) {
       this.held = [...answer.assignment.get(topicId)?.keys() ?? []];
     }
@@ -272,6 +275,21 @@ test("GroupCoordinator: topics of a regular expression are found, and found anew
   }
   const { members } = await describe(harness);
   expect(members[0]!.owned.get(other)).toEqual([0, 1, 2]);
+});
+
+test("GroupCoordinator: who waits for partitions of others comes again sooner", async () => {
+  const harness = await start();
+  const [first, second] = [new Member(harness, "first"), new Member(harness, "second")];
+  await first.beat();
+  await second.beat();
+  expect([first.held.length, first.intervalMs]).toEqual([everything.length, 5000]);
+  expect([second.held.length, second.intervalMs]).toEqual([0, 1000]);
+  // It hears what to give up, and then has given it up.
+  await first.beat();
+  await first.beat();
+  await second.beat();
+  expect([...first.held, ...second.held].toSorted(ascending)).toEqual(everything);
+  expect([first.intervalMs, second.intervalMs]).toEqual([5000, 5000]);
 });
 
 test("GroupCoordinator: who keeps partitions past its rebalance timeout loses them, though it lives", async () => {
