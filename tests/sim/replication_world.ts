@@ -53,6 +53,8 @@ const NODES = [1, 2, 3];
 const SESSION_MS = 1500;
 /** After the heal, until every replica is in sync. Virtual ms. */
 const HEAL_MS = 60_000;
+/** A follower may have to be filled anew, in segments so small that each batch begins one. */
+const FILL_MS = 240_000;
 const PRODUCE = call(0, produceRequest, produceResponse, { highest: 12 });
 const FETCH = call(1, fetchRequest, fetchResponse, { highest: 12 });
 const LIST_OFFSETS = call(2, listOffsetsRequest, listOffsetsResponse);
@@ -325,7 +327,7 @@ export class ReplicationWorld {
         this.#activeCount() === NODES.length &&
         this.#nodes.every(({ running }) => running !== null),
     );
-    await this.#until("all replicas in sync", () => this.#areAllInSync());
+    await this.#until("all replicas in sync", () => this.#areAllInSync(), FILL_MS);
     const before = this.counts.acknowledged;
     await this.#until("acknowledgements", () => this.counts.acknowledged > before + 10);
     this.#isOver = true;

@@ -136,6 +136,8 @@ test.skipIf(!isThere)(
       "FEATURE_LEVEL_RECORD",
       "FEATURE_LEVEL_RECORD",
       "CONFIG_RECORD",
+      "FEATURE_LEVEL_RECORD",
+      "FEATURE_LEVEL_RECORD",
       ...session,
       "LeaderChange",
       ...session,
@@ -148,6 +150,8 @@ test.skipIf(!isThere)(
     const newest = listSnapshots(bunDisk(), path).at(-1)!;
     expect(typesIn(await dump(newest.path))).toEqual([
       "SnapshotHeader",
+      "FEATURE_LEVEL_RECORD",
+      "FEATURE_LEVEL_RECORD",
       "FEATURE_LEVEL_RECORD",
       "FEATURE_LEVEL_RECORD",
       "REGISTER_BROKER_RECORD",

@@ -29,7 +29,7 @@ import type { Command } from "../../transcripts/transcript.ts";
 const SETTINGS = {
   electionTimeoutMs: 1_000,
   electionBackoffMaxMs: 1_000,
-  fetchTimeoutMs: 1_500,
+  fetchTimeoutMs: 2_000,
   retryBackoffMs: 20,
   requestTimeoutMs: 2_000,
   fetchMaxWaitMs: 500,
