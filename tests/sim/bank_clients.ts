@@ -51,6 +51,8 @@ export class SimTeller extends SimClient {
   readonly #producer: TransactionalClient;
   readonly #member: ConsumerMember | null;
   #attemptCount = 0;
+  /** Of one transaction in calm times; fewer once one was lost, which may have been too long for its time-out. */
+  #mostRequests = MAX_CALM_REQUESTS;
 
   constructor(surroundings: ClientSurroundings, options: TellerOptions) {
     super(surroundings);
@@ -85,6 +87,7 @@ export class SimTeller extends SimClient {
       } catch (error) {
         if (!(error instanceof TransactionLostError)) throw error;
         this.surroundings.trace(`${this.name}: ${error.message}`);
+        this.#mostRequests = Math.max(1, this.#mostRequests >> 1);
         await this.pass(this.random.below(500));
       }
     }
@@ -120,7 +123,7 @@ export class SimTeller extends SimClient {
 
   /** Returns: whether all of it was committed. */
   async #transferAll(polled: Awaited<ReturnType<Consumer["poll"]>>): Promise<boolean> {
-    const maxRequests = this.isCalm ? MAX_CALM_REQUESTS : MAX_REQUESTS;
+    const maxRequests = this.isCalm ? this.#mostRequests : MAX_REQUESTS;
     for (const { partition, records } of polled) {
       for (let at = 0; at < records.length; at += maxRequests) {
         if (this.isStopping || this.#member?.mustSettle === true) return false;
