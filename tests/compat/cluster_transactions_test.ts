@@ -9,7 +9,7 @@ import { RealCluster } from "./cluster.ts";
 import { peersDirectory, testWith } from "./harness.ts";
 
 const PRODUCERS = 4;
-const SECONDS = 40;
+const SECONDS = 25;
 /** Between two nodes, and before the first. */
 const PAUSE_MS = 5_000;
 

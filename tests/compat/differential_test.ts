@@ -108,7 +108,7 @@ const KNOWN: readonly { readonly where: RegExp; readonly why: string }[] = [
     why: "weir has the features of what it serves, and one metadata version",
   },
   {
-    where: /ConsumerGroupHeartbeat .*heartbeatIntervalMs: 1000, Kafka 5000$/,
+    where: /\.heartbeatIntervalMs: 1000, Kafka 5000$/,
     why: "who waits for partitions of others asks more often (decision 0066)",
   },
   {

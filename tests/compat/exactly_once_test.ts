@@ -15,7 +15,16 @@ const RECORDS = 600;
 let broker: RunningBroker;
 
 beforeAll(async () => {
-  broker = await startWeir({ settings: { "group.initial.rebalance.delay.ms": "0" } });
+  broker = await startWeir({
+    settings: {
+      "group.initial.rebalance.delay.ms": "0",
+      // The one that is killed is given up sooner.
+      "group.consumer.min.session.timeout.ms": "3000",
+      "group.consumer.session.timeout.ms": "6000",
+      "group.consumer.min.heartbeat.interval.ms": "500",
+      "group.consumer.heartbeat.interval.ms": "1000",
+    },
+  });
 }, 30_000);
 
 afterAll(async () => void await broker?.stop(), 30_000);

@@ -7,8 +7,8 @@ import { type FailedSeed, freshSeeds, runSeed } from "./seeds.ts";
 
 /** Virtual seconds of faults. */
 const STEPS = 10;
-const LONE_SEEDS = 20;
-const SEEDS = 40;
+const LONE_SEEDS = 10;
+const SEEDS = 16;
 /** A fault that more lives than this do not notice is not noticed. */
 const SEEDS_PER_FAULT = 200;
 const TIMEOUT_MS = 900_000;
