@@ -103,6 +103,20 @@ test("TransactionCoordinator: a time-out goes on after a restart, by the time wh
   expect(harness.state("id")).toBe("CompleteAbort");
 });
 
+test("TransactionCoordinator: a transaction that a clock ahead of this one began is aborted in its time", async () => {
+  const harness = await TransactionHarness.start();
+  const { clock } = harness.node;
+  const producer = await harness.init("id", { timeoutMs: 5_000 });
+  clock.jumpWall(3_600_000);
+  await harness.add("id", producer, [3]);
+  harness.node.kill();
+  clock.jumpWall(-3_600_000);
+  await harness.reopen();
+  expect(harness.state("id")).toBe("Ongoing");
+  await clock.advance(5_200);
+  expect(harness.state("id")).toBe("CompleteAbort");
+});
+
 test("TransactionCoordinator: whoever comes with the id aborts what is open, and fences", async () => {
   const harness = await TransactionHarness.start();
   const first = await harness.init("id");
