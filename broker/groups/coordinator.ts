@@ -54,7 +54,7 @@ import {
   type ConsumerMemberDescription,
   JOIN_EPOCH,
 } from "./consumer_group.ts";
-import { DeadlineQueue } from "../deadline_queue.ts";
+import { Deadlines } from "../deadlines.ts";
 import type { CommittedOffset, GroupOffsets } from "./group_offsets.ts";
 import {
   type GroupEntry,
@@ -172,8 +172,7 @@ export class GroupCoordinator {
   readonly #logger: Logger;
   readonly #settings: GroupCoordinatorSettings;
   readonly #led: LedShards<GroupShard>;
-  readonly #deadlines = new DeadlineQueue<GroupEntry>();
-  #timer: { readonly atMs: number; readonly timer: Timer } | null = null;
+  readonly #deadlines: Deadlines<GroupEntry>;
   #expiryTimer: Timer | null = null;
   /** Who waits for a join or a sync, by the request's number. */
   readonly #joinWaiters = new Map<number, (answer: JoinAnswer) => void>();
@@ -192,6 +191,14 @@ export class GroupCoordinator {
     this.#logger = options.logger;
     this.#settings = options.settings;
     this.#topics = new ImageTopics(() => options.controller.image());
+    this.#deadlines = new Deadlines({
+      clock: options.clock,
+      perTick: GROUPS_PER_TICK,
+      onDue: (entry) => {
+        entry.shard.tick(entry);
+        entry.shard.dropIfBlank(entry);
+      },
+    });
     const { brokerSessionTimeoutMs, offsetsTopic: newTopic } = options.settings;
     this.#led = new LedShards({
       ...options,
@@ -226,8 +233,7 @@ export class GroupCoordinator {
   /** Answers everyone who waits and stops all timers. Returns: when no loading is under way any more. */
   async stop(): Promise<void> {
     this.#unsubscribe?.();
-    this.#timer?.timer.cancel();
-    this.#timer = null;
+    this.#deadlines.stop();
     this.#expiryTimer?.cancel();
     await this.#led.stop();
     await Promise.all(this.#resolving);
@@ -717,7 +723,6 @@ export class GroupCoordinator {
 
   deadlineChanged(entry: GroupEntry, atMs: number): void {
     this.#deadlines.set(entry, atMs);
-    this.#scheduleTick();
   }
 
   consumerContext(groupId: string): ConsumerGroupContext {
@@ -753,29 +758,6 @@ export class GroupCoordinator {
   }
 
   // ---- time -----------------------------------------------------------------------------------------
-
-  #scheduleTick(): void {
-    const atMs = this.#deadlines.nextMs;
-    if (!this.#led.isRunning || atMs === Infinity) return;
-    if (this.#timer !== null) {
-      // A timer that is early by a little costs less than moving it with every heartbeat.
-      if (this.#timer.atMs <= atMs) return;
-      this.#timer.timer.cancel();
-    }
-    const delayMs = Math.max(0, atMs - this.#clock.monotonicMs());
-    this.#timer = { atMs, timer: this.#clock.timer(delayMs, () => this.#tick()) };
-  }
-
-  #tick(): void {
-    this.#timer = null;
-    for (let count = 0; count < GROUPS_PER_TICK; count++) {
-      const entry = this.#deadlines.popDue(this.#clock.monotonicMs());
-      if (entry === undefined) break;
-      entry.shard.tick(entry);
-      entry.shard.dropIfBlank(entry);
-    }
-    this.#scheduleTick();
-  }
 
   #scheduleExpiry(): void {
     this.#expiryTimer = this.#clock.timer(this.#settings.offsetsRetentionCheckIntervalMs, () => {

@@ -21,7 +21,7 @@ import type { AbortedTransaction } from "../../storage/transaction_index.ts";
 import type { PartitionImage } from "../controller/metadata_image.ts";
 import type { Delayed, Waiting } from "./delayed.ts";
 import type { FetchContext, FetchPartition, PartitionState } from "./fetch_session.ts";
-import type { FetchWaiter, FollowerWatch, Partition } from "./partition.ts";
+import type { Partition, PartitionWatch } from "./partition.ts";
 import { isRefusal, type PartitionRefusal } from "./replica_manager.ts";
 
 /** What a fetch found in one partition. */
@@ -276,7 +276,7 @@ function requestSyncs({ session, find }: FetchOptions): void {
  * A fetch that waits. Counting committed bytes, it reads again only when that can be enough: with a large
  * `minBytes` each small append would read everything again.
  */
-export class DelayedFetch implements FetchWaiter, FollowerWatch, Waiting {
+export class DelayedFetch implements PartitionWatch, Waiting {
   readonly #options: FetchOptions;
   readonly #minBytes: number;
   readonly #delayed: Delayed;
@@ -323,14 +323,6 @@ export class DelayedFetch implements FetchWaiter, FollowerWatch, Waiting {
     this.#stopWaiting();
   }
 
-  partitionMoved(): void {
-    this.#reread();
-  }
-
-  partitionLost(): void {
-    this.expire();
-  }
-
   appended(): void {
     if (this.#isWoken || this.#done === null) return;
     this.#isWoken = true;
@@ -342,7 +334,9 @@ export class DelayedFetch implements FetchWaiter, FollowerWatch, Waiting {
   }
 
   /** Followers hear of it with their next answer. */
-  committed(): void {}
+  committed(): void {
+    if (this.#options.replica === null) this.#reread();
+  }
 
   lost(): void {
     this.expire();
@@ -384,10 +378,7 @@ export class DelayedFetch implements FetchWaiter, FollowerWatch, Waiting {
 
   #stopWaiting(): void {
     this.#delayed.remove(this);
-    for (const partition of this.#watched) {
-      partition.removeFetchWaiter(this);
-      partition.removeFollowerWatch(this);
-    }
+    for (const partition of this.#watched) partition.removeWatch(this);
   }
 
   #stable(): number {

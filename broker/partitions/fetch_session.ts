@@ -18,7 +18,7 @@
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { Uuid } from "../../protocol/types.ts";
 import type { Clock, Random } from "../../storage/platform.ts";
-import type { FollowerWatch, Partition } from "./partition.ts";
+import type { Partition, PartitionWatch } from "./partition.ts";
 
 /** Epoch that asks for a new session. */
 const INITIAL_EPOCH = 0;
@@ -91,7 +91,7 @@ export interface FetchContext {
 }
 
 /** What a session remembers of a partition. NaN before the first answer: it differs from all, and exceeds none. */
-class RememberedPartition implements FollowerWatch {
+class RememberedPartition implements PartitionWatch {
   readonly #session: FetchSession;
   /** Which partition of the session it is. */
   readonly #key: string;
@@ -115,7 +115,7 @@ class RememberedPartition implements FollowerWatch {
   }
 
   unwatch(): void {
-    this.#watched?.removeFollowerWatch(this);
+    this.#watched?.removeWatch(this);
     this.#watched = null;
   }
 
@@ -218,14 +218,13 @@ class FetchSession {
       sessionId: this.id,
       partitionCount: this.partitions.size,
       isWatched: this.isFollower,
-      toRead: () => this.#toRead(),
+      toRead: this.isFollower ? () => this.#moved() : ownList(this.partitions.values()),
       wait: (fetch) => void (this.waiting = fetch),
       include,
     };
   }
 
-  #toRead(): FetchPartition[] {
-    if (!this.isFollower) return [...this.partitions.values()];
+  #moved(): FetchPartition[] {
     const list: FetchPartition[] = [];
     for (const key of this.moved) list.push(this.partitions.get(key)!);
     return list;
@@ -340,6 +339,12 @@ export class FetchSessions {
       if (id !== 0 && !this.#sessions.has(id)) return id;
     }
   }
+}
+
+/** The same list each time: as it is now. */
+function ownList(partitions: Iterable<FetchPartition>): () => readonly FetchPartition[] {
+  const list = [...partitions];
+  return () => list;
 }
 
 function sessionless({ partitions }: FetchSessionRequest): FetchContext {

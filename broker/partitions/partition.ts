@@ -136,17 +136,9 @@ export interface PartitionAppendOptions {
   readonly guard?: TransactionGuard | null | undefined;
 }
 
-/** A reader that waits for the high watermark to move. Its methods must not throw. */
-export interface FetchWaiter {
-  /** The high watermark moved. */
-  partitionMoved(): void;
-  /** The log went offline, or is not led here any more. */
-  partitionLost(): void;
-}
-
-/** A follower's fetch, or its session, which watches what the follower does not have. Its methods must not throw. */
-export interface FollowerWatch {
-  /** Records were appended, or the first of them deleted. */
+/** Who reads a partition and waits for more, or a session that does so for it. Its methods must not throw. */
+export interface PartitionWatch {
+  /** Records were appended, or the first of them deleted. Told to followers alone: nobody else may read them yet. */
   appended(): void;
   /** The high watermark moved. */
   committed(): void;
@@ -211,9 +203,9 @@ export class Partition {
   #commitWaits: CommitWait[] = [];
   #firstCommitWait = 0;
   #deletionWaits: CommitWait[] = [];
-  readonly #fetchWaiters = new Set<FetchWaiter>();
+  readonly #fetchWaiters = new Set<PartitionWatch>();
   /** Of followers, which read what is not committed. */
-  readonly #followerWatches = new Set<FollowerWatch>();
+  readonly #followerWatches = new Set<PartitionWatch>();
   #flushTimer: Timer | null = null;
   /** Null while no transaction is about to begin here. */
   #guards: TransactionGuards | null = null;
@@ -474,13 +466,9 @@ export class Partition {
     }
   }
 
-  /** Tells `watch` of what comes for followers, until `removeFollowerWatch`. */
-  addFollowerWatch(watch: FollowerWatch): void {
+  /** Tells `watch` of what comes for followers, until `removeWatch`. */
+  addFollowerWatch(watch: PartitionWatch): void {
     this.#followerWatches.add(watch);
-  }
-
-  removeFollowerWatch(watch: FollowerWatch): void {
-    this.#followerWatches.delete(watch);
   }
 
   // ── as follower ─────────────────────────────────────────────────────────────────────────────────
@@ -801,14 +789,15 @@ export class Partition {
     if (this.log.endOffset > this.#highWatermark) this.#sync();
   }
 
-  /** Wakes `waiter` when the high watermark moves, until `removeFetchWaiter`. */
-  addFetchWaiter(waiter: FetchWaiter): void {
-    this.#fetchWaiters.add(waiter);
+  /** Tells `watch` when the high watermark moves, until `removeWatch`; what is written is committed for it soon. */
+  addFetchWaiter(watch: PartitionWatch): void {
+    this.#fetchWaiters.add(watch);
     this.requestCommit();
   }
 
-  removeFetchWaiter(waiter: FetchWaiter): void {
-    this.#fetchWaiters.delete(waiter);
+  removeWatch(watch: PartitionWatch): void {
+    this.#fetchWaiters.delete(watch);
+    this.#followerWatches.delete(watch);
   }
 
   /** Ends all waits with `error` and lets go of the log, which stays open. */
@@ -886,7 +875,7 @@ export class Partition {
       this.#mirror?.log.updateHighWatermark(offset(Math.min(reached, this.log.syncedOffset)));
       this.#countCommitted(reached);
       this.#settleCommits();
-      for (const waiter of this.#fetchWaiters) waiter.partitionMoved();
+      for (const watch of this.#fetchWaiters) watch.committed();
       for (const watch of this.#followerWatches) watch.committed();
     }
     assert(this.#highWatermark <= this.log.endOffset);
@@ -915,7 +904,7 @@ export class Partition {
     this.#queue.refuseAll({ error, message: `Cannot append to ${this.log.name}: it is gone` });
     const waits = this.#takeCommitWaits();
     for (const { settled } of [...waits, ...this.#deletionWaits.splice(0)]) settled(error);
-    for (const waiter of this.#fetchWaiters) waiter.partitionLost();
+    for (const watch of this.#fetchWaiters) watch.lost();
     for (const watch of this.#followerWatches) watch.lost();
   }
 

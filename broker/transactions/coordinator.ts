@@ -28,7 +28,7 @@ import {
 import { TRANSACTION_VERSION_FEATURE } from "../controller/feature_changes.ts";
 import { TRANSACTION_STATE_TOPIC } from "../controller/internal_topics.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
-import { DeadlineQueue } from "../deadline_queue.ts";
+import { Deadlines } from "../deadlines.ts";
 import { MarkerSender, type MarkerSenderOptions } from "./marker_sender.ts";
 import type { TransactionCoordinatorSettings } from "./settings.ts";
 import {
@@ -118,8 +118,7 @@ export class TransactionCoordinator {
   readonly #options: TransactionCoordinatorOptions;
   readonly #led: LedShards<TransactionShard>;
   readonly #markers: MarkerSender;
-  readonly #deadlines = new DeadlineQueue<TransactionEntry>();
-  #timer: { readonly atMs: number; readonly timer: Timer } | null = null;
+  readonly #deadlines: Deadlines<TransactionEntry>;
   #expiryTimer: Timer | null = null;
   /** Those that are being ended, each with what stands for this end of it. */
   readonly #ending = new Map<TransactionEntry, symbol>();
@@ -133,6 +132,11 @@ export class TransactionCoordinator {
     this.#options = options;
     const { clock, logger, controller } = options;
     const { stateTopic: newTopic, brokerSessionTimeoutMs } = options.settings();
+    this.#deadlines = new Deadlines({
+      clock,
+      perTick: TRANSACTIONS_PER_TICK,
+      onDue: (entry) => void this.#timeOut(entry),
+    });
     this.#markers = new MarkerSender({
       clock,
       logger,
@@ -168,8 +172,7 @@ export class TransactionCoordinator {
   /** Answers everyone who waits and stops all timers. Returns: when no loading is under way any more. */
   async stop(): Promise<void> {
     this.#unsubscribe?.();
-    this.#timer?.timer.cancel();
-    this.#timer = null;
+    this.#deadlines.stop();
     this.#expiryTimer?.cancel();
     this.#stopping.abort();
     this.#markers.stop();
@@ -425,7 +428,6 @@ export class TransactionCoordinator {
       ? Infinity
       : clock.monotonicMs() + Math.max(0, atWallMs - clock.wallMs());
     this.#deadlines.set(entry, atMs);
-    this.#scheduleTick();
   }
 
   // ---- the end of a transaction ---------------------------------------------------------------------
@@ -475,29 +477,6 @@ export class TransactionCoordinator {
 
   // ---- time -----------------------------------------------------------------------------------------
 
-  #scheduleTick(): void {
-    const atMs = this.#deadlines.nextMs;
-    if (!this.#led.isRunning || atMs === Infinity) return;
-    if (this.#timer !== null) {
-      if (this.#timer.atMs <= atMs) return;
-      this.#timer.timer.cancel();
-    }
-    const { clock } = this.#options;
-    const delayMs = Math.max(0, atMs - clock.monotonicMs());
-    this.#timer = { atMs, timer: clock.timer(delayMs, () => this.#tick()) };
-  }
-
-  #tick(): void {
-    this.#timer = null;
-    const { clock } = this.#options;
-    for (let count = 0; count < TRANSACTIONS_PER_TICK; count++) {
-      const entry = this.#deadlines.popDue(clock.monotonicMs());
-      if (entry === undefined) break;
-      void this.#timeOut(entry);
-    }
-    this.#scheduleTick();
-  }
-
   async #timeOut(entry: TransactionEntry): Promise<void> {
     const { clock, logger, settings, holdsLease } = this.#options;
     const { transaction, shard } = entry;
@@ -505,7 +484,6 @@ export class TransactionCoordinator {
     const tryAgain = (delayMs: number) => {
       if (transaction.timesOutAtMs === Infinity || shard.get(transactionalId) !== entry) return;
       this.#deadlines.set(entry, clock.monotonicMs() + delayMs);
-      this.#scheduleTick();
     };
     // Where another node may coordinate it by now it is that one's matter.
     if (!holdsLease()) return tryAgain(settings().brokerSessionTimeoutMs);

@@ -21,9 +21,9 @@ import type {
   writeTxnMarkersRequest,
   writeTxnMarkersResponse,
 } from "../../protocol/schemas/write_txn_markers.ts";
-import type { Clock, Logger, Timer } from "../../storage/platform.ts";
+import type { Clock, Logger } from "../../storage/platform.ts";
 import type { MetadataImage } from "../controller/metadata_image.ts";
-import { DeadlineQueue } from "../deadline_queue.ts";
+import { Deadlines } from "../deadlines.ts";
 import { NetworkError } from "../network.ts";
 import type { TransactionPartitions } from "./transaction.ts";
 
@@ -86,13 +86,17 @@ export class MarkerSender {
   readonly #options: MarkerSenderOptions;
   /** By broker. */
   readonly #lines = new Map<number, Line>();
-  readonly #retries = new DeadlineQueue<Piece>();
-  #timer: { readonly atMs: number; readonly timer: Timer } | null = null;
+  readonly #retries: Deadlines<Piece>;
   #openCount = 0;
   #isStopped = false;
 
   constructor(options: MarkerSenderOptions) {
     this.#options = options;
+    this.#retries = new Deadlines({
+      clock: options.clock,
+      perTick: RETRIES_PER_TICK,
+      onDue: (piece) => this.#enqueue(piece),
+    });
   }
 
   /** Transactions of which some partition lacks its marker, for metrics. */
@@ -117,8 +121,7 @@ export class MarkerSender {
   /** Sends nothing any more. What is under way is settled by whoever carries it. */
   stop(): void {
     this.#isStopped = true;
-    this.#timer?.timer.cancel();
-    this.#timer = null;
+    this.#retries.stop();
     this.#lines.clear();
   }
 
@@ -252,29 +255,6 @@ export class MarkerSender {
     const { task } = piece;
     const backoffMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(task.tries++, 10));
     this.#retries.set(piece, this.#options.clock.monotonicMs() + backoffMs);
-    this.#arm();
-  }
-
-  #arm(): void {
-    const atMs = this.#retries.nextMs;
-    if (atMs === Infinity || this.#isStopped) return;
-    if (this.#timer !== null) {
-      if (this.#timer.atMs <= atMs) return;
-      this.#timer.timer.cancel();
-    }
-    const { clock } = this.#options;
-    const delayMs = Math.max(0, atMs - clock.monotonicMs());
-    this.#timer = { atMs, timer: clock.timer(delayMs, () => this.#retryDue()) };
-  }
-
-  #retryDue(): void {
-    this.#timer = null;
-    for (let count = 0; count < RETRIES_PER_TICK; count++) {
-      const piece = this.#retries.popDue(this.#options.clock.monotonicMs());
-      if (piece === undefined) break;
-      this.#enqueue(piece);
-    }
-    this.#arm();
   }
 }
 

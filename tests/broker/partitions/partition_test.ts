@@ -57,13 +57,14 @@ describe("Partition.highWatermark", () => {
     const { node, partition } = await started();
     const heard: number[] = [];
     const waiter = {
-      partitionMoved: () => void heard.push(partition.highWatermark),
-      partitionLost() {},
+      appended() {},
+      committed: () => void heard.push(partition.highWatermark),
+      lost() {},
     };
     partition.addFetchWaiter(waiter);
     await node.produced("a", batch(2));
     await node.produced("a", batch(1));
-    partition.removeFetchWaiter(waiter);
+    partition.removeWatch(waiter);
     await node.produced("a", batch(1));
     expect(heard).toEqual([2, 3]);
   });
