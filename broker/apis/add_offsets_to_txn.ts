@@ -15,7 +15,7 @@ import {
 import { GROUP_METADATA_TOPIC } from "../controller/internal_topics.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
 import type { TransactionCoordinator } from "../transactions/coordinator.ts";
-import { fencedError } from "../transactions/fenced_error.ts";
+import { fencedError } from "../transactions/client_errors.ts";
 import { type Api, defineApi } from "./api.ts";
 
 interface Subsystems {

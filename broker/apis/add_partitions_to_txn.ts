@@ -20,7 +20,7 @@ import {
 import type { TopicPartition } from "../../protocol/types.ts";
 import type { Controller } from "../controller/controller.ts";
 import type { TransactionCoordinator } from "../transactions/coordinator.ts";
-import { fencedError } from "../transactions/fenced_error.ts";
+import { abortableError, fencedError } from "../transactions/client_errors.ts";
 import { EPOCH_BUMP_VERSION } from "../transactions/transaction.ts";
 import { type Api, defineApi } from "./api.ts";
 
@@ -108,11 +108,8 @@ async function errorsOf(
   }
   const claim = { producerId, producerEpoch };
   if (verifyOnly) {
-    return transactionCoordinator.verify(transactionalId, claim, partitions).map((error) => (
-      error === ErrorCode.TRANSACTION_ABORTABLE && apiVersion < FIRST_ABORTABLE_VERSION
-        ? ErrorCode.INVALID_TXN_STATE
-        : error
-    ));
+    return transactionCoordinator.verify(transactionalId, claim, partitions)
+      .map((error) => abortableError(error, apiVersion, FIRST_ABORTABLE_VERSION));
   }
   const isOfBroker = apiVersion >= FIRST_BROKER_VERSION;
   const error = await transactionCoordinator.addPartitions({

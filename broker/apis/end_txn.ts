@@ -12,7 +12,7 @@
 import { ApiKey } from "../../protocol/api_keys.ts";
 import { endTxnRequest, endTxnResponse } from "../../protocol/schemas/end_txn.ts";
 import type { TransactionCoordinator } from "../transactions/coordinator.ts";
-import { fencedError } from "../transactions/fenced_error.ts";
+import { fencedError } from "../transactions/client_errors.ts";
 import { EPOCH_BUMP_VERSION } from "../transactions/transaction.ts";
 import { type Api, defineApi } from "./api.ts";
 

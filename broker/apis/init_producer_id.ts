@@ -19,7 +19,7 @@ import {
 } from "../../protocol/schemas/init_producer_id.ts";
 import type { ProducerIdManager } from "../controller/producer_id_manager.ts";
 import type { TransactionCoordinator } from "../transactions/coordinator.ts";
-import { fencedError } from "../transactions/fenced_error.ts";
+import { fencedError } from "../transactions/client_errors.ts";
 import { type Api, defineApi } from "./api.ts";
 
 const FIRST_FENCED_VERSION = 4;

@@ -50,7 +50,14 @@ import {
   type ReplicaManager,
 } from "../partitions/replica_manager.ts";
 import type { TransactionGuard } from "../partitions/transaction_guards.ts";
-import type { TransactionClaim, TransactionVerifier } from "../transactions/verifier.ts";
+import { abortableError } from "../transactions/client_errors.ts";
+import {
+  type GuardedClaim,
+  NOTHING_TO_ASK,
+  type VerifiedClaim,
+  verifyGuarded,
+} from "../transactions/guarded_claim.ts";
+import type { TransactionVerifier } from "../transactions/verifier.ts";
 import { type Api, defineApi, type RequestContext } from "./api.ts";
 
 type Answer = Encodable<typeof produceResponse>;
@@ -87,8 +94,6 @@ const FIRST_TOPIC_ID_VERSION = 13;
 const FIRST_ABORTABLE_VERSION = 11;
 /** From here on the broker makes partitions part of the transaction (transaction version 2). */
 const FIRST_ADDING_VERSION = 12;
-/** How often a request is verified whose guards are taken away by markers: each is of another transaction. */
-const MAX_VERIFICATIONS = 3;
 /** An answer repeats names and numbers; a frame is held once, as the records lie in it. */
 const ANSWER_BYTES = 512;
 const NO_RECORDS = new Uint8Array(0);
@@ -127,14 +132,6 @@ export function produceApi(subsystems: Subsystems): Api {
   });
 }
 
-/** What is known of the transaction of a request before its batches are appended. */
-interface Verified {
-  /** Where the transaction is not open yet. */
-  readonly guards: ReadonlyMap<Partition, TransactionGuard>;
-  /** In the words of the client's version, by `topic-partition`. */
-  readonly errors: ReadonlyMap<string, ErrorCode>;
-}
-
 /** One request: appends everything, at once where that is short work, then waits if it has to. */
 class Production {
   readonly #subsystems: Subsystems;
@@ -142,7 +139,7 @@ class Production {
   readonly #request: ProduceRequest;
   readonly #context: RequestContext;
   /** Null where no batch has to be verified. */
-  #verified: Verified | null = null;
+  #verified: VerifiedClaim | null = null;
   #responses: TopicAnswer[] = [];
   #pending: Pending[] | null = null;
   /** Of the disks that were appended to, those with too much to sync. */
@@ -182,39 +179,26 @@ class Production {
       this.#responses = refusedTopics(this.#request, error);
       return null;
     }
-    const claim = this.#claim();
-    if (claim === null) {
-      this.#appendAll();
-      return null;
-    }
-    return this.#verify(claim).then(() => this.#appendAll());
-  }
-
-  /**
-   * Asks the coordinator. In transaction version 2 it may have to wait for the end of the transaction before, whose marker
-   * comes here meanwhile and takes the guards with it: then it is asked again, under those that there are now. It tells
-   * transactions apart by their epochs; before version 2 it could not, and the batch may be of the one that ended.
-   */
-  async #verify(first: TransactionClaim): Promise<void> {
-    const { apiVersion } = this.#context;
-    let claim: TransactionClaim | null = first;
-    for (let tries = 0; claim !== null && tries < MAX_VERIFICATIONS; tries++) {
-      const errors = await this.#subsystems.transactionVerifier.verify(claim);
-      const { guards } = this.#verified!;
-      const told = [...errors].map(([key, error]) => [key, toldError(error, apiVersion)] as const);
-      this.#verified = { guards, errors: new Map(told) };
-      const isOvertaken = [...guards].some(([partition, guard]) => !partition.isGuardedBy(guard));
-      if (errors.size > 0 || !isOvertaken || !claim.adds) return;
-      claim = this.#claim();
-    }
-  }
-
-  /** What the coordinator is to be asked; null where every transaction is open already, or nobody wants to know. */
-  #claim(): TransactionClaim | null {
-    const { transactionalId } = this.#request;
     const adds = this.#context.apiVersion >= FIRST_ADDING_VERSION;
-    const { config } = this.#subsystems;
-    if (!adds && !config.boolean("transaction.partition.verification.enable")) return null;
+    const { config, transactionVerifier } = this.#subsystems;
+    if (adds || config.boolean("transaction.partition.verification.enable")) {
+      const first = this.#claim(adds);
+      if (first !== null) {
+        return verifyGuarded(transactionVerifier, first, () => this.#claim(adds))
+          .then((verified) => {
+            this.#verified = verified;
+            this.#appendAll();
+          });
+      }
+      this.#verified = NOTHING_TO_ASK;
+    }
+    this.#appendAll();
+    return null;
+  }
+
+  /** What the coordinator is to be asked; null where every transaction is open already. */
+  #claim(adds: boolean): GuardedClaim | null {
+    const { transactionalId } = this.#request;
     const guards = new Map<Partition, TransactionGuard>();
     const partitions: TopicPartition[] = [];
     let producer = { producerId: -1, producerEpoch: -1 };
@@ -230,10 +214,16 @@ class Production {
         partitions.push({ topic: partition.topic, partition: index });
       }
     }
-    this.#verified = { guards, errors: new Map() };
     if (partitions.length === 0) return null;
     const { producerId, producerEpoch } = producer;
-    return { transactionalId: transactionalId!, producerId, producerEpoch, adds, partitions };
+    const claim = {
+      transactionalId: transactionalId!,
+      producerId,
+      producerEpoch,
+      adds,
+      partitions,
+    };
+    return { claim, guards };
   }
 
   #partition(name: string, topicId: Uuid, index: number): Partition | PartitionRefusal {
@@ -289,7 +279,9 @@ class Production {
     }
     const verified = this.#verified;
     const unverified = verified?.errors.get(formatTopicPartition(partition.topic, index));
-    if (unverified !== undefined) return refusedVerification(index, unverified);
+    if (unverified !== undefined) {
+      return refusedVerification(index, toldError(unverified, apiVersion));
+    }
     const result = partition.appendFromClient({
       records: records ?? NO_RECORDS,
       requiredAcks: acks,
@@ -397,7 +389,7 @@ function toldError(error: ErrorCode, apiVersion: number): ErrorCode {
     case ErrorCode.PRODUCER_FENCED:
       return ErrorCode.INVALID_PRODUCER_EPOCH;
     case ErrorCode.TRANSACTION_ABORTABLE:
-      return apiVersion >= FIRST_ABORTABLE_VERSION ? error : ErrorCode.INVALID_TXN_STATE;
+      return abortableError(error, apiVersion, FIRST_ABORTABLE_VERSION);
     case ErrorCode.CONCURRENT_TRANSACTIONS:
       return apiVersion >= FIRST_ADDING_VERSION ? error : ErrorCode.NOT_ENOUGH_REPLICAS;
     case ErrorCode.NETWORK_EXCEPTION:

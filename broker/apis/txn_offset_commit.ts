@@ -27,6 +27,8 @@ import { committedTopics } from "../groups/committed_topics.ts";
 import type { GroupCoordinator, GroupRefusal } from "../groups/coordinator.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
 import type { TransactionGuard } from "../partitions/transaction_guards.ts";
+import { abortableError } from "../transactions/client_errors.ts";
+import { verifyGuarded } from "../transactions/guarded_claim.ts";
 import type { TransactionVerifier } from "../transactions/verifier.ts";
 import { type Api, defineApi } from "./api.ts";
 
@@ -34,8 +36,6 @@ const FIRST_LOADING_VERSION = 2;
 const FIRST_ABORTABLE_VERSION = 4;
 const FIRST_ADDING_VERSION = 5;
 const TOPIC_ID_VERSION = 6;
-/** How often a commit is verified whose guard is taken away by a marker: each is of another transaction. */
-const MAX_VERIFICATIONS = 3;
 /** Records of groups have no sequence. */
 const NO_SEQUENCE = -1;
 
@@ -110,27 +110,21 @@ async function verify(
   const place = { topic: GROUP_METADATA_TOPIC, partition: groupCoordinator.partitionFor(groupId) };
   const partition = replicaManager.partition(place.topic, place.partition);
   if (isRefusal(partition)) return { error: ErrorCode.NOT_COORDINATOR };
-  for (let tries = 1;; tries++) {
+  const claim = { transactionalId, producerId, producerEpoch, adds, partitions: [place] };
+  const begin = () => {
     const guard = partition.beginVerification({
       producerId,
       producerEpoch,
       baseSequence: NO_SEQUENCE,
       startsAtZero: false,
     });
-    if (guard === null) return { error: ErrorCode.NONE, guard };
-    const errors = await transactionVerifier.verify({
-      transactionalId,
-      producerId,
-      producerEpoch,
-      adds,
-      partitions: [place],
-    });
-    const error = errors.get(formatTopicPartition(place.topic, place.partition)) ?? ErrorCode.NONE;
-    // The marker of the transaction before may have come meanwhile, and taken the guard with it. In version 2 each has
-    // an epoch of its own, by which the coordinator tells them apart.
-    const isOvertaken = adds && error === ErrorCode.NONE && !partition.isGuardedBy(guard);
-    if (!isOvertaken || tries === MAX_VERIFICATIONS) return { error, guard };
-  }
+    return guard === null ? null : { claim, guards: new Map([[partition, guard]]) };
+  };
+  const first = begin();
+  if (first === null) return { error: ErrorCode.NONE, guard: null };
+  const { guards, errors } = await verifyGuarded(transactionVerifier, first, begin);
+  const error = errors.get(formatTopicPartition(place.topic, place.partition)) ?? ErrorCode.NONE;
+  return { error, guard: guards.get(partition) ?? null };
 }
 
 /** What a client of this version knows of an error, of its group or of its transaction. */
@@ -139,7 +133,7 @@ function toldError(error: ErrorCode, apiVersion: number): ErrorCode {
     case ErrorCode.PRODUCER_FENCED:
       return ErrorCode.INVALID_PRODUCER_EPOCH;
     case ErrorCode.TRANSACTION_ABORTABLE:
-      return apiVersion >= FIRST_ABORTABLE_VERSION ? error : ErrorCode.INVALID_TXN_STATE;
+      return abortableError(error, apiVersion, FIRST_ABORTABLE_VERSION);
     case ErrorCode.NETWORK_EXCEPTION:
     case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
       // It comes again without looking for its coordinator.

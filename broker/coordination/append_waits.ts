@@ -71,6 +71,11 @@ export class AppendWaits {
   }
 }
 
+/** True for an append that is in the log for good, though maybe on fewer replicas than there should be. */
+export function isCommitted(error: ErrorCode): boolean {
+  return error === ErrorCode.NONE || error === ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+}
+
 /** What a client is told when an append to a coordinator's log failed. */
 export function coordinatorError(error: ErrorCode): ErrorCode {
   switch (error) {

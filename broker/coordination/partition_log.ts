@@ -1,9 +1,10 @@
 /** A partition of a coordinator's topic, held by the replica manager, as the coordinator's shards see it. */
 
-import { ErrorCode } from "../../protocol/errors.ts";
+import type { ErrorCode } from "../../protocol/errors.ts";
 import { offset } from "../../protocol/types.ts";
 import { Partition } from "../partitions/partition.ts";
 import type { ReplicaManager } from "../partitions/replica_manager.ts";
+import { isCommitted } from "./append_waits.ts";
 import type { CoordinatorLog, CoordinatorLogRead, TransactionalAppend } from "./coordinator_log.ts";
 
 const ALL_REPLICAS = -1;
@@ -70,8 +71,6 @@ export function coordinatorLogOpener(
     const error = await new Promise<ErrorCode>((resolve) =>
       found.onCommitted(found.log.endOffset, resolve)
     );
-    const isCommitted = error === ErrorCode.NONE ||
-      error === ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND;
-    return isCommitted ? new PartitionLog(found) : null;
+    return isCommitted(error) ? new PartitionLog(found) : null;
   };
 }

@@ -18,7 +18,7 @@ import { ErrorCode, errorName } from "../../protocol/errors.ts";
 import { buildControlBatch } from "../../protocol/control_records.ts";
 import { buildBatch, type NewBatch } from "../../protocol/records.ts";
 import type { Clock, Logger } from "../../storage/platform.ts";
-import { AppendWaits, coordinatorError } from "../coordination/append_waits.ts";
+import { AppendWaits, coordinatorError, isCommitted } from "../coordination/append_waits.ts";
 import type { CoordinatorLog, TransactionalAppend } from "../coordination/coordinator_log.ts";
 import type { ShardOpening } from "../coordination/led_shards.ts";
 import { replayLog } from "../coordination/log_replay.ts";
@@ -343,7 +343,7 @@ export class GroupShard {
     this.#appendBatch(this.#build(records, producer), (error) => {
       for (const { topic, partition, value } of offsets) {
         entry.offsets.settled(topic, partition, true);
-        if (!isInLog(error)) continue;
+        if (!isCommitted(error)) continue;
         entry.offsets.setTransactional(producerId, topic, partition, value);
         this.#noteOpen(producerId, entry);
       }
@@ -369,7 +369,7 @@ export class GroupShard {
       producerEpoch,
     });
     this.#appendBatch(marker, (error) => {
-      if (isInLog(error)) this.#completeTransaction(producerId, outcome);
+      if (isCommitted(error)) this.#completeTransaction(producerId, outcome);
       onSettled(error);
     }, { transactionVersion });
   }
@@ -628,11 +628,6 @@ export class GroupShard {
   #now(): Now {
     return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
   }
-}
-
-/** True where what was appended is committed, though maybe on fewer replicas than there should be. */
-function isInLog(error: ErrorCode): boolean {
-  return error === ErrorCode.NONE || error === ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND;
 }
 
 /** The end of the next records that go into one batch. */

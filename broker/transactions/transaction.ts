@@ -27,7 +27,7 @@
 
 import assert from "node:assert/strict";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { coordinatorError } from "../coordination/append_waits.ts";
+import { coordinatorError, isCommitted } from "../coordination/append_waits.ts";
 import type { TopicPartition } from "../../protocol/types.ts";
 
 /** States by their numbers in the log. Source: Kafka's TransactionState. */
@@ -317,9 +317,7 @@ export class Transaction {
   appended(error: ErrorCode): Appended {
     const pending = this.#pending;
     assert(pending !== null, `Nothing of ${this.transactionalId} was being written`);
-    // Committed, though by fewer replicas than asked for.
-    const isApplied = error === ErrorCode.NONE ||
-      error === ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+    const isApplied = isCommitted(error);
     const isInDoubt = error === ErrorCode.NOT_LEADER_OR_FOLLOWER ||
       error === ErrorCode.KAFKA_STORAGE_ERROR || error === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
     if (!isInDoubt) this.#pending = null;

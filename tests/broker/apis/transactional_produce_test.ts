@@ -146,6 +146,26 @@ test("from version 12 on a batch that the marker before it overtakes is verified
   expect(node.coordinator.asked).toHaveLength(2);
 });
 
+test("a batch that markers overtake again and again is appended under nothing that was not asked for", async () => {
+  const node = await started();
+  let gate = Promise.withResolvers<void>();
+  node.coordinator.held = gate.promise;
+  const { answer } = send(node, { producerEpoch: 4 }, FIRST_ADDING);
+  const markers = 3;
+  for (let count = 1; count <= markers; count++) {
+    await node.clock.advance(10);
+    expect(node.coordinator.asked).toHaveLength(count);
+    expect(await end(node)).toEqual(["NONE"]);
+    const before = gate;
+    gate = Promise.withResolvers();
+    node.coordinator.held = gate.promise;
+    before.resolve();
+  }
+  gate.resolve();
+  expect(errorOf(await node.run(answer))).toBe("INVALID_TXN_STATE");
+  expect(node.partition("a").log.endOffset as number).toBe(markers);
+});
+
 test("from version 12 on a batch of the transaction that has ended is not appended after its marker", async () => {
   const node = await started();
   const gate = Promise.withResolvers<void>();
