@@ -7,7 +7,7 @@
  * All are written in version 0, as Kafka 4.3 writes them. Source: KIP-848.
  */
 
-import { Reader, WireError, Writer } from "../../protocol/bytes.ts";
+import { Reader, WireError } from "../../protocol/bytes.ts";
 import { codec } from "../../protocol/compile.ts";
 import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
 import {
@@ -26,6 +26,7 @@ import {
   consumerGroupTargetAssignmentMetadataValue,
 } from "../../protocol/schemas/records/group.ts";
 import { timestampMs, type Uuid } from "../../protocol/types.ts";
+import { encodePrefixed, type KeyValue } from "../coordination/coordinator_records.ts";
 import type { Partitions } from "./assignors/assignor.ts";
 import type { ConsumerGroupChange, MemberMetadata } from "./consumer_group_state.ts";
 import { type CurrentAssignment, MemberState, type OwnedPartitions } from "./current_assignment.ts";
@@ -42,7 +43,7 @@ export interface ConsumerGroupRecord {
 export function encodeConsumerGroupChange(
   groupId: string,
   change: ConsumerGroupChange,
-): { readonly key: Uint8Array; readonly value: Uint8Array | null } {
+): KeyValue {
   switch (change.kind) {
     case "group": {
       const { value } = change;
@@ -103,10 +104,7 @@ export function encodeConsumerGroupChange(
 
 /** A key is written after its type, a value after its version. */
 function encode<M extends Message>(message: M, value: Encodable<M>, prefix = message.apiKey!) {
-  const writer = new Writer();
-  writer.int16(prefix);
-  codec(message, VERSION).encode(writer, value);
-  return writer.finish();
+  return encodePrefixed(prefix, message, VERSION, value);
 }
 
 function encodableMember(

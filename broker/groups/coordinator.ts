@@ -25,6 +25,7 @@ import {
   ZERO_UUID,
 } from "../../protocol/types.ts";
 import type { Clock, Logger, Random, Timer } from "../../storage/platform.ts";
+import { randomUuid } from "../../storage/random_uuid.ts";
 import { GROUP_METADATA_TOPIC } from "../controller/internal_topics.ts";
 import type { MetadataChanges, MetadataImage } from "../controller/metadata_image.ts";
 import {
@@ -328,7 +329,7 @@ export class GroupCoordinator {
     if (group.type === "consumer") {
       const context = this.consumerContext(request.groupId);
       const answer = group.syncClassic({ ...request, requestId }, context);
-      this.deadlineChanged(entry, group.nextDeadlineMs);
+      entry.shard.noteDeadline(entry);
       return answer.error === ErrorCode.NONE ? this.#onceSettled(entry, answer) : answer;
     }
     return new Promise((resolve) => {
@@ -346,7 +347,7 @@ export class GroupCoordinator {
     const error = entry.group.type === "classic"
       ? entry.group.heartbeat(claim, this.#now())
       : entry.group.heartbeatClassic(claim, this.consumerContext(groupId));
-    this.deadlineChanged(entry, entry.group.nextDeadlineMs);
+    entry.shard.noteDeadline(entry);
     return error;
   }
 
@@ -382,10 +383,12 @@ export class GroupCoordinator {
   }
 
   /** The same answer, once everything of the group that it may rest on is committed. */
-  #onceSettled({ unsettled }: GroupEntry, answer: SyncAnswer): Promise<SyncAnswer> | SyncAnswer {
-    if (unsettled === null) return answer;
+  #onceSettled(entry: GroupEntry, answer: SyncAnswer): Promise<SyncAnswer> | SyncAnswer {
+    if (entry.unsettled === null) return answer;
     return new Promise((resolve) => {
-      unsettled.push((error) => resolve(error === ErrorCode.NONE ? answer : failedSync(error)));
+      entry.shard.whenSettled(entry, (error) => {
+        resolve(error === ErrorCode.NONE ? answer : failedSync(error));
+      });
     });
   }
 
@@ -411,7 +414,7 @@ export class GroupCoordinator {
     const context = this.consumerContext(groupId);
     const group = consumerGroupOf(entry, isJoining, context);
     if ("error" in group) return group;
-    const memberId = request.memberId === "" ? this.#javaUuid() : request.memberId;
+    const memberId = request.memberId === "" ? randomUuid(this.#random) : request.memberId;
     const outcome = group.heartbeat({ ...request, memberId }, context);
     if (!("write" in outcome)) {
       shard.dropIfBlank(entry);
@@ -420,7 +423,7 @@ export class GroupCoordinator {
     const { answer, write } = outcome;
     const isPlain = write.changes.length === 0 && write.toResolve.length === 0;
     if (isPlain && entry.unsettled === null) {
-      this.deadlineChanged(entry, group.nextDeadlineMs);
+      shard.noteDeadline(entry);
       return answer;
     }
     return new Promise((resolve) => {
@@ -461,7 +464,7 @@ export class GroupCoordinator {
     // A group that nobody joined is made by its first commit: a "simple" consumer.
     const entry = shard.getOrCreate(request.groupId);
     const error = this.#checkCommit(entry, request, transaction !== null);
-    this.deadlineChanged(entry, entry.group.nextDeadlineMs);
+    entry.shard.noteDeadline(entry);
     const accepted: OffsetToCommit[] = [];
     const errors = error === ErrorCode.NONE ? this.#checkOffsets(request, accepted) : [];
     if (error !== ErrorCode.NONE || accepted.length === 0) {
@@ -668,10 +671,7 @@ export class GroupCoordinator {
       assignorName: group.assignorName(this.consumerContext(groupId).settings),
       members: group.members(),
     };
-    const { unsettled } = entry;
-    const error = unsettled === null
-      ? ErrorCode.NONE
-      : await new Promise<ErrorCode>((resolve) => unsettled.push(resolve));
+    const error = await new Promise<ErrorCode>((resolve) => shard.whenSettled(entry, resolve));
     return error === ErrorCode.NONE ? { ...description, error } : { ...nothing, error };
   }
 
@@ -780,12 +780,6 @@ export class GroupCoordinator {
 
   #now(): Now {
     return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
-  }
-
-  /** A random UUID in the form of Kafka's, as members of consumer groups have it. */
-  #javaUuid(): string {
-    const bytes = Uint8Array.fromHex(this.#uuid().replaceAll("-", ""));
-    return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
   }
 
   /** A random UUID in the usual form, as clients expect it at the end of a member id. */

@@ -20,7 +20,7 @@ import { GroupOffsets } from "./group_offsets.ts";
 import { decodeGroupRecord } from "./group_records.ts";
 
 /** No batch of this log may be larger when decompressed. */
-export const MAX_DECOMPRESSED_BYTES = 256 * 1024 * 1024;
+const MAX_DECOMPRESSED_BYTES = 256 * 1024 * 1024;
 
 /** What the log says of one group. */
 export interface LoadedGroup {
@@ -38,18 +38,13 @@ export class GroupLoader {
   /** Records of types that this version does not know: kept in the log, not in memory. */
   #unknownCount = 0;
   /** Producer id → groups that its open transaction commits offsets of. */
-  readonly #openTransactions = new Map<number, Set<string>>();
+  readonly openTransactions = new Map<number, Set<string>>();
 
   get recordCount(): number {
     return this.#recordCount;
   }
   get unknownCount(): number {
     return this.#unknownCount;
-  }
-
-  /** Producers with the groups that their open transactions commit offsets of. */
-  openTransactions(): ReadonlyMap<number, ReadonlySet<string>> {
-    return this.#openTransactions;
   }
 
   /** Takes the batch at `position`. Errors: WireError when damaged. */
@@ -94,8 +89,8 @@ export class GroupLoader {
           return;
         }
         offsets.setTransactional(transaction, topic, partition, value);
-        let groupIds = this.#openTransactions.get(transaction);
-        if (groupIds === undefined) this.#openTransactions.set(transaction, groupIds = new Set());
+        let groupIds = this.openTransactions.get(transaction);
+        if (groupIds === undefined) this.openTransactions.set(transaction, groupIds = new Set());
         groupIds.add(groupId);
         return;
       }
@@ -103,10 +98,10 @@ export class GroupLoader {
   }
 
   #endTransaction(producerId: number, outcome: "commit" | "abort"): void {
-    for (const groupId of this.#openTransactions.get(producerId) ?? []) {
+    for (const groupId of this.openTransactions.get(producerId) ?? []) {
       this.#group(groupId).offsets.completeTransaction(producerId, outcome);
     }
-    this.#openTransactions.delete(producerId);
+    this.openTransactions.delete(producerId);
   }
 
   #group(groupId: string): LoadedGroup {

@@ -10,7 +10,7 @@
  * Source: KIP-211 (retention counts from the end of the group), KIP-848 (record types).
  */
 
-import { Reader, WireError, Writer } from "../../protocol/bytes.ts";
+import { Reader, WireError } from "../../protocol/bytes.ts";
 import { codec } from "../../protocol/compile.ts";
 import {
   groupMetadataKey,
@@ -18,8 +18,8 @@ import {
   offsetCommitKey,
   offsetCommitValue,
 } from "../../protocol/schemas/records/group.ts";
-import type { Encodable, Message } from "../../protocol/schema.ts";
 import { leaderEpoch, offset, timestampMs } from "../../protocol/types.ts";
+import { encodePrefixed, type KeyValue } from "../coordination/coordinator_records.ts";
 import type { GroupMetadata } from "./classic_group.ts";
 import { type ConsumerGroupRecord, decodeConsumerGroupRecord } from "./consumer_group_records.ts";
 import type { CommittedOffset } from "./group_offsets.ts";
@@ -35,12 +35,6 @@ const OFFSET_COMMIT_VERSION = 4;
 /** The only version that can carry an expiry; it lacks the leader epoch and the topic's id. */
 const OFFSET_COMMIT_VERSION_WITH_EXPIRY = 1;
 const GROUP_METADATA_VERSION = 3;
-
-/** A record's bytes. */
-export interface KeyValue {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array | null;
-}
 
 /** One record; a null value is a tombstone. */
 export type GroupRecord =
@@ -204,16 +198,4 @@ function knownVersion(version: number, highest: number, what: string): number {
     );
   }
   return version;
-}
-
-function encodePrefixed<M extends Message>(
-  prefix: number,
-  message: M,
-  version: number,
-  value: Encodable<M>,
-): Uint8Array {
-  const writer = new Writer();
-  writer.int16(prefix);
-  codec(message, version).encode(writer, value);
-  return writer.finish();
 }

@@ -1,15 +1,11 @@
 /**
  * The groups of one partition of `__consumer_offsets`, while this node leads it.
  *
- *      open ──► loading ──────► active ──► closed      answers: loading  COORDINATOR_LOAD_IN_PROGRESS
- *                  └──► failed ──────────────┘                  failed, closed  NOT_COORDINATOR
- *
  * The shard turns what a group wants written into batches, and tells the group when they are committed.
  * Offsets are shown only once they are; the group machines hold back their own answers. Deleting a group
  * takes effect at once, since its tombstones stand in the log before anything that may follow.
  *
- * Invariants: records of one shard are applied in the order of the log; whatever fails to load is never
- * taken for empty.
+ * Invariant: records of one shard are applied in the order of the log.
  */
 
 import assert from "node:assert/strict";
@@ -18,10 +14,10 @@ import { ErrorCode, errorName } from "../../protocol/errors.ts";
 import { buildControlBatch } from "../../protocol/control_records.ts";
 import { buildBatch, type NewBatch } from "../../protocol/records.ts";
 import type { Clock, Logger } from "../../storage/platform.ts";
-import { AppendWaits, coordinatorError, isCommitted } from "../coordination/append_waits.ts";
-import type { CoordinatorLog, TransactionalAppend } from "../coordination/coordinator_log.ts";
-import type { ShardOpening } from "../coordination/led_shards.ts";
-import { replayLog } from "../coordination/log_replay.ts";
+import { coordinatorError, isCommitted } from "../coordination/append_waits.ts";
+import { type KeyValue, recordsOf } from "../coordination/coordinator_records.ts";
+import type { Shard, ShardOpening } from "../coordination/led_shards.ts";
+import { ShardLog } from "../coordination/shard_log.ts";
 import {
   ClassicGroup,
   type ClassicGroupSettings,
@@ -39,7 +35,7 @@ import {
 import { encodeConsumerGroupChange } from "./consumer_group_records.ts";
 import { GroupLoader, type LoadedGroup } from "./group_loader.ts";
 import { type CommittedOffset, GroupOffsets } from "./group_offsets.ts";
-import { encodeGroupMetadata, encodeOffsetCommit, type KeyValue } from "./group_records.ts";
+import { encodeGroupMetadata, encodeOffsetCommit } from "./group_records.ts";
 import type { TransactionGuard } from "../partitions/transaction_guards.ts";
 
 /** Tombstones that are written in one batch: far below any limit on a batch's size. */
@@ -92,6 +88,9 @@ export interface OffsetToCommit {
   readonly value: CommittedOffset;
 }
 
+/** The same, or one that is to be gone with null. */
+type OffsetChange = Omit<OffsetToCommit, "value"> & { readonly value: CommittedOffset | null };
+
 /** The transaction that offsets are committed in. */
 export interface OffsetTransaction {
   readonly producerId: number;
@@ -110,50 +109,32 @@ export interface TransactionEnd {
 }
 
 /** The groups of one led partition. */
-export class GroupShard {
+export class GroupShard implements Shard {
   readonly partition: number;
-  readonly #openLog: ShardOptions["openLog"];
-  readonly #inTurn: ShardOptions["inTurn"];
-  /** Null until `load` has it. */
-  #log: CoordinatorLog | null = null;
+  readonly #log: ShardLog;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #settings: ClassicGroupSettings;
   readonly #compression: CompressionCodec;
   readonly #host: ShardHost;
-  readonly #waits: AppendWaits;
   readonly #groups = new Map<string, GroupEntry>();
   /** Producer id → groups that its open transaction commits offsets of. */
-  readonly #openTransactions = new Map<number, Set<GroupEntry>>();
-  readonly #closing = Promise.withResolvers<null>();
-  #status: "loading" | "active" | "failed" | "closed" = "loading";
+  #openTransactions = new Map<number, Set<string>>();
   /** Topics deleted while loading, whose offsets go once everything is there. */
   readonly #deletedTopics = new Set<string>();
 
   constructor(options: ShardOptions) {
     this.partition = options.partition;
-    this.#openLog = options.openLog;
-    this.#inTurn = options.inTurn;
+    this.#log = new ShardLog({ ...options, contents: "groups" });
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#settings = options.settings;
     this.#compression = options.compression;
-    this.#waits = new AppendWaits({ clock: options.clock, timeoutMs: options.appendTimeoutMs });
     this.#host = options.host;
   }
 
-  /** What a request for one of the shard's groups is answered with; NONE when it can be served. */
   get availability(): ErrorCode {
-    switch (this.#status) {
-      case "loading":
-        return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
-      case "active":
-        // The metadata may say so a moment later.
-        return this.#log?.isLed === false ? ErrorCode.NOT_COORDINATOR : ErrorCode.NONE;
-      case "failed":
-      case "closed":
-        return ErrorCode.NOT_COORDINATOR;
-    }
+    return this.#log.availability;
   }
 
   /** The groups of an active shard. */
@@ -214,17 +195,18 @@ export class GroupShard {
         case "append":
           this.#append(
             [encodeGroupMetadata(entry.groupId, effect.metadata)],
-            this.#waits.bounded((error) => {
+            this.#log.waits.bounded((error) => {
               this.run(entry, group, group.appended(effect.appendId, error, this.#now()));
             }),
           );
           break;
       }
     }
-    this.#noteDeadline(entry);
+    this.noteDeadline(entry);
   }
 
-  #noteDeadline(entry: GroupEntry): void {
+  /** The group's next deadline may have changed. */
+  noteDeadline(entry: GroupEntry): void {
     const isHere = this.#groups.get(entry.groupId) === entry;
     this.#host.deadlineChanged(entry, isHere ? entry.group.nextDeadlineMs : Infinity);
   }
@@ -237,10 +219,11 @@ export class GroupShard {
     const { group } = entry;
     if (group.type === "classic") return group;
     if (!group.isEmpty) return null;
-    const tombstones = group.tombstones();
     const classic = new ClassicGroup(entry.groupId, this.#settings, this.#now());
-    const records = tombstones.map((change) => encodeConsumerGroupChange(entry.groupId, change));
-    const isTaken = this.#append(records, (error) => this.#warnOf(error, entry, WRITE_FAILED));
+    const isTaken = this.#append(
+      tombstonesOf(entry),
+      (error) => this.#warnOf(error, entry, WRITE_FAILED),
+    );
     // A classic group has no records before its first rebalance ends: nothing is lost if it never does.
     if (isTaken) entry.group = classic;
     return isTaken ? classic : null;
@@ -255,9 +238,9 @@ export class GroupShard {
   ): void {
     const before = entry.group;
     const isKnown = before.type === "consumer" || before.isBlank;
-    const tombstone = isKnown ? [] : [encodeGroupMetadata(entry.groupId, null)];
+    const tombstones = isKnown ? [] : tombstonesOf(entry);
     entry.group = group;
-    if (!this.write(entry, group, write, onSettled, tombstone)) entry.group = before;
+    if (!this.write(entry, group, write, onSettled, tombstones)) entry.group = before;
     else if (before.type === "classic") {
       // Whoever waits there comes again, to the group that it has become.
       this.run(entry, before, before.die(ErrorCode.REBALANCE_IN_PROGRESS, this.#now()));
@@ -277,13 +260,14 @@ export class GroupShard {
     onSettled: (error: ErrorCode) => void,
     before: readonly KeyValue[] = [],
   ): boolean {
-    const bounded = this.#waits.bounded(onSettled);
     let isTaken = true;
     const records = [
       ...before,
       ...changes.map((change) => encodeConsumerGroupChange(entry.groupId, change)),
       ...downgrade === null ? [] : [encodeGroupMetadata(entry.groupId, downgrade.metadata)],
     ];
+    const waits = records.length > 0 || entry.unsettled !== null;
+    const bounded = waits ? this.#log.waits.bounded(onSettled) : onSettled;
     for (let start = 0; start < records.length && isTaken;) {
       const end = endOfPart(records, start);
       const listeners = end === records.length ? [bounded] : [];
@@ -299,13 +283,18 @@ export class GroupShard {
       }
       start = end;
     }
-    if (records.length === 0 && entry.unsettled === null) bounded(ErrorCode.NONE);
-    else if (records.length === 0) entry.unsettled?.push(bounded);
+    if (records.length === 0) this.whenSettled(entry, bounded);
     if (isTaken && downgrade !== null) this.#downgrade(entry, downgrade);
     if (isTaken && rebalance !== null) this.#host.rebalanceStarted(entry.groupId, rebalance);
     if (isTaken && toResolve.length > 0) this.#host.regexesWanted(entry, group, toResolve);
-    this.#noteDeadline(entry);
+    this.noteDeadline(entry);
     return isTaken;
+  }
+
+  /** Calls `listener` with NONE once everything of the group that was written is committed, or with why it is not. */
+  whenSettled({ unsettled }: GroupEntry, listener: (error: ErrorCode) => void): void {
+    if (unsettled === null) listener(ErrorCode.NONE);
+    else unsettled.push(listener);
   }
 
   #downgrade(entry: GroupEntry, { metadata, reason }: Downgrade): void {
@@ -321,7 +310,7 @@ export class GroupShard {
     offsets: readonly OffsetToCommit[],
     onSettled: (error: ErrorCode) => void,
   ): void {
-    this.#writeOffsets(entry, offsets, this.#waits.bounded(onSettled));
+    this.#writeOffsets(entry, offsets, this.#log.waits.bounded(onSettled));
   }
 
   /**
@@ -334,26 +323,20 @@ export class GroupShard {
     offsets: readonly OffsetToCommit[],
     onSettled: (error: ErrorCode) => void,
   ): void {
-    const settle = this.#waits.bounded(onSettled);
+    const settle = this.#log.waits.bounded(onSettled);
     for (const { topic, partition } of offsets) entry.offsets.appended(topic, partition, true);
-    const records = offsets.map(({ topic, partition, value }) => (
-      encodeOffsetCommit(entry.groupId, topic, partition, value)
-    ));
     const producer = { producerId, producerEpoch, transactional: true };
-    this.#appendBatch(this.#build(records, producer), (error) => {
+    const batch = this.#build(offsetRecords(entry, offsets), producer);
+    this.#log.append(batch, (error) => {
       for (const { topic, partition, value } of offsets) {
         entry.offsets.settled(topic, partition, true);
         if (!isCommitted(error)) continue;
         entry.offsets.setTransactional(producerId, topic, partition, value);
-        this.#noteOpen(producerId, entry);
+        const groupIds = this.#openTransactions.get(producerId) ?? new Set();
+        this.#openTransactions.set(producerId, groupIds.add(entry.groupId));
       }
       settle(coordinatorError(error));
     }, { guard });
-  }
-
-  #noteOpen(producerId: number, entry: GroupEntry): void {
-    const entries = this.#openTransactions.get(producerId) ?? new Set();
-    this.#openTransactions.set(producerId, entries.add(entry));
   }
 
   /**
@@ -368,18 +351,20 @@ export class GroupShard {
       producerId,
       producerEpoch,
     });
-    this.#appendBatch(marker, (error) => {
+    this.#log.append(marker, (error) => {
       if (isCommitted(error)) this.#completeTransaction(producerId, outcome);
       onSettled(error);
     }, { transactionVersion });
   }
 
   #completeTransaction(producerId: number, outcome: "commit" | "abort"): void {
-    const entries = this.#openTransactions.get(producerId) ?? [];
+    const groupIds = this.#openTransactions.get(producerId) ?? [];
     this.#openTransactions.delete(producerId);
-    for (const entry of entries) {
+    for (const groupId of groupIds) {
+      const entry = this.#groups.get(groupId);
+      if (entry === undefined) continue;
       entry.offsets.completeTransaction(producerId, outcome);
-      if (this.#groups.get(entry.groupId) === entry) this.dropIfBlank(entry);
+      this.dropIfBlank(entry);
     }
   }
 
@@ -394,7 +379,7 @@ export class GroupShard {
     this.#inBatches(
       tombstones,
       (part, settled) => this.#writeOffsets(entry, part, settled),
-      this.#waits.bounded(onSettled),
+      this.#log.waits.bounded(onSettled),
     );
   }
 
@@ -404,26 +389,20 @@ export class GroupShard {
     for (const [topic, partition] of entry.offsets.keys()) {
       tombstones.push(encodeOffsetCommit(entry.groupId, topic, partition, null));
     }
-    const { group } = entry;
-    if (group.type === "classic") tombstones.push(encodeGroupMetadata(entry.groupId, null));
-    else {
-      for (const change of group.tombstones()) {
-        tombstones.push(encodeConsumerGroupChange(entry.groupId, change));
-      }
-    }
+    tombstones.push(...tombstonesOf(entry));
     this.#remove(entry);
     this.#die(entry, ErrorCode.UNKNOWN_MEMBER_ID);
     this.#inBatches(
       tombstones,
       (part, settled) => this.#append(part, settled),
-      this.#waits.bounded(onSettled),
+      this.#log.waits.bounded(onSettled),
     );
   }
 
   /** Deletes the offsets of a topic that is gone, in every group. */
   topicDeleted(topic: string): void {
-    if (this.#status === "loading") this.#deletedTopics.add(topic);
-    if (this.#status !== "active") return;
+    if (this.#log.isLoading) this.#deletedTopics.add(topic);
+    if (!this.#log.isActive) return;
     for (const entry of this.#groups.values()) {
       const keys = entry.offsets.partitionsOf(topic).map((partition) => ({ topic, partition }));
       if (keys.length > 0) {
@@ -434,7 +413,7 @@ export class GroupShard {
 
   /** Deletes offsets past their retention, and groups that are left with nothing. */
   expireOffsets(retentionMs: number): void {
-    if (this.#status !== "active") return;
+    if (!this.#log.isActive) return;
     const nowMs = this.#clock.wallMs();
     for (const entry of [...this.#groups.values()]) {
       const expired = expiredOffsets(entry, nowMs, retentionMs);
@@ -454,12 +433,8 @@ export class GroupShard {
   async load(): Promise<void> {
     const startedMs = this.#clock.monotonicMs();
     const loader = new GroupLoader();
-    // Opening may take a recovery of minutes, which a stop does not wait for.
-    const log = await Promise.race([this.#openLog(), this.#closing.promise]);
-    this.#log = log;
-    if (log === null) this.#fail("the partition's log is not here");
-    else await this.#inTurn(() => this.#readAll(log, loader));
-    if (this.#status !== "loading") return;
+    await this.#log.read((bytes, position) => loader.batch(bytes, position));
+    if (!this.#log.isLoading) return;
     const now = this.#now();
     for (const [groupId, loaded] of loader.groups) {
       const group = this.#restore(groupId, loaded, now);
@@ -467,17 +442,12 @@ export class GroupShard {
       const { offsets } = loaded;
       this.#groups.set(groupId, { groupId, shard: this, group, offsets, unsettled: null });
     }
-    for (const [producerId, groupIds] of loader.openTransactions()) {
-      for (const groupId of groupIds) {
-        const entry = this.#groups.get(groupId);
-        if (entry !== undefined) this.#noteOpen(producerId, entry);
-      }
-    }
-    this.#status = "active";
+    this.#openTransactions = loader.openTransactions;
+    this.#log.activate();
     for (const entry of this.#groups.values()) {
       const { group } = entry;
       if (group.type === "classic") this.run(entry, group, group.enforceMaxSize(now));
-      else this.#noteDeadline(entry);
+      else this.noteDeadline(entry);
     }
     for (const topic of this.#deletedTopics) this.topicDeleted(topic);
     this.#deletedTopics.clear();
@@ -507,10 +477,7 @@ export class GroupShard {
 
   /** Ends the shard: who waits in one of its groups learns `error`. */
   close(error: ErrorCode): void {
-    if (this.#status === "closed") return;
-    this.#status = "closed";
-    this.#closing.resolve(null);
-    this.#waits.close();
+    if (!this.#log.close()) return;
     for (const entry of [...this.#groups.values()]) {
       this.#remove(entry);
       this.#die(entry, error);
@@ -523,41 +490,13 @@ export class GroupShard {
     if (group.type === "classic") this.run(entry, group, group.die(error, this.#now()));
   }
 
-  async #readAll(log: CoordinatorLog, loader: GroupLoader): Promise<void> {
-    const failure = await replayLog(log, {
-      clock: this.#clock,
-      isGivenUp: () => this.#status !== "loading",
-      onBatch: (bytes, position) => loader.batch(bytes, position),
-    });
-    if (failure !== null) this.#fail(failure);
-  }
-
-  #fail(reason: string): void {
-    if (this.#status !== "loading") return;
-    this.#status = "failed";
-    this.#logger.error(
-      "Cannot load groups: their requests are refused until what is wrong is mended and the broker restarted",
-      {
-        partition: this.partition,
-        reason,
-      },
-    );
-  }
-
   #writeOffsets(
     entry: GroupEntry,
-    changes: readonly {
-      readonly topic: string;
-      readonly partition: number;
-      readonly value: CommittedOffset | null;
-    }[],
+    changes: readonly OffsetChange[],
     onSettled: (error: ErrorCode) => void,
   ): void {
     for (const { topic, partition } of changes) entry.offsets.appended(topic, partition);
-    const records = changes.map(({ topic, partition, value }) => (
-      encodeOffsetCommit(entry.groupId, topic, partition, value)
-    ));
-    this.#append(records, (error) => {
+    this.#append(offsetRecords(entry, changes), (error) => {
       for (const { topic, partition, value } of changes) {
         entry.offsets.settled(topic, partition);
         if (error === ErrorCode.NONE) entry.offsets.set(topic, partition, value);
@@ -589,30 +528,16 @@ export class GroupShard {
 
   /** Returns: whether the log has taken the records. */
   #append(records: readonly KeyValue[], onSettled: (error: ErrorCode) => void): boolean {
-    return this.#appendBatch(this.#build(records), (error) => onSettled(coordinatorError(error)));
+    return this.#log.append(this.#build(records), (error) => onSettled(coordinatorError(error)));
   }
 
   #build(records: readonly KeyValue[], producer: Partial<NewBatch> = {}): Uint8Array {
     assert(records.length > 0);
-    const timestamp = this.#clock.wallMs();
     return buildBatch({
       ...producer,
-      records: records.map(({ key, value }) => ({ key, value, timestamp })),
+      records: recordsOf(records, this.#clock.wallMs()),
       compression: this.#compression,
     });
-  }
-
-  /** Returns: whether the log has taken the batch; `onSettled` hears the log's own errors. */
-  #appendBatch(
-    batch: Uint8Array,
-    onSettled: (error: ErrorCode) => void,
-    transaction?: TransactionalAppend,
-  ): boolean {
-    if (this.#status === "active" && this.#log !== null) {
-      return this.#log.append(batch, onSettled, transaction);
-    }
-    onSettled(ErrorCode.NOT_LEADER_OR_FOLLOWER);
-    return false;
   }
 
   #remove(entry: GroupEntry): void {
@@ -628,6 +553,18 @@ export class GroupShard {
   #now(): Now {
     return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
   }
+}
+
+/** The records that take away what the log says of a group but for its offsets. */
+function tombstonesOf({ groupId, group }: GroupEntry): KeyValue[] {
+  if (group.type === "classic") return [encodeGroupMetadata(groupId, null)];
+  return group.tombstones().map((change) => encodeConsumerGroupChange(groupId, change));
+}
+
+function offsetRecords({ groupId }: GroupEntry, changes: readonly OffsetChange[]): KeyValue[] {
+  return changes.map(({ topic, partition, value }) => (
+    encodeOffsetCommit(groupId, topic, partition, value)
+  ));
 }
 
 /** The end of the next records that go into one batch. */
@@ -649,8 +586,9 @@ function expiredOffsets(
   retentionMs: number,
 ): { readonly topic: string; readonly partition: number }[] {
   const expired: { topic: string; partition: number }[] = [];
+  const isEmpty = group.state === "Empty";
   for (const [topic, partitions] of offsets.topics()) {
-    if (group.state !== "Empty" && group.isSubscribedToTopic(topic)) continue;
+    if (!isEmpty && group.isSubscribedToTopic(topic)) continue;
     for (const [partition, value] of partitions) {
       const startMs = group.retentionStartMs(value.commitTimestampMs);
       if (startMs === null || offsets.isUnstable(topic, partition)) continue;

@@ -9,12 +9,13 @@
  * Source: KIP-98, KIP-890; Kafka's TransactionLog.
  */
 
-import { Reader, WireError, Writer } from "../../protocol/bytes.ts";
+import { Reader, WireError } from "../../protocol/bytes.ts";
 import { codec } from "../../protocol/compile.ts";
 import {
   transactionLogKey,
   transactionLogValue,
 } from "../../protocol/schemas/records/transaction.ts";
+import { encodePrefixed, type KeyValue } from "../coordination/coordinator_records.ts";
 import {
   NO_PRODUCER_EPOCH,
   TRANSACTION_STATES,
@@ -25,12 +26,6 @@ import {
 /** The one type of record. */
 const TRANSACTION_LOG_TYPE = 0;
 const HIGHEST_VALUE_VERSION = 1;
-
-/** A record's bytes. */
-export interface KeyValue {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array | null;
-}
 
 /** One record; null metadata is a tombstone. */
 export type TransactionRecord =
@@ -48,14 +43,10 @@ export function encodeTransaction(
   metadata: TransactionMetadata | null,
   transactionVersion: number,
 ): KeyValue {
-  const key = new Writer();
-  key.int16(TRANSACTION_LOG_TYPE);
-  codec(transactionLogKey, 0).encode(key, { transactionalId });
-  if (metadata === null) return { key: key.finish(), value: null };
+  const key = encodePrefixed(TRANSACTION_LOG_TYPE, transactionLogKey, 0, { transactionalId });
+  if (metadata === null) return { key, value: null };
   const version = transactionVersion === 0 ? 0 : HIGHEST_VALUE_VERSION;
-  const value = new Writer();
-  value.int16(version);
-  codec(transactionLogValue, version).encode(value, {
+  const value = encodePrefixed(version, transactionLogValue, version, {
     producerId: metadata.producerId,
     ...(version > 0 && {
       previousProducerId: metadata.previousProducerId,
@@ -71,7 +62,7 @@ export function encodeTransaction(
     transactionLastUpdateTimestampMs: metadata.lastUpdateTimestampMs,
     transactionStartTimestampMs: metadata.startTimestampMs,
   });
-  return { key: key.finish(), value: value.finish() };
+  return { key, value };
 }
 
 /** Reads a record. Errors: WireError when damaged, or of a version that is not known. */

@@ -1,31 +1,27 @@
 /**
  * The transactional ids of one partition of `__transaction_state`, while this node leads it.
  *
- *      open ──► loading ──────► active ──► closed      answers: loading  COORDINATOR_LOAD_IN_PROGRESS
- *                  └──► failed ──────────────┘                  failed, closed  NOT_COORDINATOR
- *
  * The shard writes the step that a transaction's machine has decided, and tells the machine how it went. A
  * transaction whose end is in the log and of which the log does not say that it is over goes on as soon as the
  * shard is active: its partitions may or may not have been told.
  *
- * Invariants: steps are applied in the order of the log; whatever fails to load is never taken for empty.
+ * Invariant: steps are applied in the order of the log.
  */
 
 import assert from "node:assert/strict";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { buildBatch, readRecords } from "../../protocol/records.ts";
 import type { Clock, Logger } from "../../storage/platform.ts";
-import { AppendWaits } from "../coordination/append_waits.ts";
-import type { CoordinatorLog } from "../coordination/coordinator_log.ts";
+import { type KeyValue, recordsOf } from "../coordination/coordinator_records.ts";
 import type { Shard, ShardOpening } from "../coordination/led_shards.ts";
-import { replayLog } from "../coordination/log_replay.ts";
+import { ShardLog } from "../coordination/shard_log.ts";
 import {
   answerOf,
   Transaction,
   type TransactionAnswer,
   type TransactionMetadata,
 } from "./transaction.ts";
-import { decodeTransaction, encodeTransaction, type KeyValue } from "./transaction_records.ts";
+import { decodeTransaction, encodeTransaction } from "./transaction_records.ts";
 
 /** No batch of this log may be larger when decompressed. */
 const MAX_DECOMPRESSED_BYTES = 64 * 1024 * 1024;
@@ -65,18 +61,14 @@ export interface TransactionShardOptions extends ShardOpening {
 /** The transactional ids of one led partition. */
 export class TransactionShard implements Shard {
   readonly #options: TransactionShardOptions;
-  readonly #waits: AppendWaits;
+  readonly #log: ShardLog;
   readonly #entries = new Map<string, TransactionEntry>();
-  readonly #closing = Promise.withResolvers<null>();
   /** Transactions that were open, or being ended, when the log was loaded. */
   readonly #urgent: TransactionEntry[] = [];
-  /** Null until `load` has it. */
-  #log: CoordinatorLog | null = null;
-  #status: "loading" | "active" | "failed" | "closed" = "loading";
 
   constructor(options: TransactionShardOptions) {
     this.#options = options;
-    this.#waits = new AppendWaits({ clock: options.clock, timeoutMs: options.appendTimeoutMs });
+    this.#log = new ShardLog({ ...options, contents: "transactions" });
   }
 
   get partition(): number {
@@ -89,20 +81,11 @@ export class TransactionShard implements Shard {
   }
 
   get isActive(): boolean {
-    return this.#status === "active";
+    return this.#log.isActive;
   }
 
   get availability(): ErrorCode {
-    switch (this.#status) {
-      case "loading":
-        return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
-      case "active":
-        // The metadata may say so a moment later.
-        return this.#log?.isLed === false ? ErrorCode.NOT_COORDINATOR : ErrorCode.NONE;
-      case "failed":
-      case "closed":
-        return ErrorCode.NOT_COORDINATOR;
-    }
+    return this.#log.availability;
   }
 
   /** How many transactional ids it has. */
@@ -138,7 +121,7 @@ export class TransactionShard implements Shard {
     assert(pending !== null, "nothing to write");
     const { promise, resolve } = Promise.withResolvers<TransactionAnswer>();
     let answer = answerOf(ErrorCode.COORDINATOR_NOT_AVAILABLE);
-    const settled = this.#waits.bounded(() => resolve(answer));
+    const settled = this.#log.waits.bounded(() => resolve(answer));
     this.#append([this.#encode(transaction.transactionalId, pending.metadata)], (error) => {
       answer = this.#settled(entry, error);
       settled(answer.error);
@@ -158,21 +141,17 @@ export class TransactionShard implements Shard {
   }
 
   async load(): Promise<void> {
-    const { clock, logger, openLog, inTurn, host } = this.#options;
+    const { clock, logger, host } = this.#options;
     const startedMs = clock.monotonicMs();
     const loaded = new Map<string, TransactionMetadata>();
-    // Opening may take a recovery of minutes, which a stop does not wait for.
-    const log = await Promise.race([openLog(), this.#closing.promise]);
-    this.#log = log;
-    if (log === null) this.#fail("the partition's log is not here");
-    else await inTurn(() => this.#readAll(log, loaded));
+    await this.#log.read((bytes, position) => takeBatch(bytes, position, loaded));
     let count = 0;
     for (const [id, metadata] of loaded) {
       this.#take(id, metadata);
       if (++count % IDS_PER_SLICE === 0) await clock.sleep(0);
     }
-    if (this.#status !== "loading") return;
-    this.#status = "active";
+    if (!this.#log.isLoading) return;
+    this.#log.activate();
     for (const entry of this.#urgent.splice(0)) host.transactionChanged(entry);
     if (loaded.size > 0) {
       logger.info("Loaded transactional ids", {
@@ -185,7 +164,7 @@ export class TransactionShard implements Shard {
 
   /** Takes in what the log says of an id. */
   #take(transactionalId: string, metadata: TransactionMetadata): void {
-    if (this.#status !== "loading") return;
+    if (!this.#log.isLoading) return;
     // Whoever began it may have had a clock ahead of this one: until that time comes nobody else would end it.
     const startTimestampMs = Math.min(metadata.startTimestampMs, this.#options.clock.wallMs());
     const entry = this.add(new Transaction(transactionalId, { ...metadata, startTimestampMs }));
@@ -194,10 +173,7 @@ export class TransactionShard implements Shard {
   }
 
   close(): void {
-    if (this.#status === "closed") return;
-    this.#status = "closed";
-    this.#closing.resolve(null);
-    this.#waits.close();
+    if (!this.#log.close()) return;
     for (const entry of [...this.#entries.values()]) this.#remove(entry);
   }
 
@@ -206,15 +182,6 @@ export class TransactionShard implements Shard {
     this.#entries.delete(entry.transaction.transactionalId);
     this.#options.host.transactionGone(entry);
     wake(entry);
-  }
-
-  async #readAll(log: CoordinatorLog, loaded: Map<string, TransactionMetadata>): Promise<void> {
-    const failure = await replayLog(log, {
-      clock: this.#options.clock,
-      isGivenUp: () => this.#status !== "loading",
-      onBatch: (bytes, position) => takeBatch(bytes, position, loaded),
-    });
-    if (failure !== null) this.#fail(failure);
   }
 
   #settled(entry: TransactionEntry, error: ErrorCode): TransactionAnswer {
@@ -235,24 +202,8 @@ export class TransactionShard implements Shard {
   }
 
   #append(records: readonly KeyValue[], onSettled: (error: ErrorCode) => void): void {
-    if (this.#status !== "active" || this.#log === null) {
-      onSettled(ErrorCode.NOT_LEADER_OR_FOLLOWER);
-      return;
-    }
     const timestamp = this.#options.clock.wallMs();
-    const batch = buildBatch({
-      records: records.map(({ key, value }) => ({ key, value, timestamp })),
-    });
-    this.#log.append(batch, onSettled);
-  }
-
-  #fail(reason: string): void {
-    if (this.#status !== "loading") return;
-    this.#status = "failed";
-    this.#options.logger.error(
-      "Cannot load transactions: their requests are refused until what is wrong is mended and the broker restarted",
-      { partition: this.partition, reason },
-    );
+    this.#log.append(buildBatch({ records: recordsOf(records, timestamp) }), onSettled);
   }
 }
 

@@ -1,0 +1,30 @@
+/** Records of a coordinator's log: a key behind its type, a value behind its version. */
+
+import { Writer } from "../../protocol/bytes.ts";
+import { codec } from "../../protocol/compile.ts";
+import type { NewRecord } from "../../protocol/records.ts";
+import type { Encodable, Message } from "../../protocol/schema.ts";
+
+/** A record's bytes; a null value is a tombstone. */
+export interface KeyValue {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array | null;
+}
+
+/** A message behind the int16 that says what it is. */
+export function encodePrefixed<M extends Message>(
+  prefix: number,
+  message: M,
+  version: number,
+  value: Encodable<M>,
+): Uint8Array {
+  const writer = new Writer();
+  writer.int16(prefix);
+  codec(message, version).encode(writer, value);
+  return writer.finish();
+}
+
+/** The records of a batch. `timestamp` in ms since the epoch. */
+export function recordsOf(records: readonly KeyValue[], timestamp: number): NewRecord[] {
+  return records.map(({ key, value }) => ({ key, value, timestamp }));
+}
