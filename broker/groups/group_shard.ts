@@ -319,24 +319,11 @@ export class GroupShard implements Shard {
    */
   commitInTransaction(
     entry: GroupEntry,
-    { producerId, producerEpoch, guard }: OffsetTransaction,
+    transaction: OffsetTransaction,
     offsets: readonly OffsetToCommit[],
     onSettled: (error: ErrorCode) => void,
   ): void {
-    const settle = this.#log.waits.bounded(onSettled);
-    for (const { topic, partition } of offsets) entry.offsets.appended(topic, partition, true);
-    const producer = { producerId, producerEpoch, transactional: true };
-    const batch = this.#build(offsetRecords(entry, offsets), producer);
-    this.#log.append(batch, (error) => {
-      for (const { topic, partition, value } of offsets) {
-        entry.offsets.settled(topic, partition, true);
-        if (!isCommitted(error)) continue;
-        entry.offsets.setTransactional(producerId, topic, partition, value);
-        const groupIds = this.#openTransactions.get(producerId) ?? new Set();
-        this.#openTransactions.set(producerId, groupIds.add(entry.groupId));
-      }
-      settle(coordinatorError(error));
-    }, { guard });
+    this.#writeOffsets(entry, offsets, this.#log.waits.bounded(onSettled), transaction);
   }
 
   /**
@@ -494,15 +481,36 @@ export class GroupShard implements Shard {
     entry: GroupEntry,
     changes: readonly OffsetChange[],
     onSettled: (error: ErrorCode) => void,
+    transaction: OffsetTransaction | null = null,
   ): void {
-    for (const { topic, partition } of changes) entry.offsets.appended(topic, partition);
-    this.#append(offsetRecords(entry, changes), (error) => {
-      for (const { topic, partition, value } of changes) {
-        entry.offsets.settled(topic, partition);
-        if (error === ErrorCode.NONE) entry.offsets.set(topic, partition, value);
-      }
-      onSettled(error);
+    const isTransactional = transaction !== null;
+    for (const { topic, partition } of changes) {
+      entry.offsets.appended(topic, partition, isTransactional);
+    }
+    const { guard, ...producer } = transaction ?? {};
+    const batch = this.#build(offsetRecords(entry, changes), {
+      ...producer,
+      transactional: isTransactional,
     });
+    this.#log.append(batch, (error) => {
+      for (const change of changes) {
+        entry.offsets.settled(change.topic, change.partition, isTransactional);
+        if (isCommitted(error)) this.#setOffset(entry, change, transaction);
+      }
+      onSettled(coordinatorError(error));
+    }, { guard });
+  }
+
+  #setOffset(
+    { groupId, offsets }: GroupEntry,
+    { topic, partition, value }: OffsetChange,
+    transaction: OffsetTransaction | null,
+  ): void {
+    if (transaction === null || value === null) return offsets.set(topic, partition, value);
+    const { producerId } = transaction;
+    offsets.setTransactional(producerId, topic, partition, value);
+    const groupIds = this.#openTransactions.get(producerId) ?? new Set();
+    this.#openTransactions.set(producerId, groupIds.add(groupId));
   }
 
   /** Writes a list in parts; `onSettled` hears the first error, or NONE after the last part. */

@@ -3,6 +3,7 @@ import type { CoordinatorLog } from "../../../broker/coordination/coordinator_lo
 import { GroupShard } from "../../../broker/groups/group_shard.ts";
 import { CompressionCodec } from "../../../protocol/compression.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
+import { leaderEpoch, offset, timestampMs, ZERO_UUID } from "../../../protocol/types.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 
@@ -62,4 +63,30 @@ test.each([
   await clock.run(shard.load());
   expect(shard.availability).toBe(ErrorCode.NOT_COORDINATOR);
   expect(logger.lines.filter(({ level }) => level === "error").length).toBe(1);
+});
+
+test("GroupShard.commitOffsets: what is in the log for good is shown, on however few replicas", async () => {
+  const log: CoordinatorLog = {
+    ...logOf(new Uint8Array(0), 0),
+    append(_batch, onSettled) {
+      onSettled(ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND);
+      return true;
+    },
+  };
+  const { shard, clock } = newShard(() => Promise.resolve(log));
+  await clock.run(shard.load());
+  const entry = shard.getOrCreate("g");
+  const value = {
+    offset: offset(5),
+    leaderEpoch: leaderEpoch(-1),
+    metadata: "",
+    commitTimestampMs: timestampMs(0),
+    expireTimestampMs: timestampMs(-1),
+    topicId: ZERO_UUID,
+  };
+  let told: ErrorCode | null = null;
+  shard.commitOffsets(entry, [{ topic: "t", partition: 0, value }], (error) => told = error);
+  expect(told as ErrorCode | null).toBe(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  // So it is, too, once the log is read again.
+  expect(entry.offsets.get("t", 0)?.offset).toBe(offset(5));
 });
