@@ -18,6 +18,7 @@ import {
 } from "../../protocol/schemas/list_transactions.ts";
 import type { Clock } from "../../storage/platform.ts";
 import { type BoundedRegex, compileRegex } from "../coordination/bounded_regex.ts";
+import { TimeSlice } from "../time_slice.ts";
 import type { TransactionCoordinator, TransactionListing } from "../transactions/coordinator.ts";
 import { TRANSACTION_STATES } from "../transactions/transaction.ts";
 import { type Api, defineApi } from "./api.ts";
@@ -89,12 +90,10 @@ async function some(
   clock: Clock,
 ): Promise<TransactionListing[]> {
   const found: TransactionListing[] = [];
-  let sliceStartMs = clock.monotonicMs();
+  const slice = new TimeSlice(clock, SLICE_MS);
   for (const listing of transactions) {
     if (isWanted(listing)) found.push(listing);
-    if (clock.monotonicMs() - sliceStartMs < SLICE_MS) continue;
-    await clock.sleep(0);
-    sliceStartMs = clock.monotonicMs();
+    if (slice.isOver) await slice.next();
   }
   return found;
 }

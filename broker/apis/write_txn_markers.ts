@@ -12,15 +12,14 @@
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";
-import { buildControlBatch } from "../../protocol/control_records.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
-  type WriteTxnMarkersRequest,
   writeTxnMarkersRequest,
   writeTxnMarkersResponse,
 } from "../../protocol/schemas/write_txn_markers.ts";
 import type { Clock } from "../../storage/platform.ts";
 import type { Config } from "../config/config.ts";
+import { buildMarker, type TransactionEnd } from "../coordination/transaction_end.ts";
 import { GROUP_METADATA_TOPIC } from "../controller/internal_topics.ts";
 import type { GroupCoordinator } from "../groups/coordinator.ts";
 import { type CommitTarget, waitForCommits } from "../partitions/delayed_commit.ts";
@@ -30,8 +29,6 @@ import { type Api, defineApi } from "./api.ts";
 const ALL_REPLICAS = -1;
 /** Markers written before the event loop is given back: a millisecond or two. */
 const MARKERS_PER_SLICE = 100;
-
-type Marker = WriteTxnMarkersRequest["markers"][number];
 
 interface Subsystems {
   readonly clock: Clock;
@@ -62,12 +59,13 @@ export function writeTxnMarkersApi(subsystems: Subsystems): Api {
       const targets: Pending[] = [];
       const answers = [];
       let writtenCount = 0;
-      for (const marker of markers) {
+      for (const { transactionResult, topics: wanted, ...marker } of markers) {
+        const end: TransactionEnd = { ...marker, outcome: transactionResult ? "commit" : "abort" };
         const topics = [];
-        for (const { name, partitionIndexes } of marker.topics) {
+        for (const { name, partitionIndexes } of wanted) {
           const partitions = [];
           for (const partitionIndex of partitionIndexes) {
-            partitions.push(write(subsystems, marker, name, partitionIndex, targets));
+            partitions.push(write(subsystems, end, name, partitionIndex, targets));
             if (++writtenCount % MARKERS_PER_SLICE === 0) await clock.sleep(0);
           }
           topics.push({ name, partitions });
@@ -92,14 +90,13 @@ export function writeTxnMarkersApi(subsystems: Subsystems): Api {
 /** The coordinator of the groups writes it itself: offsets of the transaction stand from then on, or are gone. */
 function writeInGroups(
   groupCoordinator: Subsystems["groupCoordinator"],
-  marker: Marker,
+  end: TransactionEnd,
   partitionIndex: number,
   targets: Pending[],
 ): PartitionAnswer {
   const answer: PartitionAnswer = { partitionIndex, errorCode: ErrorCode.NONE };
   let outcome: ErrorCode | null = null;
   let listener: ((error: ErrorCode) => void) | null = null;
-  const end = { ...marker, outcome: marker.transactionResult ? "commit" : "abort" } as const;
   groupCoordinator.endTransaction(partitionIndex, end, (error) => {
     outcome = error;
     listener?.(error);
@@ -114,7 +111,7 @@ function writeInGroups(
 
 function write(
   { clock, replicaManager, groupCoordinator }: Subsystems,
-  marker: Marker,
+  end: TransactionEnd,
   topic: string,
   partitionIndex: number,
   targets: Pending[],
@@ -122,19 +119,12 @@ function write(
   const partition = replicaManager.partition(topic, partitionIndex);
   if (isRefusal(partition)) return { partitionIndex, errorCode: partition.error };
   if (topic === GROUP_METADATA_TOPIC) {
-    return writeInGroups(groupCoordinator, marker, partitionIndex, targets);
+    return writeInGroups(groupCoordinator, end, partitionIndex, targets);
   }
-  const { producerId, producerEpoch, coordinatorEpoch, transactionResult } = marker;
-  const batch = buildControlBatch({
-    records: [{ type: transactionResult ? "commit" : "abort", coordinatorEpoch }],
-    timestamp: clock.wallMs(),
-    producerId,
-    producerEpoch,
-  });
-  const result = partition.append(batch, {
+  const result = partition.append(buildMarker(end, clock.wallMs()), {
     origin: "coordinator",
     requiredAcks: ALL_REPLICAS,
-    transactionVersion: marker.transactionVersion,
+    transactionVersion: end.transactionVersion,
   });
   const answer: PartitionAnswer = { partitionIndex, errorCode: result.error };
   if ("lastOffset" in result) {

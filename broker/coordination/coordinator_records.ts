@@ -5,6 +5,9 @@ import { codec } from "../../protocol/compile.ts";
 import type { NewRecord } from "../../protocol/records.ts";
 import type { Encodable, Message } from "../../protocol/schema.ts";
 
+/** Tombstones that are written in one batch: far below any limit on a batch's size. */
+export const TOMBSTONES_PER_BATCH = 500;
+
 /** A record's bytes; a null value is a tombstone. */
 export interface KeyValue {
   readonly key: Uint8Array;

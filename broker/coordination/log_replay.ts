@@ -9,6 +9,7 @@ import { WireError } from "../../protocol/bytes.ts";
 import { errorName } from "../../protocol/errors.ts";
 import { batches, readLastOffset } from "../../protocol/record_batch.ts";
 import { type Clock, DiskError } from "../../storage/platform.ts";
+import { TimeSlice } from "../time_slice.ts";
 import type { CoordinatorLog } from "./coordinator_log.ts";
 
 const CHUNK_BYTES = 256 * 1024;
@@ -46,12 +47,9 @@ async function replay(
   { clock, isGivenUp, onBatch }: ReplayOptions,
 ): Promise<string | null> {
   let position = log.startOffset;
-  let sliceStartMs = -Infinity;
+  const slice = new TimeSlice(clock, SLICE_MS, -Infinity);
   while (position < log.endOffset) {
-    if (clock.monotonicMs() - sliceStartMs >= SLICE_MS) {
-      await clock.sleep(0);
-      sliceStartMs = clock.monotonicMs();
-    }
+    if (slice.isOver) await slice.next();
     if (isGivenUp()) return null;
     const read = await log.read(position, CHUNK_BYTES);
     if (!("release" in read)) return `${errorName(read.error)}: ${read.message}`;

@@ -28,6 +28,7 @@ import type { Clock, Logger, Random, Timer } from "../../storage/platform.ts";
 import { randomUuid } from "../../storage/random_uuid.ts";
 import { GROUP_METADATA_TOPIC } from "../controller/internal_topics.ts";
 import type { MetadataChanges, MetadataImage } from "../controller/metadata_image.ts";
+import type { TransactionEnd } from "../coordination/transaction_end.ts";
 import {
   type CoordinationOptions,
   type CoordinatorRefusal,
@@ -62,7 +63,6 @@ import {
   GroupShard,
   type OffsetToCommit,
   type OffsetTransaction,
-  type TransactionEnd,
 } from "./group_shard.ts";
 import { ImageTopics } from "./group_topics.ts";
 import type { GroupCoordinatorSettings } from "./settings.ts";

@@ -11,13 +11,17 @@
 import assert from "node:assert/strict";
 import type { CompressionCodec } from "../../protocol/compression.ts";
 import { ErrorCode, errorName } from "../../protocol/errors.ts";
-import { buildControlBatch } from "../../protocol/control_records.ts";
 import { buildBatch, type NewBatch } from "../../protocol/records.ts";
 import type { Clock, Logger } from "../../storage/platform.ts";
 import { coordinatorError, isCommitted } from "../coordination/append_waits.ts";
-import { type KeyValue, recordsOf } from "../coordination/coordinator_records.ts";
+import {
+  type KeyValue,
+  recordsOf,
+  TOMBSTONES_PER_BATCH,
+} from "../coordination/coordinator_records.ts";
 import type { Shard, ShardOpening } from "../coordination/led_shards.ts";
 import { ShardLog } from "../coordination/shard_log.ts";
+import { buildMarker, type TransactionEnd } from "../coordination/transaction_end.ts";
 import {
   ClassicGroup,
   type ClassicGroupSettings,
@@ -38,8 +42,6 @@ import { type CommittedOffset, GroupOffsets } from "./group_offsets.ts";
 import { encodeGroupMetadata, encodeOffsetCommit } from "./group_records.ts";
 import type { TransactionGuard } from "../partitions/transaction_guards.ts";
 
-/** Tombstones that are written in one batch: far below any limit on a batch's size. */
-const TOMBSTONES_PER_BATCH = 500;
 /** Records of one change of a consumer group go into several batches above this size. */
 const PART_BYTES = 256 * 1024;
 
@@ -97,15 +99,6 @@ export interface OffsetTransaction {
   readonly producerEpoch: number;
   /** As that of a `ClientBatch`. */
   readonly guard: TransactionGuard | null | undefined;
-}
-
-/** How a transaction ended. */
-export interface TransactionEnd {
-  readonly producerId: number;
-  readonly producerEpoch: number;
-  readonly outcome: "commit" | "abort";
-  readonly coordinatorEpoch: number;
-  readonly transactionVersion: number;
 }
 
 /** The groups of one led partition. */
@@ -331,14 +324,8 @@ export class GroupShard implements Shard {
    * committed here stands, or is gone.
    */
   endTransaction(end: TransactionEnd, onSettled: (error: ErrorCode) => void): void {
-    const { producerId, producerEpoch, outcome, coordinatorEpoch, transactionVersion } = end;
-    const marker = buildControlBatch({
-      records: [{ type: outcome, coordinatorEpoch }],
-      timestamp: this.#clock.wallMs(),
-      producerId,
-      producerEpoch,
-    });
-    this.#log.append(marker, (error) => {
+    const { producerId, outcome, transactionVersion } = end;
+    this.#log.append(buildMarker(end, this.#clock.wallMs()), (error) => {
       if (isCommitted(error)) this.#completeTransaction(producerId, outcome);
       onSettled(error);
     }, { transactionVersion });

@@ -8,6 +8,7 @@ import { timestampMs } from "../../protocol/types.ts";
 import type { Clock } from "../../storage/platform.ts";
 import { compileRegex } from "../coordination/bounded_regex.ts";
 import type { MetadataImage } from "../controller/metadata_image.ts";
+import { TimeSlice } from "../time_slice.ts";
 import { compareText } from "./assignors/assignor.ts";
 import type { ResolvedRegex } from "./consumer_group_state.ts";
 
@@ -27,13 +28,12 @@ export async function resolveRegexes(
     compiled: compileRegex(regex),
     topics: [] as string[],
   }));
-  let sliceStartMs = -Infinity;
+  const slice = new TimeSlice(clock, SLICE_MS, -Infinity);
   for (const { name } of image.topics()) {
     for (const { compiled, topics } of found) {
-      if (clock.monotonicMs() - sliceStartMs >= SLICE_MS) {
-        await clock.sleep(0);
+      if (slice.isOver) {
+        await slice.next();
         if (!isWanted()) return null;
-        sliceStartMs = clock.monotonicMs();
       }
       // One that was good for another version and is none here stands for no topic.
       if ("matches" in compiled && compiled.matches(name)) topics.push(name);

@@ -11,6 +11,7 @@
  */
 
 import { Counter, Gauge, Registry } from "prom-client";
+import { TimeSlice } from "../time_slice.ts";
 import type { TransactionStats } from "../transactions/coordinator.ts";
 import type { CleanerStats } from "../../storage/cleaner.ts";
 import type { Clock } from "../../storage/platform.ts";
@@ -531,14 +532,11 @@ export class Metrics {
     labelsOf: (sample: Sample) => string,
   ): Promise<number> {
     const texts = families.map(({ name, help }) => [formatFamily(name, "gauge", help)]);
-    let sliceStartMs = this.#clock.monotonicMs();
+    const slice = new TimeSlice(this.#clock, SLICE_MS);
     let count = 0;
     for (const sample of samples) {
       count++;
-      if (count % LOOK_EVERY === 0 && this.#clock.monotonicMs() - sliceStartMs >= SLICE_MS) {
-        await this.#clock.sleep(0);
-        sliceStartMs = this.#clock.monotonicMs();
-      }
+      if (count % LOOK_EVERY === 0 && slice.isOver) await slice.next();
       if (count > MAX_SERIES) continue;
       const labels = labelsOf(sample);
       families.forEach(({ name, value }, index) => {

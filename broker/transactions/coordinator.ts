@@ -20,6 +20,7 @@
 import { ErrorCode, errorName } from "../../protocol/errors.ts";
 import type { TopicPartition } from "../../protocol/types.ts";
 import type { Timer } from "../../storage/platform.ts";
+import { TOMBSTONES_PER_BATCH } from "../coordination/coordinator_records.ts";
 import {
   type CoordinationOptions,
   type CoordinatorRefusal,
@@ -41,11 +42,7 @@ import {
   type TransactionAnswer,
   type TransactionMetadata,
 } from "./transaction.ts";
-import {
-  TOMBSTONES_PER_BATCH,
-  type TransactionEntry,
-  TransactionShard,
-} from "./transaction_shard.ts";
+import { type TransactionEntry, TransactionShard } from "./transaction_shard.ts";
 
 /** Transactions whose deadlines are worked off before the event loop is given back. */
 const TRANSACTIONS_PER_TICK = 200;

@@ -25,9 +25,6 @@ import { decodeTransaction, encodeTransaction } from "./transaction_records.ts";
 
 /** No batch of this log may be larger when decompressed. */
 const MAX_DECOMPRESSED_BYTES = 64 * 1024 * 1024;
-/** Tombstones that are written in one batch: far below any limit on a batch's size. */
-export const TOMBSTONES_PER_BATCH = 500;
-
 /** Ids that are taken in before the event loop is given back. */
 const IDS_PER_SLICE = 2_000;
 
