@@ -17,7 +17,7 @@ import {
   describeClusterRequest,
   describeClusterResponse,
 } from "../protocol/schemas/describe_cluster.ts";
-import { clusterIdOf } from "../storage/log_directory.ts";
+import { clusterIdOf } from "../storage/directory_meta.ts";
 import type { Clock, Disk, Logger } from "../storage/platform.ts";
 import { HASH_WORDS, SipHash } from "../storage/sip_hash.ts";
 import type { Config } from "./config/config.ts";

@@ -15,12 +15,11 @@
 import assert from "node:assert/strict";
 import type { TopicPartition, Uuid } from "../protocol/types.ts";
 import { BufferPool } from "./buffer_pool.ts";
+import { clusterIdOf, LogDirectoryError } from "./directory_meta.ts";
 import {
-  clusterIdOf,
   type FoundFuture,
   type FoundPartition,
   LogDirectory,
-  LogDirectoryError,
   type LogDirectoryOptions,
   READ_BUFFER_BYTES,
 } from "./log_directory.ts";

@@ -31,9 +31,6 @@ import {
 } from "../protocol/types.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import {
-  formatOffsetCheckpoint,
-  type OffsetCheckpoint,
-  readOffsetCheckpoint,
   readSmallFile,
   readSmallText,
   textBytes,
@@ -41,6 +38,27 @@ import {
   writeFileUnderNewName,
 } from "./checkpoint.ts";
 import { DAMAGED_FILE, DamagedCopies, damagedMark } from "./damaged_copies.ts";
+import { DirectoryCheckpoints } from "./directory_checkpoints.ts";
+import {
+  CLEAN_SHUTDOWN_FILE,
+  type CleanShutdownMark,
+  makeStableDirectory,
+  messageOf,
+  type MetaProperties,
+  readMark,
+  readOrMakeMeta,
+  refusal,
+  takeLock,
+  unrecovered,
+} from "./directory_meta.ts";
+import {
+  DELETE_SUFFIX,
+  FUTURE_SUFFIX,
+  movedName,
+  parseFutureName,
+  parsePartitionName,
+  STRAY_SUFFIX,
+} from "./partition_names.ts";
 import { DiskReserve } from "./disk_reserve.ts";
 import { FileCache } from "./file_cache.ts";
 import { Flusher, type FlusherOptions } from "./flusher.ts";
@@ -57,7 +75,6 @@ import {
   type Timer,
 } from "./platform.ts";
 import { ProducerTable } from "./producer_table.ts";
-import { randomUuid } from "./random_uuid.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { Retention } from "./retention.ts";
 import { Scrub, type ScrubOptions, type ScrubStats } from "./scrub.ts";
@@ -66,29 +83,10 @@ import { allSynced, SharedSync } from "./shared_sync.ts";
 import { TurnQueue } from "./turn_queue.ts";
 import { cancelled, type Workers } from "./workers.ts";
 
-/** Held by the process that uses the directory. */
-export const LOCK_FILE = ".lock";
-/** There when the last stop was clean. */
-export const CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown";
 /** There since a disk failure: what the kernel shows of unsynced files need not be on the disk. */
 const DISK_FAILED_FILE = ".weir-disk-failed";
-/** Cluster, node and directory id. */
-export const META_PROPERTIES = "meta.properties";
 /** The topic id, in each partition's directory. */
 export const PARTITION_METADATA = "partition.metadata";
-/** Offsets up to which logs are on stable storage. */
-export const RECOVERY_POINTS = "recovery-point-offset-checkpoint";
-const LOG_START_OFFSETS = "log-start-offset-checkpoint";
-const HIGH_WATERMARKS = "replication-offset-checkpoint";
-const CLEANED_OFFSETS = "cleaner-offset-checkpoint";
-/** The other checkpoints of offsets. */
-export const OFFSET_CHECKPOINTS = [LOG_START_OFFSETS, HIGH_WATERMARKS, CLEANED_OFFSETS] as const;
-/** After the name of a partition that waits for its removal. */
-export const DELETE_SUFFIX = "-delete";
-const STRAY_SUFFIX = "-stray";
-const FUTURE_SUFFIX = "-future";
-/** A name of the file system has at most 255 bytes. */
-const MAX_NAME_BYTES = 255;
 const CLOSES_AT_ONCE = 16;
 /** Each takes some syncs of small files, one after the other, which a journal writes together. */
 const SHORTENED_AT_ONCE = 8;
@@ -97,8 +95,6 @@ const SETTLED_AT_ONCE = 2;
 /** Checkpoints in a row that leave it out, where somebody waits for the disk. */
 const MAX_PUT_OFF = 3;
 const OPENINGS_AT_ONCE = 16;
-/** What the sync of a directory of somebody else's may answer. */
-const FOREIGN_CODES: readonly string[] = ["EACCES", "EPERM", "EINVAL", "EROFS"];
 /** Kafka's own default. */
 const DEFAULT_RECOVERY_THREADS = 2;
 /** While the threads recover logs, those that they have done are loaded. */
@@ -156,24 +152,6 @@ export interface FoundFuture extends FoundPartition {
   readonly name: string;
 }
 
-/** A directory that must not be used. The message says what to do. */
-export class LogDirectoryError extends Error {
-  override name = "LogDirectoryError";
-
-  /** True when its disk failed; false when what lies there, or who uses it, forbids its use. */
-  get isDiskFailure(): boolean {
-    return this.cause instanceof DiskError;
-  }
-}
-
-/** Offsets by `topic-partition`, as the directory's files hold them. */
-interface Checkpoints {
-  readonly recoveryPoints: OffsetCheckpoint;
-  readonly logStartOffsets: OffsetCheckpoint;
-  readonly highWatermarks: OffsetCheckpoint;
-  readonly cleanedOffsets: OffsetCheckpoint;
-}
-
 /** A log directory. */
 export class LogDirectory {
   readonly path: string;
@@ -199,13 +177,7 @@ export class LogDirectory {
   readonly #logs = new Map<string, Log>();
   /** Logs on their way here, by the same names. None of them is in `#logs`. */
   readonly #futures = new Map<string, Log>();
-  readonly #recoveryPoints: OffsetCheckpoint;
-  readonly #logStartOffsets: OffsetCheckpoint;
-  readonly #highWatermarks: OffsetCheckpoint;
-  readonly #cleanedOffsets: OffsetCheckpoint;
-  readonly #written = new Map<string, string>();
-  /** Partitions that are gone, whose offsets the checkpoint files may still hold. */
-  readonly #stale = new Set<string>();
+  readonly #checkpoints: DirectoryCheckpoints;
   /** Partitions that the last stop left in an unknown state and that have not been opened since. */
   readonly #unrecovered: Set<string>;
   /** Topic ids of the partitions that were found and have not been opened yet. */
@@ -255,12 +227,7 @@ export class LogDirectory {
     try {
       const meta = await readOrMakeMeta(options);
       const hadCleanShutdown = disk.exists(`${path}/${CLEAN_SHUTDOWN_FILE}`);
-      const checkpoints: Checkpoints = {
-        recoveryPoints: readCheckpoint(options, RECOVERY_POINTS),
-        logStartOffsets: readCheckpoint(options, LOG_START_OFFSETS),
-        highWatermarks: readCheckpoint(options, HIGH_WATERMARKS),
-        cleanedOffsets: readCheckpoint(options, CLEANED_OFFSETS),
-      };
+      const checkpoints = new DirectoryCheckpoints(options);
       const mark = hadCleanShutdown ? readMark(options) : null;
       const left = unrecovered(options, mark);
       if (hadCleanShutdown) disk.remove(`${path}/${CLEAN_SHUTDOWN_FILE}`);
@@ -284,7 +251,7 @@ export class LogDirectory {
     meta: MetaProperties,
     mark: CleanShutdownMark | null,
     unrecovered: Set<string>,
-    checkpoints: Checkpoints,
+    checkpoints: DirectoryCheckpoints,
   ) {
     this.path = options.path;
     this.directoryId = meta.directoryId;
@@ -296,10 +263,7 @@ export class LogDirectory {
     this.brokerEpoch = this.previousBrokerEpoch;
     this.#options = options;
     this.#lock = lock;
-    this.#recoveryPoints = checkpoints.recoveryPoints;
-    this.#logStartOffsets = checkpoints.logStartOffsets;
-    this.#highWatermarks = checkpoints.highWatermarks;
-    this.#cleanedOffsets = checkpoints.cleanedOffsets;
+    this.#checkpoints = checkpoints;
     this.flusher = new Flusher({ clock: options.clock, ...options.flusher });
     this.buffers = options.buffers ?? new BufferPool({ capBytes: READ_BUFFER_BYTES });
     this.#producerTable = options.producerTable ?? new ProducerTable();
@@ -508,6 +472,7 @@ export class LogDirectory {
     config: LogConfig,
   ): Promise<Log> {
     const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
+    const stored = this.#checkpoints.of(name);
     return Log.open({
       ...this.#options,
       directory,
@@ -517,10 +482,10 @@ export class LogDirectory {
       producerIdExpirationMs: this.#options.producerIdExpirationMs ?? 24 * 60 * 60 * 1000,
       hadCleanShutdown: !this.#unrecovered.has(name),
       hadDiskFailure: this.#options.disk.exists(`${this.path}/${DISK_FAILED_FILE}`),
-      recoveryPoint: offset(this.#recoveryPoints.get(name) ?? 0),
-      logStartOffset: offset(this.#logStartOffsets.get(name) ?? 0),
-      highWatermark: offset(this.#highWatermarks.get(name) ?? 0),
-      cleanedOffset: offset(this.#cleanedOffsets.get(name) ?? -1),
+      recoveryPoint: offset(stored.recoveryPoint),
+      logStartOffset: offset(stored.logStartOffset),
+      highWatermark: offset(stored.highWatermark),
+      cleanedOffset: offset(stored.cleanedOffset),
       producerTable: this.#producerTable,
       flusher: this.flusher,
       files: this.#files,
@@ -590,7 +555,7 @@ export class LogDirectory {
     const { disk } = this.#options;
     const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
     const directory = `${this.path}/${name}`;
-    this.#forgetOffsets(name);
+    this.#checkpoints.forget(name);
     await this.#dropStaleOffsets(name);
     disk.makeDirectory(directory);
     // Until all is stable: another call, after a failure, makes up for it.
@@ -642,7 +607,7 @@ export class LogDirectory {
     this.#unrecovered.delete(name);
     const doomed = `${this.path}/${movedName(name, this.#options.random, DELETE_SUFFIX)}`;
     await log.renameForDeletion(doomed);
-    this.#forgetOffsets(name);
+    this.#checkpoints.forget(name);
     await this.#names.request();
     this.#removal.removeLater([], log.config.fileDeleteDelayMs, [doomed]);
   }
@@ -669,7 +634,7 @@ export class LogDirectory {
   ): Promise<Log> {
     const { disk, random } = this.#options;
     const name = formatTopicPartition(topicPartition.topic, topicPartition.partition);
-    this.#forgetOffsets(name);
+    this.#checkpoints.forget(name);
     await this.#dropStaleOffsets(name);
     // Under a name that the next start removes, until it says whose it is.
     const begun = `${this.path}/${movedName(name, random, DELETE_SUFFIX)}`;
@@ -689,7 +654,7 @@ export class LogDirectory {
     }
     await this.#names.request();
     this.#unrecovered.delete(name);
-    this.#logStartOffsets.set(name, start);
+    this.#checkpoints.setLogStartOffset(name, start);
     return await this.#openFuture(directory, topicPartition, topicId, config);
   }
 
@@ -729,7 +694,7 @@ export class LogDirectory {
     this.#unrecovered.delete(name);
     const doomed = `${this.path}/${movedName(name, this.#options.random, DELETE_SUFFIX)}`;
     await log.renameForDeletion(doomed);
-    this.#forgetOffsets(name);
+    this.#checkpoints.forget(name);
     await this.#names.request();
     this.#removal.removeLater([], 0, [doomed]);
   }
@@ -777,7 +742,7 @@ export class LogDirectory {
     const doomed = `${this.path}/${movedName(partitionName, random, DELETE_SUFFIX)}`;
     disk.rename(`${this.path}/${name}`, doomed);
     this.#unrecovered.delete(partitionName);
-    this.#forgetOffsets(partitionName);
+    this.#checkpoints.forget(partitionName);
     await this.#names.request();
     this.#removal.removeLater([], 0, [doomed]);
   }
@@ -794,7 +759,7 @@ export class LogDirectory {
     disk.rename(`${this.path}/${name}`, kept);
     this.#unrecovered.delete(name);
     this.#foundIds.delete(name);
-    this.#forgetOffsets(name);
+    this.#checkpoints.forget(name);
     await this.#names.request();
     logger.warn("Records that are not the partition's own, or not any more, are kept aside", {
       partition: name,
@@ -814,7 +779,7 @@ export class LogDirectory {
     this.#options.disk.rename(`${this.path}/${name}`, doomed);
     this.#unrecovered.delete(name);
     this.#foundIds.delete(name);
-    this.#forgetOffsets(name);
+    this.#checkpoints.forget(name);
     await this.#names.request();
     this.#removal.removeLater([], DEFAULT_LOG_CONFIG.fileDeleteDelayMs, [doomed]);
   }
@@ -847,7 +812,7 @@ export class LogDirectory {
     else await log.renameForDeletion(aside);
     this.#unrecovered.delete(name);
     this.#foundIds.delete(name);
-    this.#forgetOffsets(name);
+    this.#checkpoints.forget(name);
     await this.#names.request();
     if (isKept) this.#damaged.add(name, { topicId, path: aside });
     else this.#removal.removeLater([], 0, [aside]);
@@ -905,53 +870,17 @@ export class LogDirectory {
     throw new DiskError(`Cannot write the checkpoints of ${this.path}: the disk is full`, "ENOSPC");
   }
 
-  #forgetOffsets(name: string): void {
-    for (
-      const checkpoint of [
-        this.#recoveryPoints,
-        this.#logStartOffsets,
-        this.#highWatermarks,
-        this.#cleanedOffsets,
-      ]
-    ) {
-      if (checkpoint.delete(name)) this.#stale.add(name);
-    }
-  }
-
   /** A crash must not give a new partition the offsets of one that had its name. Errors: DiskError. */
   async #dropStaleOffsets(name: string): Promise<void> {
-    while (this.#stale.has(name)) {
+    while (this.#checkpoints.isStale(name)) {
       if (this.#checkpointing !== null) await this.#checkpointing;
       else await this.#checkpointOrFail();
     }
   }
 
   async #writeCheckpoints(): Promise<boolean> {
-    const stale = [...this.#stale];
-    for (const [name, log] of [...this.#logs, ...this.#futures]) {
-      // A damaged log keeps what was known of it.
-      if (log.offlineReason !== null) continue;
-      this.#recoveryPoints.set(name, log.recoveryPoint);
-      this.#highWatermarks.set(name, log.highWatermark);
-      const start = log.stableLogStartOffset;
-      if (start > 0) this.#logStartOffsets.set(name, start);
-      else this.#logStartOffsets.delete(name);
-      if (log.cleanedOffset >= 0) this.#cleanedOffsets.set(name, log.cleanedOffset);
-    }
-    const isWritten = await this.#writeIfChanged(RECOVERY_POINTS, this.#recoveryPoints) &&
-      await this.#writeIfChanged(LOG_START_OFFSETS, this.#logStartOffsets) &&
-      await this.#writeIfChanged(HIGH_WATERMARKS, this.#highWatermarks) &&
-      await this.#writeIfChanged(CLEANED_OFFSETS, this.#cleanedOffsets);
-    if (isWritten) { for (const name of stale) this.#stale.delete(name); }
-    return isWritten;
-  }
-
-  async #writeIfChanged(name: string, offsets: OffsetCheckpoint): Promise<boolean> {
-    const text = formatOffsetCheckpoint(offsets);
-    if (this.#written.get(name) === text) return true;
     try {
-      await writeFileAtomically(this.#options.disk, `${this.path}/${name}`, textBytes(text));
-      this.#written.set(name, text);
+      await this.#checkpoints.write([...this.#logs, ...this.#futures]);
       return true;
     } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
@@ -1130,219 +1059,6 @@ export class LogDirectory {
       });
     }
   }
-}
-
-/**
- * Makes a directory whose name, and whose parents' names, survive a crash. What is there already may have
- * been made by a start that ended before its syncs. Errors: DiskError.
- */
-async function makeStableDirectory(disk: Disk, path: string): Promise<void> {
-  // Written once this had been done.
-  if (disk.exists(`${path}/${META_PROPERTIES}`)) return;
-  const made = new Set<string>();
-  for (let up = path; up !== "" && !disk.exists(up); up = parentOf(up)) made.add(up);
-  disk.makeDirectory(path);
-  for (let up = path; parentOf(up) !== up; up = parentOf(up)) {
-    try {
-      await disk.syncDirectory(parentOf(up));
-    } catch (failure) {
-      const isForeign = failure instanceof DiskError && FOREIGN_CODES.includes(failure.code);
-      if (made.has(up) || !isForeign) throw failure;
-    }
-  }
-}
-
-function parentOf(path: string): string {
-  const slash = path.lastIndexOf("/");
-  return slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash);
-}
-
-function messageOf(failure: unknown): string {
-  return failure instanceof Error ? failure.message : String(failure);
-}
-
-function refusal(path: string, found: string, advice: string, cause?: unknown): LogDirectoryError {
-  return new LogDirectoryError(`Cannot use log directory ${path}: ${found}; ${advice}`, { cause });
-}
-
-function takeLock(disk: Disk, path: string): DiskLock {
-  let lock: DiskLock | null;
-  try {
-    lock = disk.lock(`${path}/${LOCK_FILE}`);
-  } catch (cause) {
-    throw refusal(path, messageOf(cause), "check its owner and its disk", cause);
-  }
-  if (lock !== null) return lock;
-  throw refusal(
-    path,
-    "another process is using it",
-    "stop that process or choose another log.dirs",
-  );
-}
-
-function readCheckpoint(
-  { disk, path, logger }: LogDirectoryOptions,
-  name: string,
-): OffsetCheckpoint {
-  try {
-    return readOffsetCheckpoint(disk, `${path}/${name}`);
-  } catch (failure) {
-    if (!(failure instanceof DiskError) || failure.code !== "EBADMSG") throw failure;
-    // Without recovery points everything is scanned; the others are found again in the logs.
-    logger.warn("Checkpoint is damaged and is not used", {
-      file: `${path}/${name}`,
-      found: failure.message,
-    });
-    return new Map();
-  }
-}
-
-interface MetaProperties {
-  readonly clusterId: string;
-  readonly directoryId: Uuid;
-}
-
-/** Names and values of a `.properties` file, as `meta.properties` is one. */
-export function parseProperties(text: string): Map<string, string> {
-  const properties = new Map<string, string>();
-  for (const line of text.split(/\r?\n/)) {
-    const trimmed = line.trim();
-    const equals = trimmed.indexOf("=");
-    if (trimmed.startsWith("#") || trimmed.startsWith("!") || equals < 0) continue;
-    properties.set(trimmed.slice(0, equals).trim(), trimmed.slice(equals + 1).trim());
-  }
-  return properties;
-}
-
-/** Cluster that a directory says it belongs to; null when it says nothing or cannot be read. */
-export function clusterIdOf(disk: Disk, path: string): string | null {
-  try {
-    const text = readSmallText(disk, `${path}/${META_PROPERTIES}`);
-    return text === null ? null : parseProperties(text).get("cluster.id") ?? null;
-  } catch (failure) {
-    if (!(failure instanceof DiskError)) throw failure;
-    return null;
-  }
-}
-
-async function readOrMakeMeta(options: LogDirectoryOptions): Promise<MetaProperties> {
-  const { disk, path, nodeId, random } = options;
-  const file = `${path}/${META_PROPERTIES}`;
-  const text = readSmallText(disk, file);
-  if (text === null && holdsPartitions(disk, path)) {
-    throw refusal(
-      path,
-      `it holds partitions but no ${META_PROPERTIES}`,
-      "restore that file, since a new one would give the data to another cluster, or choose " +
-        "another log.dirs",
-    );
-  }
-  const properties = parseProperties(text ?? "");
-  if (text !== null) checkMeta(properties, options);
-  const clusterId = properties.get("cluster.id") ?? options.clusterId ?? randomUuid(random);
-  const directoryId = (properties.get("directory.id") ?? randomUuid(random)) as Uuid;
-  if (text === null || !properties.has("directory.id")) {
-    const lines = [
-      `cluster.id=${clusterId}`,
-      `directory.id=${directoryId}`,
-      `node.id=${nodeId}`,
-      "version=1",
-    ];
-    await writeFileAtomically(disk, file, textBytes(`${lines.join("\n")}\n`));
-  }
-  return { clusterId, directoryId };
-}
-
-function checkMeta(properties: ReadonlyMap<string, string>, options: LogDirectoryOptions): void {
-  const { path, nodeId, clusterId } = options;
-  const version = properties.get("version");
-  if (version !== "0" && version !== "1") {
-    throw refusal(
-      path,
-      `${META_PROPERTIES} has the version "${version ?? ""}"`,
-      "restore the file, or upgrade to a release that knows it",
-    );
-  }
-  const foundCluster = properties.get("cluster.id");
-  if (clusterId !== undefined && foundCluster !== clusterId) {
-    throw refusal(
-      path,
-      `it belongs to the cluster ${foundCluster ?? "(none)"}, not ${clusterId}`,
-      "choose another log.dirs, or start with that cluster's id",
-    );
-  }
-  const foundNode = properties.get("node.id") ?? properties.get("broker.id");
-  if (foundNode !== String(nodeId)) {
-    throw refusal(
-      path,
-      `it belongs to node ${foundNode ?? "(none)"}, not ${nodeId}`,
-      "choose another log.dirs, or start with that node.id",
-    );
-  }
-}
-
-/** What a clean stop leaves word of. */
-interface CleanShutdownMark {
-  readonly brokerEpoch: number;
-  /** Names of partitions that it does not speak for, as text. */
-  readonly unrecovered: string;
-}
-
-/** Apache Kafka writes the file too, empty before 3.7. Errors: DiskError. */
-function readMark({ disk, path }: LogDirectoryOptions): CleanShutdownMark {
-  const text = readSmallText(disk, `${path}/${CLEAN_SHUTDOWN_FILE}`) ?? "";
-  const unrecovered = /"unrecovered":(\[[^\]]*\])/.exec(text)?.[1] ?? "[]";
-  const brokerEpoch = /"brokerEpoch":(\d+)/.exec(text)?.[1];
-  // What was not opened since a crash may lack records that the others have.
-  const isWhole = unrecovered === "[]" && brokerEpoch !== undefined;
-  return { unrecovered, brokerEpoch: isWhole ? Number(brokerEpoch) : -1 };
-}
-
-/** Names of the partitions that lie here and that the clean-shutdown mark, if there is one, leaves out. */
-function unrecovered(
-  { disk, path }: LogDirectoryOptions,
-  mark: CleanShutdownMark | null,
-): Set<string> {
-  const names = disk.list(path)
-    .filter(({ kind }) => kind === "directory")
-    .map(({ name }) => parsePartitionName(name) ?? parseFutureName(name))
-    .filter((found) => found !== null)
-    .map(({ topic, partition }) => formatTopicPartition(topic, partition));
-  if (mark === null) return new Set(names);
-  return new Set(names.filter((name) => mark.unrecovered.includes(`"${name}"`)));
-}
-
-function holdsPartitions(disk: Disk, path: string): boolean {
-  return disk.list(path).some(({ name, kind }) =>
-    kind === "directory" && parsePartitionName(name) !== null
-  );
-}
-
-function movedName(name: string, random: Random, ending: string): string {
-  let unique = "";
-  for (let i = 0; i < 4; i++) unique += random.uint32().toString(16).padStart(8, "0");
-  const suffix = `.${unique}${ending}`;
-  return name.slice(0, MAX_NAME_BYTES - suffix.length) + suffix;
-}
-
-/** `topic-partition`, or null for any other name. */
-export function parsePartitionName(name: string): TopicPartition | null {
-  const dash = name.lastIndexOf("-");
-  const digits = name.slice(dash + 1);
-  if (dash <= 0 || !/^(0|[1-9]\d*)$/.test(digits)) return null;
-  return { topic: name.slice(0, dash), partition: Number(digits) };
-}
-
-/** `topic-partition.<32 hex digits>-future`, or null for any other name. */
-function parseFutureName(name: string): TopicPartition | null {
-  const found = /^(.+)\.[0-9a-f]{32}-future$/.exec(name);
-  return found === null ? null : parsePartitionName(found[1]!);
-}
-
-/** True when the directory of a partition on its way can have a name of its own. */
-export function canBeFuture({ topic, partition }: TopicPartition): boolean {
-  const name = formatTopicPartition(topic, partition);
-  return name.length + 1 + 32 + FUTURE_SUFFIX.length <= MAX_NAME_BYTES;
 }
 
 function partitionMetadata(topicId: Uuid): Uint8Array {

@@ -21,11 +21,8 @@ import { type KafkaRecord, readRecords } from "../../protocol/records.ts";
 import { abortedTxn } from "../../protocol/schemas/records/transaction.ts";
 import { checkpointNumber, parseCheckpoint, readSmallText } from "../../storage/checkpoint.ts";
 import { LEADER_EPOCH_CHECKPOINT } from "../../storage/leader_epochs.ts";
-import {
-  META_PROPERTIES,
-  parseProperties,
-  PARTITION_METADATA,
-} from "../../storage/log_directory.ts";
+import { META_PROPERTIES, parseProperties } from "../../storage/directory_meta.ts";
+import { PARTITION_METADATA } from "../../storage/log_directory.ts";
 import { OFFSET_INDEX_ENTRY_BYTES } from "../../storage/offset_index.ts";
 import type { DiskFile } from "../../storage/platform.ts";
 import { snapshotEntries } from "../../storage/producer_snapshot.ts";

@@ -7,15 +7,14 @@
 import type { Command } from "commander";
 import { WireError } from "../../protocol/bytes.ts";
 import { readOffsetCheckpoint } from "../../storage/checkpoint.ts";
+import { OFFSET_CHECKPOINTS, RECOVERY_POINTS } from "../../storage/directory_checkpoints.ts";
 import {
   CLEAN_SHUTDOWN_FILE,
-  DELETE_SUFFIX,
   LOCK_FILE,
   META_PROPERTIES,
-  OFFSET_CHECKPOINTS,
   parseProperties,
-  RECOVERY_POINTS,
-} from "../../storage/log_directory.ts";
+} from "../../storage/directory_meta.ts";
+import { DELETE_SUFFIX } from "../../storage/partition_names.ts";
 import { readSmallText } from "../../storage/checkpoint.ts";
 import { DiskError } from "../../storage/platform.ts";
 import { LOG_SUFFIX, parseSegmentName } from "../../storage/segment_name.ts";

@@ -12,7 +12,7 @@ import type { Setting } from "../config/setting.ts";
 import { ConfigError, type ConfigFile } from "../config/sources.ts";
 import { NetworkError } from "../network.ts";
 import { DiskError } from "../../storage/platform.ts";
-import { LogDirectoryError } from "../../storage/log_directory.ts";
+import { LogDirectoryError } from "../../storage/directory_meta.ts";
 import { gathered } from "./command.ts";
 import { CliError, type CliIo, ClosedPipeError, UsageError } from "./io.ts";
 

@@ -11,7 +11,8 @@
 
 import { formatTopicPartition, type TopicPartition, type Uuid } from "../../protocol/types.ts";
 import type { LogDirectories, PlacedFuture } from "../../storage/log_directories.ts";
-import { type LogDirectory, parsePartitionName } from "../../storage/log_directory.ts";
+import { type LogDirectory } from "../../storage/log_directory.ts";
+import { parsePartitionName } from "../../storage/partition_names.ts";
 import { DiskError, type Logger } from "../../storage/platform.ts";
 import type { MetadataImage } from "../controller/metadata_image.ts";
 import { METADATA_TOPIC } from "../controller/quorum.ts";

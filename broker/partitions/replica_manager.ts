@@ -20,7 +20,9 @@ import {
 } from "../../protocol/types.ts";
 import { BatchPreparer } from "../../storage/batch_preparer.ts";
 import type { LogDirectories } from "../../storage/log_directories.ts";
-import { canBeFuture, type LogDirectory, LogDirectoryError } from "../../storage/log_directory.ts";
+import { LogDirectoryError } from "../../storage/directory_meta.ts";
+import { type LogDirectory } from "../../storage/log_directory.ts";
+import { canBeFuture } from "../../storage/partition_names.ts";
 import type { Log } from "../../storage/log.ts";
 import { type Clock, DiskError, type Logger, type Timer } from "../../storage/platform.ts";
 import { TurnQueue } from "../../storage/turn_queue.ts";

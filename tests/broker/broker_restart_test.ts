@@ -1,7 +1,7 @@
 /** What a broker, whole, tells its cluster when it comes back: after a clean stop, after `kill -9`. */
 
 import { expect, test } from "bun:test";
-import { CLEAN_SHUTDOWN_FILE } from "../../storage/log_directory.ts";
+import { CLEAN_SHUTDOWN_FILE } from "../../storage/directory_meta.ts";
 import { readSmallText } from "../../storage/checkpoint.ts";
 import { ClusterNode, DATA } from "../sim/cluster_node.ts";
 import { SimClock } from "../sim/sim_clock.ts";

@@ -17,7 +17,7 @@ import {
   updateFeaturesResponse,
 } from "../../protocol/schemas/update_features.ts";
 import { ZERO_UUID } from "../../protocol/types.ts";
-import { LogDirectoryError } from "../../storage/log_directory.ts";
+import { LogDirectoryError } from "../../storage/directory_meta.ts";
 import { SimClock } from "../sim/sim_clock.ts";
 import { SimDisk } from "../sim/sim_disk.ts";
 import { SimLogger } from "../sim/sim_logger.ts";

@@ -12,7 +12,7 @@ import { WireError } from "../../protocol/bytes.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { offset } from "../../protocol/types.ts";
 import type { Log } from "../../storage/log.ts";
-import { LogDirectoryError } from "../../storage/log_directory.ts";
+import { LogDirectoryError } from "../../storage/directory_meta.ts";
 import type { SimDisk } from "../sim/sim_disk.ts";
 import { SimRandom } from "../sim/sim_random.ts";
 import { mutate } from "./mutations.ts";

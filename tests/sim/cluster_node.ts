@@ -13,7 +13,7 @@ import { Config } from "../../broker/config/config.ts";
 import { ConfigError } from "../../broker/config/sources.ts";
 import { NetworkError } from "../../broker/network.ts";
 import { type Disk, DiskError, type Logger } from "../../storage/platform.ts";
-import { LogDirectoryError } from "../../storage/log_directory.ts";
+import { LogDirectoryError } from "../../storage/directory_meta.ts";
 import { begin, clear, type Weather } from "./disk_weather.ts";
 import type { SimClock } from "./sim_clock.ts";
 import { SimDisk } from "./sim_disk.ts";

@@ -7,7 +7,7 @@ import { expect, test } from "bun:test";
 import { METADATA_TOPIC_ID, offset, type Uuid } from "../../protocol/types.ts";
 import { Cleaner } from "../../storage/cleaner.ts";
 import { DEFAULT_LOG_CONFIG } from "../../storage/log.ts";
-import { LogDirectoryError } from "../../storage/log_directory.ts";
+import { LogDirectoryError } from "../../storage/directory_meta.ts";
 import { DiskError } from "../../storage/platform.ts";
 import { ProducerState } from "../../storage/producer_state.ts";
 import { SimWorkers } from "../sim/sim_workers.ts";
