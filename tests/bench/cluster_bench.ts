@@ -26,6 +26,7 @@ import { AvailabilityProbe, type ClusterWord, clusterWord } from "../compat/avai
 import { RealCluster } from "../compat/cluster.ts";
 import {
   eventually,
+  KAFKA,
   peersDirectory,
   repositoryRoot,
   runOk,
@@ -393,19 +394,18 @@ async function createLoadTopics({ addresses }: Loaded): Promise<void> {
 }
 
 async function startPeer(): Promise<Loaded & { stop(): Promise<void> }> {
-  const kafka = join(peersDirectory, "kafka", "kafka");
   const port = await freePeerPort();
   const directory = scratchDirectory("peer3");
   const flags = ["--port", String(port), "--dir", join(directory, "cluster")];
-  await runOk([kafka, "cluster3", ...flags], {
+  await runOk([KAFKA, "cluster3", ...flags], {
     environment: { KAFKA_HEAP_OPTS: "-Xmx400m -Xms400m" },
   });
-  const pids = (await runOk([kafka, "cluster3-pids", ...flags])).trim().split("\n").map(Number);
+  const pids = (await runOk([KAFKA, "cluster3-pids", ...flags])).trim().split("\n").map(Number);
   return {
     name: "Apache Kafka",
     addresses: [0, 1, 2].map((at) => `127.0.0.1:${port + at}`),
     pids,
-    stop: async () => void await runOk([kafka, "cluster3-stop", ...flags]),
+    stop: async () => void await runOk([KAFKA, "cluster3-stop", ...flags]),
   };
 }
 

@@ -5,18 +5,19 @@
 
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import {
   codecNames,
   eventually,
-  peersDirectory,
+  KAFKA,
   repositoryRoot,
   runProgram,
   scratchDirectory,
+  spawnKafka,
   startWeir,
   testWith,
 } from "./harness.ts";
+import { freePeerPort } from "./kafka_peer.ts";
 
 const WEIR = [process.execPath, join(repositoryRoot, "main.ts")];
 const REAL_FILE_BYTES = 100_000_000;
@@ -120,33 +121,12 @@ test(
   60_000,
 );
 
-/** A port that is free, as is the one 10,000 above it, where Kafka's controller listens. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const isFree = (candidate: number) =>
-      new Promise<boolean>((resolve) => {
-        const server = createServer().once("error", () => resolve(false));
-        server.listen(candidate, "127.0.0.1", () => server.close(() => resolve(true)));
-      });
-    if (await isFree(port) && await isFree(port + 10_000)) return port;
-  }
-}
-
 testWith("Apache Kafka (peers)", "the commands: work against Apache Kafka", async () => {
   const directory = join(scratchDirectory("kafka"), "peer");
-  const port = await freePort();
-  const kafka = Bun.spawn(
-    [
-      join(peersDirectory, "kafka", "kafka"),
-      ...["broker", "--port", String(port), "--dir", directory],
-    ],
-    {
-      stdout: "ignore",
-      stderr: "ignore",
-      env: { ...process.env, KAFKA_HEAP_OPTS: "-Xmx512M -Xms256M" },
-    },
-  );
+  const port = await freePeerPort();
+  const kafka = spawnKafka([KAFKA, "broker", "--port", String(port), "--dir", directory], {
+    heapMegabytes: 512,
+  });
   const weir = async (line: string, input = "") => {
     const { code, stdout, stderr } = await runProgram(
       [...WEIR, ...line.split(" "), "-b", `127.0.0.1:${port}`],

@@ -7,7 +7,7 @@ import { expect } from "bun:test";
 import { join } from "node:path";
 import process from "node:process";
 import { checkHistory, type HistoryEvent } from "../sim/history.ts";
-import { peersDirectory } from "./harness.ts";
+import { kafkaJava, spawnKafka } from "./harness.ts";
 import { linesOf } from "./lines_of.ts";
 
 /** A record at its place: partition, offset, number, and who read it where that is told. */
@@ -51,6 +51,9 @@ export interface LoadOptions {
   readonly requestTimeoutMs: number;
 }
 
+/** It is told on its standard input when to end, and tells on its output; what it complains of is seen. */
+const PIPES = { stdin: "pipe", stdout: "pipe", stderr: "inherit" } as const;
+
 /** A client that runs. */
 export class Load {
   readonly name: string;
@@ -58,43 +61,41 @@ export class Load {
   readonly #child: Bun.Subprocess<"pipe", "pipe", "inherit">;
   readonly #lines: AsyncGenerator<string, void, void>;
 
-  private constructor(name: string, topic: string, command: string[], env: Record<string, string>) {
+  private constructor(
+    name: string,
+    topic: string,
+    child: Bun.Subprocess<"pipe", "pipe", "inherit">,
+  ) {
     this.name = name;
     this.topic = topic;
-    this.#child = Bun.spawn(command, {
-      stdin: "pipe",
-      stdout: "pipe",
-      stderr: "inherit",
-      env: { ...process.env, ...env },
-    });
-    this.#lines = linesOf(this.#child.stdout);
+    this.#child = child;
+    this.#lines = linesOf(child.stdout);
   }
 
   /** librdkafka, by its Python package. */
   static librdkafka(options: LoadOptions): Load {
     const { bootstrap, topic, partitions, group } = options;
     const program = join(import.meta.dir, "crash_client.py");
-    return new Load("librdkafka", topic, [
-      ...["python3", program, bootstrap, String(partitions), group, topic],
-    ], {
-      RECORDS_A_SECOND: String(options.recordsASecond),
-      REQUEST_TIMEOUT_MS: String(options.requestTimeoutMs),
+    const child = Bun.spawn(["python3", program, bootstrap, String(partitions), group, topic], {
+      ...PIPES,
+      env: {
+        ...process.env,
+        RECORDS_A_SECOND: String(options.recordsASecond),
+        REQUEST_TIMEOUT_MS: String(options.requestTimeoutMs),
+      },
     });
+    return new Load("librdkafka", topic, child);
   }
 
   /** Apache Kafka's own clients. */
   static java(options: LoadOptions): Load {
     const { bootstrap, topic, partitions, group, recordsASecond, requestTimeoutMs } = options;
-    const program = join(import.meta.dir, "ClusterLoad.java");
-    return new Load("Java", topic, [
-      ...[join(peersDirectory, "kafka", "kafka"), "java", "-Dkafka.tools.level=ERROR", program],
+    const command = kafkaJava(
+      "ClusterLoad.java",
       ...[bootstrap, String(partitions), group, topic],
       ...[String(recordsASecond), String(requestTimeoutMs)],
-    ], {
-      KAFKA_HEAP_OPTS: "-Xmx1G -Xms128M",
-      KAFKA_JVM_PERFORMANCE_OPTS:
-        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true",
-    });
+    );
+    return new Load("Java", topic, spawnKafka(command, { ...PIPES, heapMegabytes: 1024 }));
   }
 
   /** Returns: when all of it has begun to work. */

@@ -4,9 +4,8 @@
  */
 
 import { expect } from "bun:test";
-import { join } from "node:path";
 import { RealCluster } from "./cluster.ts";
-import { peersDirectory, testWith } from "./harness.ts";
+import { kafkaJava, spawnKafka, testWith } from "./harness.ts";
 
 const PRODUCERS = 4;
 const SECONDS = 25;
@@ -18,16 +17,11 @@ testWith(
   "transactions on a cluster whose nodes are killed are whole or not there",
   async () => {
     const cluster = await RealCluster.start({ nodes: 3, isProxied: false });
+    const load = spawnKafka(
+      kafkaJava("TransactionLoad.java", cluster.bootstrap, String(PRODUCERS), String(SECONDS)),
+      { heapMegabytes: 512, stdout: "pipe" },
+    );
     try {
-      const program = join(import.meta.dir, "TransactionLoad.java");
-      const load = Bun.spawn([
-        join(peersDirectory, "kafka", "kafka"),
-        "java",
-        program,
-        cluster.bootstrap,
-        String(PRODUCERS),
-        String(SECONDS),
-      ], { stdout: "pipe", stderr: "ignore" });
       const output = new Response(load.stdout).text();
       for (const node of cluster.nodeIds) {
         await Bun.sleep(PAUSE_MS);
@@ -37,7 +31,8 @@ testWith(
       }
       expect(await output).toMatch(/^ready\nright: [1-9]\d* committed\n$/);
     } finally {
-      await cluster.close();
+      load.kill("SIGKILL");
+      await Promise.all([load.exited, cluster.close()]);
     }
   },
   240_000,

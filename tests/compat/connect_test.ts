@@ -8,6 +8,7 @@ import {
   kafkaTool,
   type RunningBroker,
   scratchDirectory,
+  spawnKafka,
   startWeir,
   testWith,
 } from "./harness.ts";
@@ -63,16 +64,7 @@ async function prepare(directory: string) {
 
 /** Runs a worker until `isDone`. */
 async function work(files: readonly string[], what: string, isDone: () => boolean): Promise<void> {
-  const child = Bun.spawn(kafkaTool("connect-standalone", ...files), {
-    stdout: "ignore",
-    stderr: "ignore",
-    env: {
-      ...process.env,
-      KAFKA_HEAP_OPTS: "-Xmx400M -Xms64M",
-      KAFKA_JVM_PERFORMANCE_OPTS: "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
-    },
-  });
-  process.on("exit", () => child.kill("SIGKILL"));
+  const child = spawnKafka(kafkaTool("connect-standalone", ...files), { heapMegabytes: 400 });
   await eventually(what, () => {
     if (child.exitCode !== null) throw new Error(`Connect ended with code ${child.exitCode}`);
     return isDone() ? true : undefined;

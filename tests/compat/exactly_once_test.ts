@@ -4,9 +4,16 @@
  */
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
-import { join } from "node:path";
 import kafkajs from "kafkajs";
-import { eventually, peersDirectory, type RunningBroker, startWeir, testWith } from "./harness.ts";
+import {
+  eventually,
+  kafkaJava,
+  type RunningBroker,
+  spawnKafka,
+  startWeir,
+  testWith,
+} from "./harness.ts";
+import { linesOf } from "./lines_of.ts";
 
 const { Kafka, logLevel } = kafkajs;
 const PARTITIONS = 4;
@@ -31,18 +38,15 @@ afterAll(async () => void await broker?.stop(), 30_000);
 
 /** A member that copies; `committed` says how many transactions it has committed. */
 function startCopier(topic: string, protocol: string, id: string) {
-  const program = join(import.meta.dir, "ExactlyOnceCopy.java");
-  const kafka = join(peersDirectory, "kafka", "kafka");
-  const command = [kafka, "java", program, broker.bootstrap, topic, protocol, `${topic}-${id}`];
-  const child = Bun.spawn(command, { stdout: "pipe", stderr: "pipe" });
+  const name = `${topic}-${id}`;
+  const command = kafkaJava("ExactlyOnceCopy.java", broker.bootstrap, topic, protocol, name);
+  const child = spawnKafka(command, { heapMegabytes: 512, stdout: "pipe" });
   const copier = { committed: 0, kill: () => (child.kill("SIGKILL"), child.exited) };
   void (async () => {
-    const decoder = new TextDecoder();
-    for await (const chunk of child.stdout) {
-      copier.committed += decoder.decode(chunk).split("committed ").length - 1;
+    for await (const line of linesOf(child.stdout)) {
+      if (line.startsWith("committed ")) copier.committed++;
     }
   })();
-  void new Response(child.stderr).text();
   return copier;
 }
 
@@ -65,21 +69,30 @@ describe("exactly once", () => {
         messages: values.map((value, at) => ({ value, partition: at % PARTITIONS })),
       });
       await producer.disconnect();
-      const first = startCopier(topic, protocol, "one");
-      await eventually("the first one copies", () => first.committed >= 3 || undefined, 60_000);
-      const second = startCopier(topic, protocol, "two");
-      await first.kill();
-      // Under the same transactional id.
-      const third = startCopier(topic, protocol, "one");
-      await eventually("the group has read everything", async () => {
-        const [{ partitions } = { partitions: [] }] = await admin.fetchOffsets({
-          groupId: topic,
-          topics: [topic],
-        });
-        const sum = partitions.reduce((all, { offset }) => all + Math.max(0, Number(offset)), 0);
-        return sum >= RECORDS || undefined;
-      }, 120_000);
-      await Promise.all([second.kill(), third.kill()]);
+      const copiers: ReturnType<typeof startCopier>[] = [];
+      const start = (id: string) => {
+        const copier = startCopier(topic, protocol, id);
+        copiers.push(copier);
+        return copier;
+      };
+      try {
+        const first = start("one");
+        await eventually("the first one copies", () => first.committed >= 3 || undefined, 60_000);
+        start("two");
+        await first.kill();
+        // Under the same transactional id.
+        start("one");
+        await eventually("the group has read everything", async () => {
+          const [{ partitions } = { partitions: [] }] = await admin.fetchOffsets({
+            groupId: topic,
+            topics: [topic],
+          });
+          const sum = partitions.reduce((all, { offset }) => all + Math.max(0, Number(offset)), 0);
+          return sum >= RECORDS || undefined;
+        }, 120_000);
+      } finally {
+        await Promise.all(copiers.map((copier) => copier.kill()));
+      }
       const consumer = kafka.consumer({ groupId: `${topic}-reader` });
       const seen: string[] = [];
       await consumer.connect();

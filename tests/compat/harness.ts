@@ -17,6 +17,8 @@ import { join } from "node:path";
 export const repositoryRoot = join(import.meta.dir, "..", "..");
 /** Kafka's peer scripts, beside the repository. */
 export const peersDirectory = join(repositoryRoot, "..", "shared", "peers");
+/** Apache Kafka's peer script: its brokers, its tools, and Java programs that use its jars. */
+export const KAFKA = join(peersDirectory, "kafka", "kafka");
 
 /** A broker that tests may talk to. */
 export interface RunningBroker {
@@ -164,8 +166,8 @@ const probes: Readonly<Record<Tool, () => boolean>> = {
     Bun.which("python3") !== null &&
     Bun.spawnSync(["python3", "-c", "import confluent_kafka"]).exitCode === 0,
   "Apache Kafka (peers)": () =>
-    Bun.which("java") !== null && existsSync(join(peersDirectory, "kafka", "kafka")) &&
-    Bun.spawnSync([join(peersDirectory, "kafka", "kafka"), "version"]).exitCode === 0,
+    Bun.which("java") !== null && existsSync(KAFKA) &&
+    Bun.spawnSync([KAFKA, "version"]).exitCode === 0,
 };
 const found = new Map<Tool, boolean>();
 
@@ -230,7 +232,55 @@ export async function runOk(
 
 /** Command line of one of Kafka's own tools. */
 export function kafkaTool(name: string, ...args: string[]): string[] {
-  return [join(peersDirectory, "kafka", "kafka"), "tool", name, ...args];
+  return [KAFKA, "tool", name, ...args];
+}
+
+/** Command line of one of the Java programs beside the tests, which have Kafka's own clients. */
+export function kafkaJava(program: string, ...args: string[]): string[] {
+  return [KAFKA, "java", "-Dkafka.tools.level=ERROR", join(import.meta.dir, program), ...args];
+}
+
+/**
+ * What a JVM of Kafka's is started with that lives for seconds or minutes: without its best compiler it starts in a
+ * third of the time. Units: MiB.
+ */
+export function jvmEnvironment(heapMegabytes: number): Record<string, string> {
+  return {
+    KAFKA_HEAP_OPTS: `-Xmx${heapMegabytes}M -Xms64M`,
+    KAFKA_JVM_PERFORMANCE_OPTS: "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true",
+  };
+}
+
+/** Options of `spawnKafka`; what is not said of a stream is ignored. */
+export interface SpawnKafkaOptions<
+  In extends Bun.SpawnOptions.Writable,
+  Out extends Bun.SpawnOptions.Readable,
+  Err extends Bun.SpawnOptions.Readable,
+> {
+  readonly heapMegabytes: number;
+  readonly stdin?: In;
+  readonly stdout?: Out;
+  readonly stderr?: Err;
+}
+
+/** Starts one of Kafka's programs (`KAFKA`, `kafkaTool`, `kafkaJava`) that ends with this process at the latest. */
+export function spawnKafka<
+  In extends Bun.SpawnOptions.Writable = "ignore",
+  Out extends Bun.SpawnOptions.Readable = "ignore",
+  Err extends Bun.SpawnOptions.Readable = "ignore",
+>(
+  command: readonly string[],
+  options: SpawnKafkaOptions<In, Out, Err>,
+): Bun.Subprocess<In, Out, Err> {
+  const { heapMegabytes, stdin = "ignore", stdout = "ignore", stderr = "ignore" } = options;
+  const child = Bun.spawn([...command], {
+    stdin: stdin as In,
+    stdout: stdout as Out,
+    stderr: stderr as Err,
+    env: { ...process.env, ...jvmEnvironment(heapMegabytes) },
+  });
+  process.on("exit", () => child.kill("SIGKILL"));
+  return child;
 }
 
 /** The codecs that every client is tried with. */

@@ -11,22 +11,15 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSy
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { batches, readBatchHeader } from "../../protocol/record_batch.ts";
-import { eventually, peersDirectory, repositoryRoot, scratchDirectory } from "./harness.ts";
+import { eventually, KAFKA, kafkaJava, scratchDirectory, spawnKafka } from "./harness.ts";
 import { linesOf } from "./lines_of.ts";
 import { Wire } from "./wire.ts";
 
-const KAFKA = join(peersDirectory, "kafka", "kafka");
 const START_MS = 180_000;
 const PORTION_BYTES = 8 * 1024 * 1024;
 /** The peer's controller listens this far above its clients. */
 const CONTROLLER_PORT_DISTANCE = 10_000;
-
-/** A JVM that lives for seconds starts in a third of the time without its best compiler. */
-const JVM_ENVIRONMENT = {
-  ...process.env,
-  KAFKA_HEAP_OPTS: "-Xmx512M -Xms128M",
-  KAFKA_JVM_PERFORMANCE_OPTS: "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true",
-};
+const HEAP_MEGABYTES = 512;
 
 /** A running Apache Kafka. */
 export interface KafkaPeer {
@@ -53,15 +46,10 @@ export async function startKafka(options: KafkaOptions): Promise<KafkaPeer> {
   const flags = Object.entries(settings).flatMap(([name, value]) => ["--conf", `${name}=${value}`]);
   const logFile = join(directory, "logs", "server.log");
   const linesBefore = logLines(logFile).length;
-  const child = Bun.spawn(
+  const child = spawnKafka(
     [KAFKA, "broker", "--port", String(port), "--dir", directory, ...flags],
-    {
-      stdout: "ignore",
-      stderr: "ignore",
-      env: JVM_ENVIRONMENT,
-    },
+    { heapMegabytes: HEAP_MEGABYTES },
   );
-  process.on("exit", () => child.kill("SIGKILL"));
   const bootstrap = `127.0.0.1:${port}`;
   await eventually("Apache Kafka answers", async () => {
     if (child.exitCode !== null) {
@@ -134,14 +122,12 @@ export class KafkaDriver {
   #fileCount = 0;
 
   constructor() {
-    const source = join(repositoryRoot, "tests", "compat", "KafkaDirectory.java");
-    this.#child = Bun.spawn([KAFKA, "java", "-Dkafka.tools.level=ERROR", source], {
+    this.#child = spawnKafka(kafkaJava("KafkaDirectory.java"), {
+      heapMegabytes: HEAP_MEGABYTES,
       stdin: "pipe",
       stdout: "pipe",
       stderr: "inherit",
-      env: JVM_ENVIRONMENT,
     });
-    process.on("exit", () => this.#child.kill("SIGKILL"));
     this.#answers = linesOf(this.#child.stdout);
   }
 

@@ -14,8 +14,8 @@ import {
 import { runCommand, sha256Of, startCommand } from "./command_line.ts";
 import {
   eventually,
+  kafkaJava,
   kafkaTool,
-  peersDirectory,
   repositoryRoot,
   type RunningBroker,
   runOk,
@@ -109,10 +109,8 @@ testWith(
 
     const [from] = placeOf(folder, "t-0");
     const to = from === "a" ? "b" : "a";
-    const kafka = join(peersDirectory, "kafka", "kafka");
-    const program = join(import.meta.dir, "MoveReplica.java");
     const arrived = await runOk(
-      [kafka, "java", program, broker.bootstrap, "1", "t", "0", join(folder, to)],
+      kafkaJava("MoveReplica.java", broker.bootstrap, "1", "t", "0", join(folder, to)),
     );
     expect(arrived).toContain(`currentReplicaLogDir=${join(folder, to)}`);
     expect(placeOf(folder, "t-0")).toEqual([to]);

@@ -8,8 +8,8 @@ import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { CompressionCodec } from "../../protocol/compression.ts";
 import { buildBatch, readRecords } from "../../protocol/records.ts";
+import { KAFKA } from "./harness.ts";
 
-const KAFKA = resolve(import.meta.dir, "../../../shared/peers/kafka/kafka");
 const HOME = process.env.PEERS_HOME ?? join(homedir(), ".cache/peers");
 const present = existsSync(KAFKA) && existsSync(join(HOME, "kafka/lib"));
 const required = process.env.WEIR_INTEROP === "required";

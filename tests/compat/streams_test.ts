@@ -4,15 +4,15 @@
  */
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
-import { join } from "node:path";
 import kafkajs, { type Kafka, type Producer } from "kafkajs";
 import {
   eventually,
+  kafkaJava,
   kafkaTool,
-  peersDirectory,
   type RunningBroker,
   runOk,
   scratchDirectory,
+  spawnKafka,
   startWeir,
   testWith,
 } from "./harness.ts";
@@ -49,20 +49,8 @@ class StreamsApp {
   readonly #child;
 
   constructor(stateDirectory: string) {
-    const program = join(import.meta.dir, "StreamsApp.java");
-    this.#child = Bun.spawn(
-      [join(peersDirectory, "kafka", "kafka"), "java", program, broker.bootstrap, stateDirectory],
-      {
-        stdout: "ignore",
-        stderr: "ignore",
-        env: {
-          ...process.env,
-          KAFKA_HEAP_OPTS: "-Xmx400M -Xms64M",
-          KAFKA_JVM_PERFORMANCE_OPTS: "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
-        },
-      },
-    );
-    process.on("exit", () => this.#child.kill("SIGKILL"));
+    const command = kafkaJava("StreamsApp.java", broker.bootstrap, stateDirectory);
+    this.#child = spawnKafka(command, { heapMegabytes: 400 });
   }
 
   async end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {

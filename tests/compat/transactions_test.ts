@@ -8,9 +8,9 @@ import { join } from "node:path";
 import kafkajs from "kafkajs";
 import {
   eventually,
+  kafkaJava,
   kafkaTool,
   partitionDirectories,
-  peersDirectory,
   type RunningBroker,
   runOk,
   startWeir,
@@ -45,9 +45,7 @@ describe("transactions", () => {
     "Apache Kafka (peers)",
     "Java: commits, aborts, a zombie, offsets, a time-out",
     async () => {
-      const kafka = join(peersDirectory, "kafka", "kafka");
-      const program = join(import.meta.dir, "Transactions.java");
-      const output = lines(await runOk([kafka, "java", program, broker.bootstrap]));
+      const output = lines(await runOk(kafkaJava("Transactions.java", broker.bootstrap)));
       // As Apache Kafka 4.3 has it.
       expect(output).toEqual([
         `committed: [${evenOnes(20, 3, "committed").join(", ")}]`,

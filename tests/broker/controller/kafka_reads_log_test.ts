@@ -11,7 +11,7 @@ import { MetadataSnapshots } from "../../../broker/controller/metadata_snapshots
 import { listSnapshots } from "../../../broker/controller/snapshot_files.ts";
 import type { CreatedTopic } from "../../../broker/controller/topic_changes.ts";
 import { bunClock, bunDisk, bunRandom } from "../../../storage/platform_bun.ts";
-import { eventually } from "../../compat/harness.ts";
+import { eventually, KAFKA } from "../../compat/harness.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import {
   CLUSTER_ID,
@@ -22,7 +22,6 @@ import {
   registerBroker,
 } from "./harness.ts";
 
-const KAFKA = new URL("../../../../shared/peers/kafka/kafka", import.meta.url).pathname;
 const INSTALLED = join(
   process.env.PEERS_HOME ?? join(process.env.HOME ?? "/", ".cache/peers"),
   "kafka/lib",
