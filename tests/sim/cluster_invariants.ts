@@ -62,6 +62,20 @@ interface Committed {
   readonly batches: Map<number, { readonly crc: number; readonly lastOffset: number }>;
 }
 
+/** The topics each of whose partitions has one coordinator, and who that may be on a node. */
+const COORDINATED = [
+  {
+    topic: GROUP_METADATA_TOPIC,
+    what: "groups",
+    coordinatorOf: ({ subsystems }: Broker) => subsystems.groupCoordinator,
+  },
+  {
+    topic: TRANSACTION_STATE_TOPIC,
+    what: "transactions",
+    coordinatorOf: ({ subsystems }: Broker) => subsystems.transactionCoordinator,
+  },
+] as const;
+
 const READ_BYTES = 1024 * 1024;
 
 /** The invariants of one life of a cluster. */
@@ -76,10 +90,8 @@ export class ClusterInvariants {
   /** The image that a node had last, and what it is like, by offset. */
   readonly #images = new Map<number, MetadataImage>();
   readonly #digests = new Map<number, { readonly nodeId: number; readonly text: string }>();
-  /** Partitions of the groups' topic, as far as any image had them. */
-  #groupPartitionCount = 0;
-  /** Those of the transactions' topic. */
-  #transactionPartitionCount = 0;
+  /** Partitions of each coordinated topic, as far as any image had them. */
+  readonly #coordinatedCounts = COORDINATED.map(() => 0);
 
   /** After every event. */
   check(nodes: readonly WatchedNode[]): void {
@@ -123,21 +135,11 @@ export class ClusterInvariants {
   }
 
   #checkCoordinators(nodes: readonly WatchedNode[]): void {
-    for (let partition = 0; partition < this.#groupPartitionCount; partition++) {
-      const name = `${GROUP_METADATA_TOPIC}-${partition}`;
-      const coordinators = nodes.map(({ nodeId, broker }) => ({
-        nodeId,
-        coordinator: broker?.subsystems.groupCoordinator,
-      }));
-      checkOneAnswers(coordinators, partition, `the groups of ${name}`);
-    }
-    for (let partition = 0; partition < this.#transactionPartitionCount; partition++) {
-      const name = `${TRANSACTION_STATE_TOPIC}-${partition}`;
-      const coordinators = nodes.map(({ nodeId, broker }) => ({
-        nodeId,
-        coordinator: broker?.subsystems.transactionCoordinator,
-      }));
-      checkOneAnswers(coordinators, partition, `the transactions of ${name}`);
+    for (let at = 0; at < COORDINATED.length; at++) {
+      const count = this.#coordinatedCounts[at]!;
+      for (let partition = 0; partition < count; partition++) {
+        checkOneAnswers(nodes, COORDINATED[at]!, partition);
+      }
     }
   }
 
@@ -238,10 +240,10 @@ export class ClusterInvariants {
         );
       }
     }
-    const groups = image.topicByName(GROUP_METADATA_TOPIC)?.partitions.length ?? 0;
-    this.#groupPartitionCount = Math.max(this.#groupPartitionCount, groups);
-    const transactions = image.topicByName(TRANSACTION_STATE_TOPIC)?.partitions.length ?? 0;
-    this.#transactionPartitionCount = Math.max(this.#transactionPartitionCount, transactions);
+    for (const [at, { topic }] of COORDINATED.entries()) {
+      const count = image.topicByName(topic)?.partitions.length ?? 0;
+      this.#coordinatedCounts[at] = Math.max(this.#coordinatedCounts[at]!, count);
+    }
     const text = digest(image);
     const known = this.#digests.get(image.offset);
     if (known === undefined) {
@@ -339,17 +341,18 @@ function digest(image: MetadataImage): string {
 
 /** Of a partition of a coordinator's topic no two nodes answer at a time. */
 function checkOneAnswers(
-  coordinators: readonly {
-    readonly nodeId: number;
-    readonly coordinator: { answersFor(partition: number): boolean } | undefined;
-  }[],
+  nodes: readonly WatchedNode[],
+  { topic, what, coordinatorOf }: typeof COORDINATED[number],
   partition: number,
-  what: string,
 ): void {
   let answering: number | null = null;
-  for (const { nodeId, coordinator } of coordinators) {
-    if (coordinator?.answersFor(partition) !== true) continue;
-    if (answering !== null) assert.fail(`nodes ${answering} and ${nodeId} both answer for ${what}`);
+  for (const { nodeId, broker } of nodes) {
+    if (broker === null || !coordinatorOf(broker).answersFor(partition)) continue;
+    if (answering !== null) {
+      assert.fail(
+        `nodes ${answering} and ${nodeId} both answer for the ${what} of ${topic}-${partition}`,
+      );
+    }
     answering = nodeId;
   }
 }
