@@ -9,6 +9,8 @@ import {
   type LogConfig,
 } from "../../storage/log.ts";
 import { LogDirectory, type LogDirectoryOptions } from "../../storage/log_directory.ts";
+import type { Job, Workers } from "../../storage/workers.ts";
+import { ProcessDisk } from "../sim/process_disk.ts";
 import { SimClock } from "../sim/sim_clock.ts";
 import { SimDisk } from "../sim/sim_disk.ts";
 import { SimLogger } from "../sim/sim_logger.ts";
@@ -92,4 +94,35 @@ export class Fixture {
   path(baseOffset: number, suffix = ".log"): string {
     return `${ORDERS_PATH}/${String(baseOffset).padStart(20, "0")}${suffix}`;
   }
+}
+
+/** Workers that remember the names of the jobs that they were asked for. */
+export function counting(workers: Workers): {
+  readonly workers: Workers;
+  readonly names: string[];
+} {
+  const names: string[] = [];
+  return {
+    names,
+    workers: {
+      run(job: Job<unknown, unknown>, input, options) {
+        names.push(job.name);
+        return workers.run(job, input, options);
+      },
+      close: () => workers.close(),
+    } as Workers,
+  };
+}
+
+/** Works on the disk as a process that may die of it (`ProcessDisk.dieAt`). Returns: whether it died. */
+export async function untilDeath(
+  fixture: Fixture,
+  work: (disk: ProcessDisk) => Promise<void>,
+): Promise<boolean> {
+  const died = Promise.withResolvers<void>();
+  const disk = new ProcessDisk(fixture.disk, died.resolve);
+  const working = work(disk);
+  await Promise.race([working, died.promise]).catch(() => died.promise);
+  working.catch(() => {});
+  return disk.isDead;
 }

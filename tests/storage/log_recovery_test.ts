@@ -9,10 +9,9 @@ import { textBytes } from "../../storage/checkpoint.ts";
 import { DEFAULT_LOG_CONFIG, type LogConfig } from "../../storage/log.ts";
 import type { LogDirectoryOptions } from "../../storage/log_directory.ts";
 import { recoverLogJob } from "../../storage/log_recovery.ts";
-import { type Job, JobCancelledError, type Workers } from "../../storage/workers.ts";
-import { ProcessDisk } from "../sim/process_disk.ts";
+import { JobCancelledError } from "../../storage/workers.ts";
 import { SimWorkers } from "../sim/sim_workers.ts";
-import { Fixture, ORDERS } from "./log_fixture.ts";
+import { counting, Fixture, ORDERS, untilDeath } from "./log_fixture.ts";
 
 const CONFIG: Partial<LogConfig> = { indexIntervalBytes: 1000 };
 const VALUE_BYTES = 900;
@@ -290,18 +289,14 @@ test("recoverLogJob: a death at any of its changes, with or without the power, l
       file.close();
       fixture.disk.kill();
       const synced = 400;
-      const died = Promise.withResolvers<void>();
-      const dying = new ProcessDisk(fixture.disk, died.resolve);
-      const workers = new SimWorkers({ ...fixture, disk: dying, delayMs: 0 });
-      const opening = fixture.openDirectory({ disk: dying, workers });
-      dying.dieAt(changeCount);
-      const config = { ...DEFAULT_LOG_CONFIG, ...CONFIG };
-      const opened = opening.then((directory) =>
-        directory.createLog(ORDERS, METADATA_TOPIC_ID, config)
-      );
-      await Promise.race([opened, died.promise]).catch(() => died.promise);
-      if (dying.isDead) deaths++;
-      opened.catch(() => {});
+      const isDead = await untilDeath(fixture, async (disk) => {
+        const workers = new SimWorkers({ ...fixture, disk, delayMs: 0 });
+        const opening = fixture.openDirectory({ disk, workers });
+        disk.dieAt(changeCount);
+        const config = { ...DEFAULT_LOG_CONFIG, ...CONFIG };
+        await (await opening).createLog(ORDERS, METADATA_TOPIC_ID, config);
+      });
+      if (isDead) deaths++;
       if (isPowerCut) fixture.disk.crash();
       else fixture.disk.kill();
       await fixture.reopen(CONFIG);
@@ -313,21 +308,6 @@ test("recoverLogJob: a death at any of its changes, with or without the power, l
     expect(deaths).toBeGreaterThan(8);
   }
 });
-
-/** Workers that remember which jobs they were asked for. */
-function counting(workers: Workers): { workers: Workers; names: string[] } {
-  const names: string[] = [];
-  return {
-    names,
-    workers: {
-      run(job: Job<unknown, unknown>, input, options) {
-        names.push(job.name);
-        return workers.run(job, input, options);
-      },
-      close: () => workers.close(),
-    } as Workers,
-  };
-}
 
 test("LogDirectory: asks no worker for a new partition, nor for one that was closed cleanly", async () => {
   const fixture = await longLog();

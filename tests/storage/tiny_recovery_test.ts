@@ -4,13 +4,12 @@ import { expect, test } from "bun:test";
 import { METADATA_TOPIC_ID, offset, type Uuid } from "../../protocol/types.ts";
 import { textBytes } from "../../storage/checkpoint.ts";
 import { DEFAULT_LOG_CONFIG, type Log } from "../../storage/log.ts";
+import type { FoundPartition, LogDirectory } from "../../storage/log_directory.ts";
 import { recoverLogJob } from "../../storage/log_recovery.ts";
 import { TINY_BYTES } from "../../storage/tiny_recovery.ts";
-import type { Job, Workers } from "../../storage/workers.ts";
-import { ProcessDisk } from "../sim/process_disk.ts";
 import { SimRandom } from "../sim/sim_random.ts";
 import { SimWorkers } from "../sim/sim_workers.ts";
-import { Fixture, ORDERS, ORDERS_PATH } from "./log_fixture.ts";
+import { counting, Fixture, ORDERS, ORDERS_PATH, untilDeath } from "./log_fixture.ts";
 
 const MAX_STEPS = 14;
 
@@ -99,21 +98,6 @@ function known({ log, disk }: Fixture) {
     producers: [...log.producers()].toSorted((a, b) => a.producerId - b.producerId),
     largest: log.offlineReason === null ? log.segments.at(-1)!.largest : null,
     records: log.segments.map(({ path }) => Buffer.from(disk.bytesOf(path)).toString("hex")),
-  };
-}
-
-/** Workers that count the jobs that they are asked for. */
-function counting(workers: Workers): { readonly workers: Workers; readonly names: string[] } {
-  const names: string[] = [];
-  return {
-    names,
-    workers: {
-      run(job: Job<unknown, unknown>, input, options) {
-        names.push(job.name);
-        return workers.run(job, input, options);
-      },
-      close: () => workers.close(),
-    } as Workers,
   };
 }
 
@@ -234,64 +218,64 @@ test("LogDirectory: epochs are stored once nobody waits for the disk, or before 
   }
 });
 
+/** A partition that is made, as it is found. */
+const MADE = {
+  topicPartition: { topic: "made", partition: 3 },
+  topicId: "z1yHB6PEQAmy_Ty2vmsQRA" as Uuid,
+};
+
+function make(directory: LogDirectory): Promise<Log> {
+  return directory.createLog(MADE.topicPartition, MADE.topicId, DEFAULT_LOG_CONFIG);
+}
+
+/** Starts again, and makes the partition or opens it. Returns: what was found before. */
+async function makeAgain(fixture: Fixture): Promise<FoundPartition[]> {
+  fixture.directory = await fixture.openDirectory();
+  const found = fixture.directory.found();
+  fixture.log = await make(fixture.directory);
+  return found;
+}
+
 test("LogDirectory.createLog: whatever a death leaves of a partition that is made, it is made, and stays", async () => {
-  const id = "z1yHB6PEQAmy_Ty2vmsQRA" as Uuid;
-  const made = { topic: "made", partition: 3 };
   for (const ends of ["kill", "crash", "kill, then crash"]) {
     for (let changeCount = 0, isDone = false; !isDone; changeCount++) {
       const fixture = await Fixture.open({}, {}, changeCount + 1);
       await fixture.directory.close();
-      const died = Promise.withResolvers<void>();
-      const dying = new ProcessDisk(fixture.disk, died.resolve);
-      const directory = await fixture.openDirectory({ disk: dying });
-      dying.dieAt(changeCount);
-      const creating = directory.createLog(made, id, DEFAULT_LOG_CONFIG);
-      await Promise.race([creating, died.promise]).catch(() => died.promise);
-      creating.catch(() => {});
-      isDone = !dying.isDead;
+      isDone = !await untilDeath(fixture, async (disk) => {
+        const directory = await fixture.openDirectory({ disk });
+        disk.dieAt(changeCount);
+        await make(directory);
+      });
       if (ends.startsWith("kill")) fixture.disk.kill();
       else fixture.disk.crash();
-      fixture.directory = await fixture.openDirectory();
-      if (isDone) {
-        expect(fixture.directory.found()).toContainEqual({ topicPartition: made, topicId: id });
-      }
-      fixture.directory.found();
-      fixture.log = await fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
+      const found = await makeAgain(fixture);
+      if (isDone) expect(found).toContainEqual(MADE);
       if (ends.endsWith("then crash")) {
         fixture.disk.crash();
-        fixture.directory = await fixture.openDirectory();
-        expect(fixture.directory.found()).toContainEqual({ topicPartition: made, topicId: id });
-        fixture.log = await fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
+        expect(await makeAgain(fixture)).toContainEqual(MADE);
       }
       fixture.append(1);
       await fixture.directory.close();
       fixture.disk.crash();
-      fixture.directory = await fixture.openDirectory();
-      fixture.directory.found();
-      const log = await fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
-      expect([log.endOffset, log.offlineReason]).toEqual([offset(1), null]);
+      await makeAgain(fixture);
+      const { endOffset, offlineReason } = fixture.log;
+      expect([endOffset, offlineReason]).toEqual([offset(1), null]);
     }
   }
 });
 
 test("LogDirectory.close: the mark does not speak for a partition that was being made", async () => {
-  const id = "z1yHB6PEQAmy_Ty2vmsQRA" as Uuid;
-  const made = { topic: "made", partition: 3 };
   for (let seed = 1; seed < 20; seed++) {
     const fixture = await Fixture.open({}, {}, seed);
-    const creating = fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
-    creating.catch(() => {});
+    make(fixture.directory).catch(() => {});
     await fixture.directory.close();
-    fixture.directory = await fixture.openDirectory();
-    fixture.directory.found();
-    fixture.log = await fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
+    await makeAgain(fixture);
     fixture.append(1);
     await fixture.log.whenSynced(offset(1));
     fixture.disk.crash();
-    fixture.directory = await fixture.openDirectory();
-    expect(fixture.directory.found()).toContainEqual({ topicPartition: made, topicId: id });
-    const log = await fixture.directory.createLog(made, id, DEFAULT_LOG_CONFIG);
-    expect([log.endOffset, log.offlineReason]).toEqual([offset(1), null]);
+    expect(await makeAgain(fixture)).toContainEqual(MADE);
+    const { endOffset, offlineReason } = fixture.log;
+    expect([endOffset, offlineReason]).toEqual([offset(1), null]);
   }
 });
 
