@@ -125,22 +125,19 @@ function describe(
 const reached = (name: string, title = `until ${name}`) =>
   describe(title, (state) => [transactionOf(state)], { until: name });
 
-function init(
-  title: string,
-  more: { timeoutMs?: number; claims?: Who; keep?: boolean; transactionalId?: string } = {},
-): Step {
-  const { timeoutMs = 60_000, claims, keep = true, transactionalId } = more;
+function init(title: string, more: { timeoutMs?: number; claims?: Who } = {}): Step {
+  const { timeoutMs = 60_000, claims } = more;
   return step(title, initProducerIdRequest, initProducerIdResponse, (state, version) => {
     if (claims !== undefined && version < FIRST_CLAIM_VERSION) return null;
     return {
-      transactionalId: transactionalId ?? transactionOf(state),
+      transactionalId: transactionOf(state),
       transactionTimeoutMs: timeoutMs,
       ...(claims !== undefined && producer(state, claims)),
     };
   }, {
     until: ({ errorCode }) => !isBusy(errorCode),
     keep: (state, { errorCode, producerId, producerEpoch }) => {
-      if (errorCode !== ErrorCode.NONE || !keep) return;
+      if (errorCode !== ErrorCode.NONE) return;
       state["isSame"] = producerId === state["producerId"];
       Object.assign(state, { producerId, producerEpoch });
     },
@@ -386,7 +383,7 @@ export const transactionStories: readonly Story[] = [
     init("begin"),
     end("abort", false),
     reached("CompleteAbort"),
-    init("goes on", { claims: {}, keep: true }),
+    init("goes on", { claims: {} }),
   ], 5],
   ["describes transactions", ApiKey.DescribeTransactions, [
     ...ready,

@@ -5,6 +5,7 @@
  * It speaks transaction version 1 (it adds partitions itself) or 2 (brokers do, and each transaction has an epoch).
  */
 
+import { Calls } from "../../broker/cli/calls.ts";
 import type { KafkaClient } from "../../broker/cli/client.ts";
 import { KafkaError } from "../../broker/cli/client.ts";
 import { type Call, call } from "../../broker/peers/call.ts";
@@ -21,14 +22,6 @@ import {
   addPartitionsToTxnResponse,
 } from "../../protocol/schemas/add_partitions_to_txn.ts";
 import { endTxnRequest, endTxnResponse } from "../../protocol/schemas/end_txn.ts";
-import {
-  findCoordinatorRequest,
-  findCoordinatorResponse,
-} from "../../protocol/schemas/find_coordinator.ts";
-import {
-  initProducerIdRequest,
-  initProducerIdResponse,
-} from "../../protocol/schemas/init_producer_id.ts";
 import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
 import {
   txnOffsetCommitRequest,
@@ -38,18 +31,6 @@ import {
 const REQUEST_TIMEOUT_MS = 5_000;
 const TRANSACTION_KEY = 1;
 
-const findCoordinatorCall = call(
-  ApiKey.FindCoordinator,
-  findCoordinatorRequest,
-  findCoordinatorResponse,
-  { lowest: 4 },
-);
-const initProducerIdCall = call(
-  ApiKey.InitProducerId,
-  initProducerIdRequest,
-  initProducerIdResponse,
-  { highest: 5 },
-);
 const addPartitionsCall = call(
   ApiKey.AddPartitionsToTxn,
   addPartitionsToTxnRequest,
@@ -149,7 +130,7 @@ export class TransactionalClient {
     const body = { transactionalId, transactionTimeoutMs };
     const { producerId, producerEpoch } = await this.#askCoordinator(
       "init",
-      initProducerIdCall,
+      Calls.initProducerId,
       body,
       ({ errorCode }) => errorCode,
     );
@@ -287,7 +268,7 @@ export class TransactionalClient {
 
   async #findCoordinator(): Promise<number> {
     const { client, transactionalId } = this.#options;
-    const answer = await (await client.any()).request(findCoordinatorCall, {
+    const answer = await (await client.any()).request(Calls.findCoordinator, {
       key: "",
       keyType: TRANSACTION_KEY,
       coordinatorKeys: [transactionalId],

@@ -88,20 +88,20 @@ class Topics {
       return;
     }
     if (before === undefined) this.newestTopicVersion = this.version;
-    const id = before?.id ??
-      String(++this.#made).padStart(16, "0") as string;
-    const uuid = before?.id ??
-      new TextEncoder().encode(id)
-        .toBase64({ alphabet: "base64url", omitPadding: true }) as Uuid;
-    this.#topics.set(name, { id: uuid, name, partitionCount });
+    const id = before?.id ?? this.#newId();
+    this.#topics.set(name, { id, name, partitionCount });
+  }
+  #newId(): Uuid {
+    const bytes = new TextEncoder().encode(String(++this.#made).padStart(16, "0"));
+    return bytes.toBase64({ alphabet: "base64url", omitPadding: true }) as Uuid;
   }
 }
 
 /** A consumer, with what it believes. */
 interface Client {
+  /** Its member id too. */
   readonly name: string;
   readonly instanceId: string | null;
-  memberId: string;
   epoch: number;
   topics: string[];
   regex: string;
@@ -133,7 +133,6 @@ class Life {
   constructor(seed: number) {
     this.#random = new SimRandom(seed);
     this.#assignmentIntervalMs = this.#random.pick([0, 1_000, 10_000]);
-    this.#group = new ConsumerGroup("g", new ConsumerGroupContents());
     this.#topics.set("a", 4);
     this.#topics.set("b", 1);
   }
@@ -180,7 +179,6 @@ class Life {
     const client: Client = {
       name,
       instanceId,
-      memberId: name,
       epoch: JOIN_EPOCH,
       topics: [],
       regex: "",
@@ -214,7 +212,7 @@ class Life {
   #requestOf(client: Client): ConsumerHeartbeat {
     const isFull = client.isFull || client.epoch === JOIN_EPOCH;
     return {
-      memberId: client.memberId,
+      memberId: client.name,
       memberEpoch: client.epoch,
       instanceId: client.instanceId,
       rackId: null,
@@ -255,7 +253,7 @@ class Life {
   }
 
   #answered(client: Client, { memberEpoch, assignment, memberId }: ConsumerHeartbeatAnswer): void {
-    assert.equal(memberId, client.memberId);
+    assert.equal(memberId, client.name);
     assert(memberEpoch >= client.epoch, "a member's epoch went back");
     client.epoch = memberEpoch;
     client.isFull = false;
@@ -319,7 +317,7 @@ class Life {
     }
     const outcome = this.#group.heartbeat({
       ...this.#requestOf(client),
-      memberId: random.pick([client.memberId, "nobody"]),
+      memberId: random.pick([client.name, "nobody"]),
       instanceId: random.pick([client.instanceId, "i9"]),
       memberEpoch: random.pick([client.epoch + 1, client.epoch + 7, 1_000]),
       subscribedTopicRegex: random.pick(["", "["]),
@@ -383,7 +381,7 @@ class Life {
   #giveUp(changes: readonly ConsumerGroupChange[]): void {
     for (const change of changes) {
       if (change.kind !== "member" || change.value !== null) continue;
-      for (const client of this.#clients) client.isGivenUp ||= client.memberId === change.memberId;
+      for (const client of this.#clients) client.isGivenUp ||= client.name === change.memberId;
     }
   }
 

@@ -220,14 +220,9 @@ describe("txnOffsetCommitApi", () => {
     const node = await started();
     const { harness } = node;
     const promise = commit(node);
-    const { partition } = (() => {
-      const found = harness.replicaManager.partition(
-        "__consumer_offsets",
-        harness.coordinator.partitionFor("g"),
-      );
-      if ("error" in found) throw new Error("not here");
-      return { partition: found };
-    })();
+    const index = harness.coordinator.partitionFor("g");
+    const partition = harness.replicaManager.partition("__consumer_offsets", index);
+    if ("error" in partition) throw new Error("not here");
     while (partition.log.endOffset === 0) await harness.run(harness.clock.sleep(0));
     expect(partition.highWatermark as number).toBe(0);
     expect(await fetched(node, { requireStable: true })).toBe("UNSTABLE_OFFSET_COMMIT");

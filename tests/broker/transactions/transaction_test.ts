@@ -16,6 +16,7 @@ test("Transaction: random lives of an id, beside a model of who was told what", 
     freshIds: 0,
     repeats: 0,
     loads: 0,
+    tombstones: 0,
   };
   for (let seed = 1; seed <= 600; seed++) {
     const world = new TransactionWorld(new SimRandom(seed));

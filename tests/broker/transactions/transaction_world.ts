@@ -24,7 +24,7 @@ import {
   decodeTransaction,
   encodeTransaction,
 } from "../../../broker/transactions/transaction_records.ts";
-import { ErrorCode, errorName } from "../../../protocol/errors.ts";
+import { ErrorCode } from "../../../protocol/errors.ts";
 import type { SimRandom } from "../../sim/sim_random.ts";
 
 const ID = "id";
@@ -62,7 +62,6 @@ export interface Seen {
   repeats: number;
   loads: number;
   tombstones: number;
-  errors: Map<string, number>;
 }
 
 /** One life. */
@@ -77,7 +76,6 @@ export class TransactionWorld {
     repeats: 0,
     loads: 0,
     tombstones: 0,
-    errors: new Map(),
   };
   #nowMs = 1_000_000;
   #transaction: Transaction | null = null;
@@ -174,10 +172,8 @@ export class TransactionWorld {
   #fresh(): Transaction {
     const producerId = this.#nextProducerId++;
     const nowMs = this.#nowMs;
-    if (!this.#startsHigh) {
-      return Transaction.create(ID, { producerId, timeoutMs: TIMEOUT_MS, nowMs });
-    }
     const created = Transaction.create(ID, { producerId, timeoutMs: TIMEOUT_MS, nowMs });
+    if (!this.#startsHigh) return created;
     const metadata = { ...created.metadata, producerEpoch: LAST_EPOCH - 1 - this.#random.below(6) };
     this.#push(metadata);
     return new Transaction(ID, metadata);
@@ -291,8 +287,6 @@ export class TransactionWorld {
   }
 
   #refused(producer: Producer, error: ErrorCode): void {
-    const name = errorName(error);
-    this.seen.errors.set(name, (this.seen.errors.get(name) ?? 0) + 1);
     const isFinal = error === ErrorCode.PRODUCER_FENCED ||
       error === ErrorCode.INVALID_PRODUCER_ID_MAPPING;
     if (isFinal) this.seen.fenced++;
