@@ -7,7 +7,6 @@
  */
 
 import { decodeAssignment, encodeAssignment } from "../../broker/groups/consumer_protocol.ts";
-import { Writer } from "../../protocol/bytes.ts";
 import { ApiKey } from "../../protocol/api_keys.ts";
 import {
   consumerGroupDescribeRequest,
@@ -31,6 +30,7 @@ import { listGroupsRequest, listGroupsResponse } from "../../protocol/schemas/li
 import { offsetCommitRequest, offsetCommitResponse } from "../../protocol/schemas/offset_commit.ts";
 import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
 import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
+import { encodeSubscription } from "../broker/groups/members.ts";
 import {
   coordinatorReady,
   groupOf,
@@ -232,7 +232,7 @@ const classic = {
       memberId: (state["classicId"] as string | undefined) ?? "",
       groupInstanceId: null,
       protocolType: "consumer",
-      protocols: [{ name: "range", metadata: subscriptionTo(topicOf(state)) }],
+      protocols: [{ name: "range", metadata: encodeSubscription({ topics: [topicOf(state)] }) }],
     }), {
       keep: (state, { memberId, generationId }) => {
         state["classicId"] = memberId;
@@ -267,15 +267,6 @@ const classic = {
       memberId: state["classicId"] as string,
     })),
 };
-
-function subscriptionTo(topic: string): Uint8Array {
-  const writer = new Writer();
-  writer.int16(0);
-  writer.int32(1);
-  writer.nullableString(topic);
-  writer.nullableBytes(null);
-  return writer.finish();
-}
 
 const listed = (title: string): Step =>
   step(title, listGroupsRequest, listGroupsResponse, () => (

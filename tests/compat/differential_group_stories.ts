@@ -22,6 +22,7 @@ import {
 } from "../../protocol/schemas/describe_groups.ts";
 import { leaveGroupRequest, leaveGroupResponse } from "../../protocol/schemas/leave_group.ts";
 import { offsetDeleteRequest, offsetDeleteResponse } from "../../protocol/schemas/offset_delete.ts";
+import { encodeSubscription } from "../broker/groups/members.ts";
 import {
   beat,
   bytesOf,
@@ -170,20 +171,13 @@ function rebalance(): Step[] {
 
 /** A member that subscribes to the story's topic. */
 function joinWithTopic(state: State) {
-  const topic = bytesOf(topicOf(state));
-  const metadata = new Uint8Array(12 + topic.length).fill(0xff); // version 0, one topic, no user data
-  const view = new DataView(metadata.buffer);
-  view.setInt16(0, 0);
-  view.setInt32(2, 1);
-  view.setInt16(6, topic.length);
-  metadata.set(topic, 8);
   return {
     groupId: groupOf(state),
     sessionTimeoutMs: 10_000,
     rebalanceTimeoutMs: 10_000,
     memberId: (state["memberId"] ?? "") as string,
     protocolType: "consumer",
-    protocols: [{ name: "range", metadata }],
+    protocols: [{ name: "range", metadata: encodeSubscription({ topics: [topicOf(state)] }) }],
   };
 }
 

@@ -26,6 +26,7 @@ import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/
 import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
 import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
 import { type Uuid, ZERO_UUID } from "../../protocol/types.ts";
+import { encodeSubscription } from "../broker/groups/members.ts";
 
 /** What a story remembers between its requests. */
 export type State = Record<string, unknown> & { topic?: unknown };
@@ -275,12 +276,8 @@ export function configsOf(
 }
 
 /** A consumer's subscription to nothing, version 0, with this as its user data. */
-export function subscription(userData: string): Uint8Array {
-  const bytes = new Uint8Array(10 + userData.length);
-  new DataView(bytes.buffer).setInt32(6, userData.length);
-  bytes.set(bytesOf(userData), 10);
-  return bytes;
-}
+export const subscription = (userData: string) =>
+  encodeSubscription({ userData: bytesOf(userData) });
 
 /** A JoinGroup request; the member id that comes back is kept. */
 export function join(title: string, more: Partial<Encodable<typeof joinGroupRequest>> = {}): Step {

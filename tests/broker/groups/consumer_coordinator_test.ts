@@ -2,12 +2,10 @@ import { expect, test } from "bun:test";
 import type { ConsumerHeartbeat } from "../../../broker/groups/consumer_group.ts";
 import { decodePartitions } from "../../../broker/groups/consumer_group_records.ts";
 import { decodeAssignment, encodeAssignment } from "../../../broker/groups/consumer_protocol.ts";
-import { Writer } from "../../../protocol/bytes.ts";
-import { codec } from "../../../protocol/compile.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { leaderEpoch, offset } from "../../../protocol/types.ts";
-import { consumerProtocolSubscription } from "../../../protocol/schemas/records/consumer_protocol.ts";
 import { GroupHarness } from "./harness.ts";
+import { encodeSubscription, heartbeatOf } from "./members.ts";
 
 const FLAGS = { "group.consumer.assignment.interval.ms": "0" };
 
@@ -35,20 +33,15 @@ class Member {
     const topicId = this.#harness.controller.image().topicByName("t")!.id;
     const isJoin = this.epoch === 0;
     const answer = await this.#harness.run(Promise.resolve(
-      this.#harness.coordinator.consumerGroupHeartbeat("g", {
-        memberId: this.memberId,
-        memberEpoch: this.epoch,
-        instanceId: null,
-        rackId: null,
-        rebalanceTimeoutMs: isJoin ? 60_000 : -1,
-        clientId: "c",
-        clientHost: "/h",
-        subscribedTopicNames: isJoin ? ["t"] : null,
-        subscribedTopicRegex: null,
-        serverAssignor: null,
-        owned: isJoin ? new Map() : decodePartitions([{ topicId, partitions: this.held }]),
-        ...more,
-      }),
+      this.#harness.coordinator.consumerGroupHeartbeat(
+        "g",
+        heartbeatOf(this.memberId, this.epoch, {
+          ...(isJoin && { rebalanceTimeoutMs: 60_000, subscribedTopicNames: ["t"] }),
+          clientId: "c",
+          owned: isJoin ? new Map() : decodePartitions([{ topicId, partitions: this.held }]),
+          ...more,
+        }),
+      ),
     ));
     if ("error" in answer) return answer.error;
     this.epoch = answer.memberEpoch;
@@ -72,13 +65,7 @@ class Classic {
   }
 
   #subscription(): Uint8Array {
-    const writer = new Writer();
-    writer.int16(1);
-    codec(consumerProtocolSubscription, 1).encode(writer, {
-      topics: ["t"],
-      ownedPartitions: [{ topic: "t", partitions: this.held }],
-    });
-    return writer.finish();
+    return encodeSubscription({ version: 1, topics: ["t"], owned: new Map([["t", this.held]]) });
   }
 
   async join() {

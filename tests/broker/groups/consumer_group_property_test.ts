@@ -35,6 +35,7 @@ import { Reader } from "../../../protocol/bytes.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { timestampMs, type Uuid } from "../../../protocol/types.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
+import { heartbeatOf } from "./members.ts";
 
 const SEED_COUNT = 150;
 const EVENT_COUNT = 300;
@@ -211,19 +212,15 @@ class Life {
   /** What a client would say now. */
   #requestOf(client: Client): ConsumerHeartbeat {
     const isFull = client.isFull || client.epoch === JOIN_EPOCH;
-    return {
-      memberId: client.name,
-      memberEpoch: client.epoch,
+    return heartbeatOf(client.name, client.epoch, {
       instanceId: client.instanceId,
-      rackId: null,
-      rebalanceTimeoutMs: isFull ? REBALANCE_TIMEOUT_MS : -1,
-      clientId: client.name,
-      clientHost: "/h",
-      subscribedTopicNames: isFull ? client.topics : null,
-      subscribedTopicRegex: isFull ? client.regex : null,
-      serverAssignor: null,
+      ...(isFull && {
+        rebalanceTimeoutMs: REBALANCE_TIMEOUT_MS,
+        subscribedTopicNames: client.topics,
+        subscribedTopicRegex: client.regex,
+      }),
       owned: partitionsOf(client.held),
-    };
+    });
   }
 
   #beat(client: Client, isSure = false): void {
@@ -504,19 +501,10 @@ test("ConsumerGroup: a log in which two members have one partition is loaded, an
   const epochs = new Map([["m1", 4], ["m2", 4]]);
   for (let round = 0; round < 5; round++) {
     for (const [memberId, own] of held) {
-      const outcome = group.heartbeat({
-        memberId,
-        memberEpoch: epochs.get(memberId)!,
-        instanceId: null,
-        rackId: null,
-        rebalanceTimeoutMs: -1,
-        clientId: memberId,
-        clientHost: "/h",
-        subscribedTopicNames: null,
-        subscribedTopicRegex: null,
-        serverAssignor: null,
+      const heartbeat = heartbeatOf(memberId, epochs.get(memberId)!, {
         owned: new Map([[id, own]]),
-      }, context);
+      });
+      const outcome = group.heartbeat(heartbeat, context);
       assert("answer" in outcome);
       const { assignment, memberEpoch } = outcome.answer;
       epochs.set(memberId, memberEpoch);

@@ -3,8 +3,6 @@ import { offsetFetchApi } from "../../../broker/apis/offset_fetch.ts";
 import { txnOffsetCommitApi } from "../../../broker/apis/txn_offset_commit.ts";
 import { writeTxnMarkersApi } from "../../../broker/apis/write_txn_markers.ts";
 import { GroupOffsets } from "../../../broker/groups/group_offsets.ts";
-import { BrokerChannel } from "../../../broker/peers/broker_channel.ts";
-import { TransactionVerifier } from "../../../broker/transactions/verifier.ts";
 import { ErrorCode, errorName } from "../../../protocol/errors.ts";
 import { offsetFetchRequest, offsetFetchResponse } from "../../../protocol/schemas/offset_fetch.ts";
 import {
@@ -17,9 +15,8 @@ import {
 } from "../../../protocol/schemas/write_txn_markers.ts";
 import { leaderEpoch, offset, timestampMs, ZERO_UUID } from "../../../protocol/types.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
-import { NODE_ID } from "../controller/harness.ts";
 import { NO_PEERS } from "../partitions/harness.ts";
-import { ScriptedCoordinator } from "../transactions/scripted_coordinator.ts";
+import { ScriptedCoordinator, verifierAsking } from "../transactions/scripted_coordinator.ts";
 import { call, versionsOf } from "./api_call.ts";
 import { GroupHarness } from "./harness.ts";
 
@@ -42,22 +39,12 @@ async function started(flags: Record<string, string> = {}): Promise<Node> {
 
 function apisOf(harness: GroupHarness, coordinator: ScriptedCoordinator) {
   const { config, controller, logger, replicaManager, process: clock } = harness;
-  const channel = new BrokerChannel({
-    nodeId: NODE_ID,
+  const transactionVerifier = verifierAsking(coordinator, {
     clock,
     config,
     controller,
-    peers: NO_PEERS,
-    clientId: "node",
-  });
-  channel.serve([coordinator.api]);
-  const settings = () => ({ requestTimeoutMs: 5000, retryBackoffMs: 20, retryMaxMs: 100 });
-  const transactionVerifier = new TransactionVerifier({
-    clock,
     logger,
-    controller,
-    channel,
-    settings,
+    peers: NO_PEERS,
   });
   const groupCoordinator = harness.coordinator;
   const parts = { clock, config, controller, replicaManager, groupCoordinator };

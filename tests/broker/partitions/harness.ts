@@ -24,8 +24,7 @@ import {
   ReplicaManager,
   type ReplicaManagerOptions,
 } from "../../../broker/partitions/replica_manager.ts";
-import { BrokerChannel } from "../../../broker/peers/broker_channel.ts";
-import { TransactionVerifier } from "../../../broker/transactions/verifier.ts";
+import type { TransactionVerifier } from "../../../broker/transactions/verifier.ts";
 import { Reader, Writer } from "../../../protocol/bytes.ts";
 import { codec } from "../../../protocol/compile.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
@@ -44,7 +43,7 @@ import { SimLogger } from "../../sim/sim_logger.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
 import { CLUSTER_ID, newTopic, NODE_ID, openMetadataLog } from "../controller/harness.ts";
 import { type LiveBroker, liveBroker } from "../live_broker.ts";
-import { ScriptedCoordinator } from "../transactions/scripted_coordinator.ts";
+import { ScriptedCoordinator, verifierAsking } from "../transactions/scripted_coordinator.ts";
 import { SimWorkers } from "../../sim/sim_workers.ts";
 
 /** For a node that is alone. */
@@ -281,20 +280,7 @@ export class DataHarness {
 
   #serve(replicaManager: ReplicaManager): DataHarness["apis"] {
     const clock = this.process;
-    const channel = new BrokerChannel({
-      ...this,
-      nodeId: NODE_ID,
-      clock,
-      peers: NO_PEERS,
-      clientId: "node",
-    });
-    channel.serve([this.coordinator.api]);
-    this.verifier = new TransactionVerifier({
-      ...this,
-      clock,
-      channel,
-      settings: () => ({ requestTimeoutMs: 5000, retryBackoffMs: 20, retryMaxMs: 100 }),
-    });
+    this.verifier = verifierAsking(this.coordinator, { ...this, clock, peers: NO_PEERS });
     return {
       produce: produceApi({ ...this, replicaManager, transactionVerifier: this.verifier }),
       writeTxnMarkers: writeTxnMarkersApi({

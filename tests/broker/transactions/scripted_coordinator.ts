@@ -2,6 +2,11 @@
 
 import assert from "node:assert/strict";
 import { type Api, defineApi } from "../../../broker/apis/api.ts";
+import { BrokerChannel, type BrokerChannelOptions } from "../../../broker/peers/broker_channel.ts";
+import {
+  TransactionVerifier,
+  type TransactionVerifierOptions,
+} from "../../../broker/transactions/verifier.ts";
 import { ApiKey } from "../../../protocol/api_keys.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import {
@@ -9,6 +14,7 @@ import {
   addPartitionsToTxnRequest,
   addPartitionsToTxnResponse,
 } from "../../../protocol/schemas/add_partitions_to_txn.ts";
+import { NODE_ID } from "../controller/harness.ts";
 
 type Transaction = AddPartitionsToTxnRequest["transactions"][number];
 
@@ -59,4 +65,20 @@ export class ScriptedCoordinator {
     this.transactions.set(transactionalId, known);
     return { transactionalId, topicResults };
   }
+}
+
+/** The verifier of a node that is alone, and has the coordinator itself. */
+export function verifierAsking(
+  coordinator: ScriptedCoordinator,
+  parts:
+    & Omit<BrokerChannelOptions, "nodeId" | "clientId">
+    & Pick<TransactionVerifierOptions, "logger">,
+): TransactionVerifier {
+  const channel = new BrokerChannel({ ...parts, nodeId: NODE_ID, clientId: "node" });
+  channel.serve([coordinator.api]);
+  return new TransactionVerifier({
+    ...parts,
+    channel,
+    settings: () => ({ requestTimeoutMs: 5000, retryBackoffMs: 20, retryMaxMs: 100 }),
+  });
 }
