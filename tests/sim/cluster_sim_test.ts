@@ -1,45 +1,15 @@
 /** Random lives of whole clusters, and proof that they notice what they are for. */
 
 import { describe, expect, test } from "bun:test";
-import { type ClusterCounts, type ClusterSize, ClusterWorld, mixedSize } from "./cluster_world.ts";
+import { lifeThatNotices, liveThrough, STEPS } from "./cluster_lives.ts";
+import { ClusterWorld, mixedSize } from "./cluster_world.ts";
 import { PLANTED_CLUSTER_FAULTS } from "./planted_cluster_faults.ts";
-import { type FailedSeed, freshSeeds, runSeed } from "./seeds.ts";
 
-/** Virtual seconds of faults. */
-const STEPS = 10;
 const LONE_SEEDS = 40;
 const SEEDS = 300;
 /** A fault that more lives than this do not notice is not noticed. */
 const SEEDS_PER_FAULT = 300;
 const TIMEOUT_MS = 900_000;
-
-/** Lives through fresh seeds. Returns: what happened in all of them. */
-async function liveThrough(
-  count: number,
-  size: (index: number) => ClusterSize,
-): Promise<(key: keyof ClusterCounts) => number> {
-  const sums = new Map<string, number>();
-  const failed: string[] = [];
-  for (const [index, seed] of freshSeeds(count).entries()) {
-    const found = await runSeed(seed, async () => {
-      const counts = await ClusterWorld.run({ seed, steps: STEPS, ...size(index) });
-      for (const [key, count] of Object.entries(counts)) {
-        sums.set(key, (sums.get(key) ?? 0) + Number(count));
-      }
-    });
-    if (found !== null) failed.push(`${commandOf(seed, size(index))}: ${found.failure.message}`);
-  }
-  expect(failed).toEqual([]);
-  return (key) => sums.get(key) ?? 0;
-}
-
-/** What repeats a seed. */
-function commandOf(seed: number, { nodes, replicationFactor }: ClusterSize): string {
-  const factor = replicationFactor === undefined
-    ? ""
-    : ` --replication-factor ${replicationFactor}`;
-  return `bun scripts/sim.ts cluster --seed ${seed} --steps ${STEPS} --nodes ${nodes}${factor}`;
-}
 
 test(
   `ClusterWorld: a single node keeps what it acknowledged, ${LONE_SEEDS} fresh seeds`,
@@ -89,27 +59,7 @@ test.each([1, 3])("ClusterWorld: the same seed is the same life of %d nodes", as
 describe("ClusterWorld: notices", () => {
   for (const [name, fault] of Object.entries(PLANTED_CLUSTER_FAULTS)) {
     test(name, async () => {
-      let found: FailedSeed | null = null;
-      const restore = fault.patch?.();
-      try {
-        const { firstSeed = 1 } = fault;
-        const endSeed = firstSeed + SEEDS_PER_FAULT;
-        for (let seed = firstSeed; seed < endSeed && found === null; seed++) {
-          found = await runSeed(seed, async () => {
-            await ClusterWorld.run({
-              seed,
-              steps: STEPS,
-              nodes: fault.nodes,
-              isWiped: false,
-              ...(fault.healMs !== undefined && { healMs: fault.healMs }),
-              ...(fault.wrap !== undefined && { wrap: fault.wrap() }),
-              ...(fault.faults !== undefined && { faults: fault.faults }),
-            });
-          });
-        }
-      } finally {
-        restore?.();
-      }
+      const found = await lifeThatNotices(fault, SEEDS_PER_FAULT, { isWiped: false });
       expect(found).not.toBeNull();
     }, TIMEOUT_MS);
   }
