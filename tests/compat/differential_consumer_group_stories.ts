@@ -18,7 +18,6 @@ import {
   type ConsumerGroupHeartbeatResponse,
   consumerGroupHeartbeatResponse,
 } from "../../protocol/schemas/consumer_group_heartbeat.ts";
-import { deleteGroupsRequest, deleteGroupsResponse } from "../../protocol/schemas/delete_groups.ts";
 import {
   describeGroupsRequest,
   describeGroupsResponse,
@@ -26,15 +25,18 @@ import {
 import { joinGroupRequest, joinGroupResponse } from "../../protocol/schemas/join_group.ts";
 import { heartbeatRequest, heartbeatResponse } from "../../protocol/schemas/heartbeat.ts";
 import { leaveGroupRequest, leaveGroupResponse } from "../../protocol/schemas/leave_group.ts";
-import { listGroupsRequest, listGroupsResponse } from "../../protocol/schemas/list_groups.ts";
-import { offsetCommitRequest, offsetCommitResponse } from "../../protocol/schemas/offset_commit.ts";
 import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
 import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
 import { encodeSubscription } from "../broker/groups/members.ts";
 import {
+  beat as classicBeat,
+  commit,
   coordinatorReady,
+  deleteGroup,
   groupOf,
   idOf,
+  join,
+  listGroups,
   makeTopic,
   type State,
   type Step,
@@ -46,8 +48,10 @@ import {
 
 type Beat = Partial<Omit<ConsumerGroupHeartbeatRequest, "topicPartitions">> & {
   /** Partitions that the member says it has; null for nothing said. */
-  readonly owned?: readonly number[] | null;
+  readonly owned?: readonly number[] | ((state: State) => readonly number[]) | null;
 };
+
+const ALL = [0, 1, 2, 3, 4, 5];
 
 /** Assignments by their partitions, epochs and errors; names as they were given. */
 function pickBeat({ assignment, ...answer }: ConsumerGroupHeartbeatResponse) {
@@ -57,25 +61,37 @@ function pickBeat({ assignment, ...answer }: ConsumerGroupHeartbeatResponse) {
   };
 }
 
-function beat(title: string, { owned = null, ...more }: Beat, settleMs?: number): Step {
-  return step(title, consumerGroupHeartbeatRequest, consumerGroupHeartbeatResponse, (state) => ({
-    groupId: groupOf(state),
-    memberId: "m1",
-    memberEpoch: 0,
-    topicPartitions: owned === null
-      ? null
-      : owned.length === 0
-      ? []
-      : [{ topicId: idOf(state), partitions: owned }],
-    ...more,
-    subscribedTopicNames: more.subscribedTopicNames?.map((name) =>
-      name === "topic" ? topicOf(state) : name
-    ) ?? null,
-  }), { pick: pickBeat, ...(settleMs === undefined ? {} : { settleMs }) });
+type BeatMore = Parameters<
+  typeof step<typeof consumerGroupHeartbeatRequest, typeof consumerGroupHeartbeatResponse>
+>[4];
+
+/** A heartbeat, of the first member unless told; `TOPIC` is the story's in names and in an expression. */
+function beat(
+  title: string,
+  { owned = null, subscribedTopicNames, subscribedTopicRegex, ...others }: Beat,
+  more: BeatMore = {},
+): Step {
+  return step(title, consumerGroupHeartbeatRequest, consumerGroupHeartbeatResponse, (state) => {
+    const named = (text: string) => text.replace("TOPIC", topicOf(state));
+    const partitions = typeof owned === "function" ? owned(state) : owned;
+    return {
+      groupId: groupOf(state),
+      memberId: "m1",
+      memberEpoch: 0,
+      topicPartitions: partitions === null
+        ? null
+        : partitions.length === 0
+        ? []
+        : [{ topicId: idOf(state), partitions }],
+      ...others,
+      subscribedTopicNames: subscribedTopicNames?.map(named) ?? null,
+      ...(subscribedTopicRegex && { subscribedTopicRegex: named(subscribedTopicRegex) }),
+    };
+  }, { pick: pickBeat, ...more });
 }
 
 /** All that a member says that joins. */
-const all = { rebalanceTimeoutMs: 60_000, subscribedTopicNames: ["topic"], owned: [] };
+const all = { rebalanceTimeoutMs: 60_000, subscribedTopicNames: ["TOPIC"], owned: [] };
 
 const ready = [...makeTopic({}, 6), ...coordinatorReady];
 
@@ -102,19 +118,6 @@ function described(title: string): Step {
         })),
       })),
   });
-}
-
-function commitAs(title: string, memberId: string, epoch: number, partition = 0): Step {
-  return step(title, offsetCommitRequest, offsetCommitResponse, (state, version) => ({
-    groupId: groupOf(state),
-    memberId,
-    generationIdOrMemberEpoch: epoch,
-    topics: [{
-      name: version < 10 ? topicOf(state) : "",
-      topicId: version < 10 ? undefined : idOf(state),
-      partitions: [{ partitionIndex: partition, committedOffset: 1, committedMetadata: "" }],
-    }],
-  }), { pick: ({ topics }) => topics.map(({ partitions }) => partitions) });
 }
 
 function fetchAs(title: string, memberId: string | null, memberEpoch: number): Step {
@@ -153,74 +156,31 @@ const two: Step[] = [
   beat("first joins", all),
   beat("first says nothing", { memberEpoch: 2 }),
   beat("second joins", { ...all, memberId: "m2" }),
-  beat("first learns what to give up", { memberEpoch: 2, owned: [0, 1, 2, 3, 4, 5] }),
-  beat("first has not yet", { memberEpoch: 2, owned: [0, 1, 2, 3, 4, 5] }),
+  beat("first learns what to give up", { memberEpoch: 2, owned: ALL }),
+  beat("first has not yet", { memberEpoch: 2, owned: ALL }),
   beat("second waits", { memberId: "m2", memberEpoch: 3, owned: [] }),
 ];
 
 /** Which half is whose is up to the broker. */
 function halves(): Step[] {
-  const half = (state: State) => state["kept"] as number[];
+  const counted = ({ assignment, ...answer }: ConsumerGroupHeartbeatResponse) => ({
+    ...answer,
+    count: assignment?.topicPartitions[0]?.partitions.length,
+  });
   return [
-    step(
-      "first tells all",
-      consumerGroupHeartbeatRequest,
-      consumerGroupHeartbeatResponse,
-      (state) => ({
-        groupId: groupOf(state),
-        memberId: "m1",
-        memberEpoch: 2,
-        rebalanceTimeoutMs: 60_000,
-        subscribedTopicNames: [topicOf(state)],
-        topicPartitions: [{ topicId: idOf(state), partitions: [0, 1, 2, 3, 4, 5] }],
-      }),
-      {
-        keep: (state, { assignment }) => {
-          state["kept"] = [...assignment?.topicPartitions[0]?.partitions ?? []].sort();
-        },
-        pick: ({ assignment, ...answer }) => ({
-          ...answer,
-          count: assignment?.topicPartitions[0]?.partitions.length,
-        }),
+    beat("first tells all", { ...all, memberEpoch: 2, owned: ALL }, {
+      keep: (state, { assignment }) => {
+        state["kept"] = [...assignment?.topicPartitions[0]?.partitions ?? []].sort();
       },
-    ),
-    step(
-      "first has let go",
-      consumerGroupHeartbeatRequest,
-      consumerGroupHeartbeatResponse,
-      (state) => ({
-        groupId: groupOf(state),
-        memberId: "m1",
-        memberEpoch: 2,
-        topicPartitions: [{ topicId: idOf(state), partitions: half(state) }],
-      }),
-      { pick: ({ assignment, ...answer }) => ({ ...answer, isTold: assignment !== null }) },
-    ),
-    step(
-      "second gets the rest",
-      consumerGroupHeartbeatRequest,
-      consumerGroupHeartbeatResponse,
-      (state) => ({ groupId: groupOf(state), memberId: "m2", memberEpoch: 3, topicPartitions: [] }),
-      {
-        pick: ({ assignment, ...answer }) => ({
-          ...answer,
-          count: assignment?.topicPartitions[0]?.partitions.length,
-        }),
-      },
-    ),
+      pick: counted,
+    }),
+    beat("first has let go", {
+      memberEpoch: 2,
+      owned: (state) => state["kept"] as number[],
+    }, { pick: ({ assignment, ...answer }) => ({ ...answer, isTold: assignment !== null }) }),
+    beat("second gets the rest", { memberId: "m2", memberEpoch: 3, owned: [] }, { pick: counted }),
   ];
 }
-
-const withJoin = (title: string, names: readonly string[]): Step =>
-  step(title, joinGroupRequest, joinGroupResponse, (state) => ({
-    groupId: groupOf(state),
-    sessionTimeoutMs: 10_000,
-    rebalanceTimeoutMs: 10_000,
-    memberId: "",
-    groupInstanceId: null,
-    protocolType: "consumer",
-    protocols: names.map((name) => ({ name, metadata: subscription("first") })),
-  }), { pick: ({ errorCode }) => errorCode });
 
 /** A classic member, as it joins, says that it lives, and asks for what it has. */
 const classic = {
@@ -251,7 +211,7 @@ const classic = {
       assignments: all
         ? [{
           memberId: state["classicId"] as string,
-          assignment: encodeAssignment(new Map([[topicOf(state), [0, 1, 2, 3, 4, 5]]]), 0),
+          assignment: encodeAssignment(new Map([[topicOf(state), ALL]]), 0),
         }]
         : [],
     }), {
@@ -267,11 +227,6 @@ const classic = {
       memberId: state["classicId"] as string,
     })),
 };
-
-const listed = (title: string): Step =>
-  step(title, listGroupsRequest, listGroupsResponse, () => (
-    { statesFilter: [], typesFilter: [] }
-  ), { pick: ({ groups }, state) => groups.filter(({ groupId }) => groupId === groupOf(state)) });
 
 /** Stories, as those of classic groups. */
 export const consumerGroupStories: readonly Story[] = [
@@ -290,9 +245,9 @@ export const consumerGroupStories: readonly Story[] = [
   ["moves partitions from one member to another", ApiKey.ConsumerGroupHeartbeat, [
     ...two,
     ...halves(),
-    beat("in the epoch before, with too much", { memberEpoch: 2, owned: [0, 1, 2, 3, 4, 5] }),
+    beat("in the epoch before, with too much", { memberEpoch: 2, owned: ALL }),
     described("both"),
-    beat("second leaves", { memberId: "m2", memberEpoch: -1 }, 300),
+    beat("second leaves", { memberId: "m2", memberEpoch: -1 }, { settleMs: 300 }),
     beat("first goes on", { memberEpoch: 3, owned: [] }),
     beat("first leaves", { memberEpoch: -1 }),
     beat("first beats on", { memberEpoch: 4 }),
@@ -316,7 +271,7 @@ export const consumerGroupStories: readonly Story[] = [
     beat("of a topic that is not there", { ...all, subscribedTopicNames: ["diff-missing"] }),
     beat("of one that is", {
       memberEpoch: 2,
-      subscribedTopicNames: ["topic"],
+      subscribedTopicNames: ["TOPIC"],
       owned: [],
       rebalanceTimeoutMs: 60_000,
     }),
@@ -338,20 +293,11 @@ export const consumerGroupStories: readonly Story[] = [
           subscribedTopicRegex,
         })
       ),
-      step(
-        "by the topic's name",
-        consumerGroupHeartbeatRequest,
-        consumerGroupHeartbeatResponse,
-        (state) => ({
-          groupId: groupOf(state),
-          memberId: "m1",
-          memberEpoch: 0,
-          rebalanceTimeoutMs: 60_000,
-          topicPartitions: [],
-          subscribedTopicRegex: `${topicOf(state)}|diff-no.*`,
-        }),
-        { pick: pickBeat, settleMs: 1_000 },
-      ),
+      beat("by the topic's name", {
+        ...all,
+        subscribedTopicNames: null,
+        subscribedTopicRegex: "TOPIC|diff-no.*",
+      }, { settleMs: 1_000 }),
       beat("learns its partitions", { memberEpoch: 1, owned: [] }),
       described("expression"),
     ],
@@ -361,12 +307,12 @@ export const consumerGroupStories: readonly Story[] = [
     ...two,
     ...[[-1, ""], [-1, "m1"], [1, "m1"], [3, "m1"], [2, "m9"], [2, "m1"]].map((
       [epoch, memberId],
-    ) => commitAs(`${memberId} in ${epoch}`, String(memberId), Number(epoch))),
-    commitAs("of a partition that it does not have", "m2", 2),
+    ) => commit(`${memberId} in ${epoch}`, Number(epoch), { memberId: String(memberId) })),
+    commit("of a partition that it does not have", 2, { memberId: "m2" }),
   ], 9],
   ["fences fetches of offsets by epochs", ApiKey.OffsetFetch, [
     ...two,
-    commitAs("commit", "m1", 2),
+    commit("commit", 2, { memberId: "m1" }),
     fetchAs("by nobody", null, -1),
     fetchAs("in its epoch", "m1", 2),
     fetchAs("in an earlier epoch", "m1", 1),
@@ -383,9 +329,9 @@ export const consumerGroupStories: readonly Story[] = [
     classic.beat("in another generation", 1),
     beat("first gives half up", {
       memberEpoch: 2,
-      owned: [0, 1, 2, 3, 4, 5],
+      owned: ALL,
       rebalanceTimeoutMs: 60_000,
-      subscribedTopicNames: ["topic"],
+      subscribedTopicNames: ["TOPIC"],
     }),
     beat("first has none of it", { memberEpoch: 2, owned: [] }),
     classic.beat("may come again"),
@@ -394,7 +340,7 @@ export const consumerGroupStories: readonly Story[] = [
     classic.beat("has it"),
     described("of both protocols"),
     beat("first leaves", { memberEpoch: -1 }),
-    listed("goes back"),
+    listGroups("goes back"),
     classic.beat("has to come again"),
   ]],
   ["takes a classic group over", ApiKey.ConsumerGroupHeartbeat, [
@@ -405,7 +351,7 @@ export const consumerGroupStories: readonly Story[] = [
     beat("in an epoch of a classic group", { memberEpoch: 4 }),
     beat("another joins", all),
     described("taken over"),
-    listed("as a consumer group"),
+    listGroups("as a consumer group"),
     classic.beat("has to come again"),
     classic.join("comes again"),
     classic.sync("gets its half"),
@@ -419,26 +365,19 @@ export const consumerGroupStories: readonly Story[] = [
     step("as a classic one", describeGroupsRequest, describeGroupsResponse, (state) => (
       { groups: [groupOf(state)] }
     )),
-    step("in the list", listGroupsRequest, listGroupsResponse, () => (
-      { statesFilter: [], typesFilter: ["Consumer"] }
-    ), {
-      pick: ({ groups }, state) => groups.filter(({ groupId }) => groupId === groupOf(state)),
+    listGroups("in the list", { types: ["Consumer"] }),
+    deleteGroup("delete"),
+    join("a classic member with another protocol", {
+      memberId: "",
+      protocols: [{ name: "connect", metadata: subscription("first") }],
     }),
-    step("delete", deleteGroupsRequest, deleteGroupsResponse, (state) => (
-      { groupsNames: [groupOf(state)] }
-    ), { pick: ({ results }) => results.map(({ errorCode }) => errorCode) }),
-    withJoin("a classic member with another protocol", ["connect"]),
-    step("a classic heartbeat", heartbeatRequest, heartbeatResponse, (state) => (
-      { groupId: groupOf(state), generationId: 2, memberId: "m1" }
-    )),
+    classicBeat("a classic heartbeat", 2, "m1"),
     step("a classic goodbye", leaveGroupRequest, leaveGroupResponse, (state) => (
       { groupId: groupOf(state), members: [{ memberId: "m1", groupInstanceId: null }] }
     )),
     beat("second leaves", { memberId: "m2", memberEpoch: -1 }),
     beat("first leaves", { memberEpoch: -1 }),
-    step("delete it", deleteGroupsRequest, deleteGroupsResponse, (state) => (
-      { groupsNames: [groupOf(state)] }
-    ), { pick: ({ results }) => results.map(({ errorCode }) => errorCode) }),
+    deleteGroup("delete it"),
     described("after that"),
   ]],
 ];

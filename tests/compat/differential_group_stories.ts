@@ -14,7 +14,6 @@ import { heartbeatRequest, heartbeatResponse } from "../../protocol/schemas/hear
 import { joinGroupRequest, joinGroupResponse } from "../../protocol/schemas/join_group.ts";
 import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
 import { syncGroupRequest, syncGroupResponse } from "../../protocol/schemas/sync_group.ts";
-import { listGroupsRequest, listGroupsResponse } from "../../protocol/schemas/list_groups.ts";
 import { deleteGroupsRequest, deleteGroupsResponse } from "../../protocol/schemas/delete_groups.ts";
 import {
   describeGroupsRequest,
@@ -29,10 +28,12 @@ import {
   commit,
   committed,
   coordinatorReady,
+  deleteGroup,
   groupOf,
   idOf,
   join,
   joined,
+  listGroups,
   makeTopic,
   type State,
   type Step,
@@ -373,22 +374,8 @@ export const groupStories: readonly Story[] = [
       [[], ["consumer"]],
       [[], ["nosuchtype"]],
       [["Stable"], ["classic"]],
-    ] as const).map(([statesFilter, typesFilter]) =>
-      step(
-        `states ${statesFilter} types ${typesFilter}`,
-        listGroupsRequest,
-        listGroupsResponse,
-        (_, version) =>
-          version < 4 && statesFilter.length > 0 || version < 5 && typesFilter.length > 0
-            ? null
-            : { statesFilter, typesFilter },
-        {
-          pick: ({ errorCode, groups }, state) => ({
-            errorCode,
-            groups: groups.filter(({ groupId }) => groupId === groupOf(state)),
-          }),
-        },
-      )
+    ] as const).map(([states, types]) =>
+      listGroups(`states ${states} types ${types}`, { states, types })
     ),
   ]],
   ["commits", ApiKey.OffsetCommit, [
@@ -491,26 +478,8 @@ export const groupStories: readonly Story[] = [
     ...makeTopic(),
     ...coordinatorReady,
     commit("commit", -1, { memberId: "" }),
-    ...[0, 1].map((i) =>
-      step(
-        `delete ${i}`,
-        deleteGroupsRequest,
-        deleteGroupsResponse,
-        (state) => ({ groupsNames: [groupOf(state)] }),
-        {
-          pick: (answer) => answer.results.map(({ errorCode }) => errorCode),
-        },
-      )
-    ),
+    ...[0, 1].map((i) => deleteGroup(`delete ${i}`)),
     ...joined,
-    step(
-      "while a member lives",
-      deleteGroupsRequest,
-      deleteGroupsResponse,
-      (state) => ({ groupsNames: [groupOf(state)] }),
-      {
-        pick: (answer) => answer.results.map(({ errorCode }) => errorCode),
-      },
-    ),
+    deleteGroup("while a member lives"),
   ]],
 ];

@@ -9,6 +9,7 @@
 import { buildBatch, type NewBatch } from "../../protocol/records.ts";
 import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
 import { createTopicsRequest, createTopicsResponse } from "../../protocol/schemas/create_topics.ts";
+import { deleteGroupsRequest, deleteGroupsResponse } from "../../protocol/schemas/delete_groups.ts";
 import {
   describeConfigsRequest,
   describeConfigsResponse,
@@ -20,6 +21,7 @@ import {
 } from "../../protocol/schemas/find_coordinator.ts";
 import { heartbeatRequest, heartbeatResponse } from "../../protocol/schemas/heartbeat.ts";
 import { joinGroupRequest, joinGroupResponse } from "../../protocol/schemas/join_group.ts";
+import { listGroupsRequest, listGroupsResponse } from "../../protocol/schemas/list_groups.ts";
 import { listOffsetsRequest, listOffsetsResponse } from "../../protocol/schemas/list_offsets.ts";
 import { offsetCommitRequest, offsetCommitResponse } from "../../protocol/schemas/offset_commit.ts";
 import { offsetFetchRequest, offsetFetchResponse } from "../../protocol/schemas/offset_fetch.ts";
@@ -382,6 +384,35 @@ export function committed(title: string, all = false, group?: string): Step {
       })),
     }),
   });
+}
+
+/** A ListGroups request, of whose answer the story's group is compared. */
+export function listGroups(
+  title: string,
+  { states = [], types = [] }: { states?: readonly string[]; types?: readonly string[] } = {},
+): Step {
+  return step(
+    title,
+    listGroupsRequest,
+    listGroupsResponse,
+    (_, version) =>
+      version < 4 && states.length > 0 || version < 5 && types.length > 0
+        ? null
+        : { statesFilter: states, typesFilter: types },
+    {
+      pick: ({ errorCode, groups }, state) => ({
+        errorCode,
+        groups: groups.filter(({ groupId }) => groupId === groupOf(state)),
+      }),
+    },
+  );
+}
+
+/** A DeleteGroups request of the story's group. */
+export function deleteGroup(title: string): Step {
+  return step(title, deleteGroupsRequest, deleteGroupsResponse, (state) => (
+    { groupsNames: [groupOf(state)] }
+  ), { pick: ({ results }) => results.map(({ errorCode }) => errorCode) });
 }
 
 /** Waits until the group's coordinator answers; the first request of all makes `__consumer_offsets`. */

@@ -176,8 +176,12 @@ describe("Kafka Streams", () => {
     }, PATIENCE_MS);
     await app.end("SIGTERM");
     const expected = expectedRows(orders, firstMs);
-    expect(byKey(await committedRows("joined"))).toEqual(byKey(expected.joined));
-    expect(byKey(await committedRows("counts"))).toEqual(byKey(expected.counts));
+    const [joinedRows, countedRows] = await Promise.all([
+      committedRows("joined"),
+      committedRows("counts"),
+    ]);
+    expect(byKey(joinedRows)).toEqual(byKey(expected.joined));
+    expect(byKey(countedRows)).toEqual(byKey(expected.counts));
     await Promise.all([joined.stop(), admin.disconnect(), producer.disconnect()]);
   }, 600_000);
 });
