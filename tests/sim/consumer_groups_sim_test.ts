@@ -34,6 +34,8 @@ for (const seed of SEEDS) {
       });
       expect(counts.commits).toBeGreaterThan(500);
       expect(counts.crashes).toBeGreaterThan(0);
+      expect(counts.departures).toBeGreaterThan(0);
+      expect(counts.freezes).toBeGreaterThan(0);
       expect(counts.refusedCommits).toBeGreaterThan(0);
       expect(counts.migrations).toBeGreaterThan(0);
     },

@@ -30,6 +30,8 @@ for (const seed of SEEDS) {
     const counts = await run(seed, 4, 8, 1);
     expect(counts.commits).toBeGreaterThan(1_000);
     expect(counts.crashes).toBeGreaterThan(0);
+    expect(counts.departures).toBeGreaterThan(0);
+    expect(counts.freezes).toBeGreaterThan(0);
     expect(counts.refusedCommits).toBeGreaterThan(0);
   }, TIMEOUT_MS);
 }
