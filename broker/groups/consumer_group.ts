@@ -1134,6 +1134,8 @@ export class ConsumerGroup {
 
   /** Takes a change back that the log did not take. Later ones must have been taken back before. */
   takeBack({ undo }: Pick<ConsumerGroupWrite, "undo">): void {
+    // Every bump leaves something to take back: without it, what was found out of the topics still holds.
+    if (undo.length === 0) return;
     for (const change of [...undo].reverse()) this.#state.apply(change);
     this.#refreshAtMs = -Infinity;
   }

@@ -63,6 +63,8 @@ class Topics {
   version = 1;
   newestTopicVersion = 1;
   changeCount = 0;
+  /** How often somebody wanted to know the hash of topics. */
+  hashCount = 0;
 
   topicByName(name: string) {
     return this.#topics.get(name);
@@ -77,6 +79,7 @@ class Topics {
     return [...this.#topics.values()];
   }
   hashOf(names: Iterable<string>): bigint {
+    this.hashCount += 1;
     const found = [...names].sort().flatMap((name) => this.#topics.get(name) ?? []);
     return combinedHash(found.map((topic) => topicHash({ ...topic, racksOf: () => [] })));
   }
@@ -513,4 +516,38 @@ test("ConsumerGroup: a log in which two members have one partition is loaded, an
   }
   expect(group.state).toBe("Stable");
   expect([...held.values()].flat().sort()).toEqual(all);
+});
+
+test("ConsumerGroup: a heartbeat hashes topics only where they may be others", () => {
+  const topics = new Topics();
+  topics.set("a", 4);
+  const context = {
+    now: { monotonicMs: 0, wallMs: timestampMs(0) },
+    topics,
+    settings: settingsWith(0),
+  };
+  const group = new ConsumerGroup("g");
+  const join = { ...heartbeatOf("m", JOIN_EPOCH), subscribedTopicNames: ["a"] };
+  assert("answer" in group.heartbeat({ ...join, rebalanceTimeoutMs: 1_000 }, context));
+  const hashCountOf = (memberEpoch: number) => {
+    const before = topics.hashCount;
+    const outcome = group.heartbeat(heartbeatOf("m", memberEpoch), context);
+    if (!("answer" in outcome)) expect(outcome.error).toBe(ErrorCode.FENCED_MEMBER_EPOCH);
+    return topics.hashCount - before;
+  };
+  expect(hashCountOf(group.epoch)).toBe(0);
+  // One that is refused has changed nothing.
+  expect(hashCountOf(group.epoch + 1)).toBe(0);
+  expect(hashCountOf(group.epoch)).toBe(0);
+  // A topic that nobody here reads.
+  topics.set("b", 1);
+  expect(hashCountOf(group.epoch)).toBe(1);
+  expect(hashCountOf(group.epoch)).toBe(0);
+  // What the log did not take is to be found again.
+  topics.set("a", 5);
+  const outcome = group.heartbeat(heartbeatOf("m", group.epoch), context);
+  assert("answer" in outcome);
+  group.takeBack(outcome.write);
+  expect(hashCountOf(group.epoch)).toBeGreaterThan(0);
+  expect(hashCountOf(group.epoch)).toBe(0);
 });
