@@ -875,22 +875,28 @@ export class ConsumerGroup {
     return this.epoch > this.targetEpoch && this.memberCount > 0;
   }
 
-  #bump(reason: string, { now, topics }: ConsumerGroupContext): void {
-    const metadataHash = topics.hashOf(this.#state.topics.keys());
+  #bump(
+    reason: string,
+    context: ConsumerGroupContext,
+    metadataHash = this.#hashTopics(context),
+  ): void {
     if (this.#state.hasPartitionMetadata) this.#apply({ kind: "partitionMetadata", value: null });
     this.#apply({ kind: "group", value: { epoch: this.epoch + 1, metadataHash } });
     this.#rebalance ??= reason;
-    this.#refreshAtMs = now.monotonicMs + METADATA_REFRESH_MS;
-    this.#seenTopics = topics.changeCount;
   }
 
   #refresh(context: ConsumerGroupContext): void {
-    const { now, topics } = context;
-    if (topics.hashOf(this.#state.topics.keys()) !== this.#state.metadataHash) {
-      this.#bump("topics changed", context);
+    const metadataHash = this.#hashTopics(context);
+    if (metadataHash !== this.#state.metadataHash) {
+      this.#bump("topics changed", context, metadataHash);
     }
+  }
+
+  /** What the group's topics are like now; the next look at them has time until they change. */
+  #hashTopics({ now, topics }: ConsumerGroupContext): bigint {
     this.#refreshAtMs = now.monotonicMs + METADATA_REFRESH_MS;
     this.#seenTopics = topics.changeCount;
+    return topics.hashOf(this.#state.topics.keys());
   }
 
   /** How long until the next target may be made. */
