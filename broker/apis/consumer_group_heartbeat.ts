@@ -56,11 +56,13 @@ export function consumerGroupHeartbeatApi(
       if (problem !== null) {
         return encodable({ error: ErrorCode.INVALID_REQUEST, message: problem });
       }
-      const assignors = config.list("group.consumer.assignors");
-      if (request.serverAssignor !== null && !assignors.includes(request.serverAssignor)) {
-        const message = `ServerAssignor ${request.serverAssignor} is not supported. ` +
-          `Supported assignors: ${assignors.join(", ")}.`;
-        return encodable({ error: ErrorCode.UNSUPPORTED_ASSIGNOR, message });
+      if (request.serverAssignor !== null) {
+        const assignors = config.list("group.consumer.assignors");
+        if (!assignors.includes(request.serverAssignor)) {
+          const message = `ServerAssignor ${request.serverAssignor} is not supported. ` +
+            `Supported assignors: ${assignors.join(", ")}.`;
+          return encodable({ error: ErrorCode.UNSUPPORTED_ASSIGNOR, message });
+        }
       }
       const { topicPartitions, groupId, ...rest } = request;
       const answer = groupCoordinator.consumerGroupHeartbeat(groupId, {

@@ -40,38 +40,66 @@ export function groupCoordinatorSettings(config: Config): GroupCoordinatorSettin
     offsetsRetentionMs: config.number("offsets.retention.minutes") * 60_000,
     offsetsRetentionCheckIntervalMs: config.number("offsets.retention.check.interval.ms"),
     offsetsTopic: (brokerCount) => groupMetadataTopic(config, brokerCount),
-    consumerGroup: (own) => consumerGroupSettings(config, own),
+    consumerGroup: (own) => new ConfiguredGroupSettings(config, own),
     brokerSessionTimeoutMs: config.number("broker.session.timeout.ms"),
     offsetsTopicCompression: compressionCodec(config.number("offsets.topic.compression.codec")),
   };
 }
 
-/** A group's own values count within the bounds that the operator of the brokers has set. */
-function consumerGroupSettings(
-  config: Config,
-  own: ReadonlyMap<string, string>,
-): ConsumerGroupSettings {
-  const bounded = (name: typeof CONSUMER_GROUP_BOUNDS[number]) => {
-    const value = own.get(`consumer.${name}`);
-    const general = config.number(`group.consumer.${name}`);
+/**
+ * What is in force for one consumer group, each setting looked up when it is asked for: a heartbeat needs three.
+ *
+ * A group's own values count within the bounds that the operator of the brokers has set.
+ */
+class ConfiguredGroupSettings implements ConsumerGroupSettings {
+  readonly #config: Config;
+  readonly #own: ReadonlyMap<string, string>;
+
+  constructor(config: Config, own: ReadonlyMap<string, string>) {
+    this.#config = config;
+    this.#own = own;
+  }
+
+  get maxSize(): number {
+    return this.#config.number("group.consumer.max.size");
+  }
+  get classicMaxSize(): number {
+    return this.#config.number("group.max.size");
+  }
+  get allowsUpgrade(): boolean {
+    return this.#migrates("upgrade");
+  }
+  get allowsDowngrade(): boolean {
+    return this.#migrates("downgrade");
+  }
+  get sessionTimeoutMs(): number {
+    return this.#bounded("session.timeout.ms");
+  }
+  get heartbeatIntervalMs(): number {
+    return this.#bounded("heartbeat.interval.ms");
+  }
+  get assignmentIntervalMs(): number {
+    return this.#bounded("assignment.interval.ms");
+  }
+  get assignors(): readonly string[] {
+    return this.#config.list("group.consumer.assignors");
+  }
+
+  #migrates(direction: "upgrade" | "downgrade"): boolean {
+    const policy = this.#config.string("group.consumer.migration.policy").toLowerCase();
+    return policy === direction || policy === "bidirectional";
+  }
+
+  #bounded(name: typeof CONSUMER_GROUP_BOUNDS[number]): number {
+    const value = this.#own.get(`consumer.${name}`);
+    const general = this.#config.number(`group.consumer.${name}`);
     if (value === undefined || validateGroupConfig(`consumer.${name}`, value) !== null) {
       return general;
     }
-    const least = config.number(`group.consumer.min.${name}`);
-    const most = config.number(`group.consumer.max.${name}`);
+    const least = this.#config.number(`group.consumer.min.${name}`);
+    const most = this.#config.number(`group.consumer.max.${name}`);
     return Math.max(least, Math.min(most, Number(value)));
-  };
-  const policy = config.string("group.consumer.migration.policy").toLowerCase();
-  return {
-    maxSize: config.number("group.consumer.max.size"),
-    allowsUpgrade: policy === "upgrade" || policy === "bidirectional",
-    allowsDowngrade: policy === "downgrade" || policy === "bidirectional",
-    classicMaxSize: config.number("group.max.size"),
-    sessionTimeoutMs: bounded("session.timeout.ms"),
-    heartbeatIntervalMs: bounded("heartbeat.interval.ms"),
-    assignmentIntervalMs: bounded("assignment.interval.ms"),
-    assignors: config.list("group.consumer.assignors"),
-  };
+  }
 }
 
 function compressionCodec(number: number): CompressionCodec {
