@@ -691,7 +691,7 @@ export class ConsumerGroup {
     if (after === UNKNOWN_STATE) return failedJoin(ErrorCode.UNKNOWN_MEMBER_ID, memberId);
     this.#joins.delete(memberId);
     this.#restartSession(memberId, context.now, context.settings);
-    this.#startTimer(this.#syncs, memberId, context.now);
+    this.#askToSync(memberId, context.now);
     if (isLastOwn) this.#becomeClassic(null, context);
     return {
       error: ErrorCode.NONE,
@@ -719,7 +719,7 @@ export class ConsumerGroup {
     ) return failedSync(ErrorCode.INCONSISTENT_GROUP_PROTOCOL);
     const { memberEpoch, state, assigned } = this.#state.current(memberId);
     if (this.epoch > memberEpoch && state !== MemberState.unrevoked) {
-      this.#startTimer(this.#joins, memberId, now);
+      this.#askToJoin(memberId, now);
       return failedSync(ErrorCode.REBALANCE_IN_PROGRESS);
     }
     this.#syncs.delete(memberId);
@@ -746,7 +746,7 @@ export class ConsumerGroup {
     const hasToJoin = memberEpoch < this.epoch || state === MemberState.unrevoked ||
       (state === MemberState.unreleased && !this.#isWaiting(memberId));
     if (!hasToJoin) return ErrorCode.NONE;
-    this.#startTimer(this.#joins, memberId, now);
+    this.#askToJoin(memberId, now);
     return ErrorCode.REBALANCE_IN_PROGRESS;
   }
 
@@ -817,12 +817,15 @@ export class ConsumerGroup {
     return false;
   }
 
-  #startTimer(timers: Map<string, number>, memberId: string, now: Now): void {
-    if (timers === this.#joins && timers.has(memberId)) return;
-    const timeoutMs = this.#state.members.get(memberId)?.rebalanceTimeoutMs ?? 0;
-    const atMs = now.monotonicMs + Math.max(0, timeoutMs);
-    timers.set(memberId, atMs);
-    this.#noteDeadline(atMs);
+  /** It has to join again in time, from when it was asked first. */
+  #askToJoin(memberId: string, now: Now): void {
+    if (this.#joins.has(memberId)) return;
+    this.#joins.set(memberId, this.#rebalanceDeadline(memberId, now));
+  }
+
+  /** It has to ask for its assignment in time, each time that it has joined. */
+  #askToSync(memberId: string, now: Now): void {
+    this.#syncs.set(memberId, this.#rebalanceDeadline(memberId, now));
   }
 
   /** The last member of the consumer protocol has gone. Returns: whether the group becomes a classic one. */
@@ -1185,10 +1188,16 @@ export class ConsumerGroup {
       this.#revocations.delete(memberId);
       return;
     }
+    const atMs = this.#rebalanceDeadline(memberId, now);
+    this.#revocations.set(memberId, { atMs, epoch: memberEpoch });
+  }
+
+  /** Until when a member may take for its part in a rebalance that begins now; `tick` comes by then. */
+  #rebalanceDeadline(memberId: string, now: Now): number {
     const timeoutMs = this.#state.members.get(memberId)?.rebalanceTimeoutMs ?? 0;
     const atMs = now.monotonicMs + Math.max(0, timeoutMs);
-    this.#revocations.set(memberId, { atMs, epoch: memberEpoch });
     this.#noteDeadline(atMs);
+    return atMs;
   }
 
   #noteDeadline(atMs: number): void {
