@@ -211,10 +211,10 @@ export class ConsumerGroup {
   readonly #sessions = new Map<string, number>();
   /** Member id → until when it may take to let go of partitions, in which epoch. */
   readonly #revocations = new Map<string, { readonly atMs: number; readonly epoch: number }>();
-  /** When topics are looked at next, and as of which of their changes they have been. */
   /** Classic members → until when they have to join again, or to ask for their assignment. */
   readonly #joins = new Map<string, number>();
   readonly #syncs = new Map<string, number>();
+  /** When topics are looked at next, and as of which of their changes they have been. */
   #refreshAtMs = -Infinity;
   #seenTopics = -1;
   /** When the next target may be made, while one is wanted. */
