@@ -923,12 +923,12 @@ export class ConsumerGroup {
 
   #assign({ now, topics, settings }: ConsumerGroupContext): void {
     const assignor = ASSIGNORS.get(this.assignorName(settings)) ?? assignUniformly;
-    const { isHomogeneous } = this.#state;
-    const members = this.#assignable(isHomogeneous, topics);
+    const members = this.#assignable(topics);
     const partitionCounts = new Map<Uuid, number>();
-    for (const { topicIds } of isHomogeneous ? members.slice(0, 1) : members) {
+    for (const topicIds of new Set(members.map((member) => member.topicIds))) {
       for (const id of topicIds) partitionCounts.set(id, topics.topicById(id)!.partitionCount);
     }
+    const { isHomogeneous } = this.#state;
     const targets = assignor({ members, partitionCounts, isHomogeneous });
     for (const { memberId, target } of members) {
       const next = targets.get(memberId) ?? NO_TARGET;
@@ -942,18 +942,16 @@ export class ConsumerGroup {
     this.#assignAtMs = Infinity;
   }
 
-  #assignable(isHomogeneous: boolean, topics: GroupTopics): AssignableMember[] {
+  #assignable(topics: GroupTopics): AssignableMember[] {
     // Equal subscriptions share their list, which the assignors tell apart by.
     const lists = new Map<readonly string[], Map<string, readonly Uuid[]>>();
-    let shared: readonly Uuid[] | null = null;
     const idsOfMember = (metadata: MemberMetadata): readonly Uuid[] => {
-      if (isHomogeneous && shared !== null) return shared;
       const { subscribedTopicNames: names, subscribedTopicRegex: regex } = metadata;
       const byRegex = lists.get(names) ?? new Map<string, readonly Uuid[]>();
       lists.set(names, byRegex);
       const found = byRegex.get(regex ?? "") ?? this.#topicIdsOf(metadata, topics);
       byRegex.set(regex ?? "", found);
-      return shared = found;
+      return found;
     };
     return [...this.#state.members].map(([memberId, metadata]) => {
       const topicIds = idsOfMember(metadata);
