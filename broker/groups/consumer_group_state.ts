@@ -15,6 +15,7 @@ import assert from "node:assert/strict";
 import type { TimestampMs, Uuid } from "../../protocol/types.ts";
 import type { Partitions } from "./assignors/assignor.ts";
 import { type CurrentAssignment, NEW_MEMBER, type OwnedPartitions } from "./current_assignment.ts";
+import { PartitionMap } from "./partition_map.ts";
 
 /** How a member that speaks the classic protocol takes part (KIP-848, "online migration"). */
 export interface ClassicMember {
@@ -142,8 +143,8 @@ export class ConsumerGroupState {
   #classicCount = 0;
   /** Lists of topics by their text: members that name the same ones share one. */
   readonly #lists = new Map<string, readonly string[]>();
-  /** Topic id → partition → member id. */
-  readonly #owners = new Map<Uuid, Map<number, string>>();
+  /** Member ids by topic id and partition. */
+  readonly #owners = new PartitionMap<string>();
 
   constructor(contents: ConsumerGroupContents) {
     this.#contents = contents;
@@ -203,7 +204,7 @@ export class ConsumerGroupState {
   }
 
   ownerOf(topicId: Uuid, partition: number): string | undefined {
-    return this.#owners.get(topicId)?.get(partition);
+    return this.#owners.get(topicId, partition);
   }
 
   /** The assignor that most members ask for; null when none does. */
@@ -310,11 +311,9 @@ export class ConsumerGroupState {
     before: CurrentAssignment | null,
   ): void {
     for (const [topicId, partitions] of bothOf(assigned, pendingRevocation)) {
-      let owners = this.#owners.get(topicId);
-      if (owners === undefined) this.#owners.set(topicId, owners = new Map());
       for (const partition of partitions.keys()) {
-        const other = owners.get(partition);
-        if (other === undefined) owners.set(partition, memberId);
+        const other = this.ownerOf(topicId, partition);
+        if (other === undefined) this.#owners.set(topicId, partition, memberId);
         assert(
           other === undefined || (before !== null && hasPartition(before, topicId, partition)),
           `Cannot give ${topicId}-${partition} to ${memberId}: it is ${other}'s`,
@@ -326,11 +325,9 @@ export class ConsumerGroupState {
   #disown(memberId: string, current: CurrentAssignment | undefined): void {
     if (current === undefined) return;
     for (const [topicId, partitions] of bothOf(current.assigned, current.pendingRevocation)) {
-      const owners = this.#owners.get(topicId);
       for (const partition of partitions.keys()) {
-        if (owners?.get(partition) === memberId) owners.delete(partition);
+        if (this.ownerOf(topicId, partition) === memberId) this.#owners.delete(topicId, partition);
       }
-      if (owners?.size === 0) this.#owners.delete(topicId);
     }
   }
 }

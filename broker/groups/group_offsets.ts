@@ -16,6 +16,7 @@
 
 import assert from "node:assert/strict";
 import type { LeaderEpoch, Offset, TimestampMs, Uuid } from "../../protocol/types.ts";
+import { PartitionMap } from "./partition_map.ts";
 
 /** One committed offset. */
 export interface CommittedOffset {
@@ -28,36 +29,6 @@ export interface CommittedOffset {
   readonly expireTimestampMs: TimestampMs;
   /** The topic that was read; the zero id in records of older brokers, which did not say. */
   readonly topicId: Uuid;
-}
-
-/** Values by topic and partition. */
-class PartitionMap<V> {
-  readonly topics = new Map<string, Map<number, V>>();
-  size = 0;
-
-  get(topic: string, partition: number): V | undefined {
-    return this.topics.get(topic)?.get(partition);
-  }
-
-  set(topic: string, partition: number, value: V): void {
-    let partitions = this.topics.get(topic);
-    if (partitions === undefined) this.topics.set(topic, partitions = new Map());
-    if (!partitions.has(partition)) this.size += 1;
-    partitions.set(partition, value);
-  }
-
-  delete(topic: string, partition: number): void {
-    const partitions = this.topics.get(topic);
-    if (partitions === undefined || !partitions.delete(partition)) return;
-    this.size -= 1;
-    if (partitions.size === 0) this.topics.delete(topic);
-  }
-
-  *entries(): Generator<[topic: string, partition: number, value: V]> {
-    for (const [topic, partitions] of this.topics) {
-      for (const [partition, value] of partitions) yield [topic, partition, value];
-    }
-  }
 }
 
 /** Counts by topic and partition; zeros are left out. */
