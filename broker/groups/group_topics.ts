@@ -9,6 +9,7 @@
  * them.
  */
 
+import { parseUuid } from "../../protocol/bytes.ts";
 import { xxh3 } from "../../protocol/xxh3.ts";
 import type { Uuid } from "../../protocol/types.ts";
 import type { MetadataChanges, MetadataImage, TopicImage } from "../controller/metadata_image.ts";
@@ -108,8 +109,8 @@ export function topicHash({ id, name, partitionCount, racksOf }: GroupTopic & {
 }): bigint {
   const bytes = new LittleEndian();
   bytes.int8(0);
-  const idBytes = Uint8Array.fromBase64(id, { alphabet: "base64url" });
-  const idView = new DataView(idBytes.buffer);
+  const { buffer, byteOffset } = parseUuid(id);
+  const idView = new DataView(buffer, byteOffset);
   bytes.int64(idView.getBigInt64(0));
   bytes.int64(idView.getBigInt64(8));
   bytes.text(name);
