@@ -93,7 +93,7 @@ const WAITING_HEARTBEAT_MS = 1_000;
 const REGEX_REFRESH_MS = 10_000;
 
 /** The assignors of the server, the first of them for groups that ask for none. */
-export const ASSIGNORS: ReadonlyMap<string, Assignor> = new Map([
+const ASSIGNORS: ReadonlyMap<string, Assignor> = new Map([
   ["uniform", assignUniformly],
   ["range", assignRanges],
 ]);

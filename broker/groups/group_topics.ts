@@ -17,8 +17,6 @@ import { compareText } from "./assignors/assignor.ts";
 
 /** What the machine of a consumer group needs of the cluster's topics. */
 export interface GroupTopics {
-  /** Offset of the metadata. */
-  readonly version: number;
   /** Offset of the metadata that brought the newest topic. */
   readonly newestTopicVersion: number;
   /** Grows when any topic comes, goes, or gets other partitions or racks. */
@@ -45,10 +43,6 @@ export class ImageTopics implements GroupTopics {
 
   constructor(image: () => MetadataImage) {
     this.#image = image;
-  }
-
-  get version(): number {
-    return this.#image().offset;
   }
 
   /** Takes note of what the metadata has become. */
