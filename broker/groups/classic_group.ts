@@ -1158,7 +1158,11 @@ function describeJoin(what: string, memberId: string, { reason }: JoinRequest): 
   return `${memberId} ${what}${reason === null || reason === "" ? "" : ` (${reason})`}`;
 }
 
-function sameProtocols(left: readonly MemberProtocol[], right: readonly MemberProtocol[]): boolean {
+/** Whether two members offer the same, byte by byte and in the same order. */
+export function sameProtocols(
+  left: readonly MemberProtocol[],
+  right: readonly MemberProtocol[],
+): boolean {
   return left.length === right.length && left.every((protocol, index) => {
     const other = right[index];
     return other !== undefined && protocol.name === other.name &&

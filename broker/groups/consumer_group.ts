@@ -48,6 +48,7 @@ import {
   type MigratingMember,
   type Now,
   type PersistedMember,
+  sameProtocols,
   type SyncAnswer,
   type SyncRequest,
 } from "./classic_group.ts";
@@ -1262,15 +1263,8 @@ function sameMetadata(left: MemberMetadata, right: MemberMetadata): boolean {
 
 function sameClassic(left: ClassicMember | null, right: ClassicMember | null): boolean {
   if (left === null || right === null) return left === right;
-  const [own, others] = [left.supportedProtocols, right.supportedProtocols];
-  return left.sessionTimeoutMs === right.sessionTimeoutMs && own.length === others.length &&
-    own.every(({ name, metadata }, index) =>
-      name === others[index]!.name && sameBytes(metadata, others[index]!.metadata)
-    );
-}
-
-function sameBytes(left: Uint8Array, right: Uint8Array): boolean {
-  return left.length === right.length && left.every((byte, index) => byte === right[index]);
+  return left.sessionTimeoutMs === right.sessionTimeoutMs &&
+    sameProtocols(left.supportedProtocols, right.supportedProtocols);
 }
 
 function sameTexts(left: readonly string[], right: readonly string[]): boolean {

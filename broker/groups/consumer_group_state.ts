@@ -14,13 +14,14 @@
 import assert from "node:assert/strict";
 import type { TimestampMs, Uuid } from "../../protocol/types.ts";
 import type { Partitions } from "./assignors/assignor.ts";
+import type { MemberProtocol } from "./classic_group.ts";
 import { type CurrentAssignment, NEW_MEMBER, type OwnedPartitions } from "./current_assignment.ts";
 import { PartitionMap } from "./partition_map.ts";
 
 /** How a member that speaks the classic protocol takes part (KIP-848, "online migration"). */
 export interface ClassicMember {
   readonly sessionTimeoutMs: number;
-  readonly supportedProtocols: readonly { readonly name: string; readonly metadata: Uint8Array }[];
+  readonly supportedProtocols: readonly MemberProtocol[];
 }
 
 /** What a member asked for. */
