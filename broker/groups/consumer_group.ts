@@ -48,7 +48,6 @@ import {
   type MigratingMember,
   type Now,
   type PersistedMember,
-  sameProtocols,
   type SyncAnswer,
   type SyncRequest,
 } from "./classic_group.ts";
@@ -59,13 +58,16 @@ import {
   type NamedPartitions,
 } from "./consumer_protocol.ts";
 import {
-  type ClassicMember,
   type ConsumerGroupChange,
   ConsumerGroupContents,
   ConsumerGroupState,
   hasRegex,
   type MemberMetadata,
+  type MemberRequest,
   type ResolvedRegex,
+  sameMetadata,
+  sameTexts,
+  updatedMetadata,
 } from "./consumer_group_state.ts";
 import {
   type CurrentAssignment,
@@ -125,17 +127,9 @@ export interface ConsumerGroupContext {
 }
 
 /** A ConsumerGroupHeartbeat; null and −1 for what the member did not say. */
-export interface ConsumerHeartbeat {
+export interface ConsumerHeartbeat extends MemberRequest {
   readonly memberId: string;
   readonly memberEpoch: number;
-  readonly instanceId: string | null;
-  readonly rackId: string | null;
-  readonly rebalanceTimeoutMs: number;
-  readonly clientId: string;
-  readonly clientHost: string;
-  readonly subscribedTopicNames: readonly string[] | null;
-  readonly subscribedTopicRegex: string | null;
-  readonly serverAssignor: string | null;
   readonly owned: Partitions | null;
 }
 
@@ -675,14 +669,11 @@ export class ConsumerGroup {
     const metadata = {
       ...updatedMetadata(known, {
         ...request,
-        memberId,
-        memberEpoch: JOIN_EPOCH,
         instanceId,
         rackId: subscription.rackId,
         subscribedTopicNames: subscription.topics,
         subscribedTopicRegex: "",
         serverAssignor: null,
-        owned: null,
       }),
       classic: { sessionTimeoutMs: request.sessionTimeoutMs, supportedProtocols: protocols },
     };
@@ -1230,46 +1221,6 @@ function fencedInstance(memberId: string, instanceId: string, by: string): Consu
     ErrorCode.FENCED_INSTANCE_ID,
     `Static member ${memberId} with instance id ${instanceId} was fenced by member ${by}.`,
   );
-}
-
-/** What a member is like after a request that names only what has changed. */
-function updatedMetadata(known: MemberMetadata | null, request: ConsumerHeartbeat): MemberMetadata {
-  const { rebalanceTimeoutMs, subscribedTopicNames: names } = request;
-  return {
-    instanceId: request.instanceId ?? known?.instanceId ?? null,
-    rackId: request.rackId ?? known?.rackId ?? null,
-    clientId: request.clientId,
-    clientHost: request.clientHost,
-    subscribedTopicNames: names === null
-      ? known?.subscribedTopicNames ?? []
-      : [...new Set(names)].sort(compareText),
-    subscribedTopicRegex: request.subscribedTopicRegex ?? known?.subscribedTopicRegex ?? "",
-    rebalanceTimeoutMs: rebalanceTimeoutMs === -1
-      ? known?.rebalanceTimeoutMs ?? -1
-      : rebalanceTimeoutMs,
-    serverAssignor: request.serverAssignor ?? known?.serverAssignor ?? null,
-    classic: null,
-  };
-}
-
-function sameMetadata(left: MemberMetadata, right: MemberMetadata): boolean {
-  return left.instanceId === right.instanceId && left.rackId === right.rackId &&
-    left.clientId === right.clientId && left.clientHost === right.clientHost &&
-    left.subscribedTopicRegex === right.subscribedTopicRegex &&
-    left.rebalanceTimeoutMs === right.rebalanceTimeoutMs &&
-    left.serverAssignor === right.serverAssignor && sameClassic(left.classic, right.classic) &&
-    sameTexts(left.subscribedTopicNames, right.subscribedTopicNames);
-}
-
-function sameClassic(left: ClassicMember | null, right: ClassicMember | null): boolean {
-  if (left === null || right === null) return left === right;
-  return left.sessionTimeoutMs === right.sessionTimeoutMs &&
-    sameProtocols(left.supportedProtocols, right.supportedProtocols);
-}
-
-function sameTexts(left: readonly string[], right: readonly string[]): boolean {
-  return left === right ||
-    (left.length === right.length && left.every((text, index) => text === right[index]));
 }
 
 /** Whether a member says that it has nothing but what it was given. */

@@ -13,8 +13,8 @@
 
 import assert from "node:assert/strict";
 import type { TimestampMs, Uuid } from "../../protocol/types.ts";
-import type { Partitions } from "./assignors/assignor.ts";
-import type { MemberProtocol } from "./classic_group.ts";
+import { compareText, type Partitions } from "./assignors/assignor.ts";
+import { type MemberProtocol, sameProtocols } from "./classic_group.ts";
 import { type CurrentAssignment, NEW_MEMBER, type OwnedPartitions } from "./current_assignment.ts";
 import { PartitionMap } from "./partition_map.ts";
 
@@ -38,6 +38,63 @@ export interface MemberMetadata {
   readonly serverAssignor: string | null;
   /** Null for a member that speaks the consumer protocol. */
   readonly classic: ClassicMember | null;
+}
+
+/** What a request says of its member; null and −1 for what it did not say. */
+export interface MemberRequest {
+  readonly instanceId: string | null;
+  readonly rackId: string | null;
+  readonly clientId: string;
+  readonly clientHost: string;
+  readonly subscribedTopicNames: readonly string[] | null;
+  readonly subscribedTopicRegex: string | null;
+  readonly rebalanceTimeoutMs: number;
+  readonly serverAssignor: string | null;
+}
+
+/** What a member is like after a request that names only what has changed. */
+export function updatedMetadata(
+  known: MemberMetadata | null,
+  request: MemberRequest,
+): MemberMetadata {
+  const { rebalanceTimeoutMs, subscribedTopicNames: names } = request;
+  return {
+    instanceId: request.instanceId ?? known?.instanceId ?? null,
+    rackId: request.rackId ?? known?.rackId ?? null,
+    clientId: request.clientId,
+    clientHost: request.clientHost,
+    subscribedTopicNames: names === null
+      ? known?.subscribedTopicNames ?? []
+      : [...new Set(names)].sort(compareText),
+    subscribedTopicRegex: request.subscribedTopicRegex ?? known?.subscribedTopicRegex ?? "",
+    rebalanceTimeoutMs: rebalanceTimeoutMs === -1
+      ? known?.rebalanceTimeoutMs ?? -1
+      : rebalanceTimeoutMs,
+    serverAssignor: request.serverAssignor ?? known?.serverAssignor ?? null,
+    classic: null,
+  };
+}
+
+/** Whether two members ask for the same. */
+export function sameMetadata(left: MemberMetadata, right: MemberMetadata): boolean {
+  return left.instanceId === right.instanceId && left.rackId === right.rackId &&
+    left.clientId === right.clientId && left.clientHost === right.clientHost &&
+    left.subscribedTopicRegex === right.subscribedTopicRegex &&
+    left.rebalanceTimeoutMs === right.rebalanceTimeoutMs &&
+    left.serverAssignor === right.serverAssignor && sameClassic(left.classic, right.classic) &&
+    sameTexts(left.subscribedTopicNames, right.subscribedTopicNames);
+}
+
+function sameClassic(left: ClassicMember | null, right: ClassicMember | null): boolean {
+  if (left === null || right === null) return left === right;
+  return left.sessionTimeoutMs === right.sessionTimeoutMs &&
+    sameProtocols(left.supportedProtocols, right.supportedProtocols);
+}
+
+/** Whether two lists are the same, in the same order. */
+export function sameTexts(left: readonly string[], right: readonly string[]): boolean {
+  return left === right ||
+    (left.length === right.length && left.every((text, index) => text === right[index]));
 }
 
 /** The topics that a regular expression stands for. */
