@@ -30,7 +30,6 @@ import { compileRegex } from "../coordination/bounded_regex.ts";
 import {
   type AssignableMember,
   type Assignor,
-  compareText,
   type Partitions,
   samePartitions,
 } from "./assignors/assignor.ts";
@@ -52,6 +51,7 @@ import {
   type SyncRequest,
 } from "./classic_group.ts";
 import {
+  type ConsumerSubscription,
   decodeAssignment,
   decodeSubscription,
   encodeAssignment,
@@ -186,6 +186,11 @@ export interface ConsumerMemberDescription {
   readonly target: Partitions;
 }
 
+/** What makes a member of a classic one. */
+type ClassicMemberRequest =
+  & Pick<JoinRequest, "groupInstanceId" | "clientId" | "clientHost" | "protocols">
+  & Pick<JoinRequest, "rebalanceTimeoutMs" | "sessionTimeoutMs">;
+
 const NO_TARGET: Partitions = new Map();
 /** What an event that changes nothing makes of the group. */
 const NO_WRITE: ConsumerGroupWrite = {
@@ -253,8 +258,9 @@ export class ConsumerGroup {
     const targets = new Map<string, Partitions>();
     const taken = new Set<string>();
     for (const member of members) {
-      const metadata = migratedMetadata(member);
-      if (metadata === null) return null;
+      const subscription = decodeSubscription(member.subscription);
+      if (subscription === null) return null;
+      const metadata = classicMemberMetadata(null, member, subscription);
       group.#apply({ kind: "member", memberId: member.memberId, value: metadata });
       const had = idsOf(decodeAssignment(member.assignment) ?? new Map(), topics);
       targets.set(member.memberId, withoutTaken(had, taken));
@@ -666,17 +672,7 @@ export class ConsumerGroup {
     if (isReplaced) this.#replace(existing, memberId);
     const known = this.#state.members.get(memberId) ?? null;
     const isLastOwn = isReplaced && known?.classic === null;
-    const metadata = {
-      ...updatedMetadata(known, {
-        ...request,
-        instanceId,
-        rackId: subscription.rackId,
-        subscribedTopicNames: subscription.topics,
-        subscribedTopicRegex: "",
-        serverAssignor: null,
-      }),
-      classic: { sessionTimeoutMs: request.sessionTimeoutMs, supportedProtocols: protocols },
-    };
+    const metadata = classicMemberMetadata(known, request, subscription);
     const hasChanged = this.#noteMember(memberId, known, metadata, context);
     const owned = idsOf(subscription.owned, context.topics);
     const after = this.#reconcile(memberId, hasChanged, owned, context);
@@ -1233,24 +1229,24 @@ function isPartOf(owned: Partitions | null, assigned: OwnedPartitions): boolean 
   return true;
 }
 
-/** What the bytes of a classic member say; null where they are no subscription. */
-function migratedMetadata(member: MigratingMember): MemberMetadata | null {
-  const subscription = decodeSubscription(member.subscription);
-  if (subscription === null) return null;
-  return {
+/** What a classic member is like that joins, or that a classic group has. */
+function classicMemberMetadata(
+  known: MemberMetadata | null,
+  member: ClassicMemberRequest,
+  { topics, rackId }: ConsumerSubscription,
+): MemberMetadata {
+  const { clientId, clientHost, rebalanceTimeoutMs, sessionTimeoutMs } = member;
+  const metadata = updatedMetadata(known, {
     instanceId: member.groupInstanceId,
-    rackId: subscription.rackId,
-    clientId: member.clientId,
-    clientHost: member.clientHost,
-    subscribedTopicNames: [...new Set(subscription.topics)].sort(compareText),
+    rackId,
+    clientId,
+    clientHost,
+    subscribedTopicNames: topics,
     subscribedTopicRegex: "",
-    rebalanceTimeoutMs: member.rebalanceTimeoutMs,
+    rebalanceTimeoutMs,
     serverAssignor: null,
-    classic: {
-      sessionTimeoutMs: member.sessionTimeoutMs,
-      supportedProtocols: member.protocols,
-    },
-  };
+  });
+  return { ...metadata, classic: { sessionTimeoutMs, supportedProtocols: member.protocols } };
 }
 
 /** The same partitions by topic id; topics that do not exist are left out. */
