@@ -15,8 +15,9 @@
  * them, the change is taken back. So what the log says and what is here are the same at every moment.
  *
  * Members of the classic protocol take part (online migration): their joins are heartbeats that wait for nobody, their
- * generation is the member epoch, and what they have goes to them with SyncGroup. A classic group becomes a consumer
- * group when the first member of the newer protocol joins, and is made a classic one when the last of them has gone.
+ * generation is the member epoch, and what they have goes to them with SyncGroup (classic_members.ts). A classic group
+ * becomes a consumer group when the first member of the newer protocol joins, and is made a classic one when the last
+ * of them has gone.
  *
  * Invariants: epochs never go down; a partition has one owner; a member is fenced by its epoch, a static member's
  * instance id belongs to one member. Source: KIP-848, KIP-1082 (member ids), KIP-1251 (epochs of assignments),
@@ -46,17 +47,21 @@ import {
   type MemberClaim,
   type MigratingMember,
   type Now,
-  type PersistedMember,
   type SyncAnswer,
   type SyncRequest,
 } from "./classic_group.ts";
 import {
-  type ConsumerSubscription,
-  decodeAssignment,
-  decodeSubscription,
-  encodeAssignment,
-  type NamedPartitions,
-} from "./consumer_protocol.ts";
+  claimError,
+  classicAssignment,
+  classicClaimError,
+  classicMemberMetadata,
+  classicMetadata,
+  idsOf,
+  isWaiting,
+  migratedMembers,
+  supportsProtocols,
+} from "./classic_members.ts";
+import { decodeSubscription } from "./consumer_protocol.ts";
 import {
   type ConsumerGroupChange,
   ConsumerGroupContents,
@@ -64,6 +69,7 @@ import {
   hasRegex,
   type MemberMetadata,
   type MemberRequest,
+  NO_TARGET,
   type ResolvedRegex,
   sameMetadata,
   sameTexts,
@@ -186,12 +192,6 @@ export interface ConsumerMemberDescription {
   readonly target: Partitions;
 }
 
-/** What makes a member of a classic one. */
-type ClassicMemberRequest =
-  & Pick<JoinRequest, "groupInstanceId" | "clientId" | "clientHost" | "protocols">
-  & Pick<JoinRequest, "rebalanceTimeoutMs" | "sessionTimeoutMs">;
-
-const NO_TARGET: Partitions = new Map();
 /** What an event that changes nothing makes of the group. */
 const NO_WRITE: ConsumerGroupWrite = {
   changes: [],
@@ -254,24 +254,19 @@ export class ConsumerGroup {
     { groupId, generationId: epoch, members }: Upgrade,
     { now, topics, settings }: ConsumerGroupContext,
   ): ConsumerGroup | null {
+    const migrated = migratedMembers(members, topics);
+    if (migrated === null) return null;
     const group = new ConsumerGroup(groupId);
-    const targets = new Map<string, Partitions>();
-    const taken = new Set<string>();
-    for (const member of members) {
-      const subscription = decodeSubscription(member.subscription);
-      if (subscription === null) return null;
-      const metadata = classicMemberMetadata(null, member, subscription);
-      group.#apply({ kind: "member", memberId: member.memberId, value: metadata });
-      const had = idsOf(decodeAssignment(member.assignment) ?? new Map(), topics);
-      targets.set(member.memberId, withoutTaken(had, taken));
+    for (const { memberId, metadata } of migrated) {
+      group.#apply({ kind: "member", memberId, value: metadata });
     }
     const metadataHash = topics.hashOf(group.#state.topics.keys());
     group.#apply({ kind: "group", value: { epoch, metadataHash } });
-    for (const [memberId, target] of targets) {
+    for (const { memberId, target } of migrated) {
       group.#apply({ kind: "targetMember", memberId, value: target });
     }
     group.#apply({ kind: "target", value: { epoch, timestampMs: timestampMs(0) } });
-    for (const [memberId, target] of targets) {
+    for (const { memberId, target } of migrated) {
       const assigned = new Map(
         [...target].map(([topicId, partitions]) => [
           topicId,
@@ -336,7 +331,7 @@ export class ConsumerGroup {
       metadata,
       memberEpoch: this.#state.current(memberId).memberEpoch,
       owned: ownedBy(this.#state.current(memberId)),
-      target: this.#state.targets.get(memberId) ?? NO_TARGET,
+      target: this.#state.target(memberId),
     }));
   }
 
@@ -516,7 +511,7 @@ export class ConsumerGroup {
   #replace(oldMemberId: string, memberId: string): void {
     const metadata = this.#state.members.get(oldMemberId);
     assert(metadata !== undefined);
-    const target = this.#state.targets.get(oldMemberId) ?? NO_TARGET;
+    const target = this.#state.target(oldMemberId);
     const current = this.#state.current(oldMemberId);
     this.#forget(oldMemberId);
     this.#apply({ kind: "member", memberId, value: metadata });
@@ -563,7 +558,7 @@ export class ConsumerGroup {
     let subscribed: ReadonlySet<Uuid> | null = null;
     const after = reconcile(current, {
       targetEpoch: this.targetEpoch,
-      target: this.#state.targets.get(memberId) ?? NO_TARGET,
+      target: this.#state.target(memberId),
       owned,
       hasSubscriptionChanged,
       isSubscribed: (topicId) => {
@@ -654,7 +649,7 @@ export class ConsumerGroup {
     if (this.memberCount >= context.settings.maxSize && !this.#state.members.has(memberId)) {
       return failedJoin(ErrorCode.GROUP_MAX_SIZE_REACHED, "");
     }
-    const subscription = this.#supportsProtocols(request)
+    const subscription = supportsProtocols(this.#state, request)
       ? decodeSubscription(protocols[0]!.metadata)
       : null;
     if (subscription === null) {
@@ -664,7 +659,7 @@ export class ConsumerGroup {
       return failedJoin(ErrorCode.MEMBER_ID_REQUIRED, memberId);
     }
     const existing = instanceId === null ? undefined : this.#state.staticMember(instanceId);
-    const error = isUnknown ? ErrorCode.NONE : this.#claimError(memberId, instanceId);
+    const error = isUnknown ? ErrorCode.NONE : claimError(this.#state, memberId, instanceId);
     // A dynamic member may have been told its id by the classic group, or just now.
     const isStranger = instanceId === null && error === ErrorCode.UNKNOWN_MEMBER_ID;
     if (error !== ErrorCode.NONE && !isStranger) return failedJoin(error, memberId);
@@ -695,8 +690,8 @@ export class ConsumerGroup {
 
   /** A classic member asks for what it has. */
   syncClassic(request: SyncRequest, { now, topics, settings }: ConsumerGroupContext): SyncAnswer {
-    const { memberId, groupInstanceId, generationId } = request;
-    const error = this.#classicClaimError({ memberId, groupInstanceId, generationId });
+    const { memberId } = request;
+    const error = classicClaimError(this.#state, request);
     if (error !== ErrorCode.NONE) return failedSync(error);
     const { classic } = this.#state.members.get(memberId)!;
     const { name: protocolName, metadata } = classic!.supportedProtocols[0]!;
@@ -712,27 +707,24 @@ export class ConsumerGroup {
     }
     this.#syncs.delete(memberId);
     this.#restartSession(memberId, now, settings);
-    const partitions = [...assigned].map(([topicId, own]) => [topicId, [...own.keys()]] as const);
+    const owned = new Map([...assigned].map(([topicId, own]) => [topicId, [...own.keys()]]));
     return {
       error: ErrorCode.NONE,
       protocolType: CONSUMER_PROTOCOL_TYPE,
       protocolName,
-      assignment: encodeAssignment(
-        namesOf(new Map(partitions), topics),
-        decodeSubscription(metadata)?.version ?? 0,
-      ),
+      assignment: classicAssignment(owned, metadata, topics),
     };
   }
 
   /** A sign of life of a classic member, which learns that it has to join again. */
   heartbeatClassic(claim: MemberClaim, { now, settings }: ConsumerGroupContext): ErrorCode {
-    const error = this.#classicClaimError(claim);
+    const error = classicClaimError(this.#state, claim);
     if (error !== ErrorCode.NONE) return error;
     const { memberId } = claim;
     this.#restartSession(memberId, now, settings);
     const { memberEpoch, state } = this.#state.current(memberId);
     const hasToJoin = memberEpoch < this.epoch || state === MemberState.unrevoked ||
-      (state === MemberState.unreleased && !this.#isWaiting(memberId));
+      (state === MemberState.unreleased && !isWaiting(this.#state, memberId));
     if (!hasToJoin) return ErrorCode.NONE;
     this.#askToJoin(memberId, now);
     return ErrorCode.REBALANCE_IN_PROGRESS;
@@ -745,7 +737,7 @@ export class ConsumerGroup {
   ): { readonly errors: ErrorCode[]; readonly write: ConsumerGroupWrite } {
     const left = new Set<string>();
     const errors = leaving.map(({ memberId, groupInstanceId }) => {
-      const error = this.#claimError(memberId, groupInstanceId);
+      const error = claimError(this.#state, memberId, groupInstanceId);
       const own = groupInstanceId === null ? memberId : this.#state.staticMember(groupInstanceId);
       if (own !== undefined && left.has(own)) return ErrorCode.UNKNOWN_MEMBER_ID;
       if (error === ErrorCode.NONE && own !== undefined) left.add(own);
@@ -753,56 +745,6 @@ export class ConsumerGroup {
     });
     if (left.size > 0) this.#fence([...left], `${[...left].join(", ")} left`, context);
     return { errors, write: this.#takeWrite() };
-  }
-
-  /** Whether a member may speak under this id; a static one need not name it. */
-  #claimError(memberId: string, instanceId: string | null): ErrorCode {
-    if (instanceId === null) {
-      return this.#state.members.has(memberId) ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID;
-    }
-    const existing = this.#state.staticMember(instanceId);
-    if (existing === undefined) return ErrorCode.UNKNOWN_MEMBER_ID;
-    return memberId === "" || memberId === existing ? ErrorCode.NONE : ErrorCode.FENCED_INSTANCE_ID;
-  }
-
-  #classicClaimError({ memberId, groupInstanceId, generationId }: MemberClaim): ErrorCode {
-    const error = this.#claimError(memberId, groupInstanceId);
-    if (error !== ErrorCode.NONE) return error;
-    const metadata = this.#state.members.get(memberId);
-    if (metadata === undefined || metadata.classic === null) return ErrorCode.UNKNOWN_MEMBER_ID;
-    return generationId === this.#state.current(memberId).memberEpoch
-      ? ErrorCode.NONE
-      : ErrorCode.ILLEGAL_GENERATION;
-  }
-
-  #supportsProtocols({ protocolType, protocols }: JoinRequest): boolean {
-    if (protocolType !== CONSUMER_PROTOCOL_TYPE) return false;
-    const counts = this.#protocolCounts();
-    return protocols.some(({ name }) => (counts.get(name) ?? 0) === this.#state.classicCount);
-  }
-
-  /** Protocol name → classic members that offer it. */
-  #protocolCounts(): Map<string, number> {
-    const counts = new Map<string, number>();
-    for (const { classic } of this.#state.members.values()) {
-      for (const { name } of classic?.supportedProtocols ?? []) {
-        counts.set(name, (counts.get(name) ?? 0) + 1);
-      }
-    }
-    return counts;
-  }
-
-  /** True while others have a partition that the member is to get. */
-  #isWaiting(memberId: string): boolean {
-    const { assigned } = this.#state.current(memberId);
-    for (const [topicId, partitions] of this.#state.targets.get(memberId) ?? NO_TARGET) {
-      const own = assigned.get(topicId);
-      for (const partition of partitions) {
-        const isOwn = own?.has(partition) === true;
-        if (!isOwn && this.#state.ownerOf(topicId, partition) !== undefined) return true;
-      }
-    }
-    return false;
   }
 
   /** It has to join again in time, from when it was asked first. */
@@ -817,47 +759,18 @@ export class ConsumerGroup {
   }
 
   /** The last member of the consumer protocol has gone. Returns: whether the group becomes a classic one. */
-  #becomeClassic(reason: string | null, context: ConsumerGroupContext): boolean {
-    const { allowsDowngrade, classicMaxSize } = context.settings;
+  #becomeClassic(
+    reason: string | null,
+    { now, topics, settings }: ConsumerGroupContext,
+  ): boolean {
+    const { allowsDowngrade, classicMaxSize } = settings;
     const isAllClassic = this.memberCount > 0 && this.#state.classicCount === this.memberCount;
     if (!isAllClassic || !allowsDowngrade || this.memberCount > classicMaxSize) return false;
-    const metadata = this.#classicMetadata(context);
+    const metadata = classicMetadata(this.#state, topics, now.wallMs);
     if (metadata === null) return false;
     for (const change of this.tombstones()) this.#apply(change);
     this.#downgrade = { metadata, reason };
     return true;
-  }
-
-  #classicMetadata({ now, topics }: ConsumerGroupContext): GroupMetadata | null {
-    const counts = this.#protocolCounts();
-    const common = [...counts].find(([, count]) => count === this.memberCount)?.[0];
-    if (common === undefined) return null;
-    const members = [...this.#state.members].map(([memberId, metadata]): PersistedMember => {
-      const { classic } = metadata;
-      const offered = classic!.supportedProtocols.find(({ name }) => name === common)!;
-      const target = this.#state.targets.get(memberId) ?? NO_TARGET;
-      return {
-        memberId,
-        groupInstanceId: metadata.instanceId,
-        clientId: metadata.clientId,
-        clientHost: metadata.clientHost,
-        rebalanceTimeoutMs: metadata.rebalanceTimeoutMs,
-        sessionTimeoutMs: classic!.sessionTimeoutMs,
-        subscription: offered.metadata,
-        assignment: encodeAssignment(
-          namesOf(target, topics),
-          decodeSubscription(offered.metadata)?.version ?? 0,
-        ),
-      };
-    });
-    return {
-      protocolType: CONSUMER_PROTOCOL_TYPE,
-      generationId: this.epoch,
-      protocolName: common,
-      leader: members[0]!.memberId,
-      currentStateTimestamp: now.wallMs,
-      members,
-    };
   }
 
   // ---- epochs and targets ---------------------------------------------------------------------------
@@ -920,7 +833,7 @@ export class ConsumerGroup {
     const targets = assignor({ members, partitionCounts, isHomogeneous });
     for (const { memberId, target } of members) {
       const next = targets.get(memberId) ?? NO_TARGET;
-      if (this.#state.targets.has(memberId) && samePartitions(next, target)) continue;
+      if (this.#state.hasTarget(memberId) && samePartitions(next, target)) continue;
       this.#apply({ kind: "targetMember", memberId, value: next });
     }
     this.#apply({
@@ -943,7 +856,7 @@ export class ConsumerGroup {
     };
     return [...this.#state.members].map(([memberId, metadata]) => {
       const topicIds = idsOfMember(metadata);
-      const target = this.#state.targets.get(memberId) ?? NO_TARGET;
+      const target = this.#state.target(memberId);
       return { memberId, instanceId: metadata.instanceId, topicIds, target };
     });
   }
@@ -1227,56 +1140,4 @@ function isPartOf(owned: Partitions | null, assigned: OwnedPartitions): boolean 
     if (partitions.some((partition) => own?.has(partition) !== true)) return false;
   }
   return true;
-}
-
-/** What a classic member is like that joins, or that a classic group has. */
-function classicMemberMetadata(
-  known: MemberMetadata | null,
-  member: ClassicMemberRequest,
-  { topics, rackId }: ConsumerSubscription,
-): MemberMetadata {
-  const { clientId, clientHost, rebalanceTimeoutMs, sessionTimeoutMs } = member;
-  const metadata = updatedMetadata(known, {
-    instanceId: member.groupInstanceId,
-    rackId,
-    clientId,
-    clientHost,
-    subscribedTopicNames: topics,
-    subscribedTopicRegex: "",
-    rebalanceTimeoutMs,
-    serverAssignor: null,
-  });
-  return { ...metadata, classic: { sessionTimeoutMs, supportedProtocols: member.protocols } };
-}
-
-/** The same partitions by topic id; topics that do not exist are left out. */
-function idsOf(named: NamedPartitions, topics: GroupTopics): Partitions {
-  const partitions = new Map<Uuid, readonly number[]>();
-  for (const [name, list] of named) {
-    const topic = topics.topicByName(name);
-    if (topic === undefined || list.length === 0) continue;
-    partitions.set(topic.id, [...new Set(list)].sort((left, right) => left - right));
-  }
-  return partitions;
-}
-
-/** The same partitions by name; topics that do not exist are left out. */
-function namesOf(partitions: Partitions, topics: GroupTopics): NamedPartitions {
-  const named = new Map<string, readonly number[]>();
-  for (const [topicId, list] of partitions) {
-    const topic = topics.topicById(topicId);
-    if (topic !== undefined) named.set(topic.name, list.toSorted((left, right) => left - right));
-  }
-  return named;
-}
-
-/** Those that nobody has yet: assignors of clients may give one partition to two. */
-function withoutTaken(partitions: Partitions, taken: Set<string>): Partitions {
-  const rest = new Map<Uuid, readonly number[]>();
-  for (const [topicId, list] of partitions) {
-    const free = list.filter((partition) => !taken.has(`${topicId} ${partition}`));
-    for (const partition of free) taken.add(`${topicId} ${partition}`);
-    if (free.length > 0) rest.set(topicId, free);
-  }
-  return rest;
 }

@@ -183,6 +183,9 @@ function exchange<V>(map: Map<string, V>, key: string, value: V | null): V | nul
   return before;
 }
 
+/** What a member is to have that no target names. */
+export const NO_TARGET: Partitions = new Map();
+
 /** How many members name a topic, and how many regular expressions stand for it. */
 interface SubscriptionCount {
   byName: number;
@@ -236,9 +239,6 @@ export class ConsumerGroupState {
   get regexes(): ReadonlyMap<string, ResolvedRegex> {
     return this.#contents.regexes;
   }
-  get targets(): ReadonlyMap<string, Partitions> {
-    return this.#contents.targets;
-  }
   get classicCount(): number {
     return this.#classicCount;
   }
@@ -255,6 +255,14 @@ export class ConsumerGroupState {
 
   hasCurrent(memberId: string): boolean {
     return this.#contents.currents.has(memberId);
+  }
+
+  target(memberId: string): Partitions {
+    return this.#contents.targets.get(memberId) ?? NO_TARGET;
+  }
+
+  hasTarget(memberId: string): boolean {
+    return this.#contents.targets.has(memberId);
   }
 
   staticMember(instanceId: string): string | undefined {
