@@ -518,6 +518,24 @@ test("ConsumerGroup: a log in which two members have one partition is loaded, an
   expect([...held.values()].flat().sort()).toEqual(all);
 });
 
+test("ConsumerGroup: of two who have one partition in the log, it stays the first one's when the other leaves", () => {
+  const topics = new Topics();
+  topics.set("a", 4);
+  const { id } = topics.topicByName("a")!;
+  const context = {
+    now: { monotonicMs: 0, wallMs: timestampMs(0) },
+    topics,
+    settings: settingsWith(0),
+  };
+  const group = ConsumerGroup.restore("g", contestedContents(topics, id, [0, 1, 2, 3]), context);
+  assert("answer" in group.heartbeat(signOfLife("m2", LEAVE_EPOCH), context));
+  const join = { ...signOfLife("m3", JOIN_EPOCH), subscribedTopicNames: ["a"] };
+  const joined = group.heartbeat({ ...join, rebalanceTimeoutMs: 1_000 }, context);
+  assert("answer" in joined);
+  expect(group.members().find(({ memberId }) => memberId === "m3")?.target.get(id)?.length).toBe(2);
+  expect(joined.answer.assignment).toEqual(new Map());
+});
+
 test("ConsumerGroup: a heartbeat hashes topics only where they may be others", () => {
   const topics = new Topics();
   topics.set("a", 4);
