@@ -528,8 +528,8 @@ test("ConsumerGroup: of two who have one partition in the log, it stays the firs
     settings: settingsWith(0),
   };
   const group = ConsumerGroup.restore("g", contestedContents(topics, id, [0, 1, 2, 3]), context);
-  assert("answer" in group.heartbeat(signOfLife("m2", LEAVE_EPOCH), context));
-  const join = { ...signOfLife("m3", JOIN_EPOCH), subscribedTopicNames: ["a"] };
+  assert("answer" in group.heartbeat(heartbeatOf("m2", LEAVE_EPOCH), context));
+  const join = { ...heartbeatOf("m3", JOIN_EPOCH), subscribedTopicNames: ["a"] };
   const joined = group.heartbeat({ ...join, rebalanceTimeoutMs: 1_000 }, context);
   assert("answer" in joined);
   expect(group.members().find(({ memberId }) => memberId === "m3")?.target.get(id)?.length).toBe(2);
