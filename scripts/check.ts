@@ -5,9 +5,10 @@
  *     bun scripts/check.ts fmt lint types        these steps
  *     bun scripts/check.ts tests broker/config   the tests whose path holds one of the words
  *
- * Prints each step with its time, then the names of the tests that were skipped, and ends on a line
- * `N passed, N failed, N skipped`, in which each step before the tests counts as one. Every tool comes
- * from node_modules and is called by its file, so that npm may be told to run no install scripts.
+ * Prints each step with its time, then the tests that were skipped, then those that failed with what they found,
+ * since a random test is repeated by what it prints; ends on a line `N passed, N failed, N skipped`, in which each
+ * step before the tests counts as one. Every tool comes from node_modules and is called by its file, so that npm may
+ * be told to run no install scripts.
  */
 
 import { existsSync, readdirSync } from "node:fs";
@@ -16,12 +17,17 @@ import process from "node:process";
 
 const ROOT = join(import.meta.dir, "..");
 const TEST_TIMEOUT_MS = 60_000;
+/** Of what one test found, so much is said again at the end. */
+const MAX_FAILURE_LINES = 16;
+const MAX_LINE_LENGTH = 400;
 
 /** What a step came to. */
 interface Outcome {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: readonly string[];
+  /** Each test that failed: its name, and beneath it what it found. */
+  readonly failures: readonly string[];
 }
 
 /** What the end of the output of `bun test` says. */
@@ -43,7 +49,30 @@ export function parseTestOutput(output: string): Outcome {
     passed: count("pass"),
     failed,
     skipped: unnamed === 0 ? names : [...names, `${unnamed} more`],
+    failures: failuresOf(lines),
   };
+}
+
+/** What each test found stands above its line; at the end there are the lines again, with nothing above them. */
+function failuresOf(lines: readonly string[]): string[] {
+  const failures = new Map<string, readonly string[]>();
+  let above: string[] = [];
+  let isError = false;
+  for (const line of lines) {
+    const result = /^\((pass|fail|skip)\) (.*?)(?: \[[\d.]+ms\])?$/.exec(line);
+    if (result !== null) {
+      const [, kind, name] = result as unknown as [string, string, string];
+      if (kind === "fail" && !failures.has(name)) failures.set(name, above);
+      [above, isError] = [[], false];
+      continue;
+    }
+    if (line.startsWith("error: ")) isError = true;
+    if (/^ +at /.test(line)) isError = false;
+    if (isError && line !== "") above.push(line.slice(0, MAX_LINE_LENGTH));
+  }
+  return [...failures].map(([name, found]) =>
+    [name, ...found.slice(0, MAX_FAILURE_LINES).map((line) => `  ${line}`)].join("\n")
+  );
 }
 
 /** The file of Deno for this platform. */
@@ -91,7 +120,8 @@ async function run(command: readonly string[]): Promise<{ code: number; output: 
 
 async function runStep(command: readonly string[]): Promise<Outcome> {
   const { code } = await run(command);
-  return code === 0 ? { passed: 1, failed: 0, skipped: [] } : { passed: 0, failed: 1, skipped: [] };
+  const failed = code === 0 ? 0 : 1;
+  return { passed: 1 - failed, failed, skipped: [], failures: [] };
 }
 
 async function runTests(patterns: readonly string[]): Promise<Outcome> {
@@ -125,6 +155,9 @@ async function main(words: readonly string[]): Promise<number> {
   const failed = sum((outcome) => outcome.failed);
   console.log("");
   for (const name of skipped) console.log(`skipped: ${name}`);
+  for (const failure of outcomes.flatMap(({ failures }) => failures)) {
+    console.log(`failed: ${failure}`);
+  }
   for (const line of lines) console.log(line);
   console.log(
     `${sum((outcome) => outcome.passed)} passed, ${failed} failed, ${skipped.length} skipped`,

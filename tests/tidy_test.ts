@@ -188,12 +188,16 @@ describe("the rules can fail", () => {
 
   test("parseTestOutput: reads counts and names, also in colour", () => {
     const output =
-      "(pass) a [1.00ms]\n(skip) kcat: not installed\n\n \u001b[0m\u001b[32m 12 pass\u001b[0m\n" +
+      "(pass) a [1.00ms]\n(skip) kcat: not installed\n3 | expect(x)\nerror: wrong\n+ b\n" +
+      "      at f (x.ts:3:1)\n(fail) b > c [2.00ms]\n(fail) d\n  ^ this test timed out after 50ms.\n" +
+      "(pass) e\n\n2 tests failed:\n(fail) b > c [2.00ms]\n(fail) d\n" +
+      "\n \u001b[0m\u001b[32m 12 pass\u001b[0m\n" +
       " 1 skip\n 3 fail\n 1 error\n 90 expect() calls\nRan 16 tests across 2 files.\n";
     expect(parseTestOutput(output)).toEqual({
       passed: 12,
       failed: 4,
       skipped: ["kcat: not installed"],
+      failures: ["b > c\n  error: wrong\n  + b", "d"],
     });
   });
 });

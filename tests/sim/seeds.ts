@@ -13,25 +13,27 @@ export interface FailedSeed {
 
 /**
  * Runs one seed. Returns: what failed, in the life itself or in a promise that nobody awaited, or null.
+ *
+ * The same seed is the same life, so one that fails and then holds tells of something else in this process.
  */
 export async function runSeed(
   seed: number,
   live: (seed: number) => Promise<void>,
 ): Promise<FailedSeed | null> {
-  let failure: unknown = null;
+  let failure: Error | null = null;
   const stray = (reason: unknown) => {
-    failure ??= reason;
+    failure ??= new Error(`A promise that nobody awaited was rejected: ${reason}`, {
+      cause: reason,
+    });
   };
   process.on("unhandledRejection", stray);
   try {
     await live(seed);
-    // What was rejected last is told of after the microtasks.
-    await Bun.sleep(0);
   } catch (cause) {
-    failure ??= cause;
-  } finally {
-    process.off("unhandledRejection", stray);
+    failure ??= cause instanceof Error ? cause : new Error(String(cause));
   }
-  if (failure === null) return null;
-  return { seed, failure: failure instanceof Error ? failure : new Error(String(failure)) };
+  // What was rejected last is told of after the microtasks, and is no fault of the next life.
+  await Bun.sleep(0);
+  process.off("unhandledRejection", stray);
+  return failure === null ? null : { seed, failure };
 }
