@@ -144,7 +144,7 @@ const NODE = {
     unit: "ms",
     doc: "Longest wait between two elections that nobody won.",
   }),
-  "controller.quorum.fetch.timeout.ms": int("1500", {
+  "controller.quorum.fetch.timeout.ms": int("1200", {
     ...high,
     min: 0,
     unit: "ms",

@@ -22,9 +22,9 @@ import assert from "node:assert/strict";
 import type { BrokerImage } from "./metadata_image.ts";
 
 /** Looks in a session, by which the end of one is found. */
-const CHECKS_A_SESSION = 8;
+const CHECKS_A_SESSION = 16;
 /** Looks that may be missed before it is taken that this process had stood still. */
-const CHECKS_MISSED = 3;
+const CHECKS_MISSED = 6;
 
 /** Where a broker stands, or is to stand after a heartbeat. */
 export type BrokerState = "fenced" | "unfenced" | "controlledShutdown" | "shutdownNow";
