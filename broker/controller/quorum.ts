@@ -111,7 +111,7 @@ export const METADATA_LOG_CONFIG: LogConfig = {
 export const DEFAULT_RAFT_SETTINGS: RaftSettings = {
   electionTimeoutMs: 1_000,
   electionBackoffMaxMs: 1_000,
-  fetchTimeoutMs: 1_500,
+  fetchTimeoutMs: 1_200,
   retryBackoffMs: 20,
   requestTimeoutMs: 2_000,
   // Kafka's is 500: a leader knows by this how long ago it certainly led (decision 0050).
