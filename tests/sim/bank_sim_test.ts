@@ -1,7 +1,7 @@
 /** Random lives of a bank in a cluster, and proof that they notice what they are for. */
 
-import { describe, expect, test } from "bun:test";
-import { lifeThatNotices, liveThrough } from "./cluster_lives.ts";
+import { afterEach, describe, expect, test } from "bun:test";
+import { lifeThatNotices, liveThrough, tellLifeUnderWay } from "./cluster_lives.ts";
 import { PLANTED_BANK_FAULTS } from "./planted_bank_faults.ts";
 
 const LONE_SEEDS = 10;
@@ -9,6 +9,8 @@ const SEEDS = 16;
 /** A fault that more lives than this do not notice is not noticed. */
 const SEEDS_PER_FAULT = 200;
 const TIMEOUT_MS = 900_000;
+
+afterEach(tellLifeUnderWay);
 
 test.each([[1, LONE_SEEDS], [3, SEEDS]])(
   "ClusterWorld: the books of a bank on %d nodes are right, %d fresh seeds",

@@ -16,6 +16,15 @@ export const STEPS = 10;
 /** What lives there: producers, readers and members of groups, or a bank. */
 type Clients = Pick<ClusterWorldOptions, "hasBank">;
 
+/** What repeats the life that a test is in; null between two. */
+let underWay: string | null = null;
+
+/** To be called after each test: one that a stray rejection has ended does not say in which life that was. */
+export function tellLifeUnderWay(): void {
+  if (underWay !== null) console.log(`error: ended in the midst of ${underWay}`);
+  underWay = null;
+}
+
 /** Lives through fresh seeds, all of which must hold. Returns: what happened in all of them. */
 export async function liveThrough(
   count: number,
@@ -27,6 +36,8 @@ export async function liveThrough(
   for (const [index, seed] of freshSeeds(count).entries()) {
     const size = sizeOf(index);
     const live = () => ClusterWorld.run({ seed, steps: STEPS, ...size, ...clients });
+    const command = commandOf(seed, size, clients);
+    underWay = command;
     const found = await runSeed(seed, async () => {
       for (const [key, count] of Object.entries(await live())) {
         sums.set(key, (sums.get(key) ?? 0) + Number(count));

@@ -1,7 +1,7 @@
 /** Random lives of whole clusters, and proof that they notice what they are for. */
 
-import { describe, expect, test } from "bun:test";
-import { lifeThatNotices, liveThrough, STEPS } from "./cluster_lives.ts";
+import { afterEach, describe, expect, test } from "bun:test";
+import { lifeThatNotices, liveThrough, STEPS, tellLifeUnderWay } from "./cluster_lives.ts";
 import { ClusterWorld, mixedSize } from "./cluster_world.ts";
 import { PLANTED_CLUSTER_FAULTS } from "./planted_cluster_faults.ts";
 
@@ -10,6 +10,8 @@ const SEEDS = 300;
 /** A fault that more lives than this do not notice is not noticed. */
 const SEEDS_PER_FAULT = 300;
 const TIMEOUT_MS = 900_000;
+
+afterEach(tellLifeUnderWay);
 
 test(
   `ClusterWorld: a single node keeps what it acknowledged, ${LONE_SEEDS} fresh seeds`,
