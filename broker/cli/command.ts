@@ -13,6 +13,13 @@ import { CliError, type CliIo, UsageError } from "./io.ts";
 
 const REQUEST_TIMEOUT_MS = 60_000;
 const RETRY_TIMEOUT_MS = 15_000;
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
 /** Where a broker is looked for when nothing is said. */
 export const DEFAULT_BOOTSTRAP_SERVER = "127.0.0.1:9092";
 /** Environment variable that stands for `--bootstrap-server`. */
@@ -114,4 +121,19 @@ export function oneOf<const T extends string>(option: string, allowed: readonly 
     if ((allowed as readonly string[]).includes(text)) return text as T;
     throw new UsageError(`Cannot use ${option} "${text}": it must be one of ${allowed.join(", ")}`);
   };
+}
+
+/** Milliseconds of a duration with its unit. Errors: UsageError. */
+export function parseDuration(text: string): number {
+  const durationMs = durationOf(text);
+  if (durationMs !== null) return durationMs;
+  throw new UsageError(
+    `Cannot use the duration "${text}": it must be a number with ms, s, m, h or d, such as 36h`,
+  );
+}
+
+/** The same; null for what is none. */
+export function durationOf(text: string): number | null {
+  const [, digits = "", unit = ""] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? [];
+  return digits === "" ? null : Number(digits) * UNIT_MS[unit]!;
 }

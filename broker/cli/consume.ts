@@ -31,7 +31,8 @@ export function addConsumeCommand(program: Command, context: CommandContext): vo
     .description("write the records of a topic to standard output")
     .option(
       "--from <place>",
-      "beginning (the default), end, an offset (-10: the last ten of each partition) or an ISO 8601 time",
+      "beginning (the default), end, an offset (-10: the last ten of each partition), an ISO 8601 time " +
+        "or -1h: an hour ago",
       (text) => parsePlace("--from", text),
       { kind: "beginning" },
     )

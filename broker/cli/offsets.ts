@@ -3,6 +3,7 @@
 import { ErrorCode } from "../../protocol/errors.ts";
 import { Calls } from "./calls.ts";
 import { type KafkaClient, KafkaError } from "./client.ts";
+import { durationOf } from "./command.ts";
 import { UsageError } from "./io.ts";
 
 /** Timestamps that ListOffsets gives a meaning of their own. */
@@ -20,10 +21,12 @@ export type Place =
   | { readonly kind: "end" }
   /** Counts from the end when negative. */
   | { readonly kind: "offset"; readonly offset: number }
-  | { readonly kind: "timestamp"; readonly timestampMs: number };
+  | { readonly kind: "timestamp"; readonly timestampMs: number }
+  /** So long before the moment at which the partition is looked at. */
+  | { readonly kind: "ago"; readonly durationMs: number };
 
 /**
- * Reads `beginning`, `end`, an offset (negative: that many before the end) or an ISO 8601 time.
+ * Reads `beginning`, `end`, an offset (negative: that many before the end), an ISO 8601 time or `-1h` (an hour ago).
  * Errors: UsageError.
  */
 export function parsePlace(option: string, text: string): Place {
@@ -32,11 +35,13 @@ export function parsePlace(option: string, text: string): Place {
   if (/^-?\d+$/.test(text) && Number.isSafeInteger(Number(text))) {
     return { kind: "offset", offset: Number(text) };
   }
+  const durationMs = text.startsWith("-") ? durationOf(text.slice(1)) : null;
+  if (durationMs !== null) return { kind: "ago", durationMs };
   const timestampMs = parseTime(text);
   if (timestampMs === null) {
     throw new UsageError(
       `Cannot use ${option} "${text}": it must be beginning, end, an offset such as 42 or -10, ` +
-        "or a time such as 2026-01-31T12:00:00Z",
+        "a time such as 2026-01-31T12:00:00Z, or a while ago such as -1h",
     );
   }
   return { kind: "timestamp", timestampMs };
@@ -104,8 +109,12 @@ export async function resolvePlace(
     return offsets;
   }
   const ends = await at(SpecialTimestamp.latest);
-  if (place.kind === "timestamp") {
-    const found = await at(place.timestampMs);
+  if (place.kind === "timestamp" || place.kind === "ago") {
+    const timestampMs = place.kind === "timestamp"
+      ? place.timestampMs
+      : client.clock.wallMs() - place.durationMs;
+    // Below 0 are the timestamps with a meaning of their own.
+    const found = await at(Math.max(0, Math.trunc(timestampMs)));
     for (const [partition, { offset: end }] of ends) {
       const offset = found.get(partition)?.offset ?? -1;
       offsets.set(partition, offset < 0 ? end : offset);

@@ -9,20 +9,13 @@ import type { Command } from "commander";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { Calls } from "./calls.ts";
 import { type KafkaClient, KafkaError } from "./client.ts";
-import { type CommandContext, globalOptions, withClient } from "./command.ts";
+import { type CommandContext, globalOptions, parseDuration, withClient } from "./command.ts";
 import { describeConfigs, ResourceType } from "./config_client.ts";
 import { CliError, UsageError } from "./io.ts";
 import { listOffsets, parsePlace, type Place, resolvePlace, SpecialTimestamp } from "./offsets.ts";
 import { columnsOf, plural, printRows } from "./output.ts";
 
 const TIMEOUT_MS = 30_000;
-const UNIT_MS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-};
 
 interface TrimOptions {
   readonly before?: Place;
@@ -70,17 +63,6 @@ export function addTrim(parent: Command, context: CommandContext): void {
         if (!globals.json) context.io.writeError(`${doing} ${plural(count, "record")}.\n`);
       });
     });
-}
-
-/** Milliseconds of a duration with its unit. Errors: UsageError. */
-export function parseDuration(text: string): number {
-  const [, digits = "", unit = ""] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? [];
-  if (digits === "") {
-    throw new UsageError(
-      `Cannot use the duration "${text}": it must be a number with ms, s, m, h or d, such as 36h`,
-    );
-  }
-  return Number(digits) * UNIT_MS[unit]!;
 }
 
 async function trim(

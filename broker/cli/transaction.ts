@@ -8,12 +8,12 @@ import {
   type CommandContext,
   gathered,
   globalOptions,
+  parseDuration,
   wholeNumber,
   withClient,
 } from "./command.ts";
 import { CliError } from "./io.ts";
 import { columnsOf, plural, printRows } from "./output.ts";
-import { parseDuration } from "./topic_trim.ts";
 
 /** As in Kafka's tool: the marker ends whatever this producer has open there. */
 const TRANSACTION_VERSION = 0;
