@@ -24,6 +24,14 @@ test.each([
   [["consume", "a", "--format", "plain"], 'Cannot use --format "plain"'],
   [["group", "reset-offsets", "g", "--to", "end"], "say which, with --topic or with --all-topics"],
   [["group", "reset-offsets", "g", "--all-topics"], "say where to, with --to or with --shift"],
+  [
+    ["group", "reset-offsets", "g", "--from-file", "a", "--shift", "1"],
+    "the file says which and where to",
+  ],
+  [
+    ["group", "reset-offsets", "g", "--from-file", "a", "--export", "--json"],
+    "choose one of --json and --export",
+  ],
   [["config", "get", "nonsense", "a"], 'Cannot use "nonsense": it must be one of topic'],
   [["config", "get", "broker", "a"], 'Cannot use broker "a": it must be a node id'],
   [["config", "set", "topic", "a"], "say what, as name=value or with --delete"],

@@ -241,6 +241,75 @@ test("group list: by state and type", async () => {
   expect(wrong.error).toContain('"consumers": it must be one of classic, consumer, share, streams');
 });
 
+function writeFile(path: string, text: string): void {
+  const file = machine.disk.open(path, "write");
+  file.write(0, Buffer.from(text));
+  file.close();
+}
+
+test("group reset-offsets: what --export writes, --from-file brings back", async () => {
+  await succeed("produce orders --partition 0", ["a\nb\nc\n"]);
+  await succeed("produce orders --partition 1", ["d\n"]);
+  await succeed("consume orders --group g");
+  const plan = await weir("group reset-offsets g --all-topics --shift 0 --export");
+  expect(plan).toMatchObject({ exitCode: 0, out: "orders,0,3\norders,1,1\n" });
+  expect(plan.error).toBe("Nothing was changed; --execute does it.\n");
+  writeFile("/saved.csv", plan.out);
+  await succeed("group reset-offsets g --all-topics --to beginning --execute");
+  expect((await describe("g")).partitions.map(({ lag }) => lag)).toEqual([3, 1]);
+  const shown = parsed(await succeed("group reset-offsets g --from-file /saved.csv --json"));
+  expect(shown).toEqual([
+    { topic: "orders", partition: 0, oldOffset: 0, newOffset: 3 },
+    { topic: "orders", partition: 1, oldOffset: 0, newOffset: 1 },
+  ]);
+  expect((await describe("g")).partitions.map(({ lag }) => lag)).toEqual([3, 1]);
+  await succeed("group reset-offsets g --from-file /saved.csv --execute");
+  expect((await describe("g")).partitions.map(({ lag }) => lag)).toEqual([0, 0]);
+});
+
+test("group reset-offsets: reads quotes, CRLF, blank lines, lines of other groups, offsets out of range", async () => {
+  await succeed("produce orders --partition 0", ["a\nb\nc\n"]);
+  writeFile("/o.csv", 'g,"orders",0,2\r\n\r\n"h",orders,0,3\r\n"g",orders,1,"99"\r\n');
+  const plan = await weir("group reset-offsets g --from-file /o.csv --json");
+  expect(parsed(plan.out)).toEqual([
+    { topic: "orders", partition: 0, oldOffset: null, newOffset: 2 },
+    { topic: "orders", partition: 1, oldOffset: null, newOffset: 0 },
+  ]);
+  expect(plan.error).toContain("orders-1 has 0 to 0: 0 is taken for 99.\n");
+});
+
+test.each([
+  ["orders,0,1\norders,1\n", 'line 2 is "orders,1"; a line is topic,partition,offset'],
+  ["orders,0,1\ng,orders,0,1,5\n", 'line 2 is "g,orders,0,1,5"; '],
+  ['orders,0,1\n"orders,1,1\n', "line 2 is "],
+  ["orders,0,1\norders,one,1\n", 'line 2 has the partition "one", it must be a whole number'],
+  ["orders,0,1\norders,1,-1\n", 'line 2 has the offset "-1", it must be a whole number'],
+  ["orders,0,1\norders,1,9007199254740993\n", 'line 2 has the offset "9007199254740993"'],
+  ["orders,0,1\n,1,1\n", "line 2 names no topic"],
+  ["orders,0,1\n\norders,0,2\n", "line 3 names orders-0 again, after /o.csv line 1"],
+  ["orders,0,1\norders,2,1\n", "line 2: orders has no partition 2, it has 0 to 1"],
+  ["orders,0,1\nnothing,0,1\n", "line 2: topic nothing does not exist"],
+  ["orders,0,1\na/b,0,1\n", "line 2: "],
+  ["h,orders,0,1\n", "has no offsets of group g"],
+  ["", "has no offsets of group g"],
+])("group reset-offsets: of the file %j nothing is taken", async (text, expected) => {
+  await succeed("produce orders --partition 0", ["a\nb\nc\n"]);
+  await succeed("consume orders --group g");
+  const before = await describe("g");
+  writeFile("/o.csv", text);
+  const outcome = await weir("group reset-offsets g --from-file /o.csv --execute");
+  expect(outcome).toMatchObject({ exitCode: 1, out: "" });
+  expect(outcome.error).toStartWith("Cannot reset the offsets of g: /o.csv ");
+  expect(outcome.error).toContain(expected);
+  expect(await describe("g")).toEqual(before);
+});
+
+test("group reset-offsets: a file that is not there is said", async () => {
+  const outcome = await weir("group reset-offsets g --from-file /none.csv");
+  expect(outcome).toMatchObject({ exitCode: 1 });
+  expect(outcome.error).toBe("Cannot reset the offsets of g: there is no file /none.csv\n");
+});
+
 test("group reset-offsets: --to -1h goes to the first record of the last hour", async () => {
   await succeed("produce orders --partition 0", ["a\n"]);
   await machine.clock.advance(7_200_000);
@@ -254,4 +323,20 @@ test("group reset-offsets: --to -1h goes to the first record of the last hour", 
   expect(await newOffset("-1h")).toBe(1);
   expect(await newOffset("-30s")).toBe(2);
   expect(await newOffset("-90000d")).toBe(0);
+});
+
+test("group reset-offsets: a dry run says that members would have to be stopped", async () => {
+  await makeCoordinator();
+  await heartbeat("one", 0, { names: ["orders"] });
+  const plan = await weir("group reset-offsets g --topic orders --to end");
+  expect(plan.exitCode).toBe(0);
+  expect(plan.error).toContain("once its members are stopped: the group is Stable");
+  const refused = await weir("group reset-offsets g --topic orders --to end --execute");
+  expect(refused).toMatchObject({ exitCode: 1 });
+  expect(refused.error).toContain("the group is Stable: it has members that read");
+});
+
+test("group reset-offsets: a topic named twice is reset once", async () => {
+  const plan = "group reset-offsets g --topic orders:1 --topic orders --to beginning --json";
+  expect(parsed(await succeed(plan)).map(({ partition }) => partition)).toEqual([0, 1]);
 });
