@@ -46,8 +46,8 @@ import { limitsOf } from "./server/limits.ts";
 import { Server } from "./server/server.ts";
 import { type Assembly, type BrokerOptions, STOPPING, type Stops } from "./start.ts";
 import {
-  groupSamples,
   lateTransactionCount,
+  offsetSamples,
   partitionSamples,
 } from "./telemetry/broker_samples.ts";
 import { showReplication } from "./telemetry/cluster_metrics.ts";
@@ -427,7 +427,11 @@ function watchBroker(subsystems: Subsystems, metrics: Metrics): void {
       return lateTransactionCount(replicaManager, subsystems.clock.wallMs() - lateMs);
     },
   });
-  metrics.watchGroups(() => groupSamples(groupCoordinator, replicaManager));
+  metrics.watchGroups({
+    groups: () => groupCoordinator.groups(),
+    offsets: () => offsetSamples(groupCoordinator, replicaManager),
+    rebalances: groupCoordinator.rebalances,
+  });
 }
 
 /** Where clients and brokers reach this broker. */

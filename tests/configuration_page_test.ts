@@ -3,6 +3,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { REBALANCE_CAUSES, RebalanceCounts } from "../broker/groups/rebalance.ts";
 import { showCluster, showReplication } from "../broker/telemetry/cluster_metrics.ts";
 import { LoopDelay } from "../broker/telemetry/loop_delay.ts";
 import { Metrics } from "../broker/telemetry/metrics.ts";
@@ -57,6 +58,11 @@ test("docs/metrics.md: names every metric, and none that is not there", async ()
     openingProgress: { leftCount: 0 },
     logDirectories: { recoveredBytes: 0 },
   });
+  metrics.watchGroups({
+    groups: () => [],
+    offsets: () => [],
+    rebalances: new RebalanceCounts(),
+  });
   metrics.watchLifecycle({ state: 3, fencedReason: null });
   const { controller } = await Harness.start();
   showCluster(metrics, controller, 1);
@@ -66,7 +72,23 @@ test("docs/metrics.md: names every metric, and none that is not there", async ()
   });
   const rendering = metrics.render();
   await clock.advance(1000);
-  const served = [...(await rendering).matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]);
-  const named = [...readPage("metrics.md").matchAll(/^\| `([a-z_]+)`/gm)].map((match) => match[1]);
+  const text = new TextDecoder().decode(await rendering);
+  const served = [...text.matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]!);
+  const named = firstCells("metrics.md").filter((name) => /^(weir|process)_/.test(name));
   expect(named.toSorted()).toEqual(served.toSorted());
 });
+
+test("docs/metrics.md: names every cause of a rebalance, and the types of groups that have it", () => {
+  const types = (cause: string) =>
+    new RegExp(`^\\| \`${cause}\` +\\| (\\S+)`, "m").exec(readPage("metrics.md"))?.[1];
+  const named = firstCells("metrics.md").filter((name) => !/^(weir|process)_/.test(name));
+  expect(named.toSorted()).toEqual(Object.keys(REBALANCE_CAUSES).toSorted());
+  for (const [cause, of] of Object.entries(REBALANCE_CAUSES)) {
+    expect(types(cause)).toBe(of.length === 2 ? "both" : of[0]);
+  }
+});
+
+/** The names in the first column of a page's tables. */
+function firstCells(page: string): string[] {
+  return [...readPage(page).matchAll(/^\| `([a-z_]+)`/gm)].map((match) => match[1]!);
+}

@@ -15,8 +15,8 @@ export interface GatewayOptions {
   readonly version: string;
   /** Why the broker is not ready to serve, one sentence each; empty when it is. */
   readonly notReadyReasons: () => readonly string[];
-  /** Everything in Prometheus' text format. */
-  readonly renderMetrics: () => Promise<string>;
+  /** Everything in Prometheus' text format, encoded. */
+  readonly renderMetrics: () => Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** Source: the Prometheus text exposition format 0.0.4. */
@@ -62,8 +62,8 @@ export function gatewayApp(
   });
 
   app.get("/metrics", async (context) => {
-    const text = await renderMetrics();
-    return context.body(text, 200, { "Content-Type": METRICS_CONTENT_TYPE });
+    const page = await renderMetrics();
+    return context.body(page, 200, { "Content-Type": METRICS_CONTENT_TYPE });
   });
 
   const known = ["/healthz", "/readyz", "/metrics"];

@@ -24,6 +24,7 @@ import assert from "node:assert/strict";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { TimestampMs } from "../../protocol/types.ts";
 import { subscribedTopicsOf } from "./consumer_protocol.ts";
+import type { Rebalance } from "./rebalance.ts";
 
 /** The states, under the names that go over the wire. */
 export type ClassicGroupState =
@@ -170,7 +171,7 @@ export type GroupEffect =
   | { readonly kind: "syncAnswer"; readonly requestId: number; readonly answer: SyncAnswer }
   /** Append the group's record and report its fate with `appended(appendId, …)`. */
   | { readonly kind: "append"; readonly appendId: number; readonly metadata: GroupMetadata }
-  | { readonly kind: "rebalance"; readonly reason: string };
+  | { readonly kind: "rebalance"; readonly rebalance: Rebalance };
 
 interface Member {
   readonly memberId: string;
@@ -437,7 +438,8 @@ export class ClassicGroup {
         const reason = member.reason === null || member.reason === "" ? "" : ` (${member.reason})`;
         return (member.memberId === "" ? member.groupInstanceId : member.memberId) + reason;
       });
-      this.#afterDeparture(`left: ${names.join(", ")}`, now);
+      const reason = `left: ${names.join(", ")}`;
+      this.#afterDeparture({ cause: "member_left", reason }, now);
     }
     return { errors, effects: this.#takeEffects() };
   }
@@ -510,17 +512,15 @@ export class ClassicGroup {
   /** A freshly loaded group that is too large for a limit lowered meanwhile goes through a rebalance. */
   enforceMaxSize(now: Now): GroupEffect[] {
     if (this.#state === "Stable" && this.#members.size > this.#settings.maxSize) {
-      this.#prepareRebalance(
-        `loaded with ${this.#members.size} members, more than group.max.size`,
-        now,
-      );
+      const reason = `loaded with ${this.#members.size} members, more than group.max.size`;
+      this.#prepareRebalance({ cause: "group_too_large", reason }, now);
     }
     return this.#takeEffects();
   }
 
   /** A group that was a consumer group until now: its members have to find together. */
-  rebalance(reason: string, now: Now): GroupEffect[] {
-    if (this.#state === "Stable") this.#prepareRebalance(reason, now);
+  rebalance(rebalance: Rebalance, now: Now): GroupEffect[] {
+    if (this.#state === "Stable") this.#prepareRebalance(rebalance, now);
     return this.#takeEffects();
   }
 
@@ -624,7 +624,8 @@ export class ClassicGroup {
     });
     this.#awaitingJoinCount += 1;
     this.#noteDeadline(deadlineMs);
-    this.#rebalanceOrCompleteJoin(describeJoin("joined", memberId, request), now);
+    const reason = describeJoin("joined", memberId, request);
+    this.#rebalanceOrCompleteJoin({ cause: "member_joined", reason }, now);
   }
 
   /** A join of a member that the group knows. */
@@ -641,7 +642,9 @@ export class ClassicGroup {
       // A leader that joins again wants a rebalance: it may have seen a change of topics.
       this.#updateMember(member, request);
       const what = isUnchanged ? "rejoined" : "rejoined with changed metadata";
-      this.#rebalanceOrCompleteJoin(describeJoin(what, member.memberId, request), now);
+      const reason = describeJoin(what, member.memberId, request);
+      const cause = isUnchanged ? "leader_rejoined" : "subscription_changed";
+      this.#rebalanceOrCompleteJoin({ cause, reason }, now);
     }
   }
 
@@ -668,10 +671,12 @@ export class ClassicGroup {
     this.#restartSession(member.memberId, now);
     this.#updateMember(member, request);
     const reason = describeJoin("came back as static member", member.memberId, request);
+    const cause = "static_member_replaced";
     switch (this.#state) {
       case "Stable":
         if (this.#selectProtocol() !== this.#protocolName) {
-          this.#rebalanceOrCompleteJoin(`${reason}; the protocol changes`, now);
+          const why = `${reason}; the protocol changes`;
+          this.#rebalanceOrCompleteJoin({ cause, reason: why }, now);
           return;
         }
         this.#append({
@@ -685,7 +690,7 @@ export class ClassicGroup {
         return;
       case "CompletingRebalance":
         // The leader may be assigning to the old member id at this moment.
-        this.#prepareRebalance(reason, now);
+        this.#prepareRebalance({ cause, reason }, now);
         return;
       case "PreparingRebalance":
         this.#maybeCompleteJoin(now);
@@ -734,12 +739,12 @@ export class ClassicGroup {
 
   // ---- rebalancing ----------------------------------------------------------------------------------
 
-  #rebalanceOrCompleteJoin(reason: string, now: Now): void {
+  #rebalanceOrCompleteJoin(rebalance: Rebalance, now: Now): void {
     if (this.#state === "PreparingRebalance") this.#maybeCompleteJoin(now);
-    else this.#prepareRebalance(reason, now);
+    else this.#prepareRebalance(rebalance, now);
   }
 
-  #prepareRebalance(reason: string, now: Now): void {
+  #prepareRebalance(rebalance: Rebalance, now: Now): void {
     if (this.#state === "CompletingRebalance") {
       for (const member of this.#members.values()) {
         member.assignment = NO_BYTES;
@@ -749,7 +754,7 @@ export class ClassicGroup {
       }
     }
     this.#syncDeadlineMs = Infinity;
-    this.#effects.push({ kind: "rebalance", reason });
+    this.#effects.push({ kind: "rebalance", rebalance });
     const isInitial = this.#state === "Empty";
     this.#transitionTo("PreparingRebalance", now);
     if (!isInitial) {
@@ -864,7 +869,8 @@ export class ClassicGroup {
         member.assignment = NO_BYTES;
         if (this.#finishSync(member, failedSync(error))) this.#restartSession(member.memberId, now);
       }
-      this.#prepareRebalance("could not write the assignment to the log", now);
+      const reason = "could not write the assignment to the log";
+      this.#prepareRebalance({ cause: "write_failed", reason }, now);
       return;
     }
     this.#transitionTo("Stable", now);
@@ -899,9 +905,9 @@ export class ClassicGroup {
     this.#remove(member);
   }
 
-  #afterDeparture(reason: string, now: Now): void {
+  #afterDeparture(rebalance: Rebalance, now: Now): void {
     if (this.#state === "Stable" || this.#state === "CompletingRebalance") {
-      this.#prepareRebalance(reason, now);
+      this.#prepareRebalance(rebalance, now);
     } else {
       this.#maybeCompleteJoin(now);
     }
@@ -914,7 +920,8 @@ export class ClassicGroup {
 
   #expireMember(member: Member, now: Now): void {
     this.#dismiss(member);
-    this.#afterDeparture(`session of ${member.memberId} timed out`, now);
+    const reason = `session of ${member.memberId} timed out`;
+    this.#afterDeparture({ cause: "session_expired", reason }, now);
   }
 
   #expireSync(now: Now): void {
@@ -922,7 +929,8 @@ export class ClassicGroup {
     const late = [...this.#pendingSync];
     if (late.length === 0) return;
     for (const memberId of late) this.#dismiss(this.#member(memberId));
-    this.#prepareRebalance(`no sync within the rebalance timeout from ${late.join(", ")}`, now);
+    const reason = `no sync within the rebalance timeout from ${late.join(", ")}`;
+    this.#prepareRebalance({ cause: "rebalance_timeout", reason }, now);
   }
 
   // ---- small parts ----------------------------------------------------------------------------------

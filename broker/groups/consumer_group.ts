@@ -85,6 +85,7 @@ import {
   UNKNOWN_STATE,
 } from "./current_assignment.ts";
 import type { GroupTopics } from "./group_topics.ts";
+import type { Rebalance } from "./rebalance.ts";
 
 /** The epoch by which a member joins. */
 export const JOIN_EPOCH = 0;
@@ -163,7 +164,7 @@ export interface ConsumerGroupWrite {
   /** Regular expressions to look up, for `regexesResolved`. */
   readonly toResolve: readonly string[];
   /** Why the group has another epoch; null when it has not. */
-  readonly rebalance: string | null;
+  readonly rebalance: Rebalance | null;
   /** The classic group that takes its place, after the changes; null when it stays. */
   readonly downgrade: Downgrade | null;
 }
@@ -172,7 +173,7 @@ export interface ConsumerGroupWrite {
 export interface Downgrade {
   readonly metadata: GroupMetadata;
   /** Why its members have to find together anew; null where nobody has left. */
-  readonly reason: string | null;
+  readonly rebalance: Rebalance | null;
 }
 
 /** A classic group, as a consumer group is made from it. */
@@ -225,7 +226,7 @@ export class ConsumerGroup {
   #changes: ConsumerGroupChange[] = [];
   #undo: ConsumerGroupChange[] = [];
   #toResolve: readonly string[] = [];
-  #rebalance: string | null = null;
+  #rebalance: Rebalance | null = null;
   #downgrade: Downgrade | null = null;
 
   constructor(groupId: string, contents: ConsumerGroupContents = new ConsumerGroupContents()) {
@@ -429,10 +430,12 @@ export class ConsumerGroup {
     context: ConsumerGroupContext,
   ): boolean {
     const hasSubscriptionChanged = this.#updateMember(memberId, known, metadata, context);
-    const what = `${memberId} ${known === null ? "joined" : "changed its subscription"}`;
-    if (this.epoch === 0) this.#bump(what, context);
+    const rebalance: Rebalance = known === null
+      ? { cause: "member_joined", reason: `${memberId} joined` }
+      : { cause: "subscription_changed", reason: `${memberId} changed its subscription` };
+    if (this.epoch === 0) this.#bump(rebalance, context);
     if (hasSubscriptionChanged) {
-      this.#bump(what, context);
+      this.#bump(rebalance, context);
     } else if (
       this.#refreshAtMs <= context.now.monotonicMs ||
       this.#seenTopics !== context.topics.changeCount
@@ -599,21 +602,25 @@ export class ConsumerGroup {
       });
       this.#revocations.delete(memberId);
     } else {
-      this.#fence([memberId], `${memberId} left`, context);
+      this.#fence([memberId], { cause: "member_left", reason: `${memberId} left` }, context);
     }
     return { memberId, memberEpoch, heartbeatIntervalMs: 0, assignment: null };
   }
 
   /** Members that are gone: what they had is free. */
-  #fence(memberIds: readonly string[], reason: string, context: ConsumerGroupContext): void {
+  #fence(
+    memberIds: readonly string[],
+    rebalance: Rebalance,
+    context: ConsumerGroupContext,
+  ): void {
     const hadOwn = this.#state.classicCount < this.memberCount;
     for (const memberId of memberIds) {
       const regex = this.#state.members.get(memberId)?.subscribedTopicRegex ?? null;
       this.#forget(memberId);
       if (hasRegex(regex)) this.#dropRegex(regex);
     }
-    if (hadOwn && this.#becomeClassic(reason, context)) return;
-    this.#bump(reason, context);
+    if (hadOwn && this.#becomeClassic(rebalance, context)) return;
+    this.#bump(rebalance, context);
     this.#planTarget(context);
   }
 
@@ -743,7 +750,10 @@ export class ConsumerGroup {
       if (error === ErrorCode.NONE && own !== undefined) left.add(own);
       return error;
     });
-    if (left.size > 0) this.#fence([...left], `${[...left].join(", ")} left`, context);
+    if (left.size > 0) {
+      const reason = `${[...left].join(", ")} left`;
+      this.#fence([...left], { cause: "member_left", reason }, context);
+    }
     return { errors, write: this.#takeWrite() };
   }
 
@@ -760,7 +770,7 @@ export class ConsumerGroup {
 
   /** The last member of the consumer protocol has gone. Returns: whether the group becomes a classic one. */
   #becomeClassic(
-    reason: string | null,
+    rebalance: Rebalance | null,
     { now, topics, settings }: ConsumerGroupContext,
   ): boolean {
     const { allowsDowngrade, classicMaxSize } = settings;
@@ -769,7 +779,7 @@ export class ConsumerGroup {
     const metadata = classicMetadata(this.#state, topics, now.wallMs);
     if (metadata === null) return false;
     for (const change of this.tombstones()) this.#apply(change);
-    this.#downgrade = { metadata, reason };
+    this.#downgrade = { metadata, rebalance };
     return true;
   }
 
@@ -780,19 +790,20 @@ export class ConsumerGroup {
   }
 
   #bump(
-    reason: string,
+    rebalance: Rebalance,
     context: ConsumerGroupContext,
     metadataHash = this.#hashTopics(context),
   ): void {
     if (this.#state.hasPartitionMetadata) this.#apply({ kind: "partitionMetadata", value: null });
     this.#apply({ kind: "group", value: { epoch: this.epoch + 1, metadataHash } });
-    this.#rebalance ??= reason;
+    this.#rebalance ??= rebalance;
   }
 
   #refresh(context: ConsumerGroupContext): void {
     const metadataHash = this.#hashTopics(context);
     if (metadataHash !== this.#state.metadataHash) {
-      this.#bump("topics changed", context, metadataHash);
+      const reason = "topics changed";
+      this.#bump({ cause: "topics_changed", reason }, context, metadataHash);
     }
   }
 
@@ -906,7 +917,8 @@ export class ConsumerGroup {
       this.#apply({ kind: "regex", regex, value });
     }
     if (hasChanged) {
-      this.#bump("topics of a regular expression changed", context);
+      const reason = "topics of a regular expression changed";
+      this.#bump({ cause: "topics_changed", reason }, context);
       this.#planTarget(context);
     }
     return this.#takeWrite();
@@ -992,11 +1004,13 @@ export class ConsumerGroup {
     const { monotonicMs } = context.now;
     if (monotonicMs < this.#nextDeadlineMs) return this.#takeWrite();
     const againMs = monotonicMs + FENCE_AGAIN_MS;
-    const dead = [this.#sessions, this.#joins, this.#syncs].flatMap((timers) =>
+    const [silent, ...tardy] = [this.#sessions, this.#joins, this.#syncs].map((timers) =>
       this.#expired(timers, (atMs) => atMs <= monotonicMs, () => againMs)
     );
+    const dead = [...new Set([...silent!, ...tardy.flat()])];
     if (dead.length > 0) {
-      this.#fence([...new Set(dead)], `${dead.join(", ")} fell silent`, context);
+      const cause = silent!.length > 0 ? "session_expired" : "rebalance_timeout";
+      this.#fence(dead, { cause, reason: `${dead.join(", ")} fell silent` }, context);
     }
     const late = this.#expired(
       this.#revocations,
@@ -1006,7 +1020,8 @@ export class ConsumerGroup {
     const slow = late.filter((memberId) => this.#isRevoking(memberId));
     for (const memberId of late) if (!slow.includes(memberId)) this.#revocations.delete(memberId);
     if (slow.length > 0) {
-      this.#fence(slow, `${slow.join(", ")} kept partitions past its rebalance timeout`, context);
+      const reason = `${slow.join(", ")} kept partitions past its rebalance timeout`;
+      this.#fence(slow, { cause: "rebalance_timeout", reason }, context);
     }
     if (this.#assignAtMs <= monotonicMs) {
       this.#assignAtMs = Infinity;

@@ -65,6 +65,7 @@ import {
   type OffsetTransaction,
 } from "./group_shard.ts";
 import { ImageTopics } from "./group_topics.ts";
+import { type Rebalance, RebalanceCounts, type RebalancingType } from "./rebalance.ts";
 import type { GroupCoordinatorSettings } from "./settings.ts";
 import { resolveRegexes } from "./topic_regex.ts";
 
@@ -155,14 +156,13 @@ export interface ConsumerGroupDescription {
   readonly members: readonly ConsumerMemberDescription[];
 }
 
-/** What ListGroups shows of a group, and what metrics are made from. */
+/** What ListGroups and metrics show of a group. */
 export interface GroupListing {
   readonly groupId: string;
   readonly protocolType: string;
   readonly state: string;
   readonly type: "classic" | "consumer";
   readonly memberCount: number;
-  readonly offsets: GroupOffsets;
 }
 
 /** Answers the group APIs for the partitions of `__consumer_offsets` that this node leads. */
@@ -179,7 +179,8 @@ export class GroupCoordinator {
   readonly #joinWaiters = new Map<number, (answer: JoinAnswer) => void>();
   readonly #syncWaiters = new Map<number, (answer: SyncAnswer) => void>();
   #nextRequestId = 1;
-  #rebalanceCount = 0;
+  /** Since the start, for metrics. */
+  readonly rebalances = new RebalanceCounts();
   readonly #topics: ImageTopics;
   /** Look-ups of regular expressions that are under way. */
   readonly #resolving = new Set<Promise<void>>();
@@ -243,11 +244,6 @@ export class GroupCoordinator {
   /** Resolves when every shard opened so far has loaded, failed or been closed. */
   loaded(): Promise<void> {
     return this.#led.loaded();
-  }
-
-  /** Joins, syncs and restarts of rebalances since the start, for metrics. */
-  get rebalanceCount(): number {
-    return this.#rebalanceCount;
   }
 
   /** Requests that wait for others or for the log, for metrics. */
@@ -682,20 +678,26 @@ export class GroupCoordinator {
     return { error: ErrorCode.NONE, groups: [...this.groups()] };
   }
 
-  /** The groups known by now, for metrics: states, members, committed offsets. */
+  /** The groups known by now. */
   *groups(): Generator<GroupListing> {
-    for (const shard of this.#led.shards()) {
-      for (const { groupId, group, offsets } of shard.entries()) {
-        yield {
-          groupId,
-          protocolType: group.protocolType ?? "",
-          state: group.state,
-          type: group.type,
-          memberCount: group.memberCount,
-          offsets,
-        };
-      }
+    for (const { groupId, group } of this.#entries()) {
+      yield {
+        groupId,
+        protocolType: group.protocolType ?? "",
+        state: group.state,
+        type: group.type,
+        memberCount: group.memberCount,
+      };
     }
+  }
+
+  /** What the groups known by now have committed, for metrics. */
+  *committed(): Generator<{ readonly groupId: string; readonly offsets: GroupOffsets }> {
+    for (const { groupId, offsets } of this.#entries()) yield { groupId, offsets };
+  }
+
+  *#entries(): Generator<GroupEntry> {
+    for (const shard of this.#led.shards()) yield* shard.entries();
   }
 
   // ---- what the shards report -----------------------------------------------------------------------
@@ -716,9 +718,10 @@ export class GroupCoordinator {
     resolve(answer);
   }
 
-  rebalanceStarted(groupId: string, reason: string): void {
-    this.#rebalanceCount += 1;
-    this.#logger.info("Rebalancing group", { groupId, reason });
+  rebalanceStarted(groupId: string, type: RebalancingType, rebalance: Rebalance): void {
+    const { cause, reason } = rebalance;
+    this.rebalances.add(type, cause);
+    this.#logger.info("Rebalancing group", { groupId, cause, reason });
   }
 
   deadlineChanged(entry: GroupEntry, atMs: number): void {

@@ -40,6 +40,7 @@ import { encodeConsumerGroupChange } from "./consumer_group_records.ts";
 import { GroupLoader, type LoadedGroup } from "./group_loader.ts";
 import { type CommittedOffset, GroupOffsets } from "./group_offsets.ts";
 import { encodeGroupMetadata, encodeOffsetCommit } from "./group_records.ts";
+import type { Rebalance, RebalancingType } from "./rebalance.ts";
 import type { TransactionGuard } from "../partitions/transaction_guards.ts";
 
 /** Records of one change of a consumer group go into several batches above this size. */
@@ -65,7 +66,7 @@ export interface ShardHost {
   syncAnswered(requestId: number, answer: SyncAnswer): void;
   /** The group's next deadline may have changed; Infinity when the group is gone. */
   deadlineChanged(entry: GroupEntry, atMs: number): void;
-  rebalanceStarted(groupId: string, reason: string): void;
+  rebalanceStarted(groupId: string, type: RebalancingType, rebalance: Rebalance): void;
   /** What a consumer group's machine needs to know of the moment. */
   consumerContext(groupId: string): ConsumerGroupContext;
   /** Somebody has to look up regular expressions. */
@@ -183,7 +184,7 @@ export class GroupShard implements Shard {
           this.#host.syncAnswered(effect.requestId, effect.answer);
           break;
         case "rebalance":
-          this.#host.rebalanceStarted(entry.groupId, effect.reason);
+          this.#host.rebalanceStarted(entry.groupId, group.type, effect.rebalance);
           break;
         case "append":
           this.#append(
@@ -278,7 +279,9 @@ export class GroupShard implements Shard {
     }
     if (records.length === 0) this.whenSettled(entry, bounded);
     if (isTaken && downgrade !== null) this.#downgrade(entry, downgrade);
-    if (isTaken && rebalance !== null) this.#host.rebalanceStarted(entry.groupId, rebalance);
+    if (isTaken && rebalance !== null) {
+      this.#host.rebalanceStarted(entry.groupId, group.type, rebalance);
+    }
     if (isTaken && toResolve.length > 0) this.#host.regexesWanted(entry, group, toResolve);
     this.noteDeadline(entry);
     return isTaken;
@@ -290,11 +293,11 @@ export class GroupShard implements Shard {
     else unsettled.push(listener);
   }
 
-  #downgrade(entry: GroupEntry, { metadata, reason }: Downgrade): void {
+  #downgrade(entry: GroupEntry, { metadata, rebalance }: Downgrade): void {
     const now = this.#now();
     const group = ClassicGroup.restore(entry.groupId, metadata, this.#settings, now);
     entry.group = group;
-    this.run(entry, group, reason === null ? [] : group.rebalance(reason, now));
+    this.run(entry, group, rebalance === null ? [] : group.rebalance(rebalance, now));
   }
 
   /** Commits offsets of a group. `onSettled` hears NONE once they are committed and visible. */

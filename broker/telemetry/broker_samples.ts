@@ -4,7 +4,7 @@ import type { GroupCoordinator } from "../groups/coordinator.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
 import type { LogDirectories } from "../../storage/log_directories.ts";
 import { DiskError } from "../../storage/platform.ts";
-import type { DirectorySample, GroupSample, IntegritySample, PartitionSample } from "./metrics.ts";
+import type { DirectorySample, IntegritySample, OffsetSample, PartitionSample } from "./metrics.ts";
 
 /** Every open partition. */
 export function* partitionSamples(replicaManager: ReplicaManager): Iterable<PartitionSample> {
@@ -67,12 +67,12 @@ export function integritySample(directories: LogDirectories): IntegritySample {
   return { ...sample, lastPassMs: lastPassMs === Infinity ? -1 : lastPassMs };
 }
 
-/** Every committed offset, with the group's lag. */
-export function* groupSamples(
+/** Every committed offset, with the group's lag where this node leads the partition: nobody is asked. */
+export function* offsetSamples(
   coordinator: GroupCoordinator,
   replicaManager: ReplicaManager,
-): Iterable<GroupSample> {
-  for (const { groupId, offsets } of coordinator.groups()) {
+): Iterable<OffsetSample> {
+  for (const { groupId, offsets } of coordinator.committed()) {
     for (const [topic, partitions] of offsets.topics()) {
       for (const [partition, { offset }] of partitions) {
         const found = replicaManager.partition(topic, partition);

@@ -50,3 +50,35 @@ function escapeLabel(text: string): string {
     ? text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")
     : text;
 }
+
+/** Texts that are encoded together. */
+const TEXTS_PER_CHUNK = 256;
+
+/** A page that grows, and is encoded as it does: megabytes in one piece would hold the event loop. */
+export class Page {
+  readonly #encoder = new TextEncoder();
+  #texts: string[] = [];
+  readonly #chunks: Uint8Array[] = [];
+
+  add(text: string): void {
+    this.#texts.push(text);
+    if (this.#texts.length >= TEXTS_PER_CHUNK) this.#encode();
+  }
+
+  /** Adds all of another page behind this one. */
+  append(page: Page): void {
+    this.#encode();
+    for (const chunk of page.chunks()) this.#chunks.push(chunk);
+  }
+
+  /** All of it, in order. The pieces are the page's own. */
+  chunks(): readonly Uint8Array[] {
+    this.#encode();
+    return this.#chunks;
+  }
+
+  #encode(): void {
+    this.#chunks.push(this.#encoder.encode(this.#texts.join("")));
+    this.#texts = [];
+  }
+}

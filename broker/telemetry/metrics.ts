@@ -15,7 +15,8 @@ import { TimeSlice } from "../time_slice.ts";
 import type { TransactionStats } from "../transactions/coordinator.ts";
 import type { CleanerStats } from "../../storage/cleaner.ts";
 import type { Clock } from "../../storage/platform.ts";
-import { formatFamily, formatHistogram, formatLabels, formatSample } from "./exposition.ts";
+import { formatFamily, formatHistogram, formatLabels, formatSample, Page } from "./exposition.ts";
+import { GroupMeter, type GroupSample } from "./group_meter.ts";
 import type { LoopDelay } from "./loop_delay.ts";
 import { ServerMeter } from "./server_meter.ts";
 
@@ -72,7 +73,7 @@ export interface PartitionSample {
 }
 
 /** One partition that a group has committed an offset for. */
-export interface GroupSample {
+export interface OffsetSample {
   readonly group: string;
   readonly topic: string;
   readonly partition: number;
@@ -83,6 +84,19 @@ export interface GroupSample {
 
 /** Reads samples when asked. The order is free; it may be large. */
 export type SampleSource<Sample> = () => Iterable<Sample>;
+
+/** The groups of this broker, as far as they are shown. */
+export interface GroupUsage {
+  readonly groups: SampleSource<GroupSample>;
+  readonly offsets: SampleSource<OffsetSample>;
+  readonly rebalances: {
+    entries(): Iterable<{
+      readonly type: string;
+      readonly cause: string;
+      readonly count: number;
+    }>;
+  };
+}
 
 /** Most partitions and most group partitions that are shown; `weir_series_left_out` counts the rest. */
 const MAX_SERIES = 50_000;
@@ -120,7 +134,7 @@ const PARTITION_FAMILIES: readonly Family<PartitionSample>[] = [
   },
 ];
 
-const GROUP_FAMILIES: readonly Family<GroupSample>[] = [
+const OFFSET_FAMILIES: readonly Family<OffsetSample>[] = [
   {
     name: "weir_group_committed_offset",
     help: "Offset that the group has committed.",
@@ -128,7 +142,7 @@ const GROUP_FAMILIES: readonly Family<GroupSample>[] = [
   },
   {
     name: "weir_group_lag",
-    help: "Records that the group has not committed yet.",
+    help: "Records that the group has not committed yet, where this broker leads the partition.",
     value: (sample) => sample.lag,
   },
 ];
@@ -231,7 +245,8 @@ export class Metrics {
   #loopDelay: LoopDelay | null = null;
   #partitions: SampleSource<PartitionSample> = () => [];
   #groups: SampleSource<GroupSample> = () => [];
-  #rendering: Promise<string> | null = null;
+  #offsets: SampleSource<OffsetSample> = () => [];
+  #rendering: Promise<Uint8Array<ArrayBuffer>> | null = null;
   #scrapeCount = 0;
 
   constructor({ clock, usage, version }: {
@@ -489,65 +504,98 @@ export class Metrics {
     this.#partitions = source;
   }
 
-  /** Sets where the groups are read from. */
-  watchGroups(source: SampleSource<GroupSample>): void {
-    this.#groups = source;
+  /** Shows groups, what they have committed, and how often they rebalance and why. */
+  watchGroups({ groups, offsets, rebalances }: GroupUsage): void {
+    this.#groups = groups;
+    this.#offsets = offsets;
+    new Counter({
+      name: "weir_group_rebalances_total",
+      help: "Rebalances of groups that this broker coordinates, by what caused them.",
+      labelNames: ["type", "cause"],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const { type, cause, count } of rebalances.entries()) this.inc({ type, cause }, count);
+      },
+    });
   }
 
-  /** Everything, in Prometheus' text format. */
-  render(): Promise<string> {
+  /** Everything, in Prometheus' text format and UTF-8. */
+  render(): Promise<Uint8Array<ArrayBuffer>> {
     this.#rendering ??= this.#render().finally(() => this.#rendering = null);
     return this.#rendering;
   }
 
-  async #render(): Promise<string> {
+  async #render(): Promise<Uint8Array<ArrayBuffer>> {
     this.#scrapeCount++;
-    const parts = [await this.registry.metrics(), this.server.format()];
+    const page = new Page();
+    page.add(await this.registry.metrics());
+    page.add(this.server.format());
     if (this.#loopDelay !== null) {
       const name = "weir_event_loop_delay_seconds";
-      parts.push(
+      page.add(
         formatFamily(name, "histogram", "How late timers fire because the event loop was held."),
-        formatHistogram(name, "", this.#loopDelay.histogram),
       );
+      page.add(formatHistogram(name, "", this.#loopDelay.histogram));
     }
     const partitionLabels = ({ topic, partition }: PartitionSample) =>
       formatLabels([["topic", topic], ["partition", String(partition)]]);
-    const groupLabels = ({ group, topic, partition }: GroupSample) =>
+    const offsetLabels = ({ group, topic, partition }: OffsetSample) =>
       formatLabels([["group", group], ["topic", topic], ["partition", String(partition)]]);
+    const groups = new GroupMeter();
+    await this.#inSlices(this.#groups(), (sample) => groups.add(sample));
+    page.add(groups.format());
     const leftOut =
-      await this.#appendSeries(parts, this.#partitions(), PARTITION_FAMILIES, partitionLabels) +
-      await this.#appendSeries(parts, this.#groups(), GROUP_FAMILIES, groupLabels);
-    parts.push(
+      await this.#appendSeries(page, this.#partitions(), PARTITION_FAMILIES, partitionLabels) +
+      await this.#appendSeries(page, this.#offsets(), OFFSET_FAMILIES, offsetLabels);
+    page.add(
       formatFamily("weir_series_left_out", "gauge", "Partitions beyond the bound of this page."),
-      formatSample("weir_series_left_out", "", leftOut),
     );
-    return parts.join("");
+    page.add(formatSample("weir_series_left_out", "", leftOut));
+    const chunks = page.chunks();
+    const bytes = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
+    let position = 0;
+    await this.#inSlices(chunks, (chunk) => {
+      bytes.set(chunk, position);
+      position += chunk.length;
+    });
+    return bytes;
   }
 
-  /** Appends one text a family. Returns: how many samples were beyond the bound. */
+  /** Appends one family after the other. Returns: how many samples were beyond the bound. */
   async #appendSeries<Sample>(
-    parts: string[],
+    page: Page,
     samples: Iterable<Sample>,
     families: readonly Family<Sample>[],
     labelsOf: (sample: Sample) => string,
   ): Promise<number> {
-    const texts = families.map(({ name, help }) => [formatFamily(name, "gauge", help)]);
+    const pages = families.map(({ name, help }) => {
+      const own = new Page();
+      own.add(formatFamily(name, "gauge", help));
+      return own;
+    });
+    let count = 0;
+    await this.#inSlices(samples, (sample) => {
+      count++;
+      if (count > MAX_SERIES) return;
+      const labels = labelsOf(sample);
+      families.forEach(({ name, value }, index) => {
+        const number = value(sample);
+        if (number !== null) pages[index]?.add(formatSample(name, labels, number));
+      });
+    });
+    for (const own of pages) page.append(own);
+    return Math.max(0, count - MAX_SERIES);
+  }
+
+  /** Visits each sample, and gives the event loop back in between. */
+  async #inSlices<Sample>(samples: Iterable<Sample>, visit: (sample: Sample) => void) {
     const slice = new TimeSlice(this.#clock, SLICE_MS);
     let count = 0;
     for (const sample of samples) {
       count++;
       if (count % LOOK_EVERY === 0 && slice.isOver) await slice.next();
-      if (count > MAX_SERIES) continue;
-      const labels = labelsOf(sample);
-      families.forEach(({ name, value }, index) => {
-        const number = value(sample);
-        if (number !== null) texts[index]?.push(formatSample(name, labels, number));
-      });
+      visit(sample);
     }
-    for (const lines of texts) {
-      parts.push(lines.join(""));
-      await this.#clock.sleep(0);
-    }
-    return Math.max(0, count - MAX_SERIES);
   }
 }

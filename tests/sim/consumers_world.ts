@@ -224,7 +224,7 @@ export abstract class ConsumersWorld {
     this.checkHealed();
     const { coordinator } = this.harness;
     assert.equal(coordinator.waitingCount, 0, "somebody waits although every group is stable");
-    this.counts.rebalances = coordinator.rebalanceCount;
+    this.counts.rebalances = coordinator.rebalances.total;
     await this.harness.run(coordinator.stop());
     assert.equal(this.harness.coordinatorClock.pendingTimers, 0);
   }

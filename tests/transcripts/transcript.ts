@@ -4,7 +4,7 @@
  *     # A comment belongs to the command below it.
  *     join a protocols=range
  *     ----
- *     rebalance: a joined
+ *     rebalance: a joined (member_joined)
  *
  * Blocks are set apart by blank lines. `WEIR_REWRITE=1` writes what comes out into the files instead of
  * comparing; the difference is then read before it is committed.

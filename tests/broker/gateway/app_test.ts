@@ -3,10 +3,12 @@ import { HTTPException } from "hono/http-exception";
 import { gatewayApp } from "../../../broker/gateway/app.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 
-function makeApp({ reasons = [], metrics = () => Promise.resolve("weir_up 1\n") }: {
-  readonly reasons?: readonly string[];
-  readonly metrics?: () => Promise<string>;
-} = {}) {
+function makeApp(
+  { reasons = [], metrics = () => Promise.resolve(new TextEncoder().encode("weir_up 1\n")) }: {
+    readonly reasons?: readonly string[];
+    readonly metrics?: () => Promise<Uint8Array<ArrayBuffer>>;
+  } = {},
+) {
   const logger = new SimLogger();
   const app = gatewayApp({
     logger,

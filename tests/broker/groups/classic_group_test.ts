@@ -168,7 +168,7 @@ class GroupDriver {
     return effects.map((effect) => {
       switch (effect.kind) {
         case "rebalance":
-          return `rebalance: ${effect.reason}`;
+          return `rebalance: ${effect.rebalance.reason} (${effect.rebalance.cause})`;
         case "joinAnswer":
           return `join ${effect.requestId}: ${describeJoin(effect.answer)}`;
         case "syncAnswer": {
@@ -216,5 +216,33 @@ test("ALLOWED_TRANSITIONS: every state can die, and only a join phase leads to a
     expect(next).toContain("Dead");
     expect(next.includes("CompletingRebalance")).toBe(state === "PreparingRebalance");
     expect(next.includes("Stable")).toBe(state === "CompletingRebalance");
+  }
+});
+
+test("ClassicGroup.enforceMaxSize: a group that is too large rebalances, and says why", () => {
+  const now = { monotonicMs: 0, wallMs: timestampMs(0) };
+  const members = ["a", "b"].map((memberId) => ({
+    memberId,
+    groupInstanceId: null,
+    clientId: "c",
+    clientHost: "/h",
+    rebalanceTimeoutMs: 60_000,
+    sessionTimeoutMs: 30_000,
+    subscription: bytes(""),
+    assignment: bytes(""),
+  }));
+  const metadata: GroupMetadata = {
+    protocolType: "consumer",
+    generationId: 1,
+    protocolName: "range",
+    leader: "a",
+    currentStateTimestamp: timestampMs(0),
+    members,
+  };
+  for (const maxSize of [1, 2]) {
+    const settings = { maxSize, initialRebalanceDelayMs: 0 };
+    const effects = ClassicGroup.restore("g", metadata, settings, now).enforceMaxSize(now);
+    const causes = effects.map((it) => it.kind === "rebalance" ? it.rebalance.cause : it.kind);
+    expect(causes).toEqual(maxSize === 1 ? ["group_too_large"] : []);
   }
 });

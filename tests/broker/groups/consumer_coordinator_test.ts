@@ -129,6 +129,12 @@ const count = 32;
 const everything = Array.from({ length: count }, (_, partition) => partition);
 const ascending = (left: number, right: number) => left - right;
 
+/** How many rebalances there were, by type of group and cause. */
+function rebalances({ coordinator }: GroupHarness): Readonly<Record<string, number>> {
+  const counts = [...coordinator.rebalances.entries()].filter((it) => it.count > 0);
+  return Object.fromEntries(counts.map(({ type, cause, count }) => [`${type} ${cause}`, count]));
+}
+
 async function describe(harness: GroupHarness) {
   return await harness.run(harness.coordinator.describeConsumerGroup("g"));
 }
@@ -208,11 +214,13 @@ test("GroupCoordinator: a classic group becomes a consumer group and back, and n
   expect((await describe(harness)).state).toBe("Stable");
   expect(old.beat()).toBe(ErrorCode.NONE);
 
+  expect(rebalances(harness)).toEqual({});
   expect(await fresh.beat({ memberEpoch: -1 })).toBe(ErrorCode.NONE);
   expect(harness.coordinator.describeGroup("g")).toMatchObject({
     state: "PreparingRebalance",
     protocolType: "consumer",
   });
+  expect(rebalances(harness)).toEqual({ "classic member_left": 1 });
   expect(old.beat()).toBe(ErrorCode.REBALANCE_IN_PROGRESS);
   const joins = harness.run(Promise.all([old.join(), other.join()]));
   await joins;
@@ -262,6 +270,10 @@ test("GroupCoordinator: topics of a regular expression are found, and found anew
   }
   const { members } = await describe(harness);
   expect(members[0]!.owned.get(other)).toEqual([0, 1, 2]);
+  expect(rebalances(harness)).toEqual({
+    "consumer member_joined": 1,
+    "consumer topics_changed": 2,
+  });
 });
 
 test("GroupCoordinator: who waits for partitions of others comes again sooner", async () => {
@@ -296,6 +308,10 @@ test("GroupCoordinator: who keeps partitions past its rebalance timeout loses th
   expect(await stubborn.beat()).toBe(ErrorCode.UNKNOWN_MEMBER_ID);
   expect(await patient.beat()).toBe(ErrorCode.NONE);
   expect(patient.held.toSorted(ascending)).toEqual(everything);
+  expect(rebalances(harness)).toEqual({
+    "consumer member_joined": 2,
+    "consumer rebalance_timeout": 1,
+  });
 });
 
 test("GroupCoordinator: a member commits in an earlier epoch only what it has had since then", async () => {
@@ -328,4 +344,92 @@ test("GroupCoordinator: a member commits in an earlier epoch only what it has ha
   expect(await commit("m1", 2, moved)).toBe(ErrorCode.STALE_MEMBER_EPOCH);
   expect(await commit("m2", 2, moved)).toBe(ErrorCode.STALE_MEMBER_EPOCH);
   expect(await commit("m1", 4, kept)).toBe(ErrorCode.STALE_MEMBER_EPOCH);
+});
+
+test("GroupCoordinator.rebalances: counts those of a consumer group by what caused them", async () => {
+  const harness = await start();
+  const [first, second] = [new Member(harness, "first"), new Member(harness, "second")];
+  const expected: Record<string, number> = {};
+  const expectOne = (cause: string) => {
+    expected[`consumer ${cause}`] = (expected[`consumer ${cause}`] ?? 0) + 1;
+    expect(rebalances(harness)).toEqual(expected);
+  };
+  await first.beat();
+  expectOne("member_joined");
+  await first.beat();
+  expect(rebalances(harness)).toEqual(expected);
+  await first.beat({ subscribedTopicNames: ["t", "u"] });
+  expectOne("subscription_changed");
+  await harness.makeTopic("u", 1);
+  await first.beat();
+  expectOne("topics_changed");
+  await second.beat();
+  expectOne("member_joined");
+  await second.beat({ memberEpoch: -1 });
+  expectOne("member_left");
+  await harness.clock.advance(46_000);
+  expectOne("session_expired");
+});
+
+test("GroupCoordinator.rebalances: a classic member that does not join in time, and one that is silent", async () => {
+  const harness = await start();
+  const [fresh, old] = [new Member(harness, "m1"), new Classic(harness)];
+  const follow = async (seconds: number, each: () => void) => {
+    for (let passed = 0; passed < seconds; passed += 5) {
+      await harness.clock.advance(5_000);
+      await fresh.beat();
+      each();
+    }
+  };
+  await fresh.beat();
+  const join = async () => {
+    await old.join();
+    await old.join();
+    await old.sync();
+    for (let i = 0; i < 3; i++) {
+      await fresh.beat();
+      if (old.beat() !== ErrorCode.NONE) await old.again();
+    }
+  };
+  await join();
+  await harness.makeTopic("u", 1);
+  await fresh.beat({ subscribedTopicNames: ["t", "u"] });
+  expect(rebalances(harness)).toEqual({
+    "consumer member_joined": 2,
+    "consumer subscription_changed": 1,
+  });
+  // It lives, and does not take part.
+  await follow(70, () => old.beat());
+  expect(rebalances(harness)).toMatchObject({ "consumer rebalance_timeout": 1 });
+  expect(rebalances(harness)).not.toHaveProperty("consumer session_expired");
+  await join();
+  await follow(40, () => {});
+  expect(rebalances(harness)).toEqual({
+    "consumer member_joined": 3,
+    "consumer subscription_changed": 1,
+    "consumer rebalance_timeout": 1,
+    "consumer session_expired": 1,
+  });
+});
+
+test("GroupCoordinator.rebalances: counts those of a classic group by what caused them", async () => {
+  const harness = await start();
+  const [leader, other] = [new Classic(harness), new Classic(harness)];
+  await leader.join();
+  await leader.join();
+  expect(rebalances(harness)).toEqual({ "classic member_joined": 1 });
+  await leader.sync(new Map([[leader.memberId, encodeAssignment(new Map(), 1)]]));
+  await leader.join();
+  expect(rebalances(harness)).toEqual({
+    "classic member_joined": 1,
+    "classic leader_rejoined": 1,
+  });
+  // Who joins while others do is part of the same rebalance.
+  await leader.sync(new Map([[leader.memberId, encodeAssignment(new Map(), 1)]]));
+  await other.join();
+  await Promise.all([other.join(), leader.join()]);
+  expect(rebalances(harness)).toEqual({
+    "classic member_joined": 2,
+    "classic leader_rejoined": 1,
+  });
 });

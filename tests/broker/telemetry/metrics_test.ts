@@ -1,22 +1,24 @@
 import { describe, expect, test } from "bun:test";
+import { RebalanceCounts } from "../../../broker/groups/rebalance.ts";
 import { Histogram } from "../../../broker/telemetry/histogram.ts";
 import { LoopDelay } from "../../../broker/telemetry/loop_delay.ts";
 import {
-  type GroupSample,
+  type GroupUsage,
   Metrics,
+  type OffsetSample,
   type PartitionSample,
 } from "../../../broker/telemetry/metrics.ts";
 import { ApiKey } from "../../../protocol/api_keys.ts";
 import type { Clock } from "../../../storage/platform.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 
-/** Renders on virtual time, which has to be moved for the pauses between two families. */
+/** Renders on virtual time, which has to be moved for the pauses between two slices. */
 async function render(metrics: Metrics, clock: SimClock): Promise<string> {
-  const text = metrics.render();
+  const page = metrics.render();
   let isDone = false;
-  void text.then(() => isDone = true);
+  void page.then(() => isDone = true);
   for (let turn = 0; turn < 10_000 && !isDone; turn++) await clock.advance(1);
-  return await text;
+  return new TextDecoder().decode(await page);
 }
 
 function makeMetrics() {
@@ -32,6 +34,12 @@ const partition = (topic: string, index: number): PartitionSample => ({
   highWatermark: 4,
   sizeBytes: 700,
 });
+
+const NO_GROUPS: GroupUsage = {
+  groups: () => [],
+  offsets: () => [],
+  rebalances: new RebalanceCounts(),
+};
 
 /** A line of Prometheus' text format, or a comment. */
 const LINE =
@@ -125,7 +133,7 @@ describe("Metrics", () => {
 
   test("render: partitions and groups, with labels that are escaped", async () => {
     const { clock, metrics } = makeMetrics();
-    const group: GroupSample = {
+    const group: OffsetSample = {
       group: 'a "b"\\\n',
       topic: "orders",
       partition: 3,
@@ -133,7 +141,10 @@ describe("Metrics", () => {
       lag: 5,
     };
     metrics.watchPartitions(() => [partition("orders", 3)]);
-    metrics.watchGroups(() => [group, { ...group, group: "c", lag: null }]);
+    metrics.watchGroups({
+      ...NO_GROUPS,
+      offsets: () => [group, { ...group, group: "c", lag: null }],
+    });
     const text = await render(metrics, clock);
     expect(text).toContain('weir_partition_size_bytes{topic="orders",partition="3"} 700\n');
     expect(text).toContain('weir_partition_log_start_offset{topic="orders",partition="3"} 1\n');
@@ -148,6 +159,64 @@ describe("Metrics", () => {
     expect(text).not.toContain('weir_group_lag{group="c"');
   });
 
+  test("render: groups by type and state with their members, rebalances by cause", async () => {
+    const { clock, metrics } = makeMetrics();
+    const rebalances = new RebalanceCounts();
+    rebalances.add("classic", "member_joined");
+    rebalances.add("classic", "member_joined");
+    rebalances.add("consumer", "session_expired");
+    metrics.watchGroups({
+      ...NO_GROUPS,
+      groups: () => [
+        { type: "classic", state: "Stable", memberCount: 3 },
+        { type: "classic", state: "Empty", memberCount: 0 },
+        { type: "consumer", state: "Stable", memberCount: 4 },
+        { type: "consumer", state: "Stable", memberCount: 1 },
+      ],
+      rebalances,
+    });
+    const text = await render(metrics, clock);
+    const series = (name: string) =>
+      text.split("\n").filter((line) => line.startsWith(`${name}{`)).toSorted();
+    expect(series("weir_groups")).toEqual([
+      'weir_groups{type="classic",state="CompletingRebalance"} 0',
+      'weir_groups{type="classic",state="Empty"} 1',
+      'weir_groups{type="classic",state="PreparingRebalance"} 0',
+      'weir_groups{type="classic",state="Stable"} 1',
+      'weir_groups{type="consumer",state="Assigning"} 0',
+      'weir_groups{type="consumer",state="Empty"} 0',
+      'weir_groups{type="consumer",state="Reconciling"} 0',
+      'weir_groups{type="consumer",state="Stable"} 2',
+    ]);
+    expect(series("weir_group_members")).toEqual([
+      'weir_group_members{type="classic"} 3',
+      'weir_group_members{type="consumer"} 5',
+    ]);
+    const caused = series("weir_group_rebalances_total");
+    expect(caused).toHaveLength(15);
+    expect(caused.filter((line) => !line.endsWith(" 0"))).toEqual([
+      'weir_group_rebalances_total{type="classic",cause="member_joined"} 2',
+      'weir_group_rebalances_total{type="consumer",cause="session_expired"} 1',
+    ]);
+  });
+
+  test("render: what is encoded in pieces comes out whole and in order", async () => {
+    const { clock, metrics } = makeMetrics();
+    const count = 1000;
+    metrics.watchPartitions(function* () {
+      for (let index = 0; index < count; index++) yield partition("größe", index);
+    });
+    const lines = (await render(metrics, clock)).split("\n");
+    for (const name of ["weir_partition_size_bytes", "weir_partition_high_watermark"]) {
+      const first = lines.indexOf(`# TYPE ${name} gauge`) + 1;
+      expect(lines.indexOf("# TYPE weir_build_info gauge")).toBeWithin(0, first);
+      const numbers = lines.slice(first, first + count).map((line) => (
+        new RegExp(`^${name}\\{topic="größe",partition="(\\d+)"\\} \\d+$`).exec(line)?.[1]
+      ));
+      expect(numbers).toEqual(Array.from({ length: count }, (_, index) => String(index)));
+    }
+  });
+
   test("render: partitions beyond the bound are counted and not shown", async () => {
     const { clock, metrics } = makeMetrics();
     metrics.watchPartitions(function* () {
@@ -158,40 +227,50 @@ describe("Metrics", () => {
     expect(text).not.toContain('partition="50000"');
   });
 
-  test("render: gives the event loop back when reading takes long", async () => {
-    const { clock, metrics } = makeMetrics();
-    let sleeps = 0;
-    // Each sample costs 0.1 ms of this clock, so 1,000 of them are 100 ms in one piece.
-    let nowMs = 0;
-    const slow: Clock = {
-      monotonicMs: () => nowMs,
-      wallMs: () => clock.wallMs(),
-      sleep: () => {
-        sleeps++;
-        return Promise.resolve();
-      },
-      timer: (delayMs, callback) => clock.timer(delayMs, callback),
-    };
-    const sliced = new Metrics({ clock: slow, version: "1" });
-    let longestMs = 0;
-    let startMs = 0;
-    let seenSleeps = 0;
-    sliced.watchPartitions(function* () {
-      for (let index = 0; index < 1000; index++) {
-        nowMs += 0.1;
-        if (sleeps > seenSleeps) {
-          seenSleeps = sleeps;
-          startMs = nowMs;
+  test.each(["partitions", "groups", "offsets"])(
+    "render: gives the event loop back when reading %s takes long",
+    async (what) => {
+      const clock = new SimClock();
+      let sleeps = 0;
+      // Each sample costs 0.1 ms of this clock, so 1,000 of them are 100 ms in one piece.
+      let nowMs = 0;
+      const slow: Clock = {
+        monotonicMs: () => nowMs,
+        wallMs: () => clock.wallMs(),
+        sleep: () => {
+          sleeps++;
+          return Promise.resolve();
+        },
+        timer: (delayMs, callback) => clock.timer(delayMs, callback),
+      };
+      const sliced = new Metrics({ clock: slow, version: "1" });
+      let longestMs = 0;
+      let startMs = 0;
+      let seenSleeps = 0;
+      function* slowly<T>(make: (index: number) => T): Iterable<T> {
+        for (let index = 0; index < 1000; index++) {
+          nowMs += 0.1;
+          if (sleeps > seenSleeps) {
+            seenSleeps = sleeps;
+            startMs = nowMs;
+          }
+          longestMs = Math.max(longestMs, nowMs - startMs);
+          yield make(index);
         }
-        longestMs = Math.max(longestMs, nowMs - startMs);
-        yield partition("t", index);
       }
-    });
-    await sliced.render();
-    expect(sleeps).toBeGreaterThan(5);
-    expect(longestMs).toBeLessThan(15);
-    void metrics;
-  });
+      if (what === "partitions") sliced.watchPartitions(() => slowly((i) => partition("t", i)));
+      const group = { type: "classic", state: "Empty", memberCount: 0 } as const;
+      const offset = { group: "g", topic: "t", committedOffset: 1, lag: 1 };
+      sliced.watchGroups({
+        ...NO_GROUPS,
+        groups: () => what === "groups" ? slowly(() => group) : [],
+        offsets: () => what === "offsets" ? slowly((i) => ({ ...offset, partition: i })) : [],
+      });
+      await sliced.render();
+      expect(sleeps).toBeGreaterThan(5);
+      expect(longestMs).toBeLessThan(15);
+    },
+  );
 
   test("render: scrapes at the same moment share one reading", async () => {
     const { clock, metrics } = makeMetrics();
@@ -200,8 +279,7 @@ describe("Metrics", () => {
       readings++;
       return [];
     });
-    const first = render(metrics, clock);
-    const second = render(metrics, clock);
+    const [first, second] = [metrics.render(), metrics.render()];
     expect(await first).toBe(await second);
     expect(readings).toBe(1);
     await render(metrics, clock);
