@@ -202,7 +202,9 @@ async function describePartitions(client: KafkaClient, { group, members }: Group
   const committed = new Map<string, number>();
   const owners = new Map<string, Member>();
   const places = new Map<string, TopicPartition>();
-  for (const { topic, partition, offset } of await fetchGroupOffsets(client, group, null)) {
+  // Of groups that work in transactions there is nearly always one open.
+  const offsets = await fetchGroupOffsets(client, group, null, { requireStable: false });
+  for (const { topic, partition, offset } of offsets) {
     places.set(partitionName({ topic, partition }), { topic, partition });
     if (offset >= 0) committed.set(partitionName({ topic, partition }), offset);
   }

@@ -252,11 +252,15 @@ export async function commitGroupOffsets(
   return answer.topics.flatMap(({ partitions }) => partitions.map(({ errorCode }) => errorCode));
 }
 
-/** Committed offsets; of all partitions that have one when `partitions` is null. Errors: KafkaError. */
+/**
+ * Committed offsets; of all partitions that have one when `partitions` is null. Waits for open transactions that would
+ * change them, unless `requireStable` is false. Errors: KafkaError.
+ */
 export async function fetchGroupOffsets(
   client: KafkaClient,
   groupId: string,
   partitions: readonly TopicPartition[] | null,
+  { requireStable = true }: { readonly requireStable?: boolean } = {},
 ): Promise<GroupOffset[]> {
   const byTopic = partitions === null ? null : Map.groupBy(partitions, ({ topic }) => topic);
   const topics = byTopic === null ? null : [...byTopic].map(([name, wanted]) => ({
@@ -266,7 +270,7 @@ export async function fetchGroupOffsets(
   const answer = await client.askCoordinator(
     groupId,
     Calls.offsetFetch,
-    { groupId: "", topics: [], groups: [{ groupId, topics }], requireStable: true },
+    { groupId: "", topics: [], groups: [{ groupId, topics }], requireStable },
     ({ groups }) => {
       const group = groups[0];
       return group?.errorCode || group?.topics[0]?.partitions[0]?.errorCode || ErrorCode.NONE;

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import type { Broker } from "../../../broker/broker.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
+import { leaderEpoch, offset, ZERO_UUID } from "../../../protocol/types.ts";
 import { startedBroker } from "./started_broker.ts";
 import { type Outcome, TestMachine } from "./test_io.ts";
 
@@ -221,6 +222,34 @@ test("group describe: markers of transactions are no records", async () => {
   await succeed("produce orders --partition 0", ["a\n"]);
   await machine.clock.advance(30_000);
   await expectLag(0, 2, 30);
+});
+
+test("group describe: waits for no open transaction of the group", async () => {
+  await makeCoordinator();
+  await succeed("produce orders --partition 0", ["a\nb\n"]);
+  const { groupCoordinator } = broker.subsystems;
+  const commit = async (value: number, producerId: number | null) =>
+    await machine.clock.run(Promise.resolve(groupCoordinator.commitOffsets({
+      groupId: "g",
+      memberId: "",
+      groupInstanceId: null,
+      generationId: -1,
+      knowsGroupIdNotFound: true,
+      retentionTimeMs: -1,
+      offsets: [{
+        topic: "orders",
+        topicId: ZERO_UUID,
+        partition: 0,
+        offset: offset(value),
+        leaderEpoch: leaderEpoch(-1),
+        metadata: null,
+      }],
+    }, producerId === null ? null : { producerId, producerEpoch: 0, guard: undefined })));
+  expect(await commit(1, null)).toEqual([ErrorCode.NONE]);
+  expect(await commit(2, 7)).toEqual([ErrorCode.NONE]);
+  const startMs = machine.clock.monotonicMs();
+  expect(await lagOf("g", 0)).toMatchObject({ lag: 1 });
+  expect(machine.clock.monotonicMs() - startMs).toBeLessThan(1000);
 });
 
 test("group list: by state and type", async () => {

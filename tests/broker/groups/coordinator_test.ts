@@ -4,7 +4,9 @@ import { partitionForKey } from "../../../broker/coordination/led_shards.ts";
 import { GroupCoordinator } from "../../../broker/groups/coordinator.ts";
 import { coordinatorLogOpener } from "../../../broker/coordination/partition_log.ts";
 import { groupCoordinatorSettings } from "../../../broker/groups/settings.ts";
+import { offsetSamples } from "../../../broker/telemetry/broker_samples.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
+import { buildBatch } from "../../../protocol/records.ts";
 import { leaderEpoch, offset, ZERO_UUID } from "../../../protocol/types.ts";
 import { NODE_ID } from "../controller/harness.ts";
 import { GroupHarness } from "./harness.ts";
@@ -454,6 +456,29 @@ test("GroupCoordinator: a commit that is on its way does not fall to the old one
   await harness.clock.advance(1_000);
   expect(fetched(harness, "other", 0)).toBe(offset(-1));
   expect(fetched(harness, "g", 0)).toBe(offset(2));
+});
+
+test("offsetSamples: lag where this node leads the partition, and none where nobody here knows its end", async () => {
+  const harness = await GroupHarness.start();
+  await harness.ready();
+  const led = harness.replicaManager.partition("t", 0);
+  if ("error" in led) throw new Error("nobody leads t-0");
+  const value = new Uint8Array(1);
+  const records = [1, 2, 3].map(() => ({ key: null, value, timestamp: harness.clock.wallMs() }));
+  led.append(buildBatch({ records }), { origin: "client", requiredAcks: -1 });
+  await harness.clock.advance(1000);
+  for (const [groupId, partition, committed] of [["g", 0, 1], ["g", 99, 1], ["h", 0, 7]] as const) {
+    await commit(harness, groupId, partition, committed);
+  }
+  const { coordinator, replicaManager } = harness;
+  const samples = [...offsetSamples(coordinator, replicaManager)];
+  expect(samples.map(({ group, partition, lag }) => [group, partition, lag]).toSorted()).toEqual([
+    ["g", 0, 2],
+    ["g", 99, null],
+    ["h", 0, 0],
+  ]);
+  const types = [...coordinator.groups()].map(({ type, state }) => `${type} ${state}`);
+  expect(types).toEqual(["classic Empty", "classic Empty"]);
 });
 
 test("GroupCoordinator.stop: answers who waits and leaves no timer", async () => {
