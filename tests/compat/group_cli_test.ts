@@ -22,6 +22,8 @@ import { freePeerPort, startKafka } from "./kafka_peer.ts";
 const WEIR = [process.execPath, join(repositoryRoot, "main.ts")];
 const GROUP_PROTOCOLS = ["classic", "consumer"] as const;
 const JVM_MEGABYTES = 256;
+/** Its own 5 s are soon over on a machine that has other things to do. */
+const TOOL_TIMEOUT_MS = 60_000;
 
 /** What a group has in one partition, as either tool says it. */
 interface GroupPartition {
@@ -37,6 +39,7 @@ interface GroupPartition {
 
 /** What `weir group describe --json` says. */
 interface DescribedGroup {
+  readonly group: string;
   readonly type: string;
   readonly state: string;
   readonly protocol: string;
@@ -57,7 +60,8 @@ class BothTools {
   }
 
   async kafka(...flags: readonly string[]): Promise<string> {
-    const command = kafkaTool("consumer-groups", "--bootstrap-server", this.bootstrap, ...flags);
+    const own = ["--bootstrap-server", this.bootstrap, "--timeout", String(TOOL_TIMEOUT_MS)];
+    const command = kafkaTool("consumer-groups", ...own, ...flags);
     return await runOk(command, { environment: jvmEnvironment(JVM_MEGABYTES) });
   }
 
@@ -71,18 +75,21 @@ class BothTools {
     return spawnKafka(command, { heapMegabytes: JVM_MEGABYTES });
   }
 
-  async described(group: string): Promise<DescribedGroup> {
-    return JSON.parse(await this.weir(`group describe ${group} --json`));
+  /** What `weir group describe` says of the groups of both protocols. */
+  async described(): Promise<DescribedGroup[]> {
+    const text = await this.weir(`group describe ${GROUP_PROTOCOLS.join(" ")} --json`);
+    return text.trimEnd().split("\n").map((line) => JSON.parse(line));
   }
 
-  /** Expects that both tools say the same of these groups' partitions. */
-  async expectAlike(groups: readonly string[]): Promise<void> {
-    const flags = groups.flatMap((group) => ["--group", group]);
+  /** Expects that both tools say the same of each partition. Returns: what it is. */
+  async alike(): Promise<DescribedGroup[]> {
+    const flags = GROUP_PROTOCOLS.flatMap((group) => ["--group", group]);
     const told = partitionsByGroup(await this.kafka("--describe", ...flags));
-    for (const group of groups) {
-      const { partitions } = await this.described(group);
+    const described = await this.described();
+    for (const { group, partitions } of described) {
       expect(partitions.map(({ lagSeconds: _, ...row }) => row)).toEqual(told.get(group)!);
     }
+    return described;
   }
 }
 
@@ -119,75 +126,87 @@ async function expectSameGroups(tools: BothTools): Promise<void> {
   await tools.weir("produce orders --format ndjson", record(0) + record(0) + record(2));
   const readers = GROUP_PROTOCOLS.map((protocol) => tools.reader(protocol, protocol));
   try {
-    for (const group of GROUP_PROTOCOLS) {
-      await eventually(`${group} has read everything`, async () => {
-        const described = await tools.described(group).catch(() => null);
-        const lags = described?.partitions.map(({ lag }) => lag);
-        return described?.state === "Stable" && lags?.join() === "0,0,0" ? true : undefined;
-      }, 60_000);
-      const { type, protocol, members } = await tools.described(group);
+    await eventually("both groups have read everything", async () => {
+      const described = await tools.described().catch(() => []);
+      const done = described.filter(({ state, partitions }) =>
+        state === "Stable" && partitions.map(({ lag }) => lag).join() === "0,0,0"
+      );
+      return done.length === 2 ? true : undefined;
+    }, 60_000);
+    for (const { group, type, protocol, members } of await tools.alike()) {
       expect(type).toBe(group);
       expect(protocol).toBe(group === "classic" ? "range" : "uniform");
       expect(members).toMatchObject([{ clientId: "console-consumer", subscription: ["orders"] }]);
-      expect(await tools.weir(`group list --type ${group} --state Stable`)).toContain(group);
     }
-    await tools.expectAlike(GROUP_PROTOCOLS);
+    const stable = await tools.weir("group list --type consumer --state Stable --json");
+    expect(JSON.parse(stable)).toMatchObject({ group: "consumer" });
   } finally {
     for (const reader of readers) reader.kill("SIGTERM");
   }
   for (const reader of readers) await reader.exited;
+  const producedMs = Date.now();
   await tools.weir("produce orders --format ndjson", record(0) + record(1) + record(1));
-  await tools.expectAlike(GROUP_PROTOCOLS);
-  for (const group of GROUP_PROTOCOLS) {
-    const { partitions } = await tools.described(group);
+  for (const { partitions } of await tools.alike()) {
     expect(partitions.map(({ lag }) => lag)).toEqual([1, 2, 0]);
     for (const { lag, lagSeconds } of partitions) {
       if (lag === 0) expect(lagSeconds).toBeNull();
-      else expect(lagSeconds).toBeWithin(0, 120);
+      else expect(lagSeconds).toBeWithin(0, (Date.now() - producedMs) / 1000);
     }
-    await expectSameFiles(tools, group);
   }
+  for (const group of GROUP_PROTOCOLS) await expectSameFiles(tools, group);
 }
 
 /** Each tool reads what the other has written, and moves the group there. */
 async function expectSameFiles(tools: BothTools, group: string): Promise<void> {
   const path = join(scratchDirectory("offsets"), "offsets.csv");
-  const committed = async () =>
-    (await tools.described(group)).partitions.map(({ committedOffset }) => committedOffset);
-  const before = await committed();
-  const plan = `group reset-offsets ${group} --all-topics --shift 0 --export`;
-  const ours = await tools.weir(plan);
+  const now = `group reset-offsets ${group} --all-topics --shift 0 --export`;
+  const ours = await tools.weir(now);
+  expect(ours).toBe("orders,0,2\norders,1,0\norders,2,1\n");
   const own = ["--reset-offsets", "--group", group];
   const theirs = await tools.kafka(...own, "--all-topics", "--to-earliest", "--export");
-  const inOrder = (text: string) => text.split("\n").filter((line) => line !== "").toSorted();
-  expect(inOrder(theirs)).toEqual(["orders,0,0", "orders,1,0", "orders,2,0"]);
   writeFileSync(path, theirs);
-  await tools.weir(`group reset-offsets ${group} --from-file ${path}`);
-  expect(await committed()).toEqual(before);
-  await tools.weir(`group reset-offsets ${group} --from-file ${path} --execute`);
-  expect(await committed()).toEqual([0, 0, 0]);
+  const rows = await tools.weir(
+    `group reset-offsets ${group} --from-file ${path} --execute --json`,
+  );
+  expect(rows.trimEnd().split("\n").map((row) => JSON.parse(row))).toEqual([2, 0, 1].map(
+    (oldOffset, partition) => ({ topic: "orders", partition, oldOffset, newOffset: 0 }),
+  ));
+  expect(await tools.weir(now)).toBe("orders,0,0\norders,1,0\norders,2,0\n");
   writeFileSync(path, ours);
   await tools.kafka(...own, "--from-file", path, "--execute");
-  expect(await committed()).toEqual(before);
-  expect(await tools.weir(plan)).toBe(ours);
+  expect(await tools.weir(now)).toBe(ours);
 }
 
-/** How often clients have fetched. */
-async function fetchCount(httpPort: number): Promise<number> {
+/** The value of a series; 0 while there is none. */
+async function metric(httpPort: number, series: string): Promise<number> {
   const text = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text();
-  return Number(/^weir_requests_total\{api="Fetch"\} (\d+)$/m.exec(text)?.[1] ?? 0);
+  const line = text.split("\n").find((it) => it.startsWith(`${series} `));
+  return Number(line?.slice(series.length) ?? 0);
 }
 
 testWith("Apache Kafka (peers)", "group: says what consumer-groups says, of weir", async () => {
   const settings = { "group.initial.rebalance.delay.ms": "0" };
-  const broker = await startWeir({ settings });
-  const tools = new BothTools(broker.bootstrap);
+  const { bootstrap, httpPort, stop } = await startWeir({ settings });
+  const tools = new BothTools(bootstrap);
   await expectSameGroups(tools);
-  // One record is fetched of each partition that lags, and nothing of the others.
-  const before = await fetchCount(broker.httpPort);
-  await tools.described("classic");
-  expect(await fetchCount(broker.httpPort) - before).toBe(2);
-  expect(await broker.stop()).toBe(0);
+  // Of each partition that lags one record is fetched, and nothing of the others.
+  const fetches = () => metric(httpPort, 'weir_requests_total{api="Fetch"}');
+  const before = await fetches();
+  const described = await tools.described();
+  expect(await fetches() - before).toBe(4);
+  for (const { type, partitions } of described) {
+    for (const { partition, lag } of partitions) {
+      const labels = `{group="${type}",topic="orders",partition="${partition}"}`;
+      expect(await metric(httpPort, `weir_group_lag${labels}`)).toBe(lag);
+    }
+    expect(await metric(httpPort, `weir_groups{type="${type}",state="Empty"}`)).toBe(1);
+    for (const cause of ["member_joined", "member_left"]) {
+      const series = `weir_group_rebalances_total{type="${type}",cause="${cause}"}`;
+      // A classic group whose last member leaves has another join phase, which nobody comes to.
+      expect(await metric(httpPort, series)).toBe(1);
+    }
+  }
+  expect(await stop()).toBe(0);
 }, 300_000);
 
 testWith("Apache Kafka (peers)", "group: says what consumer-groups says, of Kafka", async () => {
