@@ -18,10 +18,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ErrorCode, errorName } from "../../protocol/errors.ts";
-import { buildBatch } from "../../protocol/records.ts";
 import { createTopicsRequest, createTopicsResponse } from "../../protocol/schemas/create_topics.ts";
 import { metadataRequest, metadataResponse } from "../../protocol/schemas/metadata.ts";
-import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
 import { AvailabilityProbe, type ClusterWord, clusterWord } from "../compat/availability_probe.ts";
 import { RealCluster } from "../compat/cluster.ts";
 import {
@@ -34,12 +32,17 @@ import {
 } from "../compat/harness.ts";
 import { freePeerPort } from "../compat/kafka_peer.ts";
 import { Wire } from "../compat/wire.ts";
+import { sendFirstRecords } from "./first_records.ts";
 
 const NODES = 3;
 const PATIENCE_MS = 60_000;
 const LOOK_MS = 50;
-/** Partitions in one produce request. */
-const PARTITIONS_A_REQUEST = 500;
+/** What each node says on its way up. */
+const STEPS = [
+  { step: "registered", said: "The broker is registered" },
+  { step: "logs open", said: "Partitions are open" },
+  { step: "unfenced", said: "The broker is unfenced" },
+];
 /** Of each topic under load; all of them led by one node, as rawload wants it. */
 const LOAD_PARTITIONS = 2;
 
@@ -173,13 +176,12 @@ export async function partitionsBench(
     const answeredMs = performance.now() - startMs;
     await Promise.all(cluster.addresses.map((address) => whenInSync(address, topic)));
     const inSyncMs = performance.now() - startMs;
-    await whenAllTake(cluster.addresses, topic, partitions);
-    const takenMs = performance.now() - startMs;
-    const [answered, inSync, taken] = [answeredMs, inSyncMs, takenMs].map((ms) => ms.toFixed(0));
+    const [answered, inSync] = [answeredMs, inSyncMs].map((ms) => ms.toFixed(0));
     console.log(
       `  ${partitions} partitions: answered in ${answered} ms, all led and in sync, as every node ` +
-        `knows, in ${inSync} ms, each has taken a record in ${taken} ms`,
+        `knows, in ${inSync} ms`,
     );
+    const takenMs = inSyncMs + await whenAllTake(cluster, { topic, partitions }, "since then");
     tellMemory("  ", cluster.nodeIds.map((id) => cluster.node(id).pid));
     const restartMs = await restart(cluster, { topic, partitions, isKilled: false });
     const killedRestartMs = await restart(cluster, { topic, partitions, isKilled: true });
@@ -200,16 +202,10 @@ async function restart(
   await Promise.all(
     cluster.nodeIds.map((id) => isKilled ? cluster.kill(id) : cluster.stop(id)),
   );
-  const startMs = performance.now();
   const started = Promise.all(cluster.nodeIds.map((id) => cluster.startNode(id)));
-  await whenAllTake(cluster.addresses, topic, partitions);
-  const tookMs = performance.now() - startMs;
+  const label = `restart after ${isKilled ? "kill -9" : "a clean stop"}`;
+  const tookMs = await whenAllTake(cluster, { topic, partitions }, label);
   await started;
-  console.log(
-    `  restart after ${isKilled ? "kill -9" : "a clean stop"}: every partition takes records in ${
-      tookMs.toFixed(0)
-    } ms`,
-  );
   return tookMs;
 }
 
@@ -232,50 +228,35 @@ async function whenInSync(address: string, topic: string): Promise<void> {
   wire.close();
 }
 
-/** Returns: when each partition has acknowledged a record, `acks=all`, whoever leads it. */
+/** Sends each partition a record, and tells when the cluster had come how far. Returns: when all had taken it. */
 async function whenAllTake(
-  addresses: readonly string[],
-  topic: string,
-  partitions: number,
-): Promise<void> {
-  const left = new Set(Array.from({ length: partitions }, (_, partition) => partition));
-  const deadlineMs = performance.now() + PATIENCE_MS;
-  while (left.size > 0) {
-    if (performance.now() > deadlineMs) throw new Error(`${left.size} partitions take nothing`);
-    await Promise.all(addresses.map((address) => produceTo(address, topic, left)));
-    if (left.size > 0) await Bun.sleep(LOOK_MS);
-  }
+  cluster: RealCluster,
+  { topic, partitions }: { readonly topic: string; readonly partitions: number },
+  label: string,
+): Promise<number> {
+  const wallMs = Date.now();
+  const { addresses } = cluster;
+  const times = await sendFirstRecords({ addresses, topic, partitions, patienceMs: PATIENCE_MS });
+  const { ledMs, firstTakenMs, halfTakenMs, takenMs } = times;
+  const marks = [
+    ...STEPS.map(({ said, step }) => [step, lastSaidMs(cluster, said) - wallMs] as const),
+    ["all led", ledMs] as const,
+    ["first record", firstTakenMs] as const,
+    ["half of them", halfTakenMs] as const,
+    ["each has taken a record", takenMs] as const,
+  ].filter(([, ms]) => ms >= 0);
+  console.log(`  ${label}: ${marks.map(([step, ms]) => `${step} ${ms.toFixed(0)} ms`).join(", ")}`);
+  return takenMs;
 }
 
-/** Sends a record to each partition of `left` that a node says it leads, and takes those out that are acknowledged. */
-async function produceTo(address: string, topic: string, left: Set<number>): Promise<void> {
-  const word = await clusterWord(address, [topic], PATIENCE_MS).catch(() => null);
-  const node = word?.brokers.find(({ host, port }) => `${host}:${port}` === address)?.nodeId;
-  const led = word?.topics[0]?.partitions
-    .filter(({ leaderId, partitionIndex }) => leaderId === node && left.has(partitionIndex))
-    .map(({ partitionIndex }) => partitionIndex) ?? [];
-  const wire = await Wire.connect(address).catch(() => null);
-  const timestamp = Date.now();
-  try {
-    for (let from = 0; from < led.length; from += PARTITIONS_A_REQUEST) {
-      const partitionData = led.slice(from, from + PARTITIONS_A_REQUEST).map((index) => ({
-        index,
-        records: buildBatch({ records: [{ key: null, value: new Uint8Array(8), timestamp }] }),
-      }));
-      const answer = await wire?.send(produceRequest, produceResponse, 9, {
-        transactionalId: null,
-        acks: -1,
-        timeoutMs: 5_000,
-        topicData: [{ name: topic, partitionData }],
-      });
-      for (const { index, errorCode } of answer?.responses[0]?.partitionResponses ?? []) {
-        if (errorCode === ErrorCode.NONE) left.delete(index);
-      }
-    }
-  } catch {
-    // It went away: what is left is sent again.
-  }
-  wire?.close();
+/** When the last node said it last; −Infinity where one has not. Units: ms since 1970. */
+function lastSaidMs(cluster: RealCluster, said: string): number {
+  const each = cluster.nodeIds.map((id) => {
+    const line = cluster.output(id).split("\n").findLast((one) => one.includes(said));
+    const at = line === undefined ? null : /"@timestamp":"([^"]+)"/.exec(line);
+    return at === null ? -Infinity : Date.parse(at[1]!);
+  });
+  return Math.min(...each) === -Infinity ? -Infinity : Math.max(...each);
 }
 
 // ── load ──────────────────────────────────────────────────────────────────────────────────────────
