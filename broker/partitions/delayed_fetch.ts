@@ -185,8 +185,8 @@ class FetchRead implements FetchResult {
 function watch(partition: Partition, { id }: FetchingReplica, found: FetchedPartition): void {
   const { fetchOffset, remembered } = found.fetch;
   remembered?.watch(partition);
-  // Who is not in sync may join at any fetch.
-  if (fetchOffset < partition.log.endOffset || !partition.image.isr.includes(id)) return;
+  // Who is not in sync may join at any fetch, unless that is asked for already.
+  if (fetchOffset < partition.log.endOffset || !partition.hasJoined(id)) return;
   remembered?.settle(stateOf(found));
 }
 

@@ -43,6 +43,8 @@ const RETRY_MS = 50;
 const LOST_REQUEST_MS = 10_000;
 /** Partitions in one request. */
 const MAX_BATCH = 1000;
+/** Changes of one answer that are told one by one. */
+const MAX_TOLD = 8;
 /** Where a lost election is over, the leader says so with the first ISR that it asks for. */
 const RECOVERED = 0;
 
@@ -60,9 +62,17 @@ export interface IsrChangesOptions {
 
 interface Pending {
   readonly partition: Partition;
-  readonly proposal: IsrProposal;
+  proposal: IsrProposal;
+  isSent: boolean;
   /** When it was last sent without an answer. */
   lostAtMs: number;
+}
+
+/** A proposal that was answered for good. */
+interface Settled {
+  readonly partition: Partition;
+  readonly proposal: IsrProposal;
+  readonly error: ErrorCode;
 }
 
 /** The changes that this node has asked for. */
@@ -79,7 +89,12 @@ export class IsrChanges {
   /** Sends a proposal; `Partition.isrAnswered` hears what became of it. */
   propose(partition: Partition, proposal: IsrProposal): void {
     if (this.#closing.signal.aborted) return;
-    this.#pending.set(partition, { partition, proposal, lostAtMs: -Infinity });
+    this.#pending.set(partition, {
+      partition,
+      proposal,
+      isSent: false,
+      lostAtMs: -Infinity,
+    });
     this.#sending ??= this.#send().finally(() => {
       this.#sending = null;
     });
@@ -101,6 +116,11 @@ export class IsrChanges {
       }
       if (this.#pending.size === 0) return;
       const batch = [...this.#pending.values()].slice(0, MAX_BATCH);
+      for (const pending of batch) {
+        // One that was sent before may still be done as it was.
+        if (!pending.isSent) pending.proposal = pending.partition.widenProposal(pending.proposal);
+        pending.isSent = true;
+      }
       if (!await this.#sendBatch(batch)) {
         await this.#options.clock.sleep(RETRY_MS, this.#closing.signal);
       }
@@ -128,13 +148,29 @@ export class IsrChanges {
     for (const { topicId, partitions } of answer.topics) {
       for (const one of partitions) answers.set(keyOf(topicId, one.partitionIndex), one);
     }
-    let isWhole = true;
+    const settled: Settled[] = [];
     for (const pending of batch) {
       const { topicId, partition } = pending.partition;
       const found = answers.get(keyOf(topicId, partition));
-      if (found === undefined || !this.#settle(pending, found)) isWhole = false;
+      const one = found === undefined ? null : this.#settle(pending, found);
+      if (one !== null) settled.push(one);
     }
-    return isWhole;
+    this.#tell(settled);
+    return settled.length === batch.length;
+  }
+
+  /** An election over thousands of partitions needs no line for each. */
+  #tell(settled: readonly Settled[]): void {
+    const { logger } = this.#options;
+    for (const isChanged of [true, false]) {
+      const all = settled.filter((one) => (one.error === ErrorCode.NONE) === isChanged);
+      const text = `In-sync replicas are ${isChanged ? "changed" : "not changed"}`;
+      for (const { partition: { log }, proposal, error } of all.slice(0, MAX_TOLD)) {
+        const isr = proposal.isr.map(({ brokerId }) => brokerId);
+        logger.info(text, { partition: log.name, isr, error: errorName(error) });
+      }
+      if (all.length > MAX_TOLD) logger.info(text, { partitionsBeside: all.length - MAX_TOLD });
+    }
   }
 
   #request(batch: readonly Pending[]) {
@@ -161,22 +197,16 @@ export class IsrChanges {
     };
   }
 
-  /** Returns: false when it has to be sent again. */
-  #settle(pending: Pending, answer: PartitionAnswer): boolean {
+  /** Null when it has to be sent again. */
+  #settle(pending: Pending, answer: PartitionAnswer): Settled | null {
     const { partition, proposal, lostAtMs } = pending;
     const outcome = outcomeOf(answer);
-    if (outcome === null) return false;
-    const { clock, logger } = this.#options;
-    if (outcome.kind === "refused" && clock.monotonicMs() - lostAtMs < LOST_REQUEST_MS) {
-      return false;
-    }
+    if (outcome === null) return null;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (outcome.kind === "refused" && nowMs - lostAtMs < LOST_REQUEST_MS) return null;
     if (this.#pending.get(partition) === pending) this.#pending.delete(partition);
-    const isr = proposal.isr.map(({ brokerId }) => brokerId);
-    const fields = { partition: partition.log.name, isr, error: errorName(answer.errorCode) };
-    if (outcome.kind === "written") logger.info("In-sync replicas are changed", fields);
-    else logger.info("In-sync replicas are not changed", fields);
     partition.isrAnswered(proposal, outcome);
-    return true;
+    return { partition, proposal, error: answer.errorCode as ErrorCode };
   }
 }
 

@@ -453,6 +453,16 @@ export class Partition {
     for (const { settled } of done) settled(ErrorCode.NONE);
   }
 
+  /** What is to be sent in the place of a proposal that was not sent yet. */
+  widenProposal(proposal: IsrProposal): IsrProposal {
+    return this.#replicas?.widen(proposal, this.#replication.brokers()) ?? proposal;
+  }
+
+  /** True when nothing is left for a follower to do but to stay as it is: it is in sync, or about to be. */
+  hasJoined(replicaId: number): boolean {
+    return this.#replicas?.isInMaximalIsr(replicaId) ?? false;
+  }
+
   /** Hears what became of `proposal`. */
   isrAnswered(proposal: IsrProposal, outcome: IsrOutcome): void {
     if (this.#replicas === null || this.#replicas.proposal !== proposal) return;

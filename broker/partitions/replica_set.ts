@@ -10,7 +10,7 @@
  * A follower's fetch offset is what is on its stable storage: it asks for nothing before it has synced what it
  * has. While a proposal is under way both ISRs count, the one that is and the one that may be (KIP-497): a
  * replica that is to leave holds the high watermark back until the controller has agreed, one that is to
- * join does so from the moment that it was proposed. Who is known under another epoch than its registration
+ * join does so from the moment that it was proposed. What is not sent yet takes along who catches up meanwhile. Who is known under another epoch than its registration
  * has restarted since it fetched, maybe without its data, and cannot join (KIP-903).
  *
  * As in Kafka the high watermark rests while the ISR is below `min.insync.replicas` (KIP-966), and a replica that
@@ -188,7 +188,7 @@ export class ReplicaSet {
     let reached = syncedOffset;
     for (const [id, follower] of this.#followers) {
       if (follower.syncedOffset >= reached) continue;
-      const counts = this.#isInMaximalIsr(id) ||
+      const counts = this.isInMaximalIsr(id) ||
         isKeepingUp(follower, endOffset, limits, nowMs) && this.#isEligible(id, brokers);
       if (counts) reached = follower.syncedOffset;
     }
@@ -197,7 +197,8 @@ export class ReplicaSet {
     return true;
   }
 
-  #isInMaximalIsr(id: number): boolean {
+  /** True for who is in sync, or may be once the controller has answered. */
+  isInMaximalIsr(id: number): boolean {
     if (this.#image.isr.includes(id)) return true;
     return this.#proposal?.isr.some((member) => member.brokerId === id) === true;
   }
@@ -210,12 +211,32 @@ export class ReplicaSet {
 
   /** What to ask for after a fetch of `replicaId`: null while it may not join, or something is under way. */
   proposeExpansion(replicaId: number, brokers: BrokerStates): IsrProposal | null {
-    const follower = this.#followers.get(replicaId);
-    if (follower === undefined || this.#proposal !== null) return null;
-    if (this.#image.isr.includes(replicaId) || !this.#isEligible(replicaId, brokers)) return null;
-    const { syncedOffset } = follower;
-    if (syncedOffset < this.#highWatermark || syncedOffset < this.#epochStartOffset) return null;
+    if (this.#proposal !== null || this.#image.isr.includes(replicaId)) return null;
+    if (!this.#mayJoin(replicaId, brokers)) return null;
     return this.#propose([...this.#image.isr, replicaId], brokers);
+  }
+
+  #mayJoin(id: number, brokers: BrokerStates): boolean {
+    const { syncedOffset } = this.#followers.get(id) ?? { syncedOffset: -1 };
+    return syncedOffset >= this.#highWatermark && syncedOffset >= this.#epochStartOffset &&
+      this.#isEligible(id, brokers);
+  }
+
+  /**
+   * Lets those join along that have caught up since, where others are to join: to be asked before it is sent for the
+   * first time. Returns: what is to be sent.
+   */
+  widen(proposal: IsrProposal, brokers: BrokerStates): IsrProposal {
+    if (this.#proposal !== proposal || proposal.isr.length <= this.#image.isr.length) {
+      return proposal;
+    }
+    const joining = [...this.#followers.keys()]
+      .filter((id) => !this.isInMaximalIsr(id) && this.#mayJoin(id, brokers));
+    if (joining.length === 0) return proposal;
+    // Who was in it stays as it was known then: it may have restarted since, and lack what it had.
+    const isr = [...proposal.isr, ...joining.map((id) => this.#member(id, brokers))];
+    this.#proposal = { ...proposal, isr };
+    return this.#proposal;
   }
 
   /** What to ask for as time goes on: an ISR without those that do not keep up. Null when all of them do. */
@@ -244,14 +265,16 @@ export class ReplicaSet {
     this.#proposal = {
       leaderEpoch,
       partitionEpoch,
-      isr: isr.map((brokerId) => ({
-        brokerId,
-        brokerEpoch: brokerId === this.#nodeId
-          ? brokers.get(brokerId)?.epoch ?? -1
-          : this.#followers.get(brokerId)?.brokerEpoch ?? -1,
-      })),
+      isr: isr.map((id) => this.#member(id, brokers)),
     };
     return this.#proposal;
+  }
+
+  #member(brokerId: number, brokers: BrokerStates): ProposedMember {
+    const brokerEpoch = brokerId === this.#nodeId
+      ? brokers.get(brokerId)?.epoch
+      : this.#followers.get(brokerId)?.brokerEpoch;
+    return { brokerId, brokerEpoch: brokerEpoch ?? -1 };
   }
 
   /** The controller has not made the change, and will not. */

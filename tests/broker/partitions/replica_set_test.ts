@@ -73,6 +73,9 @@ class Leader {
   expand(id: number): IsrProposal | null {
     return this.set.proposeExpansion(id, this.brokers);
   }
+  widen(proposal: IsrProposal): IsrProposal {
+    return this.set.widen(proposal, this.brokers);
+  }
   shrink(): IsrProposal | null {
     return this.set.proposeShrinking(this.#now());
   }
@@ -186,6 +189,72 @@ describe("ReplicaSet.proposeExpansion", () => {
   });
 });
 
+describe("ReplicaSet.widen", () => {
+  test("takes along who has caught up since, and counts it from then on", () => {
+    const leader = new Leader([1]);
+    leader.fetch(2, 0);
+    const proposal = leader.expand(2)!;
+    expect(leader.widen(proposal)).toBe(proposal);
+    leader.fetch(3, 0);
+    const widened = leader.widen(proposal);
+    expect(widened).toEqual({
+      ...proposal,
+      isr: [...proposal.isr, { brokerId: 3, brokerEpoch: 30 }],
+    });
+    expect(leader.set.proposal).toBe(widened);
+    leader.fetch(2, 0);
+    leader.nowMs = 1000;
+    leader.append(5);
+    leader.fetch(2, 5);
+    expect(leader.set.highWatermark).toBe(0);
+    leader.fetch(3, 5);
+    expect(leader.set.highWatermark).toBe(5);
+  });
+
+  test("leaves the members as they were known: one that has restarted since may lack what it had", () => {
+    const leader = new Leader([1], { startOffset: 6 });
+    leader.fetch(2, 6);
+    const proposal = leader.expand(2)!;
+    leader.brokers.get(2)!.epoch = 21;
+    leader.fetch(2, 0, 21);
+    leader.fetch(3, 6);
+    expect(leader.widen(proposal).isr).toEqual([
+      { brokerId: 1, brokerEpoch: 10 },
+      { brokerId: 2, brokerEpoch: 20 },
+      { brokerId: 3, brokerEpoch: 30 },
+    ]);
+  });
+
+  test.each([
+    ["that lacks what is committed", { fetchOffset: 5, change: {} }],
+    ["that is fenced", { fetchOffset: 6, change: { fenced: true } }],
+    ["of another incarnation", { fetchOffset: 6, change: { epoch: 31 } }],
+  ])("takes nobody along %s", (_, { fetchOffset, change }) => {
+    const leader = new Leader([1], { startOffset: 6 });
+    leader.advance();
+    leader.fetch(2, 6);
+    const proposal = leader.expand(2)!;
+    leader.fetch(3, fetchOffset);
+    leader.brokers.set(3, { ...leader.brokers.get(3)!, ...change });
+    expect(leader.widen(proposal)).toBe(proposal);
+  });
+
+  test("lets nobody join where others are to leave, or what was proposed is over", () => {
+    const leader = new Leader([1, 2]);
+    leader.append(1);
+    leader.nowMs = 1000;
+    const shrinking = leader.shrink()!;
+    leader.fetch(3, 1);
+    expect(leader.widen(shrinking)).toBe(shrinking);
+    leader.set.withdraw(shrinking);
+    const expansion = leader.expand(3)!;
+    leader.fetch(2, 1);
+    leader.set.withdraw(expansion);
+    expect(leader.widen(expansion)).toBe(expansion);
+    expect(leader.set.proposal).toBeNull();
+  });
+});
+
 describe("ReplicaSet.proposeShrinking", () => {
   test("asks to leave out who is silent while it lacks records, and counts it until that is written", () => {
     const leader = new Leader([1, 2, 3]);
@@ -272,7 +341,7 @@ function live(seed: number): void {
   for (let step = 0; step < 200; step++) {
     leader.nowMs += below(20);
     const id = 2 + below(2);
-    switch (below(7)) {
+    switch (below(8)) {
       case 0:
         leader.append(below(5), { isSynced: below(2) === 0 });
         break;
@@ -298,6 +367,12 @@ function live(seed: number): void {
         break;
       case 6:
         leader.set.update(written, leader.nowMs);
+        break;
+      case 7:
+        // Before it is sent.
+        if (proposal !== null && proposal === leader.set.proposal) {
+          proposal = leader.widen(proposal);
+        }
         break;
     }
     leader.advance();
