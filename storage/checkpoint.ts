@@ -22,7 +22,8 @@ const MAX_SMALL_FILE_BYTES = 256 * 1024 * 1024;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-function parentOf(path: string): string {
+/** The directory that a path lies in. */
+export function parentOf(path: string): string {
   const slash = path.lastIndexOf("/");
   return slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash);
 }

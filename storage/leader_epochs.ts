@@ -10,6 +10,7 @@
 import {
   checkpointNumber,
   formatCheckpoint,
+  parentOf,
   parseCheckpoint,
   readSmallText,
   textBytes,
@@ -34,6 +35,8 @@ export class LeaderEpochs {
   #dirty = false;
   /** What the checkpoint holds, or would if there were one; null when nobody knows. */
   #storedText: string | null = formatCheckpoint([]);
+  /** The checkpoint may have got its name from a run that ended before the sync of the directory. */
+  #isInDoubt = false;
 
   constructor({ disk, directory }: { readonly disk: Disk; readonly directory: string }) {
     this.#disk = disk;
@@ -65,8 +68,14 @@ export class LeaderEpochs {
     return this.#entries.at(-1)?.epoch ?? -1;
   }
 
-  /** True when the checkpoint of a log that ends at `endOffset` is behind. */
+  /** A run that was killed may have given the checkpoint its name without a sync: `store` makes up for it. */
+  doubt(): void {
+    this.#isInDoubt = true;
+  }
+
+  /** True when the checkpoint of a log that ends at `endOffset` is behind, or not known to be stable. */
   isDirty(endOffset: number): boolean {
+    if (this.#isInDoubt) return true;
     if (!this.#dirty || this.#text(endOffset) !== this.#storedText) return this.#dirty;
     this.#dirty = (this.#entries.at(-1)?.startOffset ?? -1) >= endOffset;
     return false;
@@ -157,9 +166,13 @@ export class LeaderEpochs {
   async store(endOffset: number): Promise<void> {
     if (!this.isDirty(endOffset)) return;
     const text = this.#text(endOffset);
-    this.#storedText = null;
-    await writeFileAtomically(this.#disk, this.#path, textBytes(text));
-    this.#storedText = text;
+    if (text === this.#storedText) await this.#disk.syncDirectory(parentOf(this.#path));
+    else {
+      this.#storedText = null;
+      await writeFileAtomically(this.#disk, this.#path, textBytes(text));
+      this.#storedText = text;
+    }
+    this.#isInDoubt = false;
   }
 
   #text(endOffset: number): string {

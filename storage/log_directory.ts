@@ -68,7 +68,6 @@ import {
   type Clock,
   type Disk,
   DiskError,
-  type DiskFile,
   type DiskLock,
   type Logger,
   type Random,
@@ -541,10 +540,22 @@ export class LogDirectory {
       await this.#names.request();
       this.#unsyncedNames.delete(name);
     }
-    // A run that was killed may have written it and ended before the sync.
-    const isSynced = foundId === null || !isMade || !this.#unrecovered.has(name);
-    const file = isSynced ? null : disk.open(path, "write");
-    return await this.#openBeside(topicPartition, topicId, { config, file });
+    const isInDoubt = foundId !== null && isMade && this.#unrecovered.has(name);
+    const log = await this.openLog(topicPartition, topicId, config);
+    // A run that was killed may have written it and ended before the sync: nothing was appended then.
+    if (isInDoubt && log.endOffset === 0) await this.#syncMetadata(name, path);
+    return log;
+  }
+
+  async #syncMetadata(name: string, path: string): Promise<void> {
+    this.#unsyncedNames.add(name);
+    const file = this.#options.disk.open(path, "write");
+    try {
+      await this.#watched(file.sync());
+    } finally {
+      file.close();
+    }
+    this.#unsyncedNames.delete(name);
   }
 
   /**
@@ -568,30 +579,14 @@ export class LogDirectory {
       throw failure;
     }
     const naming = this.#names.request();
-    const log = await this.#openBeside(topicPartition, topicId, { config, file, naming });
-    this.#unsyncedNames.delete(name);
-    return log;
-  }
-
-  /** Opens a log, which syncs the names of a new one's files, while its `partition.metadata` is synced and closed. */
-  async #openBeside(
-    topicPartition: TopicPartition,
-    topicId: Uuid,
-    { config, file, naming }: {
-      readonly config: LogConfig;
-      readonly file: DiskFile | null;
-      readonly naming?: Promise<void>;
-    },
-  ): Promise<Log> {
+    // Opening syncs the names of its files.
     const opening = this.openLog(topicPartition, topicId, config);
-    const syncs = [opening.then(() => {})];
-    if (file !== null) syncs.push(file.sync());
-    if (naming !== undefined) syncs.push(naming);
     try {
-      await this.#watched(allSynced(syncs));
+      await this.#watched(allSynced([opening.then(() => {}), file.sync(), naming]));
     } finally {
-      file?.close();
+      file.close();
     }
+    this.#unsyncedNames.delete(name);
     return await opening;
   }
 

@@ -176,7 +176,11 @@ class LogLoader {
     }
   }
 
-  /** Goes on where the run before was killed, once what it had written is stable. */
+  /**
+   * Goes on where the run before was killed, once what it had written is stable. Where there are records, all that
+   * was named when the log was made is: nothing is appended before. What was named later the next clean stop syncs,
+   * or whoever relies on it.
+   */
   async #resume(
     segment: Segment,
     headers: readonly RecordBatchHeader[],
@@ -191,7 +195,10 @@ class LogLoader {
     recallRecent(this.#producers, [segment]);
     segment.doubtIndexes();
     segment.openForAppend();
-    await allSynced([segment.sync(), disk.syncDirectory(directory)]);
+    if (this.#listing!.names.has(LEADER_EPOCH_CHECKPOINT)) this.#epochs.doubt();
+    await (headers.length > 0
+      ? segment.sync()
+      : allSynced([segment.sync(), disk.syncDirectory(directory)]));
     this.#epochs.truncateFromStart(logStartOffset);
     this.#options.onRecovering?.(segment.sizeBytes);
     return {

@@ -6,6 +6,7 @@ import { textBytes } from "../../storage/checkpoint.ts";
 import { DEFAULT_LOG_CONFIG, type Log } from "../../storage/log.ts";
 import type { FoundPartition, LogDirectory } from "../../storage/log_directory.ts";
 import { recoverLogJob } from "../../storage/log_recovery.ts";
+import type { Disk, DiskFile } from "../../storage/platform.ts";
 import { TINY_BYTES } from "../../storage/tiny_recovery.ts";
 import { SimRandom } from "../sim/sim_random.ts";
 import { SimWorkers } from "../sim/sim_workers.ts";
@@ -148,6 +149,62 @@ test("recoverTiny: leaves what is larger to the workers, and writes nothing itse
     if (isTiny) expect(after).toEqual(before);
     else expect(after.length).toBeGreaterThan(before.length);
   }
+});
+
+test("recoverTiny: a log that has records is synced itself, and nothing else", async () => {
+  for (const hasRecords of [true, false]) {
+    const fixture = await Fixture.open();
+    if (hasRecords) fixture.append(1);
+    fixture.log.sync();
+    await fixture.clock.advance(1);
+    fixture.disk.kill();
+    const synced: string[] = [];
+    const disk = watchingSyncs(fixture.disk, synced);
+    fixture.directory = await fixture.openDirectory({ disk });
+    synced.splice(0);
+    await fixture.directory.createLog(ORDERS, METADATA_TOPIC_ID, DEFAULT_LOG_CONFIG);
+    const log = `${ORDERS_PATH}/00000000000000000000.log`;
+    const all = [ORDERS_PATH, log, `${ORDERS_PATH}/partition.metadata`];
+    expect(synced.toSorted()).toEqual(hasRecords ? [log] : all);
+  }
+});
+
+/** Notes in `synced` what is synced of a disk. */
+function watchingSyncs(disk: Disk, synced: string[]): Disk {
+  const noting = <T extends object>(target: T, name: keyof T, path: (args: unknown[]) => string) =>
+    new Proxy(target, {
+      get: (_, key) => {
+        const value = target[key as keyof T];
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]) => {
+          if (key === name) synced.push(path(args));
+          const result = value.apply(target, args);
+          return key === "open"
+            ? noting(result as DiskFile, "sync", () => String(args[0]))
+            : result;
+        };
+      },
+    });
+  return noting(disk, "syncDirectory", ([path]) => String(path));
+}
+
+test("recoverTiny: the recovery point passes epochs once the name of their checkpoint is stable", async () => {
+  const fixture = await Fixture.open();
+  fixture.append(1, { leaderEpoch: 5 });
+  await fixture.log.whenSynced(offset(1));
+  await fixture.log.settle();
+  fixture.append(1, { leaderEpoch: 5 });
+  await fixture.log.whenSynced(offset(2));
+  fixture.disk.kill();
+  const synced: string[] = [];
+  await fixture.reopen({}, { disk: watchingSyncs(fixture.disk, synced) });
+  synced.splice(0);
+  const files = fixture.disk.files();
+  expect(fixture.log.isUnsettled).toBe(true);
+  await fixture.log.settle();
+  expect(fixture.log.recoveryPoint).toBe(offset(2));
+  expect(synced).toEqual([ORDERS_PATH]);
+  expect(fixture.disk.files()).toEqual(files);
 });
 
 /** Logs that all get a record at once. */
