@@ -188,6 +188,44 @@ describe("MetadataSnapshots:", () => {
     await snapshots.stop();
   });
 
+  test("a stop writes one where much came since the newest, from which the next start goes on", async () => {
+    const harness = await Harness.start();
+    const stop = async (settings = NEVER) => {
+      const stopped = snapshotsOf(harness, settings).stop();
+      await harness.clock.advance(100);
+      await stopped;
+      return listSnapshots(harness.disk, DIRECTORY);
+    };
+    await harness.controller.createTopics([newTopic("a", { partitionCount: 400 })]);
+    expect(await stop()).toEqual([]);
+    await harness.controller.createTopics([newTopic("b", { partitionCount: 100 })]);
+    const [only] = await stop();
+    expect(only!.offset).toBe(harness.controller.image().offset + 1);
+    await harness.controller.createTopics([newTopic("c")]);
+    expect(await stop()).toEqual([only!]);
+    const before = imageText(harness.controller.image());
+    await harness.crashAndReopen();
+    expect(imageText(harness.controller.image())).toBe(before);
+  });
+
+  test("a stop does not wait for one that takes long", async () => {
+    const harness = await Harness.start();
+    await harness.controller.createTopics([newTopic("a", { partitionCount: 2_000 })]);
+    const { clock } = harness;
+    const snapshots = snapshotsOf(harness, NEVER, {
+      clock: {
+        monotonicMs: () => clock.monotonicMs(),
+        wallMs: () => clock.wallMs(),
+        timer: (delayMs, callback) => clock.timer(delayMs, callback),
+        sleep: () => clock.sleep(1_500),
+      },
+    });
+    const stopped = snapshots.stop();
+    await clock.advance(2_000);
+    await stopped;
+    expect(listSnapshots(harness.disk, DIRECTORY)).toEqual([]);
+  });
+
   for (const code of ["ENOSPC", "EIO"] as const) {
     test(`a disk that says ${code} costs a snapshot and nothing else, and it is tried again`, async () => {
       const harness = await Harness.start();
