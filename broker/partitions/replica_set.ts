@@ -10,8 +10,9 @@
  * A follower's fetch offset is what is on its stable storage: it asks for nothing before it has synced what it
  * has. While a proposal is under way both ISRs count, the one that is and the one that may be (KIP-497): a
  * replica that is to leave holds the high watermark back until the controller has agreed, one that is to
- * join does so from the moment that it was proposed. What is not sent yet takes along who catches up meanwhile. Who is known under another epoch than its registration
- * has restarted since it fetched, maybe without its data, and cannot join (KIP-903).
+ * join does so from the moment that it was proposed. What is not sent yet takes along who catches up meanwhile.
+ * Who is known under another epoch than its registration has restarted since it fetched, maybe without its data, and
+ * cannot join (KIP-903).
  *
  * As in Kafka the high watermark rests while the ISR is below `min.insync.replicas` (KIP-966), and a replica that
  * keeps up holds it back a little before it joins: else it would run after it for ever.
