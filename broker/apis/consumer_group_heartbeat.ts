@@ -6,7 +6,7 @@
  *
  * The answer waits until what it tells is committed to `__consumer_offsets`.
  *
- * Gaps: none known.
+ * Gaps: the assignors prefer members in the racks of replicas, at which those of Kafka's coordinator do not look.
  */
 
 import { ApiKey } from "../../protocol/api_keys.ts";

@@ -841,7 +841,12 @@ export class ConsumerGroup {
       for (const id of topicIds) partitionCounts.set(id, topics.topicById(id)!.partitionCount);
     }
     const { isHomogeneous } = this.#state;
-    const targets = assignor({ members, partitionCounts, isHomogeneous });
+    const targets = assignor({
+      members,
+      partitionCounts,
+      isHomogeneous,
+      racksOf: (topicId, partition) => topics.racksOf(topicId, partition),
+    });
     for (const { memberId, target } of members) {
       const next = targets.get(memberId) ?? NO_TARGET;
       if (this.#state.hasTarget(memberId) && samePartitions(next, target)) continue;
@@ -868,7 +873,8 @@ export class ConsumerGroup {
     return [...this.#state.members].map(([memberId, metadata]) => {
       const topicIds = idsOfMember(metadata);
       const target = this.#state.target(memberId);
-      return { memberId, instanceId: metadata.instanceId, topicIds, target };
+      const { instanceId, rackId } = metadata;
+      return { memberId, instanceId, rackId, topicIds, target };
     });
   }
 

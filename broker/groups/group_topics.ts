@@ -2,7 +2,7 @@
  * The topics of the cluster as consumer groups see them: how many partitions, and a hash that changes when the
  * partitions or their racks do.
  *
- * The hash of a topic is kept as long as the metadata has the topic's object; changes of brokers drop them all.
+ * The racks and the hash of a topic are kept as long as the metadata has the topic's object; changes of brokers drop them all.
  *
  * Source: Kafka 4.1's `computeTopicHash` and `computeGroupHash`: XXH3 over a magic byte, topic id, name, partition
  * count, and for each partition its number and sorted racks, little endian, texts in UTF-16 with their length after
@@ -23,6 +23,8 @@ export interface GroupTopics {
   readonly changeCount: number;
   topicByName(name: string): GroupTopic | undefined;
   topicById(id: Uuid): GroupTopic | undefined;
+  /** The racks of the brokers that have a replica of a partition, sorted; empty where there is no such partition. */
+  racksOf(topicId: Uuid, partition: number): readonly string[];
   /** The hash of what these topics are like; topics that do not exist do not count. */
   hashOf(names: Iterable<string>): bigint;
 }
@@ -34,10 +36,17 @@ export interface GroupTopic {
   readonly partitionCount: number;
 }
 
+/** What is found out of a topic when it is asked for. */
+interface TopicRacks {
+  /** By partition. */
+  readonly racks: readonly (readonly string[])[];
+  readonly hash: bigint;
+}
+
 /** The topics of the newest metadata image. */
 export class ImageTopics implements GroupTopics {
   readonly #image: () => MetadataImage;
-  #hashes = new WeakMap<TopicImage, bigint>();
+  #found = new WeakMap<TopicImage, TopicRacks>();
   newestTopicVersion = 0;
   changeCount = 0;
 
@@ -48,7 +57,7 @@ export class ImageTopics implements GroupTopics {
   /** Takes note of what the metadata has become. */
   follow({ offset }: MetadataImage, changes: MetadataChanges): void {
     if (changes.createdTopics.length > 0) this.newestTopicVersion = offset;
-    if (changes.changedBrokers.length > 0) this.#hashes = new WeakMap();
+    if (changes.changedBrokers.length > 0) this.#found = new WeakMap();
     const isOther = changes.createdTopics.length > 0 || changes.deletedTopics.length > 0 ||
       changes.changedBrokers.length > 0 ||
       changes.changedPartitions.some(({ before, after }) =>
@@ -69,25 +78,28 @@ export class ImageTopics implements GroupTopics {
     const hashes: bigint[] = [];
     for (const name of [...names].sort(compareText)) {
       const topic = this.#image().topicByName(name);
-      if (topic !== undefined) hashes.push(this.#hashOfTopic(topic));
+      if (topic !== undefined) hashes.push(this.#racksOfTopic(topic).hash);
     }
     return combinedHash(hashes);
   }
 
-  #hashOfTopic(topic: TopicImage): bigint {
-    let hash = this.#hashes.get(topic);
-    if (hash === undefined) {
+  racksOf(topicId: Uuid, partition: number): readonly string[] {
+    const topic = this.#image().topicById(topicId);
+    return topic === undefined ? [] : this.#racksOfTopic(topic).racks[partition] ?? [];
+  }
+
+  #racksOfTopic(topic: TopicImage): TopicRacks {
+    let found = this.#found.get(topic);
+    if (found === undefined) {
       const { brokers } = this.#image();
-      const racksOf = (partition: number) => {
-        const racks = topic.partitions[partition]!.replicas.flatMap((id) =>
-          brokers.get(id)?.rack ?? []
-        );
-        return racks.sort(compareText);
-      };
-      hash = topicHash({ ...topic, partitionCount: topic.partitions.length, racksOf });
-      this.#hashes.set(topic, hash);
+      const racks = topic.partitions.map(({ replicas }) =>
+        replicas.flatMap((id) => brokers.get(id)?.rack ?? []).sort(compareText)
+      );
+      const racksOf = (partition: number) => racks[partition]!;
+      const hash = topicHash({ ...topic, partitionCount: racks.length, racksOf });
+      this.#found.set(topic, found = { racks, hash });
     }
-    return hash;
+    return found;
   }
 }
 

@@ -17,6 +17,7 @@ export type Partitions = ReadonlyMap<Uuid, readonly number[]>;
 export interface AssignableMember {
   readonly memberId: string;
   readonly instanceId: string | null;
+  readonly rackId: string | null;
   /** Topics that exist. Members with the same subscription may share the list. */
   readonly topicIds: readonly Uuid[];
   /** What it was to have until now. */
@@ -30,10 +31,28 @@ export interface AssignmentRequest {
   readonly partitionCounts: ReadonlyMap<Uuid, number>;
   /** True where all members have the same topics. */
   readonly isHomogeneous: boolean;
+  /** The racks of the brokers that have a replica. */
+  readonly racksOf: (topicId: Uuid, partition: number) => readonly string[];
 }
 
 /** Computes a target assignment. Returns: partitions of every member, the same object where nothing changed. */
 export type Assignor = (request: AssignmentRequest) => ReadonlyMap<string, Partitions>;
+
+/** Members with the same topics have the same number, from 0 on, whatever the order of their lists. */
+export function subscriptionsOf(members: readonly AssignableMember[]): number[] {
+  const byList = new Map<readonly Uuid[], number>();
+  const byName = new Map<string, number>();
+  return members.map(({ topicIds }) => {
+    let found = byList.get(topicIds);
+    if (found === undefined) {
+      const name = [...topicIds].sort(compareText).join(" ");
+      found = byName.get(name) ?? byName.size;
+      byName.set(name, found);
+      byList.set(topicIds, found);
+    }
+    return found;
+  });
+}
 
 /** Whether two assignments are of the same partitions. */
 export function samePartitions(left: Partitions, right: Partitions): boolean {

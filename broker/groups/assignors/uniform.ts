@@ -9,7 +9,8 @@
  * equal subscriptions are kept in one class with buckets by load, so that looking for the least loaded takes time by
  * the number of classes, not of members.
  *
- * Racks are not looked at, as in Kafka 4.
+ * Racks come last, where members and partitions have them (rack_preference.ts): what they decide costs no balance
+ * and no more moves.
  *
  * Source: Kafka's `UniformAssignor` of the group coordinator.
  */
@@ -22,7 +23,9 @@ import {
   compareText,
   type Partitions,
   samePartitions,
+  subscriptionsOf,
 } from "./assignor.ts";
+import { addTo, type Draft, preferRacks } from "./rack_preference.ts";
 
 /** Assigns as equal numbers of partitions as subscriptions allow. */
 export function assignUniformly(request: AssignmentRequest): ReadonlyMap<string, Partitions> {
@@ -30,9 +33,11 @@ export function assignUniformly(request: AssignmentRequest): ReadonlyMap<string,
     compareText(left.memberId, right.memberId)
   );
   if (members.length === 0) return new Map();
-  return request.isHomogeneous
+  const drafts = request.isHomogeneous
     ? assignByQuota(members, request.partitionCounts)
     : assignByLoad(members, request.partitionCounts);
+  preferRacks({ ...request, members }, drafts);
+  return finish(members, drafts);
 }
 
 /** A partition that lost its member, or has none yet. */
@@ -74,8 +79,6 @@ class Taken {
   }
 }
 
-type Draft = Map<Uuid, number[]>;
-
 /** What members hold of what there is, each partition once. */
 function keepHeld(
   members: readonly AssignableMember[],
@@ -98,7 +101,7 @@ function keepHeld(
 function assignByQuota(
   members: readonly AssignableMember[],
   partitionCounts: ReadonlyMap<Uuid, number>,
-): ReadonlyMap<string, Partitions> {
+): Draft[] {
   const subscribed = members[0]!.topicIds;
   const counts = new Map(subscribed.map((topicId) => [topicId, partitionCounts.get(topicId) ?? 0]));
   const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
@@ -127,7 +130,7 @@ function assignByQuota(
     }
   });
   assert(next === rest.length, "Cannot leave partitions without a member");
-  return finish(members, held);
+  return held.map(({ draft }) => draft);
 }
 
 /** Takes what is beyond the quota, the last partitions of the last topics first. */
@@ -149,7 +152,7 @@ function giveUp(
 function assignByLoad(
   members: readonly AssignableMember[],
   partitionCounts: ReadonlyMap<Uuid, number>,
-): ReadonlyMap<string, Partitions> {
+): Draft[] {
   const taken = new Taken(partitionCounts);
   const held = keepHeld(members, taken);
   const loads = new Loads(members, held.map(({ count }) => count));
@@ -159,8 +162,9 @@ function assignByLoad(
     addTo(held[to]!.draft, topicId, partition);
     loads.change(to, 1);
   }
-  balance(held.map(({ draft }) => draft), loads);
-  return finish(members, held);
+  const drafts = held.map(({ draft }) => draft);
+  balance(drafts, loads);
+  return drafts;
 }
 
 /** Every move lessens the sum of the squares of the loads, so this ends. */
@@ -222,20 +226,14 @@ class Loads {
 
   constructor(members: readonly AssignableMember[], loads: readonly number[]) {
     this.#loads = [...loads];
-    const classes = new Map<string, LoadClass>();
-    const bySharedList = new Map<readonly Uuid[], LoadClass>();
-    this.#classOf = members.map(({ topicIds }, index) => {
-      let found = bySharedList.get(topicIds);
-      if (found === undefined) {
-        const name = [...topicIds].sort(compareText).join(" ");
-        found = classes.get(name) ?? { topicIds, byLoad: new Map(), least: Infinity };
-        classes.set(name, found);
-        bySharedList.set(topicIds, found);
-      }
+    const classes: LoadClass[] = [];
+    this.#classOf = subscriptionsOf(members).map((subscription, index) => {
+      const { topicIds } = members[index]!;
+      const found = classes[subscription] ??= { topicIds, byLoad: new Map(), least: Infinity };
       place(found, loads[index]!, index);
       return found;
     });
-    for (const found of classes.values()) {
+    for (const found of classes) {
       const size = [...found.byLoad.values()].reduce((sum, set) => sum + set.size, 0);
       for (const topicId of found.topicIds) {
         const others = this.#classesOfTopic.get(topicId);
@@ -286,18 +284,12 @@ function place(found: LoadClass, load: number, index: number): void {
   found.least = Math.min(found.least, load);
 }
 
-function addTo(draft: Draft, topicId: Uuid, partition: number): void {
-  const partitions = draft.get(topicId);
-  if (partitions === undefined) draft.set(topicId, [partition]);
-  else partitions.push(partition);
-}
-
 function finish(
   members: readonly AssignableMember[],
-  held: readonly { readonly draft: Draft }[],
+  drafts: readonly Draft[],
 ): ReadonlyMap<string, Partitions> {
   return new Map(members.map(({ memberId, target }, index) => {
-    const { draft } = held[index]!;
+    const draft = drafts[index]!;
     for (const partitions of draft.values()) partitions.sort((left, right) => left - right);
     return [memberId, samePartitions(draft, target) ? target : draft];
   }));

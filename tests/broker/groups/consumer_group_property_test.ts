@@ -72,6 +72,9 @@ class Topics {
   topicById(id: Uuid) {
     return [...this.#topics.values()].find((topic) => topic.id === id);
   }
+  racksOf(): readonly string[] {
+    return [];
+  }
   names(): string[] {
     return [...this.#topics.keys()];
   }

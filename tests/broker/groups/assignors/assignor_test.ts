@@ -16,7 +16,7 @@ function topic(index: number): Uuid {
 }
 
 function member(memberId: string, topicIds: readonly Uuid[], target = NOTHING): AssignableMember {
-  return { memberId, instanceId: null, topicIds, target };
+  return { memberId, instanceId: null, rackId: null, topicIds, target };
 }
 
 function homogeneous(memberCount: number, topicCount: number, partitions: number) {
@@ -25,6 +25,7 @@ function homogeneous(memberCount: number, topicCount: number, partitions: number
     members: Array.from({ length: memberCount }, (_, index) => member(`m${index}`, topicIds)),
     partitionCounts: new Map(topicIds.map((id) => [id, partitions])),
     isHomogeneous: true,
+    racksOf: () => [],
   };
 }
 
@@ -87,7 +88,7 @@ function random(seed: number): AssignmentRequest {
     const own = isHomogeneous ? topicIds : topicIds.filter(() => below(3) > 0);
     return member(`m${index}`, own);
   });
-  return { members, partitionCounts, isHomogeneous };
+  return { members, partitionCounts, isHomogeneous, racksOf: () => [] };
 }
 
 /** The group as it is some time later: members and topics came and went. */
@@ -215,6 +216,7 @@ test("uniform: 1,000 members of ten kinds of subscription do not hold the loop",
     members: Array.from({ length: 1_000 }, (_, index) => member(`m${index}`, kinds[index % 10]!)),
     partitionCounts: new Map(topicIds.map((id) => [id, 100])),
     isHomogeneous: false,
+    racksOf: () => [],
   };
   let bestMs = Infinity;
   for (let round = 0; round < 20; round++) {
