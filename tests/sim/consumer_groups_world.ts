@@ -2,7 +2,7 @@
  * Consumers of both protocols in the same groups (see consumers_world.ts).
  *
  * Consumers of the newer protocol heartbeat, let go of partitions and take them, and now and then say all there is to
- * say; those of the classic protocol join, sync, and assign while they lead a classic group. Groups go over between the
+ * say, or let go of nothing any more until they are given up; those of the classic protocol join, sync, and assign while they lead a classic group. Groups go over between the
  * protocols as their members come and go. All are subscribed to the same topic all the time.
  *
  * What must hold at all times: no partition is read by two consumers of which the coordinator has heard lately; an
@@ -122,8 +122,8 @@ export class ConsumerGroupsWorld extends ConsumersWorld {
     }
   }
 
-  #isSurelyMember({ isPresent, heardMs }: GroupConsumer): boolean {
-    return isPresent && this.nowMs - heardMs < SURE_MS;
+  #isSurelyMember({ isPresent, heardMs, heldUntilMs }: GroupConsumer): boolean {
+    return isPresent && this.nowMs - heardMs < SURE_MS && this.nowMs < heldUntilMs;
   }
 }
 
@@ -132,13 +132,22 @@ class HeartbeatConsumer extends GroupConsumer {
   memberId = `member-${this.name}`;
   /** What it says next is all there is to say. */
   #isFull = true;
+  /** Lets go of nothing until it is given up: what it does with partitions never ends. */
+  #isStuck = false;
 
   constructor(world: ConsumerGroupsWorld, identity: ConsumerIdentity) {
     super(world, identity, REBALANCE_TIMEOUT_MS);
   }
 
   override disturb(): void {
-    this.#isFull = true;
+    if (this.random.chance(0.5)) this.#isStuck = true;
+    else this.#isFull = true;
+  }
+
+  override restart(): void {
+    super.restart();
+    this.#isStuck = false;
+    this.heldUntilMs = Infinity;
   }
 
   override async leaveGroup(): Promise<void> {
@@ -179,6 +188,7 @@ class HeartbeatConsumer extends GroupConsumer {
       await this.failed(answer.error);
       return;
     }
+    const { heardMs } = this;
     this.heardMs = this.askedMs;
     assert(answer.memberEpoch >= this.epoch, `${this.name}: its epoch went back`);
     this.epoch = answer.memberEpoch;
@@ -187,7 +197,12 @@ class HeartbeatConsumer extends GroupConsumer {
     if (answer.assignment === null) return;
     const told = new Set(answer.assignment.get(this.world.topicId)?.keys() ?? []);
     const fresh = [...told].filter((partition) => !this.held.has(partition));
-    for (const partition of this.held) if (!told.has(partition)) this.positions.delete(partition);
+    const old = [...this.held].filter((partition) => !told.has(partition));
+    if (this.#isStuck && old.length > 0) {
+      // It may have been told before, in an answer that was lost.
+      this.heldUntilMs = Math.min(this.heldUntilMs, heardMs + REBALANCE_TIMEOUT_MS);
+      for (const partition of old) told.add(partition);
+    } else for (const partition of old) this.positions.delete(partition);
     this.world.taken(this, fresh);
     this.held = told;
     await this.fetchPositions(fresh);

@@ -329,6 +329,8 @@ export abstract class GroupConsumer {
   /** When it asked last, and when it asked what was granted last. */
   askedMs = -Infinity;
   heardMs = -Infinity;
+  /** Until when it may surely keep what it was told to let go of. */
+  heldUntilMs = Infinity;
   readonly world: ConsumersWorld;
   /** The next offset of each partition that it may commit. */
   readonly positions = new Map<number, number>();
