@@ -316,6 +316,53 @@ test("Cleaner: a transaction that was aborted before the dirty records does not 
   expect(compacted.records().filter((one) => one.endsWith(":a"))).toEqual(["13:a"]);
 });
 
+test("Cleaner: beside an open transaction what is committed and aborted is cleaned, and it is left whole", async () => {
+  const compacted = await Compacted.open({ deleteRetentionMs: 0 });
+  const { log, clock } = compacted.fixture;
+  const [committed, aborted, open] = [5, 6, 7].map((producerId) => (
+    { producerId, producerEpoch: 0, transactional: true }
+  ));
+  const end = (producer: typeof committed, isCommit: boolean) => {
+    const record = { key: new Uint8Array([0, 0, 0, Number(isCommit)]), value: new Uint8Array(6) };
+    const marker = { ...producer, control: true, records: [{ ...record, timestamp: 0 }] };
+    log.appendAsLeader(buildBatch(marker), { leaderEpoch: 0, origin: "coordinator" });
+  };
+  const told = () => ({
+    lastStableOffset: log.lastStableOffset(log.endOffset),
+    aborted: log.abortedTransactions(log.logStartOffset, log.endOffset)
+      .map(({ producerId, firstOffset }) => [producerId, firstOffset as number]),
+  });
+  compacted.append(["c"], { ...committed, baseSequence: 0 });
+  compacted.append(["x", "y"], { ...aborted, baseSequence: 0 });
+  end(committed, true);
+  compacted.append(["c"]);
+  log.roll();
+  // What is older than the open transaction alone may be cleaned.
+  const openOffset = log.endOffset;
+  compacted.append(["o"], { ...open, baseSequence: 0 });
+  end(aborted, false);
+  compacted.append(["a", "o"]);
+  log.roll();
+  await compacted.commit();
+  const before = told();
+  expect(before).toEqual({ lastStableOffset: openOffset, aborted: [[6, 8]] });
+  while (await compacted.clean());
+  expect(log.cleanedOffset).toBeLessThanOrEqual(openOffset);
+  expect(told()).toEqual(before);
+  // What was aborted goes, though its marker lies past the open transaction; the index tells of it as before.
+  expect(compacted.records().filter((one) => /:[oxy]$/.test(one)))
+    .toEqual([`${openOffset}:o`, `${openOffset + 3}:o`]);
+  end(open, true);
+  log.roll();
+  await compacted.commit();
+  await clock.advance(1);
+  while (await compacted.clean());
+  expect(log.cleanedOffset).toBe(log.endOffset);
+  expect(told().lastStableOffset).toBe(log.endOffset);
+  expect(compacted.records().filter((one) => /:[acoxy]$/.test(one)))
+    .toEqual(["11:c", `${openOffset + 2}:a`, `${openOffset + 3}:o`]);
+});
+
 test("Cleaner: keeps the broker's time of batches that lose records", async () => {
   const compacted = await Compacted.open({ messageTimestampType: "LogAppendTime" });
   const { log, clock } = compacted.fixture;
