@@ -319,7 +319,7 @@ test("Cleaner: a transaction that was aborted before the dirty records does not 
 test("Cleaner: beside an open transaction what is committed and aborted is cleaned, and it is left whole", async () => {
   const compacted = await Compacted.open({ deleteRetentionMs: 0 });
   const { log, clock } = compacted.fixture;
-  const [committed, aborted, open] = [5, 6, 7].map((producerId) => (
+  const [committed, aborted, gone, open] = [5, 6, 7, 8].map((producerId) => (
     { producerId, producerEpoch: 0, transactional: true }
   ));
   const end = (producer: typeof committed, isCommit: boolean) => {
@@ -330,11 +330,13 @@ test("Cleaner: beside an open transaction what is committed and aborted is clean
   const told = () => ({
     lastStableOffset: log.lastStableOffset(log.endOffset),
     aborted: log.abortedTransactions(log.logStartOffset, log.endOffset)
-      .map(({ producerId, firstOffset }) => [producerId, firstOffset as number]),
+      .map(({ producerId, firstOffset }) => [producerId, firstOffset as number]).sort(),
   });
   compacted.append(["c"], { ...committed, baseSequence: 0 });
   compacted.append(["x", "y"], { ...aborted, baseSequence: 0 });
+  compacted.append(["z"], { ...gone, baseSequence: 0 });
   end(committed, true);
+  end(gone, false);
   compacted.append(["c"]);
   log.roll();
   // What is older than the open transaction alone may be cleaned.
@@ -345,12 +347,12 @@ test("Cleaner: beside an open transaction what is committed and aborted is clean
   log.roll();
   await compacted.commit();
   const before = told();
-  expect(before).toEqual({ lastStableOffset: openOffset, aborted: [[6, 8]] });
+  expect(before).toEqual({ lastStableOffset: openOffset, aborted: [[6, 8], [7, 10]] });
   while (await compacted.clean());
   expect(log.cleanedOffset).toBeLessThanOrEqual(openOffset);
   expect(told()).toEqual(before);
   // What was aborted goes, though its marker lies past the open transaction; the index tells of it as before.
-  expect(compacted.records().filter((one) => /:[oxy]$/.test(one)))
+  expect(compacted.records().filter((one) => /:[oxyz]$/.test(one)))
     .toEqual([`${openOffset}:o`, `${openOffset + 3}:o`]);
   end(open, true);
   log.roll();
@@ -359,8 +361,8 @@ test("Cleaner: beside an open transaction what is committed and aborted is clean
   while (await compacted.clean());
   expect(log.cleanedOffset).toBe(log.endOffset);
   expect(told().lastStableOffset).toBe(log.endOffset);
-  expect(compacted.records().filter((one) => /:[acoxy]$/.test(one)))
-    .toEqual(["11:c", `${openOffset + 2}:a`, `${openOffset + 3}:o`]);
+  expect(compacted.records().filter((one) => /:[acoxyz]$/.test(one)))
+    .toEqual(["13:c", `${openOffset + 2}:a`, `${openOffset + 3}:o`]);
 });
 
 test("Cleaner: keeps the broker's time of batches that lose records", async () => {

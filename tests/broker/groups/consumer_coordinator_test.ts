@@ -232,6 +232,21 @@ test("GroupCoordinator: a classic group becomes a consumer group and back, and n
   expect(harness.coordinator.listGroups().groups[0]).toMatchObject({ type: "classic" });
 });
 
+test("GroupCoordinator: a topic that is not there, in an assignment, is left out where a group goes over", async () => {
+  const harness = await start();
+  const old = new Classic(harness);
+  await old.join();
+  await old.join();
+  const assignment = new Map([["nope", [0, 1]], ["t", [3, 4]]]);
+  expect(await old.sync(new Map([[old.memberId, encodeAssignment(assignment, 1)]])))
+    .toBe(ErrorCode.NONE);
+  const fresh = new Member(harness, "m1");
+  expect(await fresh.beat()).toBe(ErrorCode.NONE);
+  const { id } = harness.controller.image().topicByName("t")!;
+  const [had] = (await describe(harness)).members;
+  expect(had?.owned).toEqual(new Map([[id, [3, 4]]]));
+});
+
 test("GroupCoordinator: a group stays what it is where the operator says so", async () => {
   const harness = await start({ "group.consumer.migration.policy": "DISABLED" });
   const old = new Classic(harness);

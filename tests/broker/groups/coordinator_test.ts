@@ -481,6 +481,71 @@ test("offsetSamples: lag where this node leads the partition, and none where nob
   expect(types).toEqual(["classic Empty", "classic Empty"]);
 });
 
+/** JoinGroup and SyncGroup of members whose sessions take minutes. */
+function patientMembers({ coordinator }: GroupHarness, rebalanceTimeoutMs: number) {
+  const join = async (memberId: string) =>
+    await coordinator.joinGroup({
+      groupId: "g",
+      memberId,
+      groupInstanceId: null,
+      clientId: "c",
+      clientHost: "/h",
+      sessionTimeoutMs: 300_000,
+      rebalanceTimeoutMs,
+      protocolType: "consumer",
+      protocols: [{ name: "range", metadata: new Uint8Array(0) }],
+      requiresKnownMemberId: false,
+      supportsSkippingAssignment: false,
+      reason: null,
+    });
+  const sync = async (memberId: string, generationId: number, assigned: readonly string[] = []) =>
+    await coordinator.syncGroup({
+      groupId: "g",
+      memberId,
+      groupInstanceId: null,
+      generationId,
+      protocolType: "consumer",
+      protocolName: "range",
+      assignments: new Map(assigned.map((one) => [one, new Uint8Array([1])])),
+    });
+  return { join, sync };
+}
+
+test("GroupCoordinator: who never syncs or joins again is waited for no longer than the rebalance timeout", async () => {
+  const harness = await GroupHarness.start({
+    flags: { "group.initial.rebalance.delay.ms": "1000" },
+  });
+  await harness.ready();
+  const { coordinator, clock } = harness;
+  const { join, sync } = patientMembers(harness, 20_000);
+  const [one, two] = await harness.run(Promise.all([join(""), join("")]));
+  const leader = one!.leader;
+  const other = [one!, two!].map(({ memberId }) => memberId).find((id) => id !== leader)!;
+  // The leader joins and never syncs, and its session is not over for minutes.
+  const began = clock.monotonicMs();
+  const synced = await harness.run(sync(other, one!.generationId));
+  expect(synced.error).toBe(ErrorCode.REBALANCE_IN_PROGRESS);
+  expect(clock.monotonicMs() - began).toBeWithin(19_900, 20_100);
+  expect(coordinator.describeGroup("g").members.map(({ memberId }) => memberId)).toEqual([other]);
+  // The other goes on. Who joins it and never syncs keeps nobody waiting.
+  const again = await harness.run(join(other));
+  expect((await harness.run(sync(other, again.generationId, [other]))).error).toBe(ErrorCode.NONE);
+  const joining = join("");
+  const rejoined = await harness.run(join(other));
+  const late = await harness.run(joining);
+  expect(late.error).toBe(ErrorCode.NONE);
+  await harness.run(sync(other, rejoined.generationId, [other, late.memberId]));
+  expect(coordinator.describeGroup("g").state).toBe("Stable");
+  await clock.advance(20_100);
+  expect(coordinator.describeGroup("g").members.map(({ memberId }) => memberId)).toEqual([other]);
+  // It does not join again: a newcomer waits for it as long, and goes on without it.
+  const since = clock.monotonicMs();
+  const alone = await harness.run(join(""));
+  expect(clock.monotonicMs() - since).toBeLessThan(20_100);
+  expect(alone.leader).toBe(alone.memberId);
+  expect(coordinator.waitingCount).toBe(0);
+});
+
 test("GroupCoordinator.stop: answers who waits and leaves no timer", async () => {
   const harness = await GroupHarness.start({
     flags: { "group.initial.rebalance.delay.ms": "3000" },

@@ -27,6 +27,16 @@ function markersOf({ node }: TransactionHarness, partition: number): string[] {
   return types;
 }
 
+/** Where the logs of transactions end, and those of the first partitions of `t`. */
+function logEndsOf({ node }: TransactionHarness): number[] {
+  return [TRANSACTION_STATE_TOPIC, "t"].flatMap((topic) =>
+    [0, 1, 2, 3].map((index) => {
+      const found = node.replicaManager.partition(topic, index);
+      return found instanceof Partition ? found.log.endOffset : -1;
+    })
+  );
+}
+
 test.each([[true, "commit", "CompleteCommit"], [false, "abort", "CompleteAbort"]])(
   "TransactionCoordinator: commit %p reaches every partition, then it is over",
   async (isCommit, marker, state) => {
@@ -141,7 +151,9 @@ test("TransactionCoordinator: a request waits for the end of a transaction, but 
   harness.markersFail = true;
   const next = await harness.end("id", producer, true);
   const began = harness.node.clock.monotonicMs();
+  const before = { state: harness.coordinator.describe("id"), ends: logEndsOf(harness) };
   expect(await harness.add("id", next, [1])).toBe(ErrorCode.CONCURRENT_TRANSACTIONS);
+  expect({ state: harness.coordinator.describe("id"), ends: logEndsOf(harness) }).toEqual(before);
   expect(harness.node.clock.monotonicMs() - began).toBeLessThan(300);
   const adding = harness.coordinator.addPartitions({
     transactionalId: "id",
@@ -256,6 +268,7 @@ test("TransactionCoordinator: bad requests change nothing", async () => {
   const harness = await TransactionHarness.start();
   const { coordinator } = harness;
   const producer = await harness.init("id");
+  const ends = logEndsOf(harness);
   const other = { ...producer, producerId: producer.producerId + 1 };
   const refusals: (readonly [string, Promise<TransactionAnswerOrError>])[] = [
     ["INVALID_REQUEST", harness.init("")],
@@ -276,14 +289,24 @@ test("TransactionCoordinator: bad requests change nothing", async () => {
     expect(errorName(typeof answer === "number" ? answer : answer.error)).toBe(name);
   }
   expect(harness.state("id")).toBe("Empty");
+  expect(logEndsOf(harness)).toEqual(ends);
   expect(coordinator.verify("id", producer, [{ topic: "t", partition: 0 }]))
     .toEqual([ErrorCode.TRANSACTION_ABORTABLE]);
   await harness.add("id", producer, [0]);
   const both = [{ topic: "t", partition: 0 }, { topic: "t", partition: 1 }];
   expect(coordinator.verify("id", producer, both))
     .toEqual([ErrorCode.NONE, ErrorCode.TRANSACTION_ABORTABLE]);
+  const before = { state: coordinator.describe("id"), ends: logEndsOf(harness) };
+  expect(await harness.add("id", { ...producer, producerEpoch: -1 }, [1]))
+    .toBe(ErrorCode.PRODUCER_FENCED);
+  expect((await harness.end("id", { ...producer, producerEpoch: 9 }, true)).error)
+    .toBe(ErrorCode.PRODUCER_FENCED);
   harness.holdsLease = false;
   expect(await harness.add("id", producer, [0])).toBe(ErrorCode.NOT_COORDINATOR);
+  expect((await harness.init("id")).error).toBe(ErrorCode.NOT_COORDINATOR);
+  harness.holdsLease = true;
+  expect({ state: coordinator.describe("id"), ends: logEndsOf(harness) }).toEqual(before);
+  harness.holdsLease = false;
   expect(coordinator.list().error).toBe(ErrorCode.COORDINATOR_NOT_AVAILABLE);
 });
 
