@@ -156,7 +156,7 @@ class Groups {
     const { coordinator, replicaManager } = this.harness;
     await this.harness.clock.advance(100);
     return {
-      groups: coordinator.listGroups().groups.map(({ offsets: _, ...group }) => group),
+      groups: coordinator.listGroups().groups,
       old: coordinator.describeGroup("old"),
       new: await coordinator.describeConsumerGroup("new"),
       offsets: ["old", "new"].map((groupId) =>

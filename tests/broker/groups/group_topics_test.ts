@@ -153,7 +153,7 @@ test("ConsumerGroup: racks of replicas that change cause a target, made with the
   await restart(harness, NODE_ID + 1, "b");
   await restart(harness, NODE_ID + 2, "a");
   nowMs += 1;
-  expect(rebalance()).toBe("topics changed");
+  expect(rebalance()?.cause).toBe("topics_changed");
   expect(group.epoch).toBe(epoch + 1);
   expect(group.targetEpoch).toBe(epoch + 1);
   expect(targets()).toEqual([["m1", 0], ["m2", 1]]);
