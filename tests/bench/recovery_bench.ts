@@ -9,7 +9,7 @@
  * lets us drop it. A directory that holds the data of a run is used again. `compat/recovery_bench_test.ts` runs it tiny.
  */
 
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import {
   BASE_SEQUENCE_AT,
   PRODUCER_EPOCH_AT,
@@ -25,6 +25,7 @@ import {
 import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
 import { type RunningBroker, startWeir } from "../compat/harness.ts";
 import { Wire } from "../compat/wire.ts";
+import { longestHoldMs, metricsOf, metricValue, peakResidentBytes } from "./broker_figures.ts";
 
 const TOPIC = "recovered";
 const RECORDS_PER_BATCH = 15;
@@ -58,27 +59,6 @@ export interface StartFigures {
   readonly longestHoldMs: number;
 }
 
-async function metricsOf(broker: RunningBroker): Promise<string> {
-  return await (await fetch(`http://127.0.0.1:${broker.httpPort}/metrics`)).text();
-}
-
-function peakResidentBytes(pid: number): number {
-  const path = `/proc/${pid}/status`;
-  const found = existsSync(path) ? /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(path, "utf8")) : null;
-  return found === null ? 0 : Number(found[1]) * 1024;
-}
-
-/** The least bound of the loop-delay histogram below which every sample lies. */
-function longestHoldMs(metrics: string): number {
-  const count = Number(/^weir_event_loop_delay_seconds_count (\d+)$/m.exec(metrics)?.[1] ?? 0);
-  for (
-    const [, bound, below] of metrics.matchAll(/delay_seconds_bucket\{le="([^"]+)"\} (\d+)$/gm)
-  ) {
-    if (Number(below) === count) return Number(bound) * 1000;
-  }
-  return Infinity;
-}
-
 async function start(options: RecoveryBenchOptions): Promise<[RunningBroker, StartFigures]> {
   const beganMs = performance.now();
   const broker = await startWeir({
@@ -98,9 +78,9 @@ async function start(options: RecoveryBenchOptions): Promise<[RunningBroker, Sta
   return [broker, {
     listeningMs,
     readyMs,
-    recoveredBytes: Number(/^weir_recovered_bytes (\S+)$/m.exec(metrics)?.[1] ?? 0),
+    recoveredBytes: metricValue(metrics, "weir_recovered_bytes"),
     peakResidentBytes: peakResidentBytes(broker.pid),
-    cpuSeconds: Number(/^process_cpu_seconds_total (\S+)$/m.exec(metrics)?.[1] ?? 0),
+    cpuSeconds: metricValue(metrics, "process_cpu_seconds_total"),
     longestHoldMs: longestHoldMs(metrics),
   }];
 }
