@@ -26,6 +26,7 @@ export class RecordCursor {
   keyStart = 0;
   /** −1 for none. */
   keyBytes = -1;
+  valueStart = 0;
   /** −1 for none. */
   valueBytes = -1;
   #bytes: Uint8Array = new Uint8Array(0);
@@ -65,6 +66,7 @@ export class RecordCursor {
     this.keyBytes = this.#field(end);
     this.keyStart = this.#at - Math.max(this.keyBytes, 0);
     this.valueBytes = this.#field(end);
+    this.valueStart = this.#at - Math.max(this.valueBytes, 0);
   }
 
   /** Passes over a field with its length. Returns: the length; −1 for none. */

@@ -24,7 +24,10 @@ import {
   LOG_APPEND_TIME_BIT,
   LOG_OVERHEAD,
   MAGIC_V2,
+  readAttributes,
   readBatchHeader,
+  readMagic,
+  readRecordCount,
   RECORD_BATCH_OVERHEAD,
   sealCrc,
   TRANSACTIONAL_BIT,
@@ -83,6 +86,58 @@ export interface NewBatch {
   readonly maxTimestamp?: number;
 }
 
+/** Bytes of the records of one batch. */
+export interface PlainRecords {
+  readonly plain: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * The records of the whole batch at `position`, decompressed. Does not look at the CRC.
+ *
+ * Shape: a range of `bytes` without compression, else fresh memory.
+ * Errors: WireError when damaged, or larger than `maxDecompressedBytes`.
+ */
+export function plainRecords(
+  bytes: Uint8Array,
+  position: number,
+  { maxDecompressedBytes }: { readonly maxDecompressedBytes: number },
+): PlainRecords {
+  if (bytes.length - position < RECORD_BATCH_OVERHEAD) {
+    throw new WireError(
+      `Cannot read batch at position ${position}: ${bytes.length - position} bytes are no header`,
+    );
+  }
+  const end = position + batchSizeBytes(bytes, position);
+  const magic = readMagic(bytes, position);
+  if (magic !== MAGIC_V2) {
+    throw new WireError(`Cannot read batch at position ${position}: magic ${magic} is not 2`);
+  }
+  if (end < position + RECORD_BATCH_OVERHEAD || end > bytes.length) {
+    throw new WireError(
+      `Cannot read batch at position ${position}: ${end - position} bytes announced, ` +
+        `${bytes.length - position} are there`,
+    );
+  }
+  const start = position + RECORD_BATCH_OVERHEAD;
+  const codec = compressionOf(readAttributes(bytes, position));
+  // The cleaner leaves batches that are a header and nothing else, whatever codec it names.
+  const isPlain = codec === CompressionCodec.none || start === end;
+  const plain = isPlain
+    ? bytes
+    : decompress(codec, bytes.subarray(start, end), maxDecompressedBytes);
+  const records = isPlain ? { plain, start, end } : { plain, start: 0, end: plain.length };
+  const count = readRecordCount(bytes, position);
+  const byteCount = records.end - records.start;
+  if (count < 0 || count * MIN_RECORD_BYTES > byteCount) {
+    throw new WireError(
+      `Cannot read batch at position ${position}: ${count} records cannot lie in ${byteCount} bytes`,
+    );
+  }
+  return records;
+}
+
 /**
  * Reads every record of the whole batch at `position`. Does not look at the CRC.
  *
@@ -92,35 +147,14 @@ export interface NewBatch {
 export function readRecords(
   bytes: Uint8Array,
   position: number,
-  { maxDecompressedBytes }: { readonly maxDecompressedBytes: number },
+  limits: { readonly maxDecompressedBytes: number },
 ): KafkaRecord[] {
+  const { plain, start, end } = plainRecords(bytes, position, limits);
   const header = readBatchHeader(bytes, position);
-  const end = position + batchSizeBytes(bytes, position);
-  if (header.magic !== MAGIC_V2) {
-    throw new WireError(
-      `Cannot read batch at position ${position}: magic ${header.magic} is not 2`,
-    );
-  }
-  if (end < position + RECORD_BATCH_OVERHEAD || end > bytes.length) {
-    throw new WireError(
-      `Cannot read batch at position ${position}: ${end - position} bytes announced, ` +
-        `${bytes.length - position} are there`,
-    );
-  }
-  const stored = bytes.subarray(position + RECORD_BATCH_OVERHEAD, end);
-  const codec = compressionOf(header.attributes);
-  // The cleaner leaves batches that are a header and nothing else, whatever codec it names.
-  const plain = stored.length === 0 ? stored : decompress(codec, stored, maxDecompressedBytes);
-  const count = header.recordCount;
-  if (count < 0 || count * MIN_RECORD_BYTES > plain.length) {
-    throw new WireError(
-      `Cannot read batch at position ${position}: ${count} records cannot lie in ${plain.length} bytes`,
-    );
-  }
-  const reader = new Reader(plain);
+  const reader = new Reader(plain, start, end);
   const appendTime = hasLogAppendTime(header.attributes) ? header.maxTimestamp : null;
   const records: KafkaRecord[] = [];
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < header.recordCount; i++) {
     records.push(readRecord(reader, header.baseOffset, header.baseTimestamp, appendTime));
   }
   if (reader.remaining > 0) {

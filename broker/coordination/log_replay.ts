@@ -23,6 +23,8 @@ export interface ReplayOptions {
   readonly isGivenUp: () => boolean;
   /** Takes the batch at `position` of `bytes`, which it must not keep. Errors: WireError when damaged. */
   readonly onBatch: (bytes: Uint8Array, position: number) => void;
+  /** Does what is left once everything was read, a piece at each step. Errors: WireError when damaged. */
+  readonly finish?: () => Iterable<void>;
 }
 
 /**
@@ -44,7 +46,7 @@ export async function replayLog(
 
 async function replay(
   log: CoordinatorLog,
-  { clock, isGivenUp, onBatch }: ReplayOptions,
+  { clock, isGivenUp, onBatch, finish }: ReplayOptions,
 ): Promise<string | null> {
   let position = log.startOffset;
   const slice = new TimeSlice(clock, SLICE_MS, -Infinity);
@@ -67,6 +69,10 @@ async function replay(
     if (position === before) {
       return `no batch at offset ${position}, though the log ends at ${log.endOffset}`;
     }
+  }
+  for (const _ of finish?.() ?? []) {
+    if (slice.isOver) await slice.next();
+    if (isGivenUp()) break;
   }
   return null;
 }

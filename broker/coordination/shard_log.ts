@@ -61,7 +61,7 @@ export class ShardLog {
   }
 
   /** Opens the log and hands over all that lies in it; it is not loading any more if that fails, or it is closed. */
-  async read(onBatch: ReplayOptions["onBatch"]): Promise<void> {
+  async read(taker: Pick<ReplayOptions, "onBatch" | "finish">): Promise<void> {
     const { clock, openLog, inTurn } = this.#options;
     // Opening may take a recovery of minutes, which a stop does not wait for.
     const log = await Promise.race([openLog(), this.#closing.promise]);
@@ -69,7 +69,7 @@ export class ShardLog {
     if (log === null) return this.#fail("the partition's log is not here");
     await inTurn(async () => {
       const isGivenUp = () => !this.isLoading;
-      const failure = await replayLog(log, { clock, isGivenUp, onBatch });
+      const failure = await replayLog(log, { ...taker, clock, isGivenUp });
       if (failure !== null) this.#fail(failure);
     });
   }

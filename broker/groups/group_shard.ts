@@ -46,6 +46,9 @@ import type { TransactionGuard } from "../partitions/transaction_guards.ts";
 /** Records of one change of a consumer group go into several batches above this size. */
 const PART_BYTES = 256 * 1024;
 
+/** Groups that are made in one step of loading. */
+const GROUPS_PER_STEP = 100;
+
 const DELETE_FAILED = "Could not delete offsets";
 const WRITE_FAILED = "Could not write a change of a group";
 
@@ -111,7 +114,7 @@ export class GroupShard implements Shard {
   readonly #settings: ClassicGroupSettings;
   readonly #compression: CompressionCodec;
   readonly #host: ShardHost;
-  readonly #groups = new Map<string, GroupEntry>();
+  #groups = new Map<string, GroupEntry>();
   /** Producer id → groups that its open transaction commits offsets of. */
   #openTransactions = new Map<number, Set<string>>();
   /** Topics deleted while loading, whose offsets go once everything is there. */
@@ -410,15 +413,14 @@ export class GroupShard implements Shard {
   async load(): Promise<void> {
     const startedMs = this.#clock.monotonicMs();
     const loader = new GroupLoader();
-    await this.#log.read((bytes, position) => loader.batch(bytes, position));
+    const groups = new Map<string, GroupEntry>();
+    await this.#log.read({
+      onBatch: (bytes, position) => loader.batch(bytes, position),
+      finish: () => this.#finishLoading(loader, groups),
+    });
     if (!this.#log.isLoading) return;
     const now = this.#now();
-    for (const [groupId, loaded] of loader.groups) {
-      const group = this.#restore(groupId, loaded, now);
-      if (group === null) continue;
-      const { offsets } = loaded;
-      this.#groups.set(groupId, { groupId, shard: this, group, offsets, unsettled: null });
-    }
+    this.#groups = groups;
     this.#openTransactions = loader.openTransactions;
     this.#log.activate();
     for (const entry of this.#groups.values()) {
@@ -436,6 +438,18 @@ export class GroupShard implements Shard {
         unknownRecords: loader.unknownCount,
         durationMs: Math.round(this.#clock.monotonicMs() - startedMs),
       });
+    }
+  }
+
+  /** Makes the groups that the log tells of, a few at each step. */
+  *#finishLoading(loader: GroupLoader, groups: Map<string, GroupEntry>): Generator<void> {
+    yield* loader.finish();
+    for (const [groupId, loaded] of loader.groups) {
+      const group = this.#restore(groupId, loaded, this.#now());
+      if (group === null) continue;
+      const { offsets } = loaded;
+      groups.set(groupId, { groupId, shard: this, group, offsets, unsettled: null });
+      if (groups.size % GROUPS_PER_STEP === 0) yield;
     }
   }
 

@@ -141,7 +141,7 @@ export class TransactionShard implements Shard {
     const { clock, logger, host } = this.#options;
     const startedMs = clock.monotonicMs();
     const loaded = new Map<string, TransactionMetadata>();
-    await this.#log.read((bytes, position) => takeBatch(bytes, position, loaded));
+    await this.#log.read({ onBatch: (bytes, position) => takeBatch(bytes, position, loaded) });
     let count = 0;
     for (const [id, metadata] of loaded) {
       this.#take(id, metadata);

@@ -56,11 +56,18 @@ export interface CommitFigures {
   readonly cpuMicrosPerCommit: number;
 }
 
+/** Hears what comes of the requests. */
+interface AnswerListener {
+  /** One that was due then is answered without an error. */
+  answered(dueMs: number): void;
+  failed(found: string): void;
+}
+
 /** One connection, which sends what is due and times the answers. */
 class CommitConnection {
   readonly #splitter = new FrameSplitter({ maxFrameBytes: 1024 * 1024 });
   readonly #expected: Uint8Array;
-  readonly #onAnswer: (dueMs: number) => void;
+  readonly #hears: AnswerListener;
   /** When each request that is not answered was due, in order. */
   readonly #due: number[] = [];
   #firstDue = 0;
@@ -68,17 +75,17 @@ class CommitConnection {
   #pendingBytes = 0;
   #socket: Bun.Socket | null = null;
 
-  private constructor(expected: Uint8Array, onAnswer: (dueMs: number) => void) {
+  private constructor(expected: Uint8Array, hears: AnswerListener) {
     this.#expected = expected;
-    this.#onAnswer = onAnswer;
+    this.#hears = hears;
   }
 
   static async connect(
     { host, port }: Pick<RunningBroker, "host" | "port">,
     expected: Uint8Array,
-    onAnswer: (dueMs: number) => void,
+    hears: AnswerListener,
   ): Promise<CommitConnection> {
-    const connection = new CommitConnection(expected, onAnswer);
+    const connection = new CommitConnection(expected, hears);
     connection.#socket = await Bun.connect({
       hostname: host,
       port,
@@ -118,17 +125,14 @@ class CommitConnection {
   #received(chunk: Uint8Array): void {
     for (const answer of this.#splitter.push(chunk)) {
       const body = answer.subarray(ANSWER_BODY_AT);
-      if (Buffer.compare(body, this.#expected) !== 0) {
-        throw new Error(
-          `Cannot measure commits: one was answered with ${Buffer.from(body).toString("hex")}`,
-        );
-      }
-      this.#onAnswer(this.#due[this.#firstDue++]!);
+      if (Buffer.compare(body, this.#expected) === 0) {
+        this.#hears.answered(this.#due[this.#firstDue++]!);
+      } else this.#hears.failed(`one was answered with ${Buffer.from(body).toString("hex")}`);
     }
   }
 
   #closed(): void {
-    if (this.#socket !== null) throw new Error("Cannot measure commits: the broker hung up");
+    if (this.#socket !== null) this.#hears.failed("the broker hung up");
   }
 }
 
@@ -189,15 +193,18 @@ async function drive(
   const measuredFromMs = startMs + (warm * 1000) / rate;
   let answered = 0;
   let measured = 0;
-  const onAnswer = (dueMs: number) => {
-    if (dueMs >= measuredFromMs && measured < latencies.length) {
-      latencies[measured++] = performance.now() - dueMs;
-    }
-    if (++answered === total) finished.resolve();
+  const hears: AnswerListener = {
+    answered(dueMs) {
+      if (dueMs >= measuredFromMs && measured < latencies.length) {
+        latencies[measured++] = performance.now() - dueMs;
+      }
+      if (++answered === total) finished.resolve();
+    },
+    failed: (found) => finished.reject(new Error(`Cannot measure commits: ${found}`)),
   };
   const expected = expectedAnswer(partitions);
   const connections = await Promise.all(
-    Array.from({ length: count }, () => CommitConnection.connect(broker, expected, onAnswer)),
+    Array.from({ length: count }, () => CommitConnection.connect(broker, expected, hears)),
   );
   let isWarm = false;
   for (let sent = 0; sent < total;) {
