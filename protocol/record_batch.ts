@@ -191,9 +191,7 @@ export function readProducerId(bytes: Uint8Array, position: number): number {
 
 /** Checksum of the batch at `position` as it should be. The whole batch must be there. */
 export function computeCrc(bytes: Uint8Array, position: number): number {
-  return crc32c(
-    bytes.subarray(position + ATTRIBUTES_AT, position + batchSizeBytes(bytes, position)),
-  );
+  return crc32c(bytes, 0, position + ATTRIBUTES_AT, position + batchSizeBytes(bytes, position));
 }
 
 /** True when the batch at `position` is whole and its checksum fits. */

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { crc32c as native } from "@node-rs/crc32";
 import { crc32c } from "../../protocol/crc32c.ts";
 
 // RFC 3720 B.4, and the check value that every catalogue of CRCs gives.
@@ -28,4 +29,13 @@ test("crc32c: a view is summed, not the buffer around it", () => {
   const around = new Uint8Array(64).fill(7);
   around.set(new TextEncoder().encode("123456789"), 20);
   expect(crc32c(around.subarray(20, 29))).toBe(0xe3069283);
+});
+
+test("crc32c: is the same by tables as by the processor's instruction, at every length and place", () => {
+  const bytes = Uint8Array.from({ length: 1000 }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 13);
+  for (let end = 0; end <= bytes.length; end++) {
+    const start = end % 37;
+    const range = bytes.subarray(Math.min(start, end), end);
+    expect(crc32c(bytes, end, Math.min(start, end), end)).toBe(native(range, end));
+  }
 });
