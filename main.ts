@@ -14,6 +14,7 @@ import { serveHttp } from "./broker/gateway/http_bun.ts";
 import { bunLogOutput } from "./broker/telemetry/log_output_bun.ts";
 import { configureLog, type LogFormat, type LogLevel } from "./broker/telemetry/logger.ts";
 import { bunProcessUsage } from "./broker/telemetry/process_usage_bun.ts";
+import { sizeIoPool } from "./storage/platform_bun.ts";
 import { bunWorkers } from "./storage/workers_bun.ts";
 import packageJson from "./package.json" with { type: "json" };
 
@@ -21,6 +22,7 @@ const { version } = packageJson;
 const io = bunIo();
 
 async function start(config: Config): Promise<Served> {
+  sizeIoPool();
   const output = bunLogOutput();
   const format = config.string("weir.log.format");
   const logger = configureLog({
