@@ -631,6 +631,24 @@ export class Writer {
     return this.#chunks;
   }
 
+  /** A copy of everything written, which can be gone on with or be `reset`. */
+  copy(): Uint8Array {
+    if (this.#chunks.length === 0) return this.bytes.slice(this.#start, this.#position);
+    const whole = new Uint8Array(this.length);
+    this.copyTo(whole, 0);
+    return whole;
+  }
+
+  /** Copies everything written to `to`, from a position on. */
+  copyTo(to: Uint8Array, position: number): void {
+    let at = position;
+    for (const chunk of this.#chunks) {
+      to.set(chunk, at);
+      at += chunk.length;
+    }
+    to.set(this.bytes.subarray(this.#start, this.#position), at);
+  }
+
   /** Everything written as one array (a copy when there is more than one piece). */
   finish(): Uint8Array {
     const chunks = this.chunks();

@@ -113,6 +113,11 @@ function setInt32At(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 3] = value;
 }
 
+function setInt16At(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 8;
+  bytes[at + 1] = value;
+}
+
 function setInt64At(bytes: Uint8Array, at: number, value: number): void {
   const high = Math.floor(value / TWO_32);
   setInt32At(bytes, at, high);
@@ -147,6 +152,26 @@ export function readBatchHeader(bytes: Uint8Array, position: number): RecordBatc
     baseSequence: int32At(bytes, position + BASE_SEQUENCE_AT),
     recordCount: int32At(bytes, position + RECORD_COUNT_AT),
   };
+}
+
+/** Writes the header of the batch at `position`, but for the checksum, which `sealCrc` writes. */
+export function writeBatchHeader(
+  bytes: Uint8Array,
+  position: number,
+  header: Omit<RecordBatchHeader, "crc">,
+): void {
+  setInt64At(bytes, position, header.baseOffset);
+  setInt32At(bytes, position + BATCH_LENGTH_AT, header.batchLength);
+  setInt32At(bytes, position + PARTITION_LEADER_EPOCH_AT, header.partitionLeaderEpoch);
+  bytes[position + MAGIC_AT] = header.magic;
+  setInt16At(bytes, position + ATTRIBUTES_AT, header.attributes);
+  setInt32At(bytes, position + LAST_OFFSET_DELTA_AT, header.lastOffsetDelta);
+  setInt64At(bytes, position + BASE_TIMESTAMP_AT, header.baseTimestamp);
+  setInt64At(bytes, position + MAX_TIMESTAMP_AT, header.maxTimestamp);
+  setInt64At(bytes, position + PRODUCER_ID_AT, header.producerId);
+  setInt16At(bytes, position + PRODUCER_EPOCH_AT, header.producerEpoch);
+  setInt32At(bytes, position + BASE_SEQUENCE_AT, header.baseSequence);
+  setInt32At(bytes, position + RECORD_COUNT_AT, header.recordCount);
 }
 
 /** Bytes of the whole batch at `position`, its first 12 bytes included. Those 12 bytes must be there. */
@@ -243,8 +268,7 @@ export interface CleanedHeader {
  */
 export function patchAsCleaned(bytes: Uint8Array, position: number, header: CleanedHeader): void {
   setInt32At(bytes, position + BATCH_LENGTH_AT, header.sizeBytes - LOG_OVERHEAD);
-  bytes[position + ATTRIBUTES_AT] = header.attributes >> 8;
-  bytes[position + ATTRIBUTES_AT + 1] = header.attributes;
+  setInt16At(bytes, position + ATTRIBUTES_AT, header.attributes);
   setInt64At(bytes, position + BASE_TIMESTAMP_AT, header.baseTimestamp);
   setInt64At(bytes, position + MAX_TIMESTAMP_AT, header.maxTimestamp);
   setInt32At(bytes, position + RECORD_COUNT_AT, header.recordCount);

@@ -31,6 +31,7 @@ import {
   RECORD_BATCH_OVERHEAD,
   sealCrc,
   TRANSACTIONAL_BIT,
+  writeBatchHeader,
 } from "./record_batch.ts";
 
 /** Length, attributes, two deltas, two lengths and a header count: no record is shorter. */
@@ -302,6 +303,9 @@ function writeRecord(
   }
 }
 
+/** One for all: what it has written is in the batch before anybody else writes. */
+const scratch = new Writer();
+
 /**
  * Builds a whole batch with its CRC.
  *
@@ -314,7 +318,8 @@ export function buildBatch(batch: NewBatch): Uint8Array {
   const first = records[0];
   const baseTimestamp = batch.deleteHorizon ?? first?.timestamp ?? -1;
   let maxTimestamp = -1;
-  const body = new Writer(estimateBytes(records));
+  const body = scratch;
+  body.reset();
   let offsetDelta = -1;
   for (let i = 0; i < records.length; i++) {
     const record = records[i]!;
@@ -322,67 +327,34 @@ export function buildBatch(batch: NewBatch): Uint8Array {
     if (record.timestamp > maxTimestamp) maxTimestamp = record.timestamp;
     writeRecord(body, record, record.timestamp - baseTimestamp, offsetDelta);
   }
-  const pieces = codec === CompressionCodec.none || records.length === 0
-    ? body.chunks()
-    : [compress(codec, body.finish(), batch.compressionLevel)];
-  let bodyBytes = 0;
-  for (const piece of pieces) bodyBytes += piece.length;
-
-  const bytes = new Uint8Array(RECORD_BATCH_OVERHEAD + bodyBytes);
-  const lastOffsetDelta = batch.lastOffsetDelta ?? Math.max(offsetDelta, 0);
-  writeHeader(bytes, batch, {
+  const packed = codec === CompressionCodec.none || records.length === 0
+    ? null
+    : compress(codec, body.finish(), batch.compressionLevel);
+  const bytes = new Uint8Array(RECORD_BATCH_OVERHEAD + (packed ?? body).length);
+  writeBatchHeader(bytes, 0, {
+    baseOffset: batch.baseOffset ?? 0,
+    batchLength: bytes.length - LOG_OVERHEAD,
+    partitionLeaderEpoch: batch.partitionLeaderEpoch ?? -1,
+    magic: MAGIC_V2,
     attributes: codec | attributeBits(batch),
-    lastOffsetDelta,
+    lastOffsetDelta: batch.lastOffsetDelta ?? Math.max(offsetDelta, 0),
     baseTimestamp,
     maxTimestamp: batch.maxTimestamp ?? maxTimestamp,
+    producerId: batch.producerId ?? -1,
+    producerEpoch: batch.producerEpoch ?? -1,
+    baseSequence: batch.baseSequence ?? -1,
+    recordCount: records.length,
   });
-  let at = RECORD_BATCH_OVERHEAD;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
+  if (packed === null) body.copyTo(bytes, RECORD_BATCH_OVERHEAD);
+  else bytes.set(packed, RECORD_BATCH_OVERHEAD);
+  // What was taken by reference is let go.
+  body.reset();
   sealCrc(bytes, 0);
   return bytes;
-}
-
-function estimateBytes(records: readonly NewRecord[]): number {
-  let byteCount = 64;
-  for (const { key, value } of records) {
-    // Large fields are taken by reference and need no room in the writer.
-    byteCount += 32 + Math.min(key?.length ?? 0, 4096) + Math.min(value?.length ?? 0, 4096);
-  }
-  return byteCount;
 }
 
 function attributeBits(batch: NewBatch): number {
   return (batch.timestampType === "LogAppendTime" ? LOG_APPEND_TIME_BIT : 0) |
     (batch.transactional ? TRANSACTIONAL_BIT : 0) | (batch.control ? CONTROL_BIT : 0) |
     (batch.deleteHorizon === undefined ? 0 : DELETE_HORIZON_BIT);
-}
-
-function writeHeader(
-  bytes: Uint8Array,
-  batch: NewBatch,
-  computed: {
-    readonly attributes: number;
-    readonly lastOffsetDelta: number;
-    readonly baseTimestamp: number;
-    readonly maxTimestamp: number;
-  },
-): void {
-  const writer = new Writer(RECORD_BATCH_OVERHEAD);
-  writer.int64(batch.baseOffset ?? 0);
-  writer.int32(bytes.length - LOG_OVERHEAD);
-  writer.int32(batch.partitionLeaderEpoch ?? -1);
-  writer.int8(MAGIC_V2);
-  writer.uint32(0);
-  writer.int16(computed.attributes);
-  writer.int32(computed.lastOffsetDelta);
-  writer.int64(computed.baseTimestamp);
-  writer.int64(computed.maxTimestamp);
-  writer.int64(batch.producerId ?? -1);
-  writer.int16(batch.producerEpoch ?? -1);
-  writer.int32(batch.baseSequence ?? -1);
-  writer.int32(batch.records.length);
-  bytes.set(writer.finish(), 0);
 }

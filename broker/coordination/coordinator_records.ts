@@ -14,6 +14,9 @@ export interface KeyValue {
   readonly value: Uint8Array | null;
 }
 
+/** One for all: what it has written is copied out of it at once. */
+const scratch = new Writer();
+
 /** A message behind the int16 that says what it is. */
 export function encodePrefixed<M extends Message>(
   prefix: number,
@@ -21,10 +24,10 @@ export function encodePrefixed<M extends Message>(
   version: number,
   value: Encodable<M>,
 ): Uint8Array {
-  const writer = new Writer();
-  writer.int16(prefix);
-  codec(message, version).encode(writer, value);
-  return writer.finish();
+  scratch.reset();
+  scratch.int16(prefix);
+  codec(message, version).encode(scratch, value);
+  return scratch.copy();
 }
 
 /** The records of a batch. `timestamp` in ms since the epoch. */
