@@ -134,10 +134,15 @@ test.skipIf(process.platform !== "linux")(
       sizeIoPool();
       const file = fs.openSync(${JSON.stringify(`${root}/pool`)}, "w");
       const sync = () => new Promise((resolve) => fs.fdatasync(file, resolve));
-      await Promise.all(Array.from({ length: 100 }, sync));
       const nameOf = (task) => fs.readFileSync("/proc/self/task/" + task + "/comm", "utf8");
-      const threads = fs.readdirSync("/proc/self/task").map(nameOf);
-      console.log(threads.filter((name) => name.startsWith("Bun Pool")).length);
+      let most = 0;
+      // Threads are made as there is work for them, and get their names a little later.
+      for (let round = 0; round < 20; round++) {
+        await Promise.all(Array.from({ length: 100 }, sync));
+        const threads = fs.readdirSync("/proc/self/task").map(nameOf);
+        most = Math.max(most, threads.filter((name) => name.startsWith("Bun Pool")).length);
+      }
+      console.log(most);
     `;
     await Bun.write(`${root}/pool.ts`, script);
     // One file, as the executable is: to load several, Bun uses the pool before any of them runs.
