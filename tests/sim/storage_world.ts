@@ -251,7 +251,8 @@ export class StorageWorld {
   /** Nothing is damaged that is merely torn, lost, or being written. */
   #logged(line: string): void {
     this.#trace(line);
-    const isExpected = this.counts.rotten > 0 || this.#mayBeOffline;
+    // To who has died in the midst of something every file is damaged, and nobody hears of it.
+    const isExpected = this.counts.rotten > 0 || this.#mayBeOffline || this.#process.disk.isDead;
     if (isExpected || !/damaged? /i.test(line.split(" {")[0]!)) return;
     this.#falseAlarm ??= line;
   }
