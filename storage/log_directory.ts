@@ -480,7 +480,7 @@ export class LogDirectory {
       config,
       producerIdExpirationMs: this.#options.producerIdExpirationMs ?? 24 * 60 * 60 * 1000,
       hadCleanShutdown: !this.#unrecovered.has(name),
-      hadDiskFailure: this.#options.disk.exists(`${this.path}/${DISK_FAILED_FILE}`),
+      hadDiskFailure: this.#hadDiskFailure,
       recoveryPoint: offset(stored.recoveryPoint),
       logStartOffset: offset(stored.logStartOffset),
       highWatermark: offset(stored.highWatermark),
@@ -497,6 +497,11 @@ export class LogDirectory {
       signal: this.#stopOpening.signal,
       onRecovering: this.#countRecovered(),
     });
+  }
+
+  /** The run before met a failure: the kernel may show what is not on the disk. */
+  get #hadDiskFailure(): boolean {
+    return this.#options.disk.exists(`${this.path}/${DISK_FAILED_FILE}`);
   }
 
   /** Adds up what each recovery tells of itself. */
@@ -533,14 +538,15 @@ export class LogDirectory {
       );
     }
     const path = `${directory}/${PARTITION_METADATA}`;
-    if (foundId === null || !isMade) {
+    const isInDoubt = foundId !== null && isMade && this.#unrecovered.has(name);
+    // What a failed sync has dropped no later one brings back.
+    if (foundId === null || !isMade || isInDoubt && this.#hadDiskFailure) {
       await this.#watched(writeFileAtomically(disk, path, partitionMetadata(topicId)));
     }
     if (!isMade) {
       await this.#names.request();
       this.#unsyncedNames.delete(name);
     }
-    const isInDoubt = foundId !== null && isMade && this.#unrecovered.has(name);
     const log = await this.openLog(topicPartition, topicId, config);
     // A run that was killed may have written it and ended before the sync: nothing was appended then.
     if (isInDoubt && log.endOffset === 0) await this.#syncMetadata(name, path);

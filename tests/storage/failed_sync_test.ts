@@ -138,3 +138,25 @@ test("every sync that fails takes its log directory offline, or refuses the star
     expect([...paths]).toContain(one);
   }
 }, 60_000);
+
+test("LogDirectory.createLog: a partition that a failed sync left without its metadata outlives a power cut later", async () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const fixture = new Fixture(seed);
+    const { clock, disk } = fixture;
+    const open = () => clock.run(fixture.reopen());
+    const create = () =>
+      clock.run(fixture.directory.createLog(OTHER, OTHER_ID, DEFAULT_LOG_CONFIG));
+    await open();
+    disk.faults = { sync: (path) => path.endsWith("orders-1/partition.metadata") ? "EIO" : null };
+    await expect(create()).rejects.toThrow(DiskError);
+    disk.faults = {};
+    disk.kill();
+    // The kernel shows it, and takes it for written.
+    await open();
+    await create();
+    disk.crash();
+    await open();
+    const found = fixture.directory.found().map(({ topicId }) => topicId);
+    expect({ seed, found }).toEqual({ seed, found: [METADATA_TOPIC_ID, OTHER_ID] });
+  }
+});
