@@ -322,7 +322,7 @@ class SegmentScrub {
     const { offsetIndex, timeIndex, transactionIndex } = this.#segment;
     const offsets = await this.#open(offsetIndex.file.path);
     const times = await this.#open(timeIndex.file.path);
-    const transactions = transactionIndex.isUsed
+    const transactions = transactionIndex.file.exists()
       ? await this.#open(transactionIndex.file.path)
       : null;
     const handles = [offsets, times, transactions];

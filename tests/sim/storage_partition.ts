@@ -78,6 +78,8 @@ export class SimPartition {
   #deletingUpTo = 0;
   /** The power was cut since it was last opened. */
   #isLossy = false;
+  /** The highest high watermark while the log was cleaned. */
+  #committedBelow = 0;
   /** A truncation under way: where it may leave the end, and the start. */
   #truncating: { readonly endAtLeast: number; readonly restartAt: number | null } | null = null;
 
@@ -258,8 +260,11 @@ export class SimPartition {
       assert(!isAsSent || byteCount > this.config.segmentBytes, JSON.stringify(result));
       return false;
     }
-    // A bit that turned over in the epoch of a producer's first batch fences the producer.
-    if (this.isRotten && result.error === ErrorCode.INVALID_PRODUCER_EPOCH) return false;
+    // A bit that turned over in the epoch of a producer's first batch fences the producer; of a batch that is not
+    // read any more the log does not know that the next one follows.
+    const isForgotten = result.error === ErrorCode.INVALID_PRODUCER_EPOCH ||
+      result.error === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER;
+    if (this.isRotten && isForgotten) return false;
     assert.equal(result.error, ErrorCode.KAFKA_STORAGE_ERROR, JSON.stringify(result));
     assert(this.#mayRefuse, `an append is refused in fair weather: ${result.message}`);
     this.model.uncertain.push(batches);
@@ -389,8 +394,10 @@ export class SimPartition {
     const log = this.log!;
     const { model } = this;
     this.#noteCompaction();
-    // Only committed records are cleaned, and only others are ever truncated.
-    const from = Math.max(log.logStartOffset, Math.min(model.compactedBelow, model.end));
+    // Only committed records are cleaned, and only others are ever truncated. What was cleaned may rest on a marker that
+    // lies behind it.
+    const committed = Math.max(model.compactedBelow, this.#committedBelow);
+    const from = Math.max(log.logStartOffset, Math.min(committed, model.end));
     const target = this.#random.between(from, model.end);
     const boundary = model.boundary(target);
     this.#truncating = { endAtLeast: Math.min(boundary, target), restartAt: null };
@@ -575,6 +582,7 @@ export class SimPartition {
       .some(({ cleanupPolicy }) => cleanupPolicy.includes("compact"));
     if (!isCompacted) return;
     this.model.compactedBelow = Math.max(this.model.compactedBelow, active.baseOffset);
+    this.#committedBelow = Math.max(this.#committedBelow, this.log!.highWatermark);
   }
 
   // ── what must hold ──────────────────────────────────────────────────────────────────────────────

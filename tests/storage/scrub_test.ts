@@ -370,6 +370,23 @@ describe("Scrub", () => {
     await fixture.clock.run(fixture.directory.close());
   });
 
+  test("an index of transactions that cannot be opened: told, and the pass goes on", async () => {
+    const fixture = await stopped();
+    const path = fixture.path(0, ".txnindex");
+    fixture.disk.plant(path, new Uint8Array(0));
+    await onePass(fixture);
+    expect(reports(fixture)).toEqual([]);
+    await fixture.clock.run(fixture.directory.close());
+    await fixture.clock.run(fixture.reopen(CONFIG, SCRUB));
+    fixture.disk.faults.open = (opened) => opened === path ? "EIO" : null;
+    await nextPass(fixture);
+    expect(reports(fixture).map(({ found }) => found)).toEqual([`Cannot open ${path}: EIO`]);
+    const second = fixture.log.segments[1]!;
+    expect(second.isChecked(0, second.sizeBytes)).toBe(true);
+    fixture.disk.faults.open = () => null;
+    await fixture.clock.run(fixture.directory.close());
+  });
+
   test("off when the rate is 0", async () => {
     const fixture = await stopped();
     const scrub = { maxBytesPerSecond: 0, intervalMs: INTERVAL_MS };
