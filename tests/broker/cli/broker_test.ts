@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import type { Broker } from "../../../broker/broker.ts";
 import { startedBroker } from "./started_broker.ts";
-import { type Outcome, TestMachine } from "./test_io.ts";
+import { parsed, TestMachine } from "./test_io.ts";
 
 let machine: TestMachine;
 let broker: Broker;
@@ -19,19 +19,8 @@ beforeEach(async () => {
 });
 afterEach(() => machine.clock.run(broker.stop()));
 
-/** Runs a command line given as one text. */
-async function weir(line: string, input: readonly string[] = []): Promise<Outcome> {
-  return await machine.run(line.split(" "), { input });
-}
-
-async function succeed(line: string, input: readonly string[] = []): Promise<string> {
-  const { exitCode, out, error } = await weir(line, input);
-  if (exitCode !== 0) throw new Error(`weir ${line}: ${error}`);
-  return out;
-}
-
-const parsed = (out: string) =>
-  out.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
+const weir = (line: string, input: readonly string[] = []) => machine.weir(line, input);
+const succeed = (line: string, input: readonly string[] = []) => machine.succeed(line, input);
 
 test("topic: create, describe, alter, delete against weir", async () => {
   await succeed("topic create orders -p 2 --config retention.ms=1000");

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import type { Broker } from "../../../broker/broker.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
 import { startedBroker } from "./started_broker.ts";
-import { type Outcome, TestMachine } from "./test_io.ts";
+import { TestMachine } from "./test_io.ts";
 
 const host = (id: number) => `10.0.0.${id}`;
 const FIRST = `${host(1)}:9093`;
@@ -48,13 +48,8 @@ afterEach(async () => {
   await machine.clock.run(Promise.all([...brokers.values()].map((broker) => broker.stop())));
 });
 
-const weir = async (line: string): Promise<Outcome> => await machine.run(line.split(" "));
-
-async function succeed(line: string): Promise<string> {
-  const { exitCode, out, error } = await weir(line);
-  if (exitCode !== 0) throw new Error(`weir ${line}: ${error}`);
-  return out;
-}
+const weir = (line: string) => machine.weir(line);
+const succeed = (line: string) => machine.succeed(line);
 
 async function json(line: string) {
   const out = await succeed(`${line} --json`);

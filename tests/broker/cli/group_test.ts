@@ -5,7 +5,7 @@ import type { Broker } from "../../../broker/broker.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { leaderEpoch, offset, ZERO_UUID } from "../../../protocol/types.ts";
 import { startedBroker } from "./started_broker.ts";
-import { type Outcome, TestMachine } from "./test_io.ts";
+import { parsed, TestMachine } from "./test_io.ts";
 
 let machine: TestMachine;
 let broker: Broker;
@@ -19,18 +19,8 @@ beforeEach(async () => {
 });
 afterEach(() => machine.clock.run(broker.stop()));
 
-async function weir(line: string, input: readonly string[] = []): Promise<Outcome> {
-  return await machine.run(line.split(" "), { input });
-}
-
-async function succeed(line: string, input: readonly string[] = []): Promise<string> {
-  const { exitCode, out, error } = await weir(line, input);
-  if (exitCode !== 0) throw new Error(`weir ${line}: ${error}`);
-  return out;
-}
-
-const parsed = (out: string) =>
-  out.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
+const weir = (line: string, input: readonly string[] = []) => machine.weir(line, input);
+const succeed = (line: string, input: readonly string[] = []) => machine.succeed(line, input);
 
 interface Described {
   readonly members: readonly { readonly memberId: string }[];

@@ -59,6 +59,18 @@ export class TestMachine {
     return await this.clock.run(this.start(argv, options));
   }
 
+  /** Runs a command line given as one text. */
+  async weir(line: string, input: RunOptions["input"] = []): Promise<Outcome> {
+    return await this.run(line.split(" "), { input });
+  }
+
+  /** Runs one that has to succeed. Returns: its standard output. */
+  async succeed(line: string, input: RunOptions["input"] = []): Promise<string> {
+    const { exitCode, out, error } = await this.weir(line, input);
+    if (exitCode !== 0) throw new Error(`weir ${line}: ${error}`);
+    return out;
+  }
+
   /** Starts a command line; the test moves the clock. */
   async start(
     argv: readonly string[],
@@ -98,6 +110,12 @@ export class TestMachine {
     const outBytes = Buffer.concat(out);
     return { exitCode, out: outBytes.toString(), outBytes, error };
   }
+}
+
+/** What was written with `--json`: a value a line. */
+// deno-lint-ignore no-explicit-any -- every command has a shape of its own
+export function parsed(out: string): any[] {
+  return out.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
 }
 
 async function* chunksOf(

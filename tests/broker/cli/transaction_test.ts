@@ -6,7 +6,7 @@ import { Partition } from "../../../broker/partitions/partition.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { buildBatch } from "../../../protocol/records.ts";
 import { startedBroker } from "./started_broker.ts";
-import { type Outcome, TestMachine } from "./test_io.ts";
+import { parsed, TestMachine } from "./test_io.ts";
 
 let machine: TestMachine;
 let broker: Broker;
@@ -20,16 +20,8 @@ beforeEach(async () => {
 });
 afterEach(() => machine.clock.run(broker.stop()));
 
-const weir = (line: string): Promise<Outcome> => machine.run(line.split(" "), {});
-
-async function succeed(line: string): Promise<string> {
-  const { exitCode, out, error } = await weir(line);
-  if (exitCode !== 0) throw new Error(`weir ${line}: ${error}`);
-  return out;
-}
-
-const parsed = (out: string) =>
-  out.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
+const weir = (line: string) => machine.weir(line);
+const succeed = (line: string) => machine.succeed(line);
 
 /** Begins a transaction in both partitions of `t`. */
 async function begin(transactionalId: string): Promise<void> {
