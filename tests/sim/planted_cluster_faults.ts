@@ -169,7 +169,7 @@ export const PLANTED_CLUSTER_FAULTS: Readonly<Record<string, PlantedClusterFault
   },
   "an ISR that counts before the controller agreed": {
     nodes: 3,
-    firstSeed: 19,
+    firstSeed: 67,
     faults: ["cluster split"],
     patch: isrBeforeTheControllerAgreed,
   },
