@@ -183,7 +183,7 @@ export class SimPartition {
     model.synced = Math.min(model.synced, endAtLeast);
     // Where the producers are known nothing was dropped: what is gone had not reached the disk.
     const isEmpty = log.endOffset === log.logStartOffset && [...log.producers()].length === 0;
-    if (restartAt === null) assert(log.endOffset >= model.synced);
+    if (restartAt === null) assert(this.isRotten || log.endOffset >= model.synced);
     else if (isEmpty && (restartAt === log.endOffset || log.endOffset <= model.logStart)) {
       model.restartAt(log.endOffset);
     } else {
