@@ -429,17 +429,18 @@ export class Segment {
   }
 
   /**
-   * Looks at the batches past the last index entry, for a segment that becomes active again.
+   * Looks at the batches past the last index entry, for a segment that becomes active again. `end` is where they end
+   * at the latest: a damaged header may claim more.
    * Returns: the offset after the last record. Errors: DiskError (EBADMSG) at bytes that are no batch.
    */
-  loadTail(): number {
+  loadTail(end = Infinity): number {
     const { count } = this.offsetIndex;
     let nextOffset = this.baseOffset;
     let { largest } = this;
     this.walk(count === 0 ? 0 : this.offsetIndex.entry(count - 1).position, (place) => {
-      nextOffset = place.lastOffset + 1;
+      nextOffset = Math.min(place.lastOffset + 1, end);
       if (place.maxTimestamp > largest.timestampMs) {
-        largest = { timestampMs: place.maxTimestamp, offset: place.lastOffset };
+        largest = { timestampMs: place.maxTimestamp, offset: nextOffset - 1 };
       }
       return true;
     });
@@ -495,7 +496,7 @@ export class Segment {
     this.#largest = null;
     this.#bytesSinceIndexEntry = 0;
     if (position === 0) this.#firstBatchTimestamp = null;
-    return this.loadTail();
+    return this.loadTail(nextOffset);
   }
 
   /**

@@ -351,3 +351,16 @@ test("a directory that was only read is not changed", async () => {
   const after = logs.map((path) => [path, Buffer.from(fixture.disk.bytesOf(path)).toString("hex")]);
   expect(after).toEqual(before);
 });
+
+test("Log.truncateTo: a damaged header before the cut does not say where the log ends", async () => {
+  const fixture = await Fixture.open({ indexIntervalBytes: 1 });
+  const { log, disk, clock } = fixture;
+  for (let i = 0; i < 4; i++) fixture.append(2);
+  const batchBytes = log.segments[0]!.sizeBytes / 4;
+  // The highest byte of the second batch's lastOffsetDelta.
+  disk.flipBit(fixture.path(0), batchBytes + 23, 3);
+  // The last record of the third batch, to which an index entry leads past the second.
+  await clock.run(log.truncateTo(offset(5)));
+  expect(log.endOffset).toBe(offset(4));
+  expect(fixture.append(1)).toMatchObject({ baseOffset: 4 });
+});
