@@ -12,6 +12,8 @@
  * record. Invariant: a key has one entry, which keeps its place in the order of the log.
  */
 
+import { murmur2 } from "../../protocol/murmur2.ts";
+
 const ENTRY_WORDS = 6;
 const HASH = 0;
 const CHUNK = 1;
@@ -117,7 +119,7 @@ export class LatestOffsets {
   }
 
   #search(keyStart: number, keyBytes: number, valueRoom: number): number {
-    const hash = hashOf(this.#view, keyStart, keyBytes);
+    const hash = murmur2(this.#source, keyStart, keyStart + keyBytes);
     const slots = this.#slots;
     const mask = slots.length - 1;
     let slot = hash & mask;
@@ -192,24 +194,4 @@ function copy(from: DataView, fromAt: number, to: DataView, toAt: number, byteCo
   let i = 0;
   for (; i + 4 <= byteCount; i += 4) to.setInt32(toAt + i, from.getInt32(fromAt + i));
   for (; i < byteCount; i++) to.setInt8(toAt + i, from.getInt8(fromAt + i));
-}
-
-/** Mixes four bytes at a time. Source: MurmurHash3, 32 bits. */
-function hashOf(view: DataView, start: number, byteCount: number): number {
-  let hash = byteCount;
-  let i = 0;
-  for (; i + 4 <= byteCount; i += 4) hash = mixed(hash, view.getInt32(start + i));
-  let rest = 0;
-  for (; i < byteCount; i++) rest = (rest << 8) | view.getUint8(start + i);
-  hash = mixed(hash, rest);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return hash ^ (hash >>> 16);
-}
-
-function mixed(hash: number, word: number): number {
-  let mix = Math.imul(word, 0xcc9e2d51);
-  mix = Math.imul((mix << 15) | (mix >>> 17), 0x1b873593);
-  const next = hash ^ mix;
-  return (Math.imul((next << 13) | (next >>> 19), 5) + 0xe6546b64) | 0;
 }
