@@ -540,7 +540,8 @@ export class LogDirectory {
     const path = `${directory}/${PARTITION_METADATA}`;
     const isInDoubt = foundId !== null && isMade && this.#unrecovered.has(name);
     // What a failed sync has dropped no later one brings back.
-    if (foundId === null || !isMade || isInDoubt && this.#hadDiskFailure) {
+    const isWritten = foundId === null || !isMade || isInDoubt && this.#hadDiskFailure;
+    if (isWritten) {
       await this.#watched(writeFileAtomically(disk, path, partitionMetadata(topicId)));
     }
     if (!isMade) {
@@ -549,7 +550,7 @@ export class LogDirectory {
     }
     const log = await this.openLog(topicPartition, topicId, config);
     // A run that was killed may have written it and ended before the sync: nothing was appended then.
-    if (isInDoubt && log.endOffset === 0) await this.#syncMetadata(name, path);
+    if (isInDoubt && !isWritten && log.endOffset === 0) await this.#syncMetadata(name, path);
     return log;
   }
 
