@@ -17,10 +17,9 @@ import {
   readBaseOffset,
   readProducerId,
 } from "../../../protocol/record_batch.ts";
-import { leaderEpoch, offset } from "../../../protocol/types.ts";
+import { offset } from "../../../protocol/types.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
-import { NODE_ID } from "../controller/harness.ts";
-import { batch, DataHarness } from "./harness.ts";
+import { batch, DataHarness, follow } from "./harness.ts";
 
 const LEADER = 2;
 const EPOCH = 4;
@@ -143,14 +142,7 @@ async function follower(): Promise<{ readonly node: DataHarness; readonly partit
   const node = await DataHarness.start();
   await node.makeTopic("t");
   const partition = node.partition("t");
-  partition.updateImage({
-    ...partition.image,
-    replicas: [NODE_ID, LEADER],
-    isr: [NODE_ID, LEADER],
-    leader: LEADER,
-    leaderEpoch: leaderEpoch(EPOCH),
-    partitionEpoch: 1,
-  });
+  follow(partition, LEADER, EPOCH);
   return { node, partition };
 }
 

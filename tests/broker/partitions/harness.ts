@@ -32,7 +32,7 @@ import { buildBatch, type NewBatch } from "../../../protocol/records.ts";
 import type { Decoded, Encodable, Message } from "../../../protocol/schema.ts";
 import { fetchRequest, fetchResponse } from "../../../protocol/schemas/fetch.ts";
 import { produceRequest, produceResponse } from "../../../protocol/schemas/produce.ts";
-import { type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
+import { leaderEpoch, type Uuid, ZERO_UUID } from "../../../protocol/types.ts";
 import { LogDirectories } from "../../../storage/log_directories.ts";
 import { MountedDisks } from "../../sim/mounted_disks.ts";
 import { ProcessClock } from "../../sim/process_clock.ts";
@@ -488,6 +488,18 @@ export class DataHarness {
 
 /** No topic has it. */
 export const UNKNOWN_TOPIC_ID = "BBBBBBBBBBBBBBBBBBBBBB" as Uuid;
+
+/** Lets this node follow another one, as of an epoch, in a partition that it has. */
+export function follow(partition: Partition, leader: number, epoch: number): void {
+  partition.updateImage({
+    ...partition.image,
+    replicas: [NODE_ID, leader],
+    isr: [NODE_ID, leader],
+    leader,
+    leaderEpoch: leaderEpoch(epoch),
+    partitionEpoch: 1,
+  });
+}
 
 /** A batch of `count` records of `valueBytes` bytes, keyed, from 2026-01-01 on. */
 export function batch(

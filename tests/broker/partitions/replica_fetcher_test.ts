@@ -7,9 +7,8 @@ import type { Peers } from "../../../broker/peers/peers.ts";
 import { buildBatch } from "../../../protocol/records.ts";
 import type { Encodable } from "../../../protocol/schema.ts";
 import { fetchRequest, type FetchResponse } from "../../../protocol/schemas/fetch.ts";
-import { leaderEpoch } from "../../../protocol/types.ts";
 import { NODE_ID } from "../controller/harness.ts";
-import { batch, DataHarness } from "./harness.ts";
+import { batch, DataHarness, follow } from "./harness.ts";
 
 const LEADER = 2;
 const EPOCH = 4;
@@ -77,14 +76,7 @@ async function follower(
   await node.makeTopic(topic);
   const partition = node.partition(topic);
   for (const count of counts) await node.produced(topic, batch(count), { acks: -1 });
-  partition.updateImage({
-    ...partition.image,
-    replicas: [NODE_ID, LEADER],
-    isr: [NODE_ID, LEADER],
-    leader: LEADER,
-    leaderEpoch: leaderEpoch(EPOCH),
-    partitionEpoch: 1,
-  });
+  follow(partition, LEADER, EPOCH);
   return partition;
 }
 
