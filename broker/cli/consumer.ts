@@ -20,6 +20,7 @@ import {
 } from "../../protocol/record_batch.ts";
 import { type KafkaRecord, readRecords } from "../../protocol/records.ts";
 import type { FetchResponse } from "../../protocol/schemas/fetch.ts";
+import { formatTopicPartition } from "../../protocol/types.ts";
 import { Calls } from "./calls.ts";
 import { isPassing, type KafkaClient, KafkaError, throwOnError } from "./client.ts";
 import { CliError } from "./io.ts";
@@ -152,7 +153,7 @@ export class Consumer {
       const byPartition = new Map<string, number>();
       for (const topic of topics) {
         for (const { partition, leaderId } of await this.#client.leaders(topic)) {
-          byPartition.set(`${topic}-${partition}`, leaderId);
+          byPartition.set(formatTopicPartition(topic, partition), leaderId);
         }
       }
       this.#leaders = { topics: topics.join(), byPartition };
@@ -160,7 +161,7 @@ export class Consumer {
     const { byPartition } = this.#leaders!;
     return Map.groupBy(
       waiting,
-      ({ topic, partition }) => byPartition.get(`${topic}-${partition}`) ?? -1,
+      ({ topic, partition }) => byPartition.get(formatTopicPartition(topic, partition)) ?? -1,
     );
   }
 

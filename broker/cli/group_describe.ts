@@ -10,14 +10,15 @@ import { WireError } from "../../protocol/bytes.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { ConsumerGroupDescribeResponse } from "../../protocol/schemas/consumer_group_describe.ts";
 import type { DescribeGroupsResponse } from "../../protocol/schemas/describe_groups.ts";
-import type { TopicPartition } from "../../protocol/types.ts";
+import { formatTopicPartition, type TopicPartition } from "../../protocol/types.ts";
 import { Calls } from "./calls.ts";
 import { type KafkaClient, throwOnError } from "./client.ts";
 import { type CommandContext, globalOptions, withClient } from "./command.ts";
-import { endOffsets, type Lagging, partitionName, unreadSince } from "./group_lag.ts";
+import { endOffsets, type Lagging, unreadSince } from "./group_lag.ts";
 import { listGroups } from "./group_listing.ts";
 import { decodeAssignment, decodeSubscription, fetchGroupOffsets } from "./group_member.ts";
 import { CliError } from "./io.ts";
+import { byTopicAndPartition } from "./offsets.ts";
 import { columnsOf, formatTable, plural, printRows, type Row } from "./output.ts";
 
 const CONSUMER_PROTOCOL = "consumer";
@@ -205,13 +206,15 @@ async function describePartitions(client: KafkaClient, { group, members }: Group
   // Of groups that work in transactions there is nearly always one open.
   const offsets = await fetchGroupOffsets(client, group, null, { requireStable: false });
   for (const { topic, partition, offset } of offsets) {
-    places.set(partitionName({ topic, partition }), { topic, partition });
-    if (offset >= 0) committed.set(partitionName({ topic, partition }), offset);
+    const name = formatTopicPartition(topic, partition);
+    places.set(name, { topic, partition });
+    if (offset >= 0) committed.set(name, offset);
   }
   for (const member of members) {
     for (const place of member.partitions) {
-      places.set(partitionName(place), place);
-      owners.set(partitionName(place), member);
+      const name = formatTopicPartition(place.topic, place.partition);
+      places.set(name, place);
+      owners.set(name, member);
     }
   }
   const ends = await endOffsets(client, [...places.values()]);
@@ -242,7 +245,7 @@ async function describePartitions(client: KafkaClient, { group, members }: Group
       clientId: owner?.clientId ?? null,
       host: owner?.host ?? null,
     };
-  }).sort((a, b) => a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1);
+  }).sort(byTopicAndPartition);
 }
 
 // ---- for people -------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import {
   readLastOffset,
 } from "../../protocol/record_batch.ts";
 import { type KafkaRecord, readRecords } from "../../protocol/records.ts";
-import type { TopicPartition } from "../../protocol/types.ts";
+import { formatTopicPartition, type TopicPartition } from "../../protocol/types.ts";
 import type { BrokerConnection } from "../peers/broker_connection.ts";
 import { Calls } from "./calls.ts";
 import { type KafkaClient, throwOnError } from "./client.ts";
@@ -35,12 +35,7 @@ export interface Lagging extends TopicPartition {
   readonly endOffset: number;
 }
 
-/** The name under which a partition is found in what the functions here give back. */
-export function partitionName({ topic, partition }: TopicPartition): string {
-  return `${topic}-${partition}`;
-}
-
-/** End offsets by `partitionName`; partitions that are gone, or that nobody leads, are left out. */
+/** End offsets by `formatTopicPartition`; partitions that are gone, or that nobody leads, are left out. */
 export async function endOffsets(
   client: KafkaClient,
   places: readonly TopicPartition[],
@@ -55,14 +50,14 @@ export async function endOffsets(
     const numbers = wanted.map(({ partition }) => partition).filter((it) => led.has(it));
     const offsets = await listOffsets(client, topic, numbers, SpecialTimestamp.latest);
     for (const [partition, { offset }] of offsets) {
-      ends.set(partitionName({ topic, partition }), offset);
+      ends.set(formatTopicPartition(topic, partition), offset);
     }
   }
   return ends;
 }
 
 /**
- * Timestamps of the first records that are not consumed, by `partitionName`. Units: ms since the epoch.
+ * Timestamps of the first records that are not consumed, by `formatTopicPartition`. Units: ms since the epoch.
  *
  * Left out: partitions where none was found, because all that is left are markers of transactions, the record has no
  * timestamp, or it is damaged.
@@ -78,11 +73,15 @@ export async function unreadSince(
         (await client.leaders(topic)).map(({ partition, leaderId }) => [partition, leaderId]),
       );
       // What an attempt before this one has read stays.
-      const rest = wanted.filter((place) => !found.has(partitionName(place))).values();
+      const rest = wanted
+        .filter(({ partition }) => !found.has(formatTopicPartition(topic, partition)))
+        .values();
       const readRest = async () => {
         for (const place of rest) {
-          const connection = await client.broker(leaders.get(place.partition) ?? -1);
-          found.set(partitionName(place), await firstTimestamp(client, connection, place));
+          const { partition } = place;
+          const connection = await client.broker(leaders.get(partition) ?? -1);
+          const timestamp = await firstTimestamp(client, connection, place);
+          found.set(formatTopicPartition(topic, partition), timestamp);
         }
       };
       await Promise.all(Array.from({ length: FETCHES_AT_ONCE }, readRest));

@@ -5,7 +5,7 @@
  */
 
 import type { Command } from "commander";
-import type { TopicPartition } from "../../protocol/types.ts";
+import { formatTopicPartition, type TopicPartition } from "../../protocol/types.ts";
 import { type KafkaClient, KafkaError, throwOnError } from "./client.ts";
 import {
   type CommandContext,
@@ -18,7 +18,14 @@ import { isReading, listGroups } from "./group_listing.ts";
 import { commitGroupOffsets, fetchGroupOffsets, type GroupOffset } from "./group_member.ts";
 import { CliError, type CliIo, UsageError } from "./io.ts";
 import { type FileOffset, formatOffsets, parseOffsets, readOffsetsFile } from "./offsets_file.ts";
-import { listOffsets, parsePlace, type Place, resolvePlace, SpecialTimestamp } from "./offsets.ts";
+import {
+  byTopicAndPartition,
+  listOffsets,
+  parsePlace,
+  type Place,
+  resolvePlace,
+  SpecialTimestamp,
+} from "./offsets.ts";
 import { columnsOf, printRows } from "./output.ts";
 
 interface ResetOptions {
@@ -131,7 +138,7 @@ async function planReset(
   const committed = new Map(
     (await fetchGroupOffsets(client, groupId, null))
       .filter(({ offset }) => offset >= 0)
-      .map((it) => [nameOf(it), it]),
+      .map((it) => [formatTopicPartition(it.topic, it.partition), it]),
   );
   const places: TopicPartition[] = options.allTopics ? [...committed.values()] : [];
   for (const text of options.topic) places.push(...await partitionsOf(client, text));
@@ -149,22 +156,17 @@ async function planReset(
       const end = ends.get(partition)?.offset ?? 0;
       // As Kafka does: what lies outside of the log becomes its edge.
       const newOffset = Math.min(Math.max(offset, start), end);
-      const oldOffset = committed.get(nameOf({ topic, partition }))?.offset ?? null;
+      const name = formatTopicPartition(topic, partition);
+      const oldOffset = committed.get(name)?.offset ?? null;
       rows.push({ topic, partition, oldOffset, newOffset });
       if (newOffset !== offset) {
         io.writeError(
-          `${topic}-${partition} has ${start} to ${end}: ${newOffset} is taken for ${offset}.\n`,
+          `${name} has ${start} to ${end}: ${newOffset} is taken for ${offset}.\n`,
         );
       }
     }
   }
-  return rows.sort((a, b) => (
-    a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1
-  ));
-}
-
-function nameOf({ topic, partition }: TopicPartition): string {
-  return `${topic}-${partition}`;
+  return rows.sort(byTopicAndPartition);
 }
 
 /** `orders` or `orders:0,2` as partitions. Errors: UsageError, CliError. */
@@ -229,13 +231,14 @@ function shifted(
   shift: number,
 ): GroupOffset[] {
   const targets = new Map(places.map((place) => {
-    const old = committed.get(nameOf(place));
+    const name = formatTopicPartition(place.topic, place.partition);
+    const old = committed.get(name);
     if (old === undefined) {
       throw new CliError(
         `partition ${place.partition} of ${place.topic} has no committed offset to shift; use --to`,
       );
     }
-    return [nameOf(place), { ...old, offset: old.offset + shift }];
+    return [name, { ...old, offset: old.offset + shift }];
   }));
   return [...targets.values()];
 }

@@ -1,6 +1,7 @@
 /** Offsets of partitions by time, and the ways in which people name a place in a topic. */
 
 import { ErrorCode } from "../../protocol/errors.ts";
+import type { TopicPartition } from "../../protocol/types.ts";
 import { Calls } from "./calls.ts";
 import { type KafkaClient, KafkaError } from "./client.ts";
 import { durationOf } from "./command.ts";
@@ -13,6 +14,11 @@ export const SpecialTimestamp = { latest: -1, earliest: -2 } as const;
 export interface FoundOffset {
   readonly offset: number;
   readonly timestamp: number;
+}
+
+/** The order in which partitions are listed. */
+export function byTopicAndPartition(a: TopicPartition, b: TopicPartition): number {
+  return a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1;
 }
 
 /** A place in a partition, before the partition is looked at. */

@@ -11,6 +11,7 @@
  * Nothing is taken of a file that has something wrong in any line.
  */
 
+import { formatTopicPartition } from "../../protocol/types.ts";
 import type { GroupOffset } from "./group_member.ts";
 import { CliError, type CliIo } from "./io.ts";
 
@@ -63,7 +64,7 @@ export function parseOffsets(text: string, path: string, groupId: string): FileO
     };
     if (topic === "") throw new CliError(`${place} names no topic; ${FORM}`);
     if (fields.length === FIELDS_WITH_GROUP && fields[0] !== groupId) continue;
-    const key = `${topic}-${parsed.partition}`;
+    const key = formatTopicPartition(topic, parsed.partition);
     const before = offsets.get(key);
     if (before !== undefined) {
       throw new CliError(`${place} names ${key} again, after ${before.place}; one of them must go`);
