@@ -6,13 +6,14 @@
  */
 
 import { Command, CommanderError, Help, type Option } from "commander";
-import { BOOTSTRAP_VARIABLE, type CommandContext, DEFAULT_BOOTSTRAP_SERVER } from "./command.ts";
+import { ClientError } from "../client/client_error.ts";
 import { addClusterCommand } from "./cluster.ts";
+import { BOOTSTRAP_VARIABLE, type CommandContext, DEFAULT_BOOTSTRAP_SERVER } from "./command.ts";
 import { addCompletionCommand } from "./completion.ts";
 import { addConfigCommand } from "./config_command.ts";
 import { addConsumeCommand } from "./consume.ts";
 import { addGroupCommand } from "./group.ts";
-import { CliError, type CliIo, ClosedPipeError, UsageError } from "./io.ts";
+import { type CliIo, ClosedPipeError, UsageError } from "./io.ts";
 import { addLogCommand } from "./log_dump.ts";
 import { addProduceCommand } from "./produce.ts";
 import { addTopicCommand } from "./topic.ts";
@@ -84,7 +85,7 @@ export async function runCli(argv: readonly string[], options: CliOptions): Prom
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
     if (error instanceof ClosedPipeError) return 0;
-    if (error instanceof UsageError || error instanceof CliError) {
+    if (error instanceof UsageError || error instanceof ClientError) {
       io.writeError(`${error.message}\n`);
       return error instanceof UsageError ? WRONG_USAGE : FAILED;
     }

@@ -2,11 +2,11 @@
 
 import type { Command } from "commander";
 import { apiName } from "../../protocol/api_keys.ts";
-import { Calls } from "./calls.ts";
+import { Calls } from "../client/calls.ts";
+import { throwOnError } from "../client/kafka_client.ts";
 import { addClusterDirsCommand } from "./cluster_dirs.ts";
 import { addClusterDrainCommand } from "./cluster_drain.ts";
 import { addClusterQuorumCommands } from "./cluster_quorum.ts";
-import { throwOnError } from "./client.ts";
 import { type CommandContext, globalOptions, withClient } from "./command.ts";
 import { columnsOf, plural, printRows } from "./output.ts";
 

@@ -4,8 +4,8 @@ import type { Command } from "commander";
 import { ErrorCode, errorName } from "../../protocol/errors.ts";
 import type { Decoded } from "../../protocol/schema.ts";
 import type { describeLogDirsResponse } from "../../protocol/schemas/describe_log_dirs.ts";
-import { Calls } from "./calls.ts";
-import { type KafkaClient, throwOnError } from "./client.ts";
+import { Calls } from "../client/calls.ts";
+import { type KafkaClient, throwOnError } from "../client/kafka_client.ts";
 import { type CommandContext, globalOptions, withClient } from "./command.ts";
 import { columnsOf, formatBytes, printRows, type Row } from "./output.ts";
 

@@ -11,11 +11,11 @@
 import type { Command } from "commander";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { formatTopicPartition, type TopicPartition } from "../../protocol/types.ts";
-import { Calls } from "./calls.ts";
-import { type KafkaClient, KafkaError, throwOnError } from "./client.ts";
+import { Calls } from "../client/calls.ts";
+import { alterConfigs, ResourceType } from "../client/config_client.ts";
+import { type KafkaClient, KafkaError, throwOnError } from "../client/kafka_client.ts";
 import { describeQuorum, nodeId } from "./cluster_quorum.ts";
 import { type CommandContext, globalOptions, wholeNumber, withClient } from "./command.ts";
-import { alterConfigs, ResourceType } from "./config_client.ts";
 import {
   type DrainInput,
   type DrainMove,

@@ -7,19 +7,15 @@
 import type { Command } from "commander";
 import { WireError } from "../../protocol/bytes.ts";
 import { DiskError } from "../../storage/platform.ts";
+import { ClientError } from "../client/client_error.ts";
+import { KafkaClient, KafkaError, parseEndpoints } from "../client/kafka_client.ts";
+import { parsePlace, type Place } from "../client/offsets.ts";
+import { durationOf } from "../client/times.ts";
 import { NetworkError } from "../network.ts";
-import { KafkaClient, KafkaError, parseEndpoints } from "./client.ts";
 import { CliError, type CliIo, UsageError } from "./io.ts";
 
 const REQUEST_TIMEOUT_MS = 60_000;
 const RETRY_TIMEOUT_MS = 15_000;
-const UNIT_MS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-};
 /** Where a broker is looked for when nothing is said. */
 export const DEFAULT_BOOTSTRAP_SERVER = "127.0.0.1:9092";
 /** Environment variable that stands for `--bootstrap-server`. */
@@ -56,7 +52,7 @@ export async function attempt<T>(what: string, work: () => Promise<T>): Promise<
 export function explain(what: string, error: unknown): unknown {
   const told = error instanceof KafkaError || error instanceof NetworkError ||
     error instanceof WireError || error instanceof DiskError ||
-    (error instanceof CliError && !error.message.startsWith("Cannot "));
+    (error instanceof ClientError && !error.message.startsWith("Cannot "));
   return told ? new CliError(`${what}: ${error.message}`, { cause: error }) : error;
 }
 
@@ -132,8 +128,12 @@ export function parseDuration(text: string): number {
   );
 }
 
-/** The same; null for what is none. */
-export function durationOf(text: string): number | null {
-  const [, digits = "", unit = ""] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? [];
-  return digits === "" ? null : Number(digits) * UNIT_MS[unit]!;
+/** Reads a place in a topic as `parsePlace` does. Errors: UsageError, which names the option. */
+export function readPlace(option: string, text: string): Place {
+  const place = parsePlace(text);
+  if (place !== null) return place;
+  throw new UsageError(
+    `Cannot use ${option} "${text}": it must be beginning, end, an offset such as 42 or -10, ` +
+      "a time such as 2026-01-31T12:00:00Z, or a while ago such as -1h",
+  );
 }

@@ -1,8 +1,8 @@
 /** `weir config get|set`: settings of topics, brokers and groups. */
 
 import type { Command } from "commander";
+import { alterConfigs, describeConfigs, ResourceType } from "../client/config_client.ts";
 import { type CommandContext, gathered, globalOptions, withClient } from "./command.ts";
-import { alterConfigs, describeConfigs, ResourceType } from "./config_client.ts";
 import { CliError, UsageError } from "./io.ts";
 import { columnsOf, printRows } from "./output.ts";
 

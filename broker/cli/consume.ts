@@ -2,12 +2,19 @@
 
 import type { Command } from "commander";
 import type { TopicPartition } from "../../protocol/types.ts";
-import type { KafkaClient } from "./client.ts";
-import { type CommandContext, globalOptions, oneOf, wholeNumber, withClient } from "./command.ts";
-import { Consumer, type Polled } from "./consumer.ts";
-import { GroupMember, type GroupOffset } from "./group_member.ts";
+import { Consumer, type Polled } from "../client/consumer.ts";
+import { GroupMember, type GroupOffset } from "../client/group_member.ts";
+import type { KafkaClient } from "../client/kafka_client.ts";
+import { listOffsets, type Place, resolvePlace, SpecialTimestamp } from "../client/offsets.ts";
+import {
+  type CommandContext,
+  globalOptions,
+  oneOf,
+  readPlace,
+  wholeNumber,
+  withClient,
+} from "./command.ts";
 import { CliError, type CliIo } from "./io.ts";
-import { listOffsets, parsePlace, type Place, resolvePlace, SpecialTimestamp } from "./offsets.ts";
 import { type RecordPrinter, recordPrinter } from "./output_formats.ts";
 
 const COMMIT_EVERY_MS = 5000;
@@ -33,7 +40,7 @@ export function addConsumeCommand(program: Command, context: CommandContext): vo
       "--from <place>",
       "beginning (the default), end, an offset (-10: the last ten of each partition), an ISO 8601 time " +
         "or -1h: an hour ago",
-      (text) => parsePlace("--from", text),
+      (text) => readPlace("--from", text),
       { kind: "beginning" },
     )
     .option("-g, --group <id>", "read as a member of a group: go on at its commits, and commit")

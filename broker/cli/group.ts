@@ -2,8 +2,8 @@
 
 import type { Command } from "commander";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { Calls } from "./calls.ts";
-import { KafkaError } from "./client.ts";
+import { Calls } from "../client/calls.ts";
+import { KafkaError } from "../client/kafka_client.ts";
 import { type CommandContext, globalOptions, withClient } from "./command.ts";
 import { addDescribe } from "./group_describe.ts";
 import { GROUP_STATES, GROUP_TYPES, listGroups } from "./group_listing.ts";

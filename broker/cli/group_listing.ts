@@ -1,7 +1,7 @@
 /** The groups of a cluster, as its brokers list them. */
 
-import { Calls } from "./calls.ts";
-import { type KafkaClient, throwOnError } from "./client.ts";
+import { Calls } from "../client/calls.ts";
+import { type KafkaClient, throwOnError } from "../client/kafka_client.ts";
 
 /** Types of groups, as Kafka names them in lists. */
 export const GROUP_TYPES = ["classic", "consumer", "share", "streams"] as const;

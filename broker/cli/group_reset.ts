@@ -6,26 +6,27 @@
 
 import type { Command } from "commander";
 import { formatTopicPartition, type TopicPartition } from "../../protocol/types.ts";
-import { type KafkaClient, KafkaError, throwOnError } from "./client.ts";
+import { ClientError } from "../client/client_error.ts";
+import { commitGroupOffsets, fetchGroupOffsets, type GroupOffset } from "../client/group_member.ts";
+import { type KafkaClient, KafkaError, throwOnError } from "../client/kafka_client.ts";
+import {
+  byTopicAndPartition,
+  listOffsets,
+  type Place,
+  resolvePlace,
+  SpecialTimestamp,
+} from "../client/offsets.ts";
 import {
   type CommandContext,
   gathered,
   globalOptions,
+  readPlace,
   wholeNumber,
   withClient,
 } from "./command.ts";
 import { isReading, listGroups } from "./group_listing.ts";
-import { commitGroupOffsets, fetchGroupOffsets, type GroupOffset } from "./group_member.ts";
 import { CliError, type CliIo, UsageError } from "./io.ts";
 import { type FileOffset, formatOffsets, parseOffsets, readOffsetsFile } from "./offsets_file.ts";
-import {
-  byTopicAndPartition,
-  listOffsets,
-  parsePlace,
-  type Place,
-  resolvePlace,
-  SpecialTimestamp,
-} from "./offsets.ts";
 import { columnsOf, printRows } from "./output.ts";
 
 interface ResetOptions {
@@ -69,7 +70,7 @@ export function addReset(parent: Command, context: CommandContext): void {
     .option(
       "--to <place>",
       "beginning, end, an offset (-10: ten before the end), an ISO 8601 time or -1h: an hour ago",
-      (text) => parsePlace("--to", text),
+      (text) => readPlace("--to", text),
     )
     .option(
       "--shift <count>",
@@ -204,7 +205,7 @@ async function knownPartitions(
   try {
     return (await client.leaders(topic)).map(({ partition }) => partition);
   } catch (error) {
-    const isTold = error instanceof CliError || error instanceof KafkaError;
+    const isTold = error instanceof ClientError || error instanceof KafkaError;
     throw isTold ? new CliError(`${place}: ${error.message}`, { cause: error }) : error;
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Clock, Disk, Random } from "../../storage/platform.ts";
+import { ClientError } from "../client/client_error.ts";
 import type { Network } from "../network.ts";
 
 /** The surroundings of a command. */
@@ -39,8 +40,8 @@ export class ClosedPipeError extends Error {
   override name = "ClosedPipeError";
 }
 
-/** A command could not do what was asked. The message is for people; the process exits with 1. */
-export class CliError extends Error {
+/** A command could not do what was asked; as with every ClientError, the process exits with 1. */
+export class CliError extends ClientError {
   override name = "CliError";
 }
 

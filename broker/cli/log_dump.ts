@@ -20,19 +20,19 @@ import {
 import { type KafkaRecord, readRecords } from "../../protocol/records.ts";
 import { abortedTxn } from "../../protocol/schemas/records/transaction.ts";
 import { checkpointNumber, parseCheckpoint, readSmallText } from "../../storage/checkpoint.ts";
-import { LEADER_EPOCH_CHECKPOINT } from "../../storage/leader_epochs.ts";
 import { META_PROPERTIES, parseProperties } from "../../storage/directory_meta.ts";
+import { LEADER_EPOCH_CHECKPOINT } from "../../storage/leader_epochs.ts";
 import { PARTITION_METADATA } from "../../storage/log_directory.ts";
 import { OFFSET_INDEX_ENTRY_BYTES } from "../../storage/offset_index.ts";
 import type { DiskFile } from "../../storage/platform.ts";
 import { snapshotEntries } from "../../storage/producer_snapshot.ts";
 import { TIME_INDEX_ENTRY_BYTES } from "../../storage/time_index.ts";
 import { TRANSACTION_INDEX_ENTRY_BYTES } from "../../storage/transaction_index.ts";
+import { formatRecord } from "../client/record_json.ts";
 import { attempt, type CommandContext, globalOptions, oneOf } from "./command.ts";
 import { CliError, type CliIo } from "./io.ts";
 import { addVerifyCommand } from "./log_verify.ts";
 import { columnsOf, formatTable, type Row } from "./output.ts";
-import { formatJson } from "./output_formats.ts";
 import { decodeRecord, type Decoding, decodingFor, DECODINGS } from "./record_decoders.ts";
 
 const MAX_BATCH_BYTES = 1024 * 1024 * 1024;
@@ -240,7 +240,7 @@ function showRecord(record: KafkaRecord, decoding: Decoding, control: boolean): 
 
 function undecoded(record: KafkaRecord): object {
   const { topic: _topic, partition: _partition, ...rest } = JSON.parse(
-    formatJson(record, { topic: "", partition: 0 }),
+    formatRecord(record, { topic: "", partition: 0 }),
   );
   return rest;
 }

@@ -12,7 +12,7 @@
  */
 
 import { formatTopicPartition } from "../../protocol/types.ts";
-import type { GroupOffset } from "./group_member.ts";
+import type { GroupOffset } from "../client/group_member.ts";
 import { CliError, type CliIo } from "./io.ts";
 
 /** More than a million lines; what is read is held. */

@@ -1,10 +1,11 @@
 /** How `weir consume` prints a record: its value, a template, or one JSON object. */
 
 import type { KafkaRecord } from "../../protocol/records.ts";
+import type { TopicPartition } from "../../protocol/types.ts";
+import { formatRecord } from "../client/record_json.ts";
 import { UsageError } from "./io.ts";
 
 const utf8Encoder = new TextEncoder();
-const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const NOTHING = new Uint8Array(0);
 const ESCAPES: Readonly<Record<string, string>> = {
   n: "\n",
@@ -14,14 +15,8 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "\\": "\\",
 };
 
-/** Where a record was. */
-export interface RecordOrigin {
-  readonly topic: string;
-  readonly partition: number;
-}
-
 /** Gives the bytes to print for a record, in pieces. */
-export type RecordPrinter = (record: KafkaRecord, origin: RecordOrigin) => Uint8Array[];
+export type RecordPrinter = (record: KafkaRecord, origin: TopicPartition) => Uint8Array[];
 
 /**
  * The printer for `value`, `json` or a template.
@@ -34,7 +29,7 @@ export function recordPrinter(format: string, separator: string): RecordPrinter 
   const end = utf8Encoder.encode(unescape(separator));
   if (format === "value") return ({ value }) => [value ?? NOTHING, end];
   if (format === "json") {
-    return (record, origin) => [utf8Encoder.encode(`${formatJson(record, origin)}\n`)];
+    return (record, origin) => [utf8Encoder.encode(`${formatRecord(record, origin)}\n`)];
   }
   if (!format.includes("%")) {
     throw new UsageError(
@@ -50,7 +45,7 @@ function unescape(text: string): string {
   return text.replace(/\\([ntr0\\])/g, (_, letter: string) => ESCAPES[letter]!);
 }
 
-type Part = (record: KafkaRecord, origin: RecordOrigin) => Uint8Array;
+type Part = (record: KafkaRecord, origin: TopicPartition) => Uint8Array;
 
 const number = (value: number) => utf8Encoder.encode(String(value));
 
@@ -84,26 +79,4 @@ function parseTemplate(template: string): Part[] {
         Object.keys(PLACEHOLDERS).map((letter) => `%${letter}`).join(", "),
     );
   });
-}
-
-/** One line of JSON, which `weir produce --format ndjson` reads back. Bytes that are no UTF-8 are base64. */
-export function formatJson(record: KafkaRecord, { topic, partition }: RecordOrigin): string {
-  return JSON.stringify({
-    topic,
-    partition,
-    offset: record.offset,
-    timestamp: record.timestamp,
-    ...textOrBase64("key", record.key),
-    ...textOrBase64("value", record.value),
-    headers: record.headers.map(({ key, value }) => ({ key, ...textOrBase64("value", value) })),
-  });
-}
-
-function textOrBase64(name: string, bytes: Uint8Array | null): Record<string, string | null> {
-  if (bytes === null) return { [name]: null };
-  try {
-    return { [name]: strictDecoder.decode(bytes) };
-  } catch {
-    return { [`${name}Base64`]: bytes.toBase64() };
-  }
 }

@@ -3,7 +3,9 @@
 import type { Command } from "commander";
 import { CompressionCodec, type CompressionName } from "../../protocol/compression.ts";
 import type { Clock, Timer } from "../../storage/platform.ts";
-import type { KafkaClient } from "./client.ts";
+import { ClientError } from "../client/client_error.ts";
+import type { KafkaClient } from "../client/kafka_client.ts";
+import { Producer } from "../client/producer.ts";
 import {
   type CommandContext,
   explain,
@@ -16,7 +18,6 @@ import { INPUT_FORMATS, type InputFormat, type LineReader, lineReader } from "./
 import { CliError, type CliIo } from "./io.ts";
 import { linesOf } from "./lines.ts";
 import { formatBytes, formatCount, plural } from "./output.ts";
-import { Producer } from "./producer.ts";
 
 const MAX_LINE_BYTES = 64 * 1024 * 1024;
 const MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
@@ -131,7 +132,7 @@ async function produce(
   const acknowledged = producer.acknowledgedCount;
   if (failure !== undefined || acknowledged < tally.recordCount) {
     const told = explain("", failure ?? new CliError("stopped"));
-    if (!(told instanceof CliError)) throw told;
+    if (!(told instanceof ClientError)) throw told;
     throw new CliError(
       `${told.message.replace(/^: /, "")}; ${formatCount(acknowledged)} of ` +
         `${plural(tally.recordCount, "record")} read were acknowledged`,
@@ -175,7 +176,7 @@ function readLine(read: LineReader, line: Uint8Array, nowMs: number, number: num
   try {
     return read(line, nowMs);
   } catch (error) {
-    if (!(error instanceof CliError)) throw error;
+    if (!(error instanceof ClientError)) throw error;
     throw new CliError(`line ${number}: ${error.message}`, { cause: error });
   }
 }

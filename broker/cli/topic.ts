@@ -2,8 +2,10 @@
 
 import type { Command } from "commander";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { Calls } from "./calls.ts";
-import { type KafkaClient, KafkaError, throwOnError } from "./client.ts";
+import { Calls } from "../client/calls.ts";
+import { alterConfigs, describeConfigs, ResourceType } from "../client/config_client.ts";
+import { type KafkaClient, KafkaError, throwOnError } from "../client/kafka_client.ts";
+import { listOffsets, SpecialTimestamp } from "../client/offsets.ts";
 import {
   assignments,
   type CommandContext,
@@ -12,9 +14,7 @@ import {
   wholeNumber,
   withClient,
 } from "./command.ts";
-import { alterConfigs, describeConfigs, ResourceType } from "./config_client.ts";
 import { CliError, UsageError } from "./io.ts";
-import { listOffsets, SpecialTimestamp } from "./offsets.ts";
 import { columnsOf, plural, printRows } from "./output.ts";
 import { addTrim } from "./topic_trim.ts";
 

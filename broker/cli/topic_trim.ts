@@ -7,12 +7,18 @@
 
 import type { Command } from "commander";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { Calls } from "./calls.ts";
-import { type KafkaClient, KafkaError } from "./client.ts";
-import { type CommandContext, globalOptions, parseDuration, withClient } from "./command.ts";
-import { describeConfigs, ResourceType } from "./config_client.ts";
+import { Calls } from "../client/calls.ts";
+import { describeConfigs, ResourceType } from "../client/config_client.ts";
+import { type KafkaClient, KafkaError } from "../client/kafka_client.ts";
+import { listOffsets, type Place, resolvePlace, SpecialTimestamp } from "../client/offsets.ts";
+import {
+  type CommandContext,
+  globalOptions,
+  parseDuration,
+  readPlace,
+  withClient,
+} from "./command.ts";
 import { CliError, UsageError } from "./io.ts";
-import { listOffsets, parsePlace, type Place, resolvePlace, SpecialTimestamp } from "./offsets.ts";
 import { columnsOf, plural, printRows } from "./output.ts";
 
 const TIMEOUT_MS = 30_000;
@@ -38,7 +44,7 @@ export function addTrim(parent: Command, context: CommandContext): void {
     .option(
       "--before <place>",
       "delete what lies before: an offset, a negative number of records to keep, a time, or end",
-      (text: string) => parsePlace("--before", text),
+      (text: string) => readPlace("--before", text),
     )
     .option("--older-than <duration>", "delete what is older, such as 36h or 2d", parseDuration)
     .option("--dry-run", "say what would be deleted, and delete nothing")

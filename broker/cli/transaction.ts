@@ -2,8 +2,8 @@
 
 import type { Command } from "commander";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { Calls } from "./calls.ts";
-import { type KafkaClient, KafkaError, throwOnError } from "./client.ts";
+import { Calls } from "../client/calls.ts";
+import { type KafkaClient, KafkaError, throwOnError } from "../client/kafka_client.ts";
 import {
   type CommandContext,
   gathered,

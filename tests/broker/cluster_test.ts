@@ -2,7 +2,7 @@
 
 import { afterEach, describe, expect, test } from "bun:test";
 import { Broker } from "../../broker/broker.ts";
-import { Calls } from "../../broker/cli/calls.ts";
+import { Calls } from "../../broker/client/calls.ts";
 import { Config } from "../../broker/config/config.ts";
 import { ConfigError } from "../../broker/config/sources.ts";
 import type { PartitionImage } from "../../broker/controller/metadata_image.ts";

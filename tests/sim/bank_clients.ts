@@ -11,9 +11,9 @@
  */
 
 import assert from "node:assert/strict";
-import { Consumer } from "../../broker/cli/consumer.ts";
-import { fetchGroupOffsets } from "../../broker/cli/group_member.ts";
-import { listOffsets, SpecialTimestamp } from "../../broker/cli/offsets.ts";
+import { Consumer } from "../../broker/client/consumer.ts";
+import { fetchGroupOffsets } from "../../broker/client/group_member.ts";
+import { listOffsets, SpecialTimestamp } from "../../broker/client/offsets.ts";
 import type { BankLedger, Booking } from "./bank_ledger.ts";
 import { type ClientSurroundings, SimClient } from "./cluster_clients.ts";
 import { ConsumerMember } from "./consumer_member.ts";

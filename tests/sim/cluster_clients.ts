@@ -9,11 +9,11 @@
  */
 
 import assert from "node:assert/strict";
-import { Consumer } from "../../broker/cli/consumer.ts";
-import { isPassing, KafkaClient, KafkaError } from "../../broker/cli/client.ts";
-import { Calls } from "../../broker/cli/calls.ts";
-import { fetchGroupOffsets, GroupMember } from "../../broker/cli/group_member.ts";
-import { listOffsets, SpecialTimestamp } from "../../broker/cli/offsets.ts";
+import { Consumer } from "../../broker/client/consumer.ts";
+import { isPassing, KafkaClient, KafkaError } from "../../broker/client/kafka_client.ts";
+import { Calls } from "../../broker/client/calls.ts";
+import { fetchGroupOffsets, GroupMember } from "../../broker/client/group_member.ts";
+import { listOffsets, SpecialTimestamp } from "../../broker/client/offsets.ts";
 import { type Endpoint, NetworkError } from "../../broker/network.ts";
 import { ErrorCode, errorName, isRetriable } from "../../protocol/errors.ts";
 import { buildBatch } from "../../protocol/records.ts";

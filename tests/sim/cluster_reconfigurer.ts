@@ -8,8 +8,8 @@
  * partition has all of its replicas.
  */
 
-import { Calls } from "../../broker/cli/calls.ts";
-import { KafkaError } from "../../broker/cli/client.ts";
+import { Calls } from "../../broker/client/calls.ts";
+import { KafkaError } from "../../broker/client/kafka_client.ts";
 import { GROUP_METADATA_TOPIC } from "../../broker/controller/internal_topics.ts";
 import { METADATA_TOPIC } from "../../broker/controller/quorum.ts";
 import type { Endpoint } from "../../broker/network.ts";

@@ -3,8 +3,8 @@
  * to hold. Whoever works with its partitions takes them over between two pieces of work (`settle`).
  */
 
-import type { KafkaClient } from "../../broker/cli/client.ts";
-import { KafkaError } from "../../broker/cli/client.ts";
+import type { KafkaClient } from "../../broker/client/kafka_client.ts";
+import { KafkaError } from "../../broker/client/kafka_client.ts";
 import { call } from "../../broker/peers/call.ts";
 import { ApiKey } from "../../protocol/api_keys.ts";
 import { ErrorCode } from "../../protocol/errors.ts";

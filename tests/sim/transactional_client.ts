@@ -5,9 +5,9 @@
  * It speaks transaction version 1 (it adds partitions itself) or 2 (brokers do, and each transaction has an epoch).
  */
 
-import { Calls } from "../../broker/cli/calls.ts";
-import type { KafkaClient } from "../../broker/cli/client.ts";
-import { KafkaError } from "../../broker/cli/client.ts";
+import { Calls } from "../../broker/client/calls.ts";
+import type { KafkaClient } from "../../broker/client/kafka_client.ts";
+import { KafkaError } from "../../broker/client/kafka_client.ts";
 import { type Call, call } from "../../broker/peers/call.ts";
 import { ApiKey } from "../../protocol/api_keys.ts";
 import { ErrorCode, errorName, isRetriable } from "../../protocol/errors.ts";

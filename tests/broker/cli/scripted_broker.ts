@@ -21,7 +21,7 @@ import { type KafkaRecord, readRecords } from "../../../protocol/records.ts";
 import type { Decoded, Encodable, Message } from "../../../protocol/schema.ts";
 import type { apiVersionsResponse } from "../../../protocol/schemas/api_versions.ts";
 import { ZERO_UUID } from "../../../protocol/types.ts";
-import { Calls } from "../../../broker/cli/calls.ts";
+import { Calls } from "../../../broker/client/calls.ts";
 import type { Call } from "../../../broker/peers/call.ts";
 import type { Connection } from "../../../broker/network.ts";
 import type { TestMachine } from "./test_io.ts";

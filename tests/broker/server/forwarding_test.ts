@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { controllerApis } from "../../../broker/apis/index.ts";
-import { Calls } from "../../../broker/cli/calls.ts";
+import { Calls } from "../../../broker/client/calls.ts";
 import { Config } from "../../../broker/config/config.ts";
 import { controllerSettings } from "../../../broker/controller/config_rules.ts";
 import { Controller } from "../../../broker/controller/controller.ts";

@@ -6,8 +6,8 @@
  * `readCommitted` neither are records of aborted transactions.
  */
 
-import { ErrorCode } from "../../protocol/errors.ts";
 import { decodeControlRecord } from "../../protocol/control_records.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
 import {
   batches,
   isControl,
@@ -22,8 +22,8 @@ import { type KafkaRecord, readRecords } from "../../protocol/records.ts";
 import type { FetchResponse } from "../../protocol/schemas/fetch.ts";
 import { formatTopicPartition } from "../../protocol/types.ts";
 import { Calls } from "./calls.ts";
-import { isPassing, type KafkaClient, KafkaError, throwOnError } from "./client.ts";
-import { CliError } from "./io.ts";
+import { ClientError } from "./client_error.ts";
+import { isPassing, type KafkaClient, KafkaError, throwOnError } from "./kafka_client.ts";
 import { listOffsets, SpecialTimestamp } from "./offsets.ts";
 
 const FETCH_BYTES = 16 * 1024 * 1024;
@@ -102,7 +102,7 @@ export class Consumer {
 
   /**
    * Waits for records, at most half a second where there are none.
-   * Errors: rejects with KafkaError, NetworkError or WireError that did not pass in time, and with CliError
+   * Errors: rejects with KafkaError, NetworkError or WireError that did not pass in time, and with ClientError
    * where records are damaged.
    */
   async poll(): Promise<Polled[]> {
@@ -258,8 +258,8 @@ function throwOnPartitionError(answer: FetchResponse): void {
 }
 
 /** Asking again does not help, though the code counts as one that passes, for producers. */
-function damaged({ topic, partition, position }: Assigned, found: string): CliError {
-  return new CliError(
+function damaged({ topic, partition, position }: Assigned, found: string): ClientError {
+  return new ClientError(
     `partition ${partition} of ${topic} is damaged at offset ${position}: ${found}; the broker's log ` +
       `names the place, and --partition ${partition} with --from goes on behind it`,
   );

@@ -1,7 +1,7 @@
 /** Settings of topics, brokers and groups over the Kafka protocol, for the commands that read or change them. */
 
 import { Calls } from "./calls.ts";
-import { type KafkaClient, throwOnError } from "./client.ts";
+import { type KafkaClient, throwOnError } from "./kafka_client.ts";
 
 /** What a setting belongs to, as the protocol numbers it. */
 export const ResourceType = {

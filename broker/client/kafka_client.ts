@@ -15,7 +15,7 @@ import { type Endpoint, type Network, NetworkError } from "../network.ts";
 import { BrokerConnection } from "../peers/broker_connection.ts";
 import type { Call } from "../peers/call.ts";
 import { Calls } from "./calls.ts";
-import { CliError } from "./io.ts";
+import { ClientError } from "./client_error.ts";
 
 const FIRST_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 1000;
@@ -75,14 +75,14 @@ export interface PartitionLeader {
 
 /**
  * Reads `host:port,host:port`; IPv6 hosts in brackets, the port 9092 when left out.
- * Errors: CliError.
+ * Errors: ClientError.
  */
 export function parseEndpoints(text: string): Endpoint[] {
   return text.split(",").map((part) => {
     const match = /^\s*(?:\[([^\]]+)\]|([^:\s]+))(?::(\d{1,5}))?\s*$/.exec(part);
     const port = match?.[3] === undefined ? DEFAULT_PORT : Number(match[3]);
     if (match === null || port < 1 || port > 65_535) {
-      throw new CliError(`Cannot read bootstrap server: "${part}" is not host:port`);
+      throw new ClientError(`Cannot read bootstrap server: "${part}" is not host:port`);
     }
     return { host: (match[1] ?? match[2])!, port };
   });
@@ -288,7 +288,7 @@ export class KafkaClient {
 
   /**
    * The partitions of a topic with their leaders, by partition number; waits for leaders.
-   * Errors: rejects with KafkaError or NetworkError; CliError when it does not exist.
+   * Errors: rejects with KafkaError or NetworkError; ClientError when it does not exist.
    */
   async leaders(
     topic: string,
@@ -352,8 +352,8 @@ export class KafkaClient {
   }
 }
 
-function unknownTopic(topic: string): CliError {
-  return new CliError(
+function unknownTopic(topic: string): ClientError {
+  return new ClientError(
     `topic ${topic} does not exist; "weir topic list" shows those that do, ` +
       `"weir topic create ${topic}" makes it`,
   );

@@ -5,7 +5,7 @@ import {
   decodeSubscription,
   encodeAssignment,
   encodeSubscription,
-} from "../../../broker/cli/group_member.ts";
+} from "../../../broker/client/group_member.ts";
 import { WireError } from "../../../protocol/bytes.ts";
 
 function assigned(members: Record<string, string[]>, counts: Record<string, number>) {

@@ -18,7 +18,7 @@ import { type KafkaRecord, readRecords } from "../../protocol/records.ts";
 import { formatTopicPartition, type TopicPartition } from "../../protocol/types.ts";
 import type { BrokerConnection } from "../peers/broker_connection.ts";
 import { Calls } from "./calls.ts";
-import { type KafkaClient, throwOnError } from "./client.ts";
+import { type KafkaClient, throwOnError } from "./kafka_client.ts";
 import { listOffsets, SpecialTimestamp } from "./offsets.ts";
 
 /** How many batches are asked for, and held, at a time. */

@@ -10,8 +10,8 @@
  * bytes are bounded: `send` asks the caller to wait. Any other error stops the whole producer.
  */
 
-import { ErrorCode } from "../../protocol/errors.ts";
 import type { CompressionCodec } from "../../protocol/compression.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
 import { partitionForKey } from "../../protocol/murmur2.ts";
 import { buildBatch, type NewRecord, recordSizeUpperBound } from "../../protocol/records.ts";
 import type { ProduceResponse } from "../../protocol/schemas/produce.ts";
@@ -19,8 +19,8 @@ import type { Timer } from "../../storage/platform.ts";
 import { NetworkError } from "../network.ts";
 import type { BrokerConnection } from "../peers/broker_connection.ts";
 import { Calls } from "./calls.ts";
-import { isPassing, type KafkaClient, KafkaError, throwOnError } from "./client.ts";
-import { CliError } from "./io.ts";
+import { ClientError } from "./client_error.ts";
+import { isPassing, type KafkaClient, KafkaError, throwOnError } from "./kafka_client.ts";
 
 const MAX_IN_FLIGHT = 5;
 const FIRST_BACKOFF_MS = 50;
@@ -105,7 +105,7 @@ export class Producer {
     return this.#failure;
   }
 
-  /** Finds the topic's partitions, and gets a producer id. Errors: KafkaError, NetworkError, CliError. */
+  /** Finds the topic's partitions, and gets a producer id. Errors: KafkaError, NetworkError, ClientError. */
   async start(): Promise<void> {
     const leaders = await this.#client.leaders(this.#options.topic, { autoCreate: true });
     this.#lanes = leaders.map(({ partition }) => newLane(partition));
@@ -125,7 +125,7 @@ export class Producer {
   /**
    * Takes a record; its byte fields must not change until `flush` has resolved.
    * Returns: a promise to wait for before the next call when the buffer is full.
-   * Errors: CliError for a partition that does not exist; what stopped the producer.
+   * Errors: ClientError for a partition that does not exist; what stopped the producer.
    */
   send(record: OutgoingRecord): Promise<void> | undefined {
     if (this.#failure !== null) throw this.#failure;
@@ -158,7 +158,7 @@ export class Producer {
     const count = this.#lanes.length;
     if (record.partition !== undefined) {
       if (record.partition < count) return record.partition;
-      throw new CliError(
+      throw new ClientError(
         `partition ${record.partition} does not exist; topic ${this.#options.topic} has ` +
           `partitions 0 to ${count - 1}`,
       );

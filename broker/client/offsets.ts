@@ -3,9 +3,8 @@
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { TopicPartition } from "../../protocol/types.ts";
 import { Calls } from "./calls.ts";
-import { type KafkaClient, KafkaError } from "./client.ts";
-import { durationOf } from "./command.ts";
-import { UsageError } from "./io.ts";
+import { type KafkaClient, KafkaError } from "./kafka_client.ts";
+import { durationOf, parseTime } from "./times.ts";
 
 /** Timestamps that ListOffsets gives a meaning of their own. */
 export const SpecialTimestamp = { latest: -1, earliest: -2 } as const;
@@ -33,9 +32,9 @@ export type Place =
 
 /**
  * Reads `beginning`, `end`, an offset (negative: that many before the end), an ISO 8601 time or `-1h` (an hour ago).
- * Errors: UsageError.
+ * Returns: null for what is none of them.
  */
-export function parsePlace(option: string, text: string): Place {
+export function parsePlace(text: string): Place | null {
   if (text === "beginning" || text === "earliest") return { kind: "beginning" };
   if (text === "end" || text === "latest") return { kind: "end" };
   if (/^-?\d+$/.test(text) && Number.isSafeInteger(Number(text))) {
@@ -44,22 +43,7 @@ export function parsePlace(option: string, text: string): Place {
   const durationMs = text.startsWith("-") ? durationOf(text.slice(1)) : null;
   if (durationMs !== null) return { kind: "ago", durationMs };
   const timestampMs = parseTime(text);
-  if (timestampMs === null) {
-    throw new UsageError(
-      `Cannot use ${option} "${text}": it must be beginning, end, an offset such as 42 or -10, ` +
-        "a time such as 2026-01-31T12:00:00Z, or a while ago such as -1h",
-    );
-  }
-  return { kind: "timestamp", timestampMs };
-}
-
-/** Milliseconds of an ISO 8601 time; null when it is none. */
-export function parseTime(text: string): number | null {
-  if (!/^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/.test(text)) {
-    return null;
-  }
-  const parsed = Date.parse(text.replace(" ", "T"));
-  return Number.isNaN(parsed) ? null : parsed;
+  return timestampMs === null ? null : { kind: "timestamp", timestampMs };
 }
 
 /** Offsets of partitions of one topic at a time. Errors: rejects with KafkaError or NetworkError. */

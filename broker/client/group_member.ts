@@ -19,7 +19,7 @@ import {
 import type { TopicPartition } from "../../protocol/types.ts";
 import type { Timer } from "../../storage/platform.ts";
 import { Calls } from "./calls.ts";
-import { type KafkaClient, throwOnError } from "./client.ts";
+import { type KafkaClient, throwOnError } from "./kafka_client.ts";
 
 const PROTOCOL_TYPE = "consumer";
 const PROTOCOL_NAME = "range";
