@@ -68,7 +68,12 @@ export class Broker {
     try {
       const { clock, usage, version } = given;
       const metrics = new Metrics({ clock, usage, version });
-      const assembly: Assembly = { stops, metrics, readiness: new Readiness() };
+      const assembly: Assembly = {
+        stops,
+        metrics,
+        readiness: new Readiness(),
+        access: { client: null },
+      };
       const parts = await startParts(watch.options, assembly);
       watch.end();
       return new Broker(parts, assembly);
@@ -145,13 +150,14 @@ function watchNode(
 /** Opens the HTTP ports, which are the last to close. */
 function startGateway(
   { config, logger, serveHttp, version }: BrokerOptions,
-  { metrics, readiness, stops }: Assembly,
+  { metrics, readiness, stops, access }: Assembly,
 ): Address[] {
   const app = gatewayApp({
     logger: logger.child("gateway"),
     version,
     renderMetrics: () => metrics.render(),
     notReadyReasons: () => readiness.reasons,
+    client: () => access.client,
   });
   return config.httpListeners().map((address) => {
     const server = serveHttp({ app, ...address });

@@ -9,6 +9,7 @@
  * several waits until a controller leads and has registered it.
  */
 
+import assert from "node:assert/strict";
 import { ApiKey } from "../protocol/api_keys.ts";
 import {
   writeTxnMarkersRequest,
@@ -17,6 +18,7 @@ import {
 import type { LogDirectories } from "../storage/log_directories.ts";
 import { apis, type Subsystems } from "./apis/index.ts";
 import { BrokerLifecycle } from "./broker_lifecycle.ts";
+import { KafkaClient } from "./client/kafka_client.ts";
 import { type ClusterJoinOptions, joinCluster, takePart } from "./cluster_join.ts";
 import type { Config } from "./config/config.ts";
 import { type Address, isWildcard } from "./config/listeners.ts";
@@ -35,6 +37,7 @@ import type { MetadataNode } from "./metadata_node.ts";
 import { reportMissingDirectories, watchDirectories } from "./partitions/directory_watch.ts";
 import { FetchSessions } from "./partitions/fetch_session.ts";
 import { IsrChanges } from "./partitions/isr_changes.ts";
+import type { Acceptor } from "./network.ts";
 import { ReplicaManager } from "./partitions/replica_manager.ts";
 import { BrokerChannel } from "./peers/broker_channel.ts";
 import { call } from "./peers/call.ts";
@@ -43,6 +46,7 @@ import { previousBrokerEpoch } from "./previous_epoch.ts";
 import { PLAINTEXT } from "./quorum_membership.ts";
 import { forwarding } from "./server/forwarding.ts";
 import { limitsOf } from "./server/limits.ts";
+import { OwnNetwork } from "./server/own_network.ts";
 import { Server } from "./server/server.ts";
 import { type Assembly, type BrokerOptions, STOPPING, type Stops } from "./start.ts";
 import {
@@ -68,6 +72,9 @@ const FOLLOWERS_PATIENCE_MS = 500;
 const FETCH_SESSION_EVICTION_MS = 120_000;
 /** Markers have a connection of their own: their answer waits until they are committed. */
 const MARKERS_CHANNEL = "transaction markers";
+const GATEWAY_CLIENT_ID = "weir-gateway";
+/** How long the gateway tries again what may pass, before it says so to whoever asked. */
+const GATEWAY_RETRY_MS = 5_000;
 const writeTxnMarkersCall = call(
   ApiKey.WriteTxnMarkers,
   writeTxnMarkersRequest,
@@ -123,6 +130,7 @@ export async function startBrokerRole(
   const server = startServer(options, subsystems, metrics.server, stops);
   metrics.watchBudget(server.budget);
   const addresses = listen(config, server);
+  giveAccess(options, { server, addresses }, assembly);
   await serveAsMember(options, membership, subsystems, stops);
   return { subsystems, addresses };
 }
@@ -431,6 +439,39 @@ function watchBroker(subsystems: Subsystems, metrics: Metrics): void {
     groups: () => groupCoordinator.groups(),
     offsets: () => offsetSamples(groupCoordinator, replicaManager),
     rebalances: groupCoordinator.rebalances,
+  });
+}
+
+/** Lets the gateway be a client of the cluster, through this node. */
+function giveAccess(
+  { config, network, clock, random, version }: BrokerOptions,
+  { server, addresses }: { readonly server: Server; readonly addresses: readonly Address[] },
+  { access, stops }: Assembly,
+): void {
+  const [registered] = brokerEndpoints(config);
+  const [bound] = addresses;
+  assert(registered !== undefined && bound !== undefined, "a broker has a listener");
+  const { name, host } = registered;
+  const endpoint = { host, port: registered.port === 0 ? bound.port : registered.port };
+  const reached = { advertisedHost: endpoint.host, advertisedPort: endpoint.port };
+  const accept: Acceptor = (link) => server.serve(link, { name, ...endpoint, ...reached });
+  const stopping = new AbortController();
+  const client = new KafkaClient({
+    network: new OwnNetwork({ network, clock, endpoint, accept }),
+    clock,
+    random: random.fork("gateway"),
+    bootstrap: [endpoint],
+    clientId: GATEWAY_CLIENT_ID,
+    softwareVersion: version,
+    requestTimeoutMs: config.number("request.timeout.ms"),
+    retryTimeoutMs: GATEWAY_RETRY_MS,
+    interrupted: stopping.signal,
+  });
+  access.client = client;
+  stops.push(async () => {
+    access.client = null;
+    stopping.abort();
+    await client.close();
   });
 }
 

@@ -5,6 +5,7 @@
 
 import { type Clock, type Disk, DiskError, type Logger, type Random } from "../storage/platform.ts";
 import type { Workers } from "../storage/workers.ts";
+import type { KafkaClient } from "./client/kafka_client.ts";
 import type { Config } from "./config/config.ts";
 import type { ServeHttp } from "./gateway/http_server.ts";
 import type { Network } from "./network.ts";
@@ -39,6 +40,13 @@ export interface Assembly {
   readonly stops: Stops;
   readonly metrics: Metrics;
   readonly readiness: Readiness;
+  readonly access: ClusterAccess;
+}
+
+/** The way in which a part of this node is a client of its cluster. */
+export interface ClusterAccess {
+  /** Null until the broker serves, while it stops, and on a controller alone. */
+  client: KafkaClient | null;
 }
 
 /** Whether a node is ready to serve: none of its parts says why not. */

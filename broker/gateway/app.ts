@@ -8,6 +8,7 @@ import { type Context, Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { Logger } from "../../storage/platform.ts";
+import type { KafkaClient } from "../client/kafka_client.ts";
 
 /** What the gateway asks of the broker. */
 export interface GatewayOptions {
@@ -17,6 +18,8 @@ export interface GatewayOptions {
   readonly notReadyReasons: () => readonly string[];
   /** Everything in Prometheus' text format, encoded. */
   readonly renderMetrics: () => Promise<Uint8Array<ArrayBuffer>>;
+  /** The way to the cluster; null while this node does not serve it. */
+  readonly client: () => KafkaClient | null;
 }
 
 /** Source: the Prometheus text exposition format 0.0.4. */

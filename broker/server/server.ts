@@ -124,6 +124,11 @@ export class Server implements ConnectionHost {
     return { name, host: listener.host, port: listener.port };
   }
 
+  /** Serves a connection that came over no port of this node, as if it had come to the listener. */
+  serve(link: Connection, options: ListenerOptions): ConnectionHandlers {
+    return this.#accept(link, options, new Dispatcher(options.apis ?? this.#apis));
+  }
+
   /** Takes new limits: for connections that come from now on, and those of time and number for all. */
   setLimits(limits: Partial<ServerLimits>): void {
     this.limits = { ...this.limits, ...limits };

@@ -103,9 +103,14 @@ function writeAll(end: End, bytes: Uint8Array): void {
 
 /** Registers the tests. */
 export function networkContract(name: string, make: () => ContractSubject): void {
+  connectionContract(name, make);
+  listenerContract(name, make);
+}
+
+/** Registers those of connections alone. */
+export function connectionContract(name: string, make: () => ContractSubject): void {
   bytesContract(name, make);
   closeContract(name, make);
-  listenerContract(name, make);
 }
 
 function bytesContract(name: string, make: () => ContractSubject): void {

@@ -15,6 +15,7 @@ function makeApp(
     version: "1.2.3",
     notReadyReasons: () => reasons,
     renderMetrics: metrics,
+    client: () => null,
   });
   return { app, logger };
 }
