@@ -1377,22 +1377,35 @@ export class Log implements Flushable {
   }
 
   /** For the flusher: syncs what is written now. Never rejects: a failure takes the log offline. */
-  async flush(): Promise<void> {
+  flush(): Promise<void> {
+    return this.#flushing === null ? this.#flushUnlessMoving() : this.#flushNext();
+  }
+
+  async #flushNext(): Promise<void> {
     while (this.#flushing !== null) await this.#flushing;
-    if (!this.#isExclusive && !this.#isMoving) await this.#startFlush();
+    await this.#flushUnlessMoving();
+  }
+
+  #flushUnlessMoving(): Promise<void> {
+    return this.#isExclusive || this.#isMoving ? Promise.resolve() : this.#startFlush();
   }
 
   #startFlush(): Promise<void> {
     assert(this.#flushing === null);
     if (this.#offlineReason !== null || this.#isClosed) return Promise.resolve();
-    const flushing = this.#flush().catch((failure: unknown) => {
+    this.#flushing = this.#flushUnsynced();
+    return this.#flushing;
+  }
+
+  async #flushUnsynced(): Promise<void> {
+    try {
+      await this.#flush();
+    } catch (failure) {
       if (!(failure instanceof DiskError)) throw failure;
       this.#diskFailed(failure);
-    }).finally(() => {
+    } finally {
       this.#flushing = null;
-    });
-    this.#flushing = flushing;
-    return flushing;
+    }
   }
 
   async #flush(): Promise<void> {

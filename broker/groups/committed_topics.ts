@@ -4,8 +4,8 @@
  */
 
 import { ErrorCode } from "../../protocol/errors.ts";
-import { leaderEpoch, offset, type Uuid, ZERO_UUID } from "../../protocol/types.ts";
-import type { MetadataImage } from "../controller/metadata_image.ts";
+import { leaderEpoch, offset, type Uuid } from "../../protocol/types.ts";
+import type { MetadataImage, TopicImage } from "../controller/metadata_image.ts";
 import type { CommitOffsets, GroupRefusal } from "./coordinator.ts";
 
 /** A topic as a request names it, by its name or its id. */
@@ -43,42 +43,46 @@ export function committedTopics(
   image: MetadataImage,
   usesIds: boolean,
 ): CommittedTopics {
-  const known = new Map(topics.map((topic) => [
-    topic,
-    usesIds ? image.topicById(topic.topicId) : image.topicByName(topic.name),
-  ]));
-  function errorOf(topic: RequestedTopic, partition: number): ErrorCode {
-    const found = known.get(topic);
-    if (found === undefined && usesIds) return ErrorCode.UNKNOWN_TOPIC_ID;
-    return found?.partitions[partition] === undefined
-      ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-      : ErrorCode.NONE;
-  }
-  const offsets = topics.flatMap((topic) => (
-    topic.partitions
-      .filter(({ partitionIndex }) => errorOf(topic, partitionIndex) === ErrorCode.NONE)
-      .map((partition) => ({
-        topic: known.get(topic)?.name ?? topic.name,
-        topicId: known.get(topic)?.id ?? ZERO_UUID,
+  const images = topics.map(({ name, topicId }) => (
+    usesIds ? image.topicById(topicId) : image.topicByName(name)
+  ));
+  const offsets: CommitOffsets["offsets"][number][] = [];
+  for (let i = 0; i < topics.length; i++) {
+    const found = images[i];
+    if (found === undefined) continue;
+    for (const partition of topics[i]!.partitions) {
+      if (found.partitions[partition.partitionIndex] === undefined) continue;
+      offsets.push({
+        topic: found.name,
+        topicId: found.id,
         partition: partition.partitionIndex,
         offset: offset(partition.committedOffset),
         leaderEpoch: leaderEpoch(partition.committedLeaderEpoch),
         metadata: partition.committedMetadata,
-      }))
-  ));
+      });
+    }
+  }
   return {
     offsets,
     answer(errors) {
       let index = 0;
-      const next = () => "error" in errors ? errors.error : errors[index++] ?? ErrorCode.NONE;
-      return topics.map((topic) => ({
-        name: topic.name,
-        topicId: topic.topicId,
-        partitions: topic.partitions.map(({ partitionIndex }) => {
-          const own = errorOf(topic, partitionIndex);
-          return { partitionIndex, errorCode: own === ErrorCode.NONE ? next() : own };
+      return topics.map(({ name, topicId, partitions }, i) => ({
+        name,
+        topicId,
+        partitions: partitions.map(({ partitionIndex }) => {
+          const own = errorOf(images[i], partitionIndex, usesIds);
+          if (own !== ErrorCode.NONE) return { partitionIndex, errorCode: own };
+          const errorCode = "error" in errors ? errors.error : errors[index++] ?? ErrorCode.NONE;
+          return { partitionIndex, errorCode };
         }),
       }));
     },
   };
+}
+
+function errorOf(found: TopicImage | undefined, partition: number, usesIds: boolean): ErrorCode {
+  if (found === undefined && usesIds) return ErrorCode.UNKNOWN_TOPIC_ID;
+  return found?.partitions[partition] === undefined
+    ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    : ErrorCode.NONE;
 }

@@ -556,10 +556,12 @@ export class GroupCoordinator {
       : ErrorCode.NONE;
     if (error !== ErrorCode.NONE) return { error };
     const offsets = entry?.offsets;
-    const wanted = topics ?? [...offsets?.topics() ?? []].map(([topic, partitions]) => ({
+    const committed = topics === null ? [...offsets?.committed() ?? []] : [];
+    const byTopic = Map.groupBy(committed, ([topic]) => topic);
+    const wanted = topics ?? [...byTopic].map(([topic, found]) => ({
       topic,
       topicId: ZERO_UUID,
-      partitions: [...partitions.keys()],
+      partitions: found.map(([, partition]) => partition),
     }));
     return {
       error: ErrorCode.NONE,

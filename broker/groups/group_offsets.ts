@@ -31,13 +31,14 @@ export interface CommittedOffset {
   readonly topicId: Uuid;
 }
 
-/** Counts by topic and partition; zeros are left out. */
-class PartitionCounts extends PartitionMap<number> {
-  add(topic: string, partition: number, change: number): void {
-    const count = (this.get(topic, partition) ?? 0) + change;
-    if (count === 0) this.delete(topic, partition);
-    else this.set(topic, partition, count);
-  }
+/** What is known of one key. */
+interface KeyState {
+  /** What stands in the log; null for nothing. */
+  committed: CommittedOffset | null;
+  /** How many appended records of the key are not committed yet. */
+  inFlight: number;
+  /** Of these, how many are of a transaction. */
+  pendingInFlight: number;
 }
 
 /** What an open transaction commits of a key. */
@@ -50,93 +51,115 @@ interface PendingOffset {
 
 /** Offsets of one group by topic and partition. */
 export class GroupOffsets {
-  readonly #committed = new PartitionMap<CommittedOffset>();
-  /** How many appended records of the key are not committed yet. */
-  readonly #inFlight = new PartitionCounts();
-  /** Producer id → what its open transaction commits if it commits. */
-  readonly #pending = new Map<number, PartitionMap<PendingOffset>>();
-  /** Of those in flight, how many are of a transaction. */
-  readonly #pendingInFlight = new PartitionCounts();
+  /** One state a key, which commits change: there may be a million groups, and thousands of commits a second. */
+  readonly #keys = new PartitionMap<KeyState>();
+  #committedCount = 0;
+  #inFlightCount = 0;
+  /** Producer id → what its open transaction commits if it commits; null while no transaction is open. */
+  #pending: Map<number, PartitionMap<PendingOffset>> | null = null;
   #lastOrder = 0;
 
   /** Number of committed offsets. */
   get size(): number {
-    return this.#committed.size;
+    return this.#committedCount;
   }
 
   /** True when nothing is committed, on its way, or waiting for a transaction. */
   get isEmpty(): boolean {
-    return this.#committed.size === 0 && this.#inFlight.size === 0 && this.#pending.size === 0;
+    return this.#committedCount === 0 && !this.hasUnsettled;
   }
 
   /** True while records are on their way, or a transaction is open. */
   get hasUnsettled(): boolean {
-    return this.#inFlight.size > 0 || this.#pending.size > 0;
+    return this.#inFlightCount > 0 || this.#pending !== null;
   }
 
   get(topic: string, partition: number): CommittedOffset | undefined {
-    return this.#committed.get(topic, partition);
+    return this.#keys.get(topic, partition)?.committed ?? undefined;
   }
 
   /** True while the log may hold a value of the key, or will. */
   has(topic: string, partition: number): boolean {
-    return this.get(topic, partition) !== undefined || this.isInFlight(topic, partition) ||
-      this.isUnstable(topic, partition);
+    return this.#keys.get(topic, partition) !== undefined || this.isUnstable(topic, partition);
   }
 
   /** True while a record of the key is on its way. */
   isInFlight(topic: string, partition: number): boolean {
-    return this.#inFlight.get(topic, partition) !== undefined;
+    return (this.#keys.get(topic, partition)?.inFlight ?? 0) > 0;
   }
 
-  /** Topics with their committed partitions. */
-  topics(): ReadonlyMap<string, ReadonlyMap<number, CommittedOffset>> {
-    return this.#committed.topics;
+  /** What is committed, topic by topic. */
+  *committed(): Generator<[topic: string, partition: number, value: CommittedOffset]> {
+    for (const [topic, partition, { committed }] of this.#keys.entries()) {
+      if (committed !== null) yield [topic, partition, committed];
+    }
   }
 
   /** Sets a committed value; null deletes, what open transactions would commit of the key as well. */
   set(topic: string, partition: number, value: CommittedOffset | null): void {
-    if (value === null) this.#committed.delete(topic, partition);
-    else this.#committed.set(topic, partition, value);
-    if (this.#pending.size > 0) this.#supersede(topic, partition, Infinity, value === null);
+    this.#setCommitted(topic, partition, value);
+    if (this.#pending !== null) this.#supersede(topic, partition, Infinity, value === null);
+  }
+
+  #setCommitted(topic: string, partition: number, value: CommittedOffset | null): void {
+    const state = this.#keys.get(topic, partition);
+    if (state === undefined) {
+      if (value === null) return;
+      this.#keys.set(topic, partition, { committed: value, inFlight: 0, pendingInFlight: 0 });
+      this.#committedCount += 1;
+      return;
+    }
+    this.#committedCount += Number(value !== null) - Number(state.committed !== null);
+    state.committed = value;
+    if (value === null && state.inFlight === 0) this.#keys.delete(topic, partition);
   }
 
   /** Later values of the key stand than those pending below `order`. */
   #supersede(topic: string, partition: number, order: number, isGone: boolean): void {
-    for (const [producerId, offsets] of this.#pending) {
+    for (const [producerId, offsets] of this.#pending ?? []) {
       const pending = offsets.get(topic, partition);
       if (pending === undefined || pending.order >= order) continue;
       if (!isGone) offsets.set(topic, partition, { ...pending, value: null });
       else {
         offsets.delete(topic, partition);
-        if (offsets.size === 0) this.#pending.delete(producerId);
+        if (offsets.size === 0) this.#forget(producerId);
       }
     }
   }
 
   /** A record of the key was appended. */
   appended(topic: string, partition: number, isTransactional = false): void {
-    this.#inFlight.add(topic, partition, 1);
-    if (isTransactional) this.#pendingInFlight.add(topic, partition, 1);
+    const state = this.#keys.get(topic, partition);
+    const pendingInFlight = Number(isTransactional);
+    this.#inFlightCount += 1;
+    if (state === undefined) {
+      this.#keys.set(topic, partition, { committed: null, inFlight: 1, pendingInFlight });
+    } else {
+      state.inFlight += 1;
+      state.pendingInFlight += pendingInFlight;
+    }
   }
 
   /** A record of the key is committed, or will never be. */
   settled(topic: string, partition: number, isTransactional = false): void {
+    const state = this.#keys.get(topic, partition);
     assert(
-      this.isInFlight(topic, partition),
-      `Cannot settle a record of ${topic}-${partition}: none is on its way`,
+      state !== undefined && state.inFlight > 0,
+      "Cannot settle a record of an offset: none is on its way",
     );
-    this.#inFlight.add(topic, partition, -1);
-    if (isTransactional) this.#pendingInFlight.add(topic, partition, -1);
+    this.#inFlightCount -= 1;
+    state.inFlight -= 1;
+    if (isTransactional) state.pendingInFlight -= 1;
+    if (state.inFlight === 0 && state.committed === null) this.#keys.delete(topic, partition);
   }
 
   /** Every key that the log may hold a value of, each once. */
   *keys(): Generator<[topic: string, partition: number]> {
-    for (const [topic, partition] of this.#committed.entries()) yield [topic, partition];
+    for (const [topic, partition] of this.#keys.entries()) yield [topic, partition];
     const others = new PartitionMap<true>();
-    for (const map of [this.#inFlight, ...this.#pending.values()]) {
+    for (const map of this.#pending?.values() ?? []) {
       for (const [topic, partition] of map.entries()) {
-        if (this.get(topic, partition) === undefined) others.set(topic, partition, true);
+        if (this.#keys.get(topic, partition) === undefined) others.set(topic, partition, true);
       }
     }
     for (const [topic, partition] of others.entries()) yield [topic, partition];
@@ -144,7 +167,7 @@ export class GroupOffsets {
 
   /** The partitions of a topic that the log may hold values of. */
   partitionsOf(topic: string): number[] {
-    const maps = [this.#committed, this.#inFlight, ...this.#pending.values()];
+    const maps = [this.#keys, ...this.#pending?.values() ?? []];
     return [...new Set(maps.flatMap((map) => [...map.topics.get(topic)?.keys() ?? []]))];
   }
 
@@ -155,30 +178,36 @@ export class GroupOffsets {
     partition: number,
     value: CommittedOffset,
   ): void {
-    let offsets = this.#pending.get(producerId);
-    if (offsets === undefined) this.#pending.set(producerId, offsets = new PartitionMap());
+    const pending = this.#pending ??= new Map();
+    const offsets = pending.get(producerId) ?? new PartitionMap<PendingOffset>();
+    pending.set(producerId, offsets);
     offsets.set(topic, partition, { value, order: ++this.#lastOrder });
   }
 
   /** The end of a producer's transaction. Does nothing when it committed no offsets here. */
   completeTransaction(producerId: number, outcome: "commit" | "abort"): void {
-    const offsets = this.#pending.get(producerId);
+    const offsets = this.#pending?.get(producerId);
     if (offsets === undefined) return;
-    this.#pending.delete(producerId);
+    this.#forget(producerId);
     if (outcome === "abort") return;
     for (const [topic, partition, { value, order }] of offsets.entries()) {
       if (value === null) continue;
-      this.#committed.set(topic, partition, value);
+      this.#setCommitted(topic, partition, value);
       this.#supersede(topic, partition, order, false);
     }
   }
 
   /** True while an open transaction may change the partition's offset. */
   isUnstable(topic: string, partition: number): boolean {
-    if (this.#pendingInFlight.get(topic, partition) !== undefined) return true;
-    for (const offsets of this.#pending.values()) {
+    if ((this.#keys.get(topic, partition)?.pendingInFlight ?? 0) > 0) return true;
+    for (const offsets of this.#pending?.values() ?? []) {
       if (offsets.get(topic, partition) !== undefined) return true;
     }
     return false;
+  }
+
+  #forget(producerId: number): void {
+    this.#pending?.delete(producerId);
+    if (this.#pending?.size === 0) this.#pending = null;
   }
 }

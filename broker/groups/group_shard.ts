@@ -11,7 +11,7 @@
 import assert from "node:assert/strict";
 import type { CompressionCodec } from "../../protocol/compression.ts";
 import { ErrorCode, errorName } from "../../protocol/errors.ts";
-import { buildBatch, type NewBatch } from "../../protocol/records.ts";
+import { buildBatch } from "../../protocol/records.ts";
 import type { Clock, Logger } from "../../storage/platform.ts";
 import { coordinatorError, isCommitted } from "../coordination/append_waits.ts";
 import {
@@ -491,18 +491,14 @@ export class GroupShard implements Shard {
     for (const { topic, partition } of changes) {
       entry.offsets.appended(topic, partition, isTransactional);
     }
-    const { guard, ...producer } = transaction ?? {};
-    const batch = this.#build(offsetRecords(entry, changes), {
-      ...producer,
-      transactional: isTransactional,
-    });
+    const batch = this.#build(offsetRecords(entry, changes), transaction);
     this.#log.append(batch, (error) => {
       for (const change of changes) {
         entry.offsets.settled(change.topic, change.partition, isTransactional);
         if (isCommitted(error)) this.#setOffset(entry, change, transaction);
       }
       onSettled(coordinatorError(error));
-    }, { guard });
+    }, transaction === null ? {} : { guard: transaction.guard });
   }
 
   #setOffset(
@@ -543,12 +539,14 @@ export class GroupShard implements Shard {
     return this.#log.append(this.#build(records), (error) => onSettled(coordinatorError(error)));
   }
 
-  #build(records: readonly KeyValue[], producer: Partial<NewBatch> = {}): Uint8Array {
+  #build(records: readonly KeyValue[], transaction: OffsetTransaction | null = null): Uint8Array {
     assert(records.length > 0);
     return buildBatch({
-      ...producer,
       records: recordsOf(records, this.#clock.wallMs()),
       compression: this.#compression,
+      producerId: transaction?.producerId ?? -1,
+      producerEpoch: transaction?.producerEpoch ?? -1,
+      transactional: transaction !== null,
     });
   }
 
@@ -599,18 +597,16 @@ function expiredOffsets(
 ): { readonly topic: string; readonly partition: number }[] {
   const expired: { topic: string; partition: number }[] = [];
   const isEmpty = group.state === "Empty";
-  for (const [topic, partitions] of offsets.topics()) {
+  for (const [topic, partition, value] of offsets.committed()) {
     if (!isEmpty && group.isSubscribedToTopic(topic)) continue;
-    for (const [partition, value] of partitions) {
-      const startMs = group.retentionStartMs(value.commitTimestampMs);
-      if (startMs === null || offsets.isUnstable(topic, partition)) continue;
-      // A fresh commit that is on its way must not fall to a tombstone meant for the old one.
-      if (offsets.isInFlight(topic, partition)) continue;
-      const isOver = value.expireTimestampMs >= 0
-        ? nowMs >= value.expireTimestampMs
-        : nowMs - startMs >= retentionMs;
-      if (isOver) expired.push({ topic, partition });
-    }
+    const startMs = group.retentionStartMs(value.commitTimestampMs);
+    if (startMs === null || offsets.isUnstable(topic, partition)) continue;
+    // A fresh commit that is on its way must not fall to a tombstone meant for the old one.
+    if (offsets.isInFlight(topic, partition)) continue;
+    const isOver = value.expireTimestampMs >= 0
+      ? nowMs >= value.expireTimestampMs
+      : nowMs - startMs >= retentionMs;
+    if (isOver) expired.push({ topic, partition });
   }
   return expired;
 }

@@ -85,6 +85,10 @@ export class Server implements ConnectionHost {
   readonly #connectionsByIp = new Map<string, number>();
   readonly #toWake: ServerConnection[] = [];
   #wakeRequests = 0;
+  /** Of the wake-up under way: the requests for it at the last hop, hops without another one, and all hops. */
+  #seenWakeRequests = 0;
+  #quietHops = 0;
+  #hops = 0;
   #lastConnectionId = 0;
   #sweepTimer: Timer | null = null;
   #isStopping = false;
@@ -164,7 +168,10 @@ export class Server implements ConnectionHost {
   wakeSoon(connection: ServerConnection): void {
     this.#wakeRequests++;
     if (this.#toWake.push(connection) > 1) return;
-    this.#hop({ seenRequests: this.#wakeRequests, quiet: 0, hops: 0 });
+    this.#seenWakeRequests = this.#wakeRequests;
+    this.#quietHops = 0;
+    this.#hops = 0;
+    queueMicrotask(this.#hop);
   }
 
   connectionEnded(connection: ServerConnection): void {
@@ -178,15 +185,12 @@ export class Server implements ConnectionHost {
   }
 
   /** Waits while promises still settle in this turn, then wakes all whose answers are ready, once. */
-  #hop(state: { seenRequests: number; quiet: number; hops: number }): void {
-    queueMicrotask(() => {
-      if (state.seenRequests === this.#wakeRequests) state.quiet++;
-      else state.quiet = 0;
-      state.seenRequests = this.#wakeRequests;
-      if (state.quiet < QUIET_HOPS && ++state.hops < MAX_HOPS) return this.#hop(state);
-      for (const connection of new Set(this.#toWake.splice(0))) connection.wake();
-    });
-  }
+  readonly #hop = (): void => {
+    this.#quietHops = this.#seenWakeRequests === this.#wakeRequests ? this.#quietHops + 1 : 0;
+    this.#seenWakeRequests = this.#wakeRequests;
+    if (this.#quietHops < QUIET_HOPS && ++this.#hops < MAX_HOPS) return queueMicrotask(this.#hop);
+    for (const connection of new Set(this.#toWake.splice(0))) connection.wake();
+  };
 
   #accept(
     link: Connection,

@@ -73,12 +73,10 @@ export function* offsetSamples(
   replicaManager: ReplicaManager,
 ): Iterable<OffsetSample> {
   for (const { groupId, offsets } of coordinator.committed()) {
-    for (const [topic, partitions] of offsets.topics()) {
-      for (const [partition, { offset }] of partitions) {
-        const found = replicaManager.partition(topic, partition);
-        const lag = isRefusal(found) ? null : Math.max(0, found.highWatermark - offset);
-        yield { group: groupId, topic, partition, committedOffset: offset, lag };
-      }
+    for (const [topic, partition, { offset }] of offsets.committed()) {
+      const found = replicaManager.partition(topic, partition);
+      const lag = isRefusal(found) ? null : Math.max(0, found.highWatermark - offset);
+      yield { group: groupId, topic, partition, committedOffset: offset, lag };
     }
   }
 }
