@@ -5,6 +5,8 @@
  *     bun scripts/check.ts fmt lint types        these steps
  *     bun scripts/check.ts tests broker/config   the tests whose path holds one of the words
  *
+ * Tests in memory run side by side, one file a processor, the slowest first (`tests/timings.json`); those with real
+ * processes come after them, one at a time, since they look at the clock.
  * Prints each step with its time, then the tests that were skipped, then those that failed with what they found,
  * since a random test is repeated by what it prints; ends on a line `N passed, N failed, N skipped`, in which each
  * step before the tests counts as one. Every tool comes from node_modules and is called by its file, so that npm may
@@ -94,6 +96,20 @@ const STEPS: Readonly<Record<string, () => string[]>> = {
   types: () => [...tool("typescript", "bin", "tsc"), "-p", "."],
 };
 
+/** Folders whose tests start processes, open ports, measure time. */
+const REAL_FOLDERS: readonly string[] = ["bench", "browser", "compat"];
+
+/** Options of `bun test` for a part of the tests. */
+const TEST_STEPS: Readonly<Record<string, readonly string[]>> = {
+  memory: [
+    "--parallel",
+    "--no-isolate",
+    `--timings=${join("tests", "timings.json")}`,
+    ...REAL_FOLDERS.map((folder) => `--path-ignore-patterns=tests/${folder}/**`),
+  ],
+  real: REAL_FOLDERS.map((folder) => `tests/${folder}/`),
+};
+
 async function run(command: readonly string[]): Promise<{ code: number; output: string }> {
   const child = Bun.spawn([...command], {
     cwd: ROOT,
@@ -124,8 +140,8 @@ async function runStep(command: readonly string[]): Promise<Outcome> {
   return { passed: 1 - failed, failed, skipped: [], failures: [] };
 }
 
-async function runTests(patterns: readonly string[]): Promise<Outcome> {
-  const options = ["--randomize", `--timeout=${TEST_TIMEOUT_MS}`];
+async function runTests(step: string, patterns: readonly string[]): Promise<Outcome> {
+  const options = ["--randomize", `--timeout=${TEST_TIMEOUT_MS}`, ...TEST_STEPS[step] ?? []];
   const { code, output } = await run([process.execPath, "test", ...options, ...patterns]);
   const outcome = parseTestOutput(output);
   // A crash, or a summary that says less than the exit code does.
@@ -133,10 +149,12 @@ async function runTests(patterns: readonly string[]): Promise<Outcome> {
 }
 
 async function main(words: readonly string[]): Promise<number> {
-  const patterns = words.filter((word) => STEPS[word] === undefined && word !== "tests");
+  const patterns = words.filter((word) =>
+    STEPS[word] === undefined && TEST_STEPS[word] === undefined && word !== "tests"
+  );
   const wanted = words.filter((word) => !patterns.includes(word));
   const steps = wanted.length === 0 && patterns.length === 0
-    ? [...Object.keys(STEPS), "tests"]
+    ? [...Object.keys(STEPS), ...Object.keys(TEST_STEPS)]
     : wanted;
   const outcomes: Outcome[] = [];
   const lines: string[] = [];
@@ -144,7 +162,7 @@ async function main(words: readonly string[]): Promise<number> {
     console.log(`── ${step}`);
     const startMs = performance.now();
     const command = STEPS[step]?.();
-    const outcome = command === undefined ? await runTests(patterns) : await runStep(command);
+    const outcome = command === undefined ? await runTests(step, patterns) : await runStep(command);
     const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
     lines.push(`${outcome.failed === 0 ? "ok    " : "FAILED"} ${step.padEnd(8)} ${seconds} s`);
     outcomes.push(outcome);
