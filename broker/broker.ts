@@ -142,6 +142,9 @@ function watchNode(
   stops.push(() => loopDelay.stop());
   metrics.watchLoop(loopDelay);
   stops.push(showCluster(metrics, controller, nodeId));
+  for (const { flusher } of logDirectories.online()) {
+    flusher.onFlushed = (durationMs) => metrics.noteFlush(durationMs);
+  }
   metrics.watchIntegrity(() => integritySample(logDirectories));
   metrics.watchDirectories(() => directorySamples(logDirectories));
   readiness.add(() => logDirectories.states().flatMap(({ offlineReason }) => offlineReason ?? []));

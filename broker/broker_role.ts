@@ -53,9 +53,11 @@ import {
   lateTransactionCount,
   offsetSamples,
   partitionSamples,
+  topicSamples,
 } from "./telemetry/broker_samples.ts";
 import { showReplication } from "./telemetry/cluster_metrics.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
+import { showRequests } from "./telemetry/request_metrics.ts";
 import type { ServerMeter } from "./telemetry/server_meter.ts";
 import { TransactionCoordinator } from "./transactions/coordinator.ts";
 import { transactionCoordinatorSettings } from "./transactions/settings.ts";
@@ -129,6 +131,7 @@ export async function startBrokerRole(
   watchBroker(subsystems, metrics);
   const server = startServer(options, subsystems, metrics.server, stops);
   metrics.watchBudget(server.budget);
+  metrics.watchServer(server);
   const addresses = listen(config, server);
   giveAccess(options, { server, addresses }, assembly);
   await serveAsMember(options, membership, subsystems, stops);
@@ -423,7 +426,9 @@ function watchBroker(subsystems: Subsystems, metrics: Metrics): void {
   const { replicaManager, groupCoordinator, producerTable, cleaner } = subsystems;
   metrics.watchProducers(producerTable);
   metrics.watchCleaner(() => cleaner.stats());
+  metrics.watchTopics(() => topicSamples(replicaManager));
   metrics.watchPartitions(() => partitionSamples(replicaManager));
+  showRequests(metrics, subsystems);
   metrics.watchOpening(replicaManager);
   metrics.watchRepairs(replicaManager);
   showReplication(metrics, { replicaManager, bytes: replicaManager.replicationBytes });

@@ -63,6 +63,7 @@ export function startControllerRole(
     limits: limits(),
     apis: controllerApis({ clusterId, nodeId, config, controller }),
   });
+  metrics.watchServer(server);
   stops.push(async () => {
     await controller.quorum.shutDown(HANDOVER_MS);
     await server.stop({ deadlineMs: CONTROLLER_DRAIN_MS });

@@ -47,6 +47,8 @@ export class Flusher {
   #extraCount = 0;
   #timer: Timer | null = null;
   #drained: (() => void)[] = [];
+  /** Told how long each flush of a log took. */
+  onFlushed: ((durationMs: number) => void) | null = null;
 
   constructor(options: FlusherOptions) {
     this.#clock = options.clock;
@@ -152,7 +154,9 @@ export class Flusher {
       if (this.#running.has(log)) continue;
       this.#waiting.delete(log);
       this.#running.add(log);
+      const startMs = this.#clock.monotonicMs();
       void log.flush().then(() => {
+        this.onFlushed?.(this.#clock.monotonicMs() - startMs);
         this.#running.delete(log);
         this.#pump();
       });

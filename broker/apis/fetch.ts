@@ -117,7 +117,11 @@ function handle(
         : replicaManager.replica(topic, partition);
     },
   }, replicaManager.delayedFetches);
-  if (!(fetch instanceof DelayedFetch)) return toAnswer(replicaManager, session, fetch, context);
+  const answerOf = (result: FetchResult) => {
+    count(replicaManager, result, { isConsumer: replica === null });
+    return toAnswer(replicaManager, session, result, context);
+  };
+  if (!(fetch instanceof DelayedFetch)) return answerOf(fetch);
   session.wait(fetch);
   return new Promise((resolve) => {
     const stopListening = context.closed.onAbort(() => {
@@ -126,7 +130,7 @@ function handle(
     });
     fetch.start((result) => {
       stopListening();
-      resolve(toAnswer(replicaManager, session, result, context));
+      resolve(answerOf(result));
     });
   });
 }
@@ -166,6 +170,18 @@ function partitionsOf({ topics }: FetchRequest): FetchPartition[] {
     }
   }
   return list;
+}
+
+/** Counts what is answered: records to consumers, and errors to all. */
+function count(
+  { partitionErrors }: ReplicaManager,
+  { partitions }: FetchResult,
+  { isConsumer }: { readonly isConsumer: boolean },
+): void {
+  for (const { error, records, traffic } of partitions) {
+    if (error !== ErrorCode.NONE) partitionErrors.note("Fetch", error);
+    else if (isConsumer) traffic?.noteRead(records.length);
+  }
 }
 
 function toAnswer(

@@ -250,6 +250,12 @@ class Production {
   /** Everything is appended or refused. */
   #finish(responses: readonly TopicAnswer[]): Answer | null | Promise<Answer | null> {
     const { acks, timeoutMs } = this.#request;
+    const { partitionErrors } = this.#replicaManager;
+    for (const { partitionResponses } of responses) {
+      for (const { errorCode } of partitionResponses) {
+        if (errorCode !== ErrorCode.NONE) partitionErrors.note("Produce", errorCode);
+      }
+    }
     const answer = this.#leaders === null ? { responses } : {
       responses,
       nodeEndpoints: this.#replicaManager.leaderEndpoints(this.#leaders, this.#context.connection),
@@ -257,7 +263,11 @@ class Production {
     if (acks === 0) endIfRefused(responses, this.#context);
     else if (this.#pending !== null) {
       const delayed = this.#replicaManager.delayedAppends;
-      return waitForCommits({ targets: this.#pending, delayed, timeoutMs, failed })
+      const uncommitted = (pending: Pending, error: ErrorCode) => {
+        partitionErrors.note("Produce", error);
+        failed(pending, error);
+      };
+      return waitForCommits({ targets: this.#pending, delayed, timeoutMs, failed: uncommitted })
         .then(() => answer);
     }
     const given = acks === 0 ? null : answer;

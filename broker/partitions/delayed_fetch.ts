@@ -23,6 +23,7 @@ import type { Delayed, Waiting } from "./delayed.ts";
 import type { FetchContext, FetchPartition, PartitionState } from "./fetch_session.ts";
 import type { Partition, PartitionWatch } from "./partition.ts";
 import { isRefusal, type PartitionRefusal } from "./replica_manager.ts";
+import type { TopicTraffic } from "./topic_traffic.ts";
 
 /** What a fetch found in one partition. */
 export interface FetchedPartition {
@@ -40,6 +41,8 @@ export interface FetchedPartition {
   readonly leader: PartitionImage | null;
   /** A replica that is nearer to the client, which it is to read from (KIP-392); −1 for none. */
   readonly preferredReadReplica: number;
+  /** Where it is counted that a consumer got the records; null where there are none. */
+  readonly traffic: TopicTraffic | null;
 }
 
 /** The follower that fetches. */
@@ -232,6 +235,7 @@ function nothingIn(fetch: FetchPartition, partition: Partition): FetchedPartitio
     diverging: null,
     leader: null,
     preferredReadReplica: -1,
+    traffic: partition.traffic,
   };
 }
 
@@ -418,6 +422,7 @@ function failed(
     diverging: null,
     leader: tellsLeader(error) ? leader : null,
     preferredReadReplica: -1,
+    traffic: null,
   };
 }
 

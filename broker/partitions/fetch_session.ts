@@ -240,6 +240,7 @@ export class FetchSessions {
   /** Least recently used first. */
   readonly #sessions = new Map<number, FetchSession>();
   #partitionCount = 0;
+  #evictionCount = 0;
 
   constructor({ clock, random, slots, evictionMs }: {
     readonly clock: Clock;
@@ -257,6 +258,16 @@ export class FetchSessions {
 
   get size(): number {
     return this.#sessions.size;
+  }
+
+  /** Partitions that they remember, over all of them. */
+  get partitionCount(): number {
+    return this.#partitionCount;
+  }
+
+  /** Sessions that had to go for others. */
+  get evictionCount(): number {
+    return this.#evictionCount;
   }
 
   /** Finds out which partitions a fetch is about. */
@@ -320,6 +331,7 @@ export class FetchSessions {
       if (!isFull) break;
       if (this.#clock.monotonicMs() - lastUsedMs < this.#evictionMs) return false;
       this.#remove(id);
+      this.#evictionCount++;
     }
     return this.#sessions.size < this.#slots &&
       this.#partitionCount + partitionCount <= MAX_CACHED_PARTITIONS;

@@ -46,6 +46,7 @@ import type { PartitionImage } from "../controller/metadata_image.ts";
 import { AppendQueue, type ClientBatch } from "./append_queue.ts";
 import { isThrottledReplica, type ReplicationThrottle } from "./replication_throttle.ts";
 import { type BrokerStates, type IsrProposal, type LagLimits, ReplicaSet } from "./replica_set.ts";
+import { TopicTraffic } from "./topic_traffic.ts";
 import {
   type FirstBatch,
   type TransactionGuard,
@@ -120,6 +121,8 @@ export interface PartitionOptions {
   readonly config: TopicConfig;
   readonly image: PartitionImage;
   readonly replication: ReplicationContext;
+  /** Counted up with what clients write and read; its own when left out. */
+  readonly traffic?: TopicTraffic;
   /** The leader epoch in which its log was begun in the place of a damaged one; left out for any other. */
   readonly begunInEpoch?: number;
 }
@@ -174,6 +177,8 @@ export class Partition {
   readonly topic: string;
   readonly topicId: Uuid;
   readonly partition: number;
+  /** What clients write to its topic here, and read from it. */
+  readonly traffic: TopicTraffic;
   /** Damaged, and about to be given up: what cannot be read here will be read elsewhere. Set by `ReplicaRepairs`. */
   isUnderRepair = false;
   #log: Log;
@@ -215,6 +220,7 @@ export class Partition {
     this.topic = options.topic;
     this.topicId = options.topicId;
     this.partition = options.partition;
+    this.traffic = options.traffic ?? new TopicTraffic();
     this.#log = options.log;
     this.#nodeId = options.nodeId;
     this.#clock = options.clock;
@@ -589,6 +595,9 @@ export class Partition {
       origin: "client",
       verification: this.#verification(guard),
     });
+    if ("duplicate" in result && !result.duplicate) {
+      this.traffic.noteWritten(prepared.bytes.length, result.lastOffset - result.baseOffset + 1);
+    }
     return this.#appended(result, prepared.bytes, requiredAcks);
   }
 

@@ -36,6 +36,7 @@ import { Delayed } from "./delayed.ts";
 import { DirectoryAssigner } from "./directory_assigner.ts";
 import { FoundReplicas, type WantedReplica } from "./found_replicas.ts";
 import { OpeningProgress } from "./opening_progress.ts";
+import { PartitionErrors } from "./partition_errors.ts";
 import { Partition, type ReplicationBytes, type ReplicationContext } from "./partition.ts";
 import type { LagLimits } from "./replica_set.ts";
 import type { Peers } from "../peers/peers.ts";
@@ -43,6 +44,7 @@ import { ReplicaFetchers } from "./replica_fetchers.ts";
 import { ReplicationThrottle } from "./replication_throttle.ts";
 import { ReplicaMoves } from "./replica_moves.ts";
 import { ReplicaRepairs } from "./replica_repairs.ts";
+import { TopicTraffic } from "./topic_traffic.ts";
 
 /** What may pass: a disk without room, a process without file handles. */
 const PASSING_CODES: ReadonlySet<string> = new Set([
@@ -87,6 +89,7 @@ export interface PartitionRefusal {
 interface TopicPartitions {
   readonly name: string;
   readonly id: Uuid;
+  readonly traffic: TopicTraffic;
   /** By index; a hole is led or held elsewhere, or not open yet. */
   readonly partitions: Partition[];
 }
@@ -107,6 +110,8 @@ export class ReplicaManager {
   /** The leader epoch in which a log was begun in the place of a damaged one. */
   readonly #begunIn = new WeakMap<Log, number>();
   readonly replicationBytes: ReplicationBytes = { sent: 0, received: 0 };
+  /** Partitions of Produce and Fetch that were answered with an error. */
+  readonly partitionErrors = new PartitionErrors();
   readonly #fetchers: ReplicaFetchers;
   readonly #assigner: DirectoryAssigner;
   readonly #options: ReplicaManagerOptions;
@@ -228,6 +233,11 @@ export class ReplicaManager {
   partitions(): readonly Partition[] {
     return this.#listed ??= [...this.#byName.values()]
       .flatMap(({ partitions }) => partitions.filter((partition) => partition !== undefined));
+  }
+
+  /** What clients wrote to each topic that is, or was, held here, and read from it. */
+  *traffic(): Iterable<{ readonly topic: string; readonly traffic: TopicTraffic }> {
+    for (const { name: topic, traffic } of this.#byName.values()) yield { topic, traffic };
   }
 
   /**
@@ -531,6 +541,7 @@ export class ReplicaManager {
       config: this.#configOf(topic.name),
       image,
       replication: this.#replication,
+      traffic: this.#entryOf(topic).traffic,
       begunInEpoch: this.#begunIn.get(log) ?? -1,
     });
     this.#add(topic, partition);
@@ -664,14 +675,18 @@ export class ReplicaManager {
     this.#reopenTimers.add(timer);
   }
 
-  #add(topic: TopicImage, partition: Partition): void {
-    let entry = this.#byId.get(topic.id);
+  #entryOf({ id, name }: TopicImage): TopicPartitions {
+    let entry = this.#byId.get(id);
     if (entry === undefined) {
-      entry = { name: topic.name, id: topic.id, partitions: [] };
-      this.#byId.set(topic.id, entry);
-      this.#byName.set(topic.name, entry);
+      entry = { name, id, traffic: new TopicTraffic(), partitions: [] };
+      this.#byId.set(id, entry);
+      this.#byName.set(name, entry);
     }
-    entry.partitions[partition.partition] = partition;
+    return entry;
+  }
+
+  #add(topic: TopicImage, partition: Partition): void {
+    this.#entryOf(topic).partitions[partition.partition] = partition;
     this.#listed = null;
     const image = this.#options.controller.image();
     const newest = image.topicById(topic.id)?.partitions[partition.partition];

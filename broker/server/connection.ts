@@ -163,6 +163,18 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
     });
   }
 
+  // What the metrics show.
+
+  /** Requests that have come whole and are not handed over. */
+  get queuedCount(): number {
+    return this.#frames.length - this.#frameHead + Number(this.#next !== null);
+  }
+
+  /** Requests that are handed over and not answered. */
+  get inFlightCount(): number {
+    return this.#requests.length;
+  }
+
   // What handlers ask.
 
   get aborted(): boolean {

@@ -110,6 +110,17 @@ export class Server implements ConnectionHost {
     return this.#connections.size;
   }
 
+  /** Requests of all connections. Looks at each of them: for a scrape, not for every request. */
+  requestCounts(): { readonly queued: number; readonly inFlight: number } {
+    let queued = 0;
+    let inFlight = 0;
+    for (const { queuedCount, inFlightCount } of this.#connections) {
+      queued += queuedCount;
+      inFlight += inFlightCount;
+    }
+    return { queued, inFlight };
+  }
+
   /** Opens a listener. Errors: NetworkError when the address cannot be bound. */
   listen(options: ListenerOptions): OpenListener {
     const { name, host, port, advertisedHost } = options;

@@ -4,11 +4,23 @@ import type { GroupCoordinator } from "../groups/coordinator.ts";
 import { isRefusal, type ReplicaManager } from "../partitions/replica_manager.ts";
 import type { LogDirectories } from "../../storage/log_directories.ts";
 import { DiskError } from "../../storage/platform.ts";
-import type { DirectorySample, IntegritySample, OffsetSample, PartitionSample } from "./metrics.ts";
+import type { DirectorySample, IntegritySample } from "./metrics.ts";
+import type { OffsetSample, PartitionSample, TopicSample } from "./series.ts";
+
+/** Every topic that has, or had, partitions here. */
+export function* topicSamples(replicaManager: ReplicaManager): Iterable<TopicSample> {
+  for (const { topic, traffic } of replicaManager.traffic()) {
+    const { writtenBytes, writtenRecords, readBytes } = traffic;
+    yield { topic, writtenBytes, writtenRecords, readBytes };
+  }
+}
 
 /** Every open partition. */
 export function* partitionSamples(replicaManager: ReplicaManager): Iterable<PartitionSample> {
-  for (const { topic, partition, log, highWatermark } of replicaManager.partitions()) {
+  for (
+    const { topic, partition, log, highWatermark, isLeader, image } of replicaManager.partitions()
+  ) {
+    const { replicas, isr } = image;
     yield {
       topic,
       partition,
@@ -16,6 +28,8 @@ export function* partitionSamples(replicaManager: ReplicaManager): Iterable<Part
       endOffset: log.endOffset,
       highWatermark,
       sizeBytes: log.sizeBytes,
+      segmentCount: log.segments.length,
+      led: isLeader ? { replicaCount: replicas.length, isrCount: isr.length } : null,
     };
   }
 }

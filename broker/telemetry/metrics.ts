@@ -17,7 +17,17 @@ import type { CleanerStats } from "../../storage/cleaner.ts";
 import type { Clock } from "../../storage/platform.ts";
 import { formatFamily, formatHistogram, formatLabels, formatSample, Page } from "./exposition.ts";
 import { GroupMeter, type GroupSample } from "./group_meter.ts";
+import { Histogram } from "./histogram.ts";
 import type { LoopDelay } from "./loop_delay.ts";
+import {
+  type Family,
+  OFFSET_FAMILIES,
+  type OffsetSample,
+  PARTITION_FAMILIES,
+  type PartitionSample,
+  TOPIC_FAMILIES,
+  type TopicSample,
+} from "./series.ts";
 import { ServerMeter } from "./server_meter.ts";
 
 /** What the process uses. */
@@ -25,6 +35,19 @@ export interface ProcessUsage {
   readonly startTimeSeconds: number;
   residentBytes(): number;
   cpuSeconds(): number;
+  /** Objects of JavaScript, and what they hold outside of their heap. */
+  heap(): {
+    readonly usedBytes: number;
+    readonly totalBytes: number;
+    readonly externalBytes: number;
+  };
+  /** Files and sockets; null where the system does not say. */
+  handles(): { readonly openCount: number; readonly maxCount: number } | null;
+}
+
+/** The requests of a server, as far as they are shown. */
+export interface RequestUsage {
+  requestCounts(): { readonly queued: number; readonly inFlight: number };
 }
 
 /** The byte budget over all connections, as far as it is shown. */
@@ -62,26 +85,6 @@ export interface BrokerUsage {
   readonly fencedReason: string | null;
 }
 
-/** One partition that this broker holds. */
-export interface PartitionSample {
-  readonly topic: string;
-  readonly partition: number;
-  readonly logStartOffset: number;
-  readonly endOffset: number;
-  readonly highWatermark: number;
-  readonly sizeBytes: number;
-}
-
-/** One partition that a group has committed an offset for. */
-export interface OffsetSample {
-  readonly group: string;
-  readonly topic: string;
-  readonly partition: number;
-  readonly committedOffset: number;
-  /** Records between the committed offset and the high watermark; null where that is not known here. */
-  readonly lag: number | null;
-}
-
 /** Reads samples when asked. The order is free; it may be large. */
 export type SampleSource<Sample> = () => Iterable<Sample>;
 
@@ -98,54 +101,12 @@ export interface GroupUsage {
   };
 }
 
-/** Most partitions and most group partitions that are shown; `weir_series_left_out` counts the rest. */
+/** Most topics, partitions and group partitions that are shown each; `weir_series_left_out` counts the rest. */
 const MAX_SERIES = 50_000;
 /** How long a slice may hold the event loop. */
 const SLICE_MS = 2;
 /** Samples between two looks at the clock. */
 const LOOK_EVERY = 16;
-
-interface Family<Sample> {
-  readonly name: string;
-  readonly help: string;
-  readonly value: (sample: Sample) => number | null;
-}
-
-const PARTITION_FAMILIES: readonly Family<PartitionSample>[] = [
-  {
-    name: "weir_partition_size_bytes",
-    help: "Bytes of the partition's segments.",
-    value: (sample) => sample.sizeBytes,
-  },
-  {
-    name: "weir_partition_log_start_offset",
-    help: "Offset of the first record.",
-    value: (sample) => sample.logStartOffset,
-  },
-  {
-    name: "weir_partition_log_end_offset",
-    help: "Offset that the next record gets.",
-    value: (sample) => sample.endOffset,
-  },
-  {
-    name: "weir_partition_high_watermark",
-    help: "Offset up to which consumers may read.",
-    value: (sample) => sample.highWatermark,
-  },
-];
-
-const OFFSET_FAMILIES: readonly Family<OffsetSample>[] = [
-  {
-    name: "weir_group_committed_offset",
-    help: "Offset that the group has committed.",
-    value: (sample) => sample.committedOffset,
-  },
-  {
-    name: "weir_group_lag",
-    help: "Records that the group has not committed yet, where this broker leads the partition.",
-    value: (sample) => sample.lag,
-  },
-];
 
 interface CleanerGauge {
   /** Kafka's own, of LogCleaner and LogCleanerManager. */
@@ -242,7 +203,10 @@ export class Metrics {
   /** For what is not hot: prom-client's own metrics register here. */
   readonly registry = new Registry();
   readonly #clock: Clock;
+  readonly #flushes = new Histogram();
+  readonly #servers: RequestUsage[] = [];
   #loopDelay: LoopDelay | null = null;
+  #topics: SampleSource<TopicSample> = () => [];
   #partitions: SampleSource<PartitionSample> = () => [];
   #groups: SampleSource<GroupSample> = () => [];
   #offsets: SampleSource<OffsetSample> = () => [];
@@ -256,11 +220,57 @@ export class Metrics {
   }) {
     this.#clock = clock;
     this.gauge("weir_build_info", "Always 1; the version is in the label.", () => 1, { version });
-    if (usage === undefined) return;
+    this.#showRequests();
+    if (usage !== undefined) this.#showProcess(usage);
+  }
+
+  #showProcess(usage: ProcessUsage): void {
     this.gauge("process_resident_memory_bytes", "Resident memory.", usage.residentBytes);
     this.counter("process_cpu_seconds_total", "User and system time.", usage.cpuSeconds);
     const { startTimeSeconds } = usage;
     this.gauge("process_start_time_seconds", "Unix time of the start.", () => startTimeSeconds);
+    const heap = this.perScrape(usage.heap);
+    this.gauge("weir_heap_used_bytes", "Memory that objects use.", () => heap().usedBytes);
+    this.gauge(
+      "weir_heap_size_bytes",
+      "Memory that is set aside for them.",
+      () => heap().totalBytes,
+    );
+    this.gauge(
+      "weir_external_memory_bytes",
+      "Memory that objects hold outside of the heap: buffers of bytes.",
+      () => heap().externalBytes,
+    );
+    const handles = this.perScrape(usage.handles);
+    this.gauge("process_open_fds", "Open files and sockets.", () => handles()?.openCount ?? 0);
+    this.gauge("process_max_fds", "How many may be open.", () => handles()?.maxCount ?? 0);
+  }
+
+  #showRequests(): void {
+    const counts = this.perScrape(() => {
+      const sum = { queued: 0, inFlight: 0 };
+      for (const server of this.#servers) {
+        const { queued, inFlight } = server.requestCounts();
+        sum.queued += queued;
+        sum.inFlight += inFlight;
+      }
+      return sum;
+    });
+    this.gauge(
+      "weir_requests_queued",
+      "Requests that have come whole and wait for their turn.",
+      () => counts().queued,
+    );
+    this.gauge(
+      "weir_requests_in_flight",
+      "Requests that are being answered, with those that wait on purpose.",
+      () => counts().inFlight,
+    );
+  }
+
+  /** Shows the requests of one more server. */
+  watchServer(server: RequestUsage): void {
+    this.#servers.push(server);
   }
 
   /** A gauge that is read when somebody scrapes. */
@@ -339,6 +349,25 @@ export class Metrics {
       collect() {
         this.reset();
         this.inc(read());
+      },
+    });
+  }
+
+  /** A counter with a series for each combination of its labels, read when somebody scrapes. */
+  labelledCounter(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: () => Iterable<readonly [labels: Readonly<Record<string, string>>, value: number]>,
+  ): void {
+    new Counter({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [labels, value] of read()) this.inc({ ...labels }, value);
       },
     });
   }
@@ -499,6 +528,16 @@ export class Metrics {
     this.#loopDelay = loopDelay;
   }
 
+  /** Counts one flush of a log to its disk. */
+  noteFlush(durationMs: number): void {
+    this.#flushes.observe(durationMs / 1000);
+  }
+
+  /** Sets where the topics are read from. */
+  watchTopics(source: SampleSource<TopicSample>): void {
+    this.#topics = source;
+  }
+
   /** Sets where the partitions are read from. */
   watchPartitions(source: SampleSource<PartitionSample>): void {
     this.#partitions = source;
@@ -508,16 +547,14 @@ export class Metrics {
   watchGroups({ groups, offsets, rebalances }: GroupUsage): void {
     this.#groups = groups;
     this.#offsets = offsets;
-    new Counter({
-      name: "weir_group_rebalances_total",
-      help: "Rebalances of groups that this broker coordinates, by what caused them.",
-      labelNames: ["type", "cause"],
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        for (const { type, cause, count } of rebalances.entries()) this.inc({ type, cause }, count);
+    this.labelledCounter(
+      "weir_group_rebalances_total",
+      "Rebalances of groups that this broker coordinates, by what caused them.",
+      ["type", "cause"],
+      function* () {
+        for (const { type, cause, count } of rebalances.entries()) yield [{ type, cause }, count];
       },
-    });
+    );
   }
 
   /** Everything, in Prometheus' text format and UTF-8. */
@@ -538,6 +575,10 @@ export class Metrics {
       );
       page.add(formatHistogram(name, "", this.#loopDelay.histogram));
     }
+    const flush = "weir_log_flush_duration_seconds";
+    page.add(formatFamily(flush, "histogram", "Time that a flush of a log to its disk took."));
+    page.add(formatHistogram(flush, "", this.#flushes));
+    const topicLabels = ({ topic }: TopicSample) => formatLabels([["topic", topic]]);
     const partitionLabels = ({ topic, partition }: PartitionSample) =>
       formatLabels([["topic", topic], ["partition", String(partition)]]);
     const offsetLabels = ({ group, topic, partition }: OffsetSample) =>
@@ -545,11 +586,11 @@ export class Metrics {
     const groups = new GroupMeter();
     await this.#inSlices(this.#groups(), (sample) => groups.add(sample));
     page.add(groups.format());
-    const leftOut =
+    const leftOut = await this.#appendSeries(page, this.#topics(), TOPIC_FAMILIES, topicLabels) +
       await this.#appendSeries(page, this.#partitions(), PARTITION_FAMILIES, partitionLabels) +
       await this.#appendSeries(page, this.#offsets(), OFFSET_FAMILIES, offsetLabels);
     page.add(
-      formatFamily("weir_series_left_out", "gauge", "Partitions beyond the bound of this page."),
+      formatFamily("weir_series_left_out", "gauge", "What is beyond the bounds of this page."),
     );
     page.add(formatSample("weir_series_left_out", "", leftOut));
     const chunks = page.chunks();
@@ -569,9 +610,9 @@ export class Metrics {
     families: readonly Family<Sample>[],
     labelsOf: (sample: Sample) => string,
   ): Promise<number> {
-    const pages = families.map(({ name, help }) => {
+    const pages = families.map(({ name, type, help }) => {
       const own = new Page();
-      own.add(formatFamily(name, "gauge", help));
+      own.add(formatFamily(name, type, help));
       return own;
     });
     let count = 0;

@@ -1,10 +1,15 @@
 /** What this process uses, as the operating system counts it. */
 
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import process from "node:process";
 import type { ProcessUsage } from "./metrics.ts";
 
-/** Reads memory and processor time of this process. */
+/** Linux lists a process's open files here; from version 6.2 on the size of the directory is their number. */
+const HANDLES = "/proc/self/fd";
+
+/** Reads memory, processor time and open files of this process. */
 export function bunProcessUsage(): ProcessUsage {
+  const maxCount = maxHandles();
   return {
     startTimeSeconds: performance.timeOrigin / 1000,
     residentBytes: () => process.memoryUsage.rss(),
@@ -12,5 +17,31 @@ export function bunProcessUsage(): ProcessUsage {
       const { user, system } = process.cpuUsage();
       return (user + system) / 1_000_000;
     },
+    heap: () => {
+      const { heapUsed, heapTotal, external } = process.memoryUsage();
+      return { usedBytes: heapUsed, totalBytes: heapTotal, externalBytes: external };
+    },
+    handles: () => {
+      const openCount = openHandles();
+      return openCount === null ? null : { openCount, maxCount };
+    },
   };
+}
+
+function openHandles(): number | null {
+  try {
+    return statSync(HANDLES).size || readdirSync(HANDLES).length;
+  } catch {
+    return null;
+  }
+}
+
+/** The soft limit, which stays while the process lives; 0 where the system does not say. */
+function maxHandles(): number {
+  try {
+    const limits = readFileSync("/proc/self/limits", "utf8");
+    return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
 }

@@ -23,6 +23,7 @@ import { SimDisk } from "../sim/sim_disk.ts";
 import { SimLogger } from "../sim/sim_logger.ts";
 import { SimNetwork } from "../sim/sim_network.ts";
 import { SimRandom } from "../sim/sim_random.ts";
+import { SIM_USAGE } from "../sim/sim_usage.ts";
 import { SimWorkers } from "../sim/sim_workers.ts";
 
 const KAFKA_PORT = 9092;
@@ -94,7 +95,7 @@ class World {
       serveHttp: () => {
         throw new Error("no HTTP here");
       },
-      usage: { startTimeSeconds: 0, residentBytes: () => 0, cpuSeconds: () => 0 },
+      usage: SIM_USAGE,
       version: "1.0",
       onFailure: () => {},
       ...(signal && { signal }),

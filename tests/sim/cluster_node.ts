@@ -20,6 +20,7 @@ import { SimDisk } from "./sim_disk.ts";
 import type { SimNetwork } from "./sim_network.ts";
 import { type Death, SimProcess } from "./sim_process.ts";
 import type { SimRandom } from "./sim_random.ts";
+import { SIM_USAGE } from "./sim_usage.ts";
 import { SimWorkers } from "./sim_workers.ts";
 
 /** Where a node keeps its data. */
@@ -266,7 +267,7 @@ export class ClusterNode {
       serveHttp: () => {
         throw new Error("no HTTP here");
       },
-      usage: { startTimeSeconds: 0, residentBytes: () => 0, cpuSeconds: () => 0 },
+      usage: SIM_USAGE,
       version: "0.0.0",
       onFailure: (message) => void this.#gaveUp(process, message).catch(fail),
     });

@@ -277,6 +277,22 @@ describe("Flusher", () => {
     expect([a.flushes, b.flushes, c.flushes]).toEqual([2, 1, 1]);
   });
 
+  test("onFlushed: told how long each flush took", async () => {
+    const clock = new SimClock();
+    const flusher = new Flusher({ clock });
+    const took: number[] = [];
+    flusher.onFlushed = (durationMs) => took.push(durationMs);
+    const log = new Slow();
+    for (const durationMs of [7, 30]) {
+      flusher.request(log);
+      await settle();
+      await clock.advance(durationMs);
+      log.finish!();
+      await settle();
+    }
+    expect(took).toEqual([7, 30]);
+  });
+
   test("addDirty: past the bound a sync is asked for, and past twice the bound producers wait", async () => {
     const clock = new SimClock();
     const flusher = new Flusher({ clock, maxDirtyBytes: 100, maxDirtyMs: 50 });

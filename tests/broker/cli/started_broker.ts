@@ -2,9 +2,11 @@
 
 import { Broker } from "../../../broker/broker.ts";
 import { Config } from "../../../broker/config/config.ts";
+import type { ServeHttp } from "../../../broker/gateway/http_server.ts";
 import type { Network } from "../../../broker/network.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 import type { SimDisk } from "../../sim/sim_disk.ts";
+import { SIM_USAGE } from "../../sim/sim_usage.ts";
 import { SimWorkers } from "../../sim/sim_workers.ts";
 import { type TestMachine, VERSION } from "./test_io.ts";
 
@@ -14,28 +16,31 @@ export interface StartedBrokerOptions {
   readonly name: string;
   readonly disk: SimDisk;
   readonly network: Network;
-  /** Settings besides the directory and the HTTP port, of which there is none. */
+  /** Takes what is served over HTTP; there is none where it is left out. */
+  readonly serveHttp?: ServeHttp;
+  /** Settings besides the directory and the HTTP port. */
   readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** Starts a broker. Returns: once it serves. Errors: those of `Broker.start`; it must not give up later. */
 export async function startedBroker(
   { clock, random }: TestMachine,
-  { name, disk, network, settings = {} }: StartedBrokerOptions,
+  { name, disk, network, serveHttp, settings = {} }: StartedBrokerOptions,
 ): Promise<Broker> {
   const logger = new SimLogger();
+  const http = { "http.listeners": serveHttp === undefined ? "" : "127.0.0.1:8080" };
   return await clock.run(Broker.start({
-    config: Config.load({ flags: { ...settings, "log.dirs": "/data", "http.listeners": "" } }),
+    config: Config.load({ flags: { ...settings, "log.dirs": "/data", ...http } }),
     disk,
     clock,
     random: random.fork(name),
     network,
     logger,
     workers: new SimWorkers({ disk, clock, logger }),
-    serveHttp: () => {
+    serveHttp: serveHttp ?? (() => {
       throw new Error("no HTTP here");
-    },
-    usage: { startTimeSeconds: 0, residentBytes: () => 0, cpuSeconds: () => 0 },
+    }),
+    usage: SIM_USAGE,
     version: VERSION,
     onFailure: (message) => {
       throw new Error(message);

@@ -145,7 +145,7 @@ describe("FetchSessions", () => {
     expect(three.sessionId).not.toBe(0);
     expect(cache.open(request(one.sessionId, 1)).error).toBe(ErrorCode.FETCH_SESSION_ID_NOT_FOUND);
     expect(cache.open(request(two.sessionId, 1)).error).toBe(ErrorCode.NONE);
-    expect(cache.size).toBe(2);
+    expect([cache.size, cache.partitionCount, cache.evictionCount]).toEqual([2, 2, 1]);
   });
 
   test("the epoch wraps to 1, never to 0 or −1", () => {

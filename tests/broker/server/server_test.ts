@@ -5,6 +5,23 @@ import { PORT, requestFrame, World } from "./harness.ts";
 const ascii = (text: string) => new TextEncoder().encode(text);
 const TLS_HELLO = new Uint8Array([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]);
 
+describe("Server: what it says of itself", () => {
+  test("requestCounts: what is at work, and what waits behind it, over all connections", async () => {
+    const world = new World({ limits: { maxInFlightRequests: 2 } });
+    const [first, second] = [await world.connect(), await world.connect()];
+    first.send("later:a", "later:b", "now:c", "now:d", "now:e");
+    second.send("later:f");
+    await world.pass();
+    expect(world.server.requestCounts()).toEqual({ queued: 3, inFlight: 3 });
+    world.script.settle("a");
+    await world.pass();
+    expect(world.server.requestCounts()).toEqual({ queued: 2, inFlight: 3 });
+    for (const name of ["b", "f"]) world.script.settle(name);
+    await world.pass();
+    expect(world.server.requestCounts()).toEqual({ queued: 0, inFlight: 0 });
+  });
+});
+
 describe("Server: who may connect", () => {
   test("Server: max.connections closes the one too many and takes it again when one has gone", async () => {
     const world = new World({ limits: { maxConnections: 2 } });

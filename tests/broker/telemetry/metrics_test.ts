@@ -2,12 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { RebalanceCounts } from "../../../broker/groups/rebalance.ts";
 import { Histogram } from "../../../broker/telemetry/histogram.ts";
 import { LoopDelay } from "../../../broker/telemetry/loop_delay.ts";
-import {
-  type GroupUsage,
-  Metrics,
-  type OffsetSample,
-  type PartitionSample,
-} from "../../../broker/telemetry/metrics.ts";
+import { type GroupUsage, Metrics } from "../../../broker/telemetry/metrics.ts";
+import type { OffsetSample, PartitionSample } from "../../../broker/telemetry/series.ts";
 import { ApiKey } from "../../../protocol/api_keys.ts";
 import type { Clock } from "../../../storage/platform.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
@@ -33,6 +29,8 @@ const partition = (topic: string, index: number): PartitionSample => ({
   endOffset: 5,
   highWatermark: 4,
   sizeBytes: 700,
+  segmentCount: 2,
+  led: null,
 });
 
 const NO_GROUPS: GroupUsage = {
