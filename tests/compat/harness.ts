@@ -158,10 +158,11 @@ function externalBroker(bootstrap: string): RunningBroker {
 }
 
 /** Something besides npm packages that a test needs. */
-export type Tool = "kcat" | "python confluent-kafka" | "Apache Kafka (peers)";
+export type Tool = "kcat" | "promtool" | "python confluent-kafka" | "Apache Kafka (peers)";
 
 const probes: Readonly<Record<Tool, () => boolean>> = {
   kcat: () => Bun.which("kcat") !== null,
+  promtool: () => Bun.which("promtool") !== null,
   "python confluent-kafka": () =>
     Bun.which("python3") !== null &&
     Bun.spawnSync(["python3", "-c", "import confluent_kafka"]).exitCode === 0,

@@ -80,7 +80,7 @@ export async function liveMetricsPage(): Promise<string> {
   return page;
 }
 
-/** What is refused: a batch that is none, and a connection that does not speak Kafka. */
+/** What is refused: a batch that is none, an offset that is not there, a connection that does not speak Kafka. */
 async function speakNonsense({ clock, random, network }: TestMachine): Promise<void> {
   const client = new KafkaClient({
     network,
@@ -98,6 +98,12 @@ async function speakNonsense({ clock, random, network }: TestMachine): Promise<v
     acks: 1,
     timeoutMs: 1000,
     topicData: [{ name: "orders", partitionData: [{ index: 0, records }] }],
+  }));
+  const partitions = [{ partition: 0, fetchOffset: 99, partitionMaxBytes: 1 }];
+  await clock.run(client.ask(Calls.fetch, {
+    maxWaitMs: 0,
+    minBytes: 0,
+    topics: [{ topic: "orders", partitions }],
   }));
   await clock.run(client.close());
   const quiet = { onData: () => {}, onDrain: () => {}, onClose: () => {} };

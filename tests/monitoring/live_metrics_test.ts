@@ -19,11 +19,12 @@ test("weir_topic_…: what producers write and consumers read, by topic", () => 
   expect(of("written_records", "__consumer_offsets")).toBe(0);
 });
 
-test("weir_partition_errors_total: partitions of a Produce that were refused, by error", () => {
-  const error = (name: string) =>
-    valueOf(served, "weir_partition_errors_total", { api: "Produce", error: name });
-  expect(error("CORRUPT_MESSAGE")).toBe(1);
-  expect(error("NONE")).toBeUndefined();
+test("weir_partition_errors_total: partitions of Produce and Fetch that were refused, by error", () => {
+  const count = (api: string, error: string) =>
+    valueOf(served, "weir_partition_errors_total", { api, error });
+  expect(count("Produce", "CORRUPT_MESSAGE")).toBe(1);
+  expect(count("Fetch", "OFFSET_OUT_OF_RANGE")).toBe(1);
+  expect(count("Produce", "NONE") ?? count("Fetch", "NONE")).toBeUndefined();
 });
 
 test("weir_log_flush_duration_seconds: counts the flushes of all logs", () => {
