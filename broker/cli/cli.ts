@@ -12,6 +12,7 @@ import { BOOTSTRAP_VARIABLE, type CommandContext, DEFAULT_BOOTSTRAP_SERVER } fro
 import { addCompletionCommand } from "./completion.ts";
 import { addConfigCommand } from "./config_command.ts";
 import { addConsumeCommand } from "./consume.ts";
+import { addDiagCommand } from "./diag.ts";
 import { addGroupCommand } from "./group.ts";
 import { type CliIo, ClosedPipeError, UsageError } from "./io.ts";
 import { addLogCommand } from "./log_dump.ts";
@@ -52,6 +53,7 @@ export function buildProgram({ io, version, extend }: CliOptions): Command {
   addConfigCommand(program, context);
   addClusterCommand(program, context);
   addLogCommand(program, context);
+  addDiagCommand(program, context, (argv, io) => runCli(argv, { io, version }));
   addVersionCommand(program, context);
   addCompletionCommand(program, context);
   harden(program, io);

@@ -33,6 +33,35 @@ export interface CliIo {
   readonly random: Random;
   readonly network: Network;
   readonly disk: Disk;
+  /**
+   * Gets a page over HTTP. Errors: NetworkError when nobody answers in time, or with more than `maxBytes`.
+   */
+  fetchPage(
+    url: string,
+    limits: PageLimits,
+  ): Promise<{ readonly status: number; readonly text: string }>;
+  /** The machine, as far as it may matter to a broker. */
+  machine(): MachineFacts;
+}
+
+/** Bounds of a page. */
+export interface PageLimits {
+  readonly timeoutMs: number;
+  readonly maxBytes: number;
+}
+
+/** What is known of a machine. */
+export interface MachineFacts {
+  readonly platform: string;
+  readonly release: string;
+  readonly architecture: string;
+  readonly processors: readonly string[];
+  readonly memoryBytes: number;
+  readonly freeMemoryBytes: number;
+  readonly uptimeSeconds: number;
+  readonly loadAverages: readonly number[];
+  /** Texts that the system keeps on it, by their paths: limits of a process, of its container, of its memory. */
+  readonly texts: Readonly<Record<string, string>>;
 }
 
 /** The reader of our standard output has gone, as `head` does; the command ends quietly. */

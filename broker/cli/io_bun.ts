@@ -1,9 +1,11 @@
 /** The real surroundings of a command: the process's streams, signals, clock, disk and network. */
 
 import { readFileSync } from "node:fs";
+import * as os from "node:os";
 import { bunClock, bunDisk, bunRandom } from "../../storage/platform_bun.ts";
+import { NetworkError } from "../network.ts";
 import { bunNetwork } from "../network_bun.ts";
-import { type CliIo, ClosedPipeError } from "./io.ts";
+import { type CliIo, ClosedPipeError, type MachineFacts, type PageLimits } from "./io.ts";
 
 /** Terminals that do not say how wide they are. */
 const DEFAULT_COLUMNS = 80;
@@ -49,7 +51,76 @@ export function bunIo(): CliIo {
     random: bunRandom(),
     network: bunNetwork(),
     disk: bunDisk(),
+    fetchPage,
+    machine: machineFacts,
   };
+}
+
+/** What Linux says of a process and its surroundings; other systems have none of it. */
+const SYSTEM_TEXTS = [
+  "/proc/self/limits",
+  "/proc/meminfo",
+  "/proc/version",
+  "/proc/pressure/cpu",
+  "/proc/pressure/memory",
+  "/proc/pressure/io",
+  "/proc/sys/fs/file-nr",
+  "/proc/sys/vm/dirty_bytes",
+  "/proc/sys/vm/dirty_ratio",
+  "/proc/sys/vm/dirty_background_ratio",
+  "/sys/fs/cgroup/memory.max",
+  "/sys/fs/cgroup/memory.high",
+  "/sys/fs/cgroup/memory.current",
+  "/sys/fs/cgroup/cpu.max",
+];
+
+function machineFacts(): MachineFacts {
+  const texts: Record<string, string> = {};
+  for (const path of SYSTEM_TEXTS) {
+    try {
+      texts[path] = readFileSync(path, "utf8");
+    } catch {
+      // This system has no such file, or keeps it to itself.
+    }
+  }
+  return {
+    platform: os.platform(),
+    release: os.release(),
+    architecture: os.arch(),
+    processors: os.cpus().map(({ model }) => model),
+    memoryBytes: os.totalmem(),
+    freeMemoryBytes: os.freemem(),
+    uptimeSeconds: os.uptime(),
+    loadAverages: os.loadavg(),
+    texts,
+  };
+}
+
+async function fetchPage(url: string, { timeoutMs, maxBytes }: PageLimits) {
+  try {
+    const response = await fetch(url, {
+      signal: AbortSignal.timeout(timeoutMs),
+      redirect: "manual",
+    });
+    const chunks: Uint8Array[] = [];
+    let byteCount = 0;
+    for await (const chunk of response.body ?? []) {
+      byteCount += chunk.length;
+      if (byteCount > maxBytes) {
+        throw new NetworkError(`Cannot get ${url}: more than ${maxBytes} bytes`, "EFBIG");
+      }
+      chunks.push(chunk);
+    }
+    return { status: response.status, text: Buffer.concat(chunks).toString() };
+  } catch (cause) {
+    if (cause instanceof NetworkError) throw cause;
+    const { code = "", message } = cause as Error & { code?: string };
+    // The runtime says more of it than is true.
+    const found = code === "ECONNREFUSED" || code === "ConnectionRefused"
+      ? "nobody listens there"
+      : message;
+    throw new NetworkError(`Cannot get ${url}: ${found}`, code, { cause });
+  }
 }
 
 /**

@@ -9,12 +9,13 @@ import { Config } from "../config/config.ts";
 import { type Address, formatAddress, isWildcard } from "../config/listeners.ts";
 import { BROKER_SETTINGS } from "../config/broker_settings.ts";
 import type { Setting } from "../config/setting.ts";
-import { ConfigError, type ConfigFile } from "../config/sources.ts";
+import { ConfigError } from "../config/sources.ts";
 import { NetworkError } from "../network.ts";
 import { DiskError } from "../../storage/platform.ts";
 import { LogDirectoryError } from "../../storage/directory_meta.ts";
 import { gathered } from "./command.ts";
-import { CliError, type CliIo, ClosedPipeError, UsageError } from "./io.ts";
+import { CliError, type CliIo, ClosedPipeError } from "./io.ts";
+import { flagSettings, readConfigFile } from "./settings_input.ts";
 
 /** A node that runs. */
 export interface Served {
@@ -40,9 +41,6 @@ interface Flags {
   readonly config: readonly string[];
   readonly set: readonly string[];
 }
-
-const TEXT = new TextDecoder();
-const MAX_CONFIG_BYTES = 1024 * 1024;
 
 /** Adds the command. */
 export function addServeCommand(program: Command, options: ServeOptions): void {
@@ -115,41 +113,12 @@ async function say(io: CliIo, text: string): Promise<void> {
 }
 
 function loadConfig(flags: Flags, io: CliIo): Config {
-  const settings: Record<string, string> = {};
-  for (const assignment of flags.set) {
-    const equals = assignment.indexOf("=");
-    if (equals <= 0) {
-      throw new UsageError(`Cannot use --set ${assignment}: it needs the form name=value`);
-    }
-    settings[assignment.slice(0, equals).trim()] = assignment.slice(equals + 1);
-  }
   try {
     const files = flags.config.map((path) => readConfigFile(path, io));
-    return Config.load({ flags: settings, environment: io.env, files });
+    return Config.load({ flags: flagSettings(flags.set), environment: io.env, files });
   } catch (failure) {
     if (failure instanceof ConfigError) throw new CliError(failure.message, { cause: failure });
     throw failure;
-  }
-}
-
-function readConfigFile(path: string, { disk }: CliIo): ConfigFile {
-  try {
-    const file = disk.open(path, "read");
-    try {
-      if (file.sizeBytes > MAX_CONFIG_BYTES) {
-        throw new ConfigError([
-          `Cannot read settings from ${path}: ${file.sizeBytes} bytes are over ${MAX_CONFIG_BYTES}`,
-        ]);
-      }
-      const bytes = new Uint8Array(file.sizeBytes);
-      file.read(0, bytes);
-      return { path, text: TEXT.decode(bytes) };
-    } finally {
-      file.close();
-    }
-  } catch (failure) {
-    if (!(failure instanceof DiskError)) throw failure;
-    throw new ConfigError([`Cannot read settings from ${path}: ${failure.message}`]);
   }
 }
 

@@ -2,9 +2,9 @@
 
 import type { Command } from "commander";
 import { runCli } from "../../../broker/cli/cli.ts";
-import { type CliIo, ClosedPipeError } from "../../../broker/cli/io.ts";
+import { type CliIo, ClosedPipeError, type MachineFacts } from "../../../broker/cli/io.ts";
 import { addServeCommand, type ServeOptions } from "../../../broker/cli/serve.ts";
-import type { Network } from "../../../broker/network.ts";
+import { type Network, NetworkError } from "../../../broker/network.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimNetwork } from "../../sim/sim_network.ts";
@@ -12,6 +12,19 @@ import { SimRandom } from "../../sim/sim_random.ts";
 
 /** What commands and brokers of the tests say of themselves. */
 export const VERSION = "9.8.7";
+
+/** The machine that commands find. */
+export const MACHINE: MachineFacts = {
+  platform: "testos",
+  release: "1.0",
+  architecture: "abacus",
+  processors: ["beads", "beads"],
+  memoryBytes: 4096,
+  freeMemoryBytes: 1024,
+  uptimeSeconds: 60,
+  loadAverages: [0, 0, 0],
+  texts: { "/proc/self/limits": "Max open files  1024  4096  files\n" },
+};
 
 /** What a command left behind. */
 export interface Outcome {
@@ -39,6 +52,9 @@ export class TestMachine {
   stderrIsTerminal = false;
   /** What `serve` starts; null: there is no such command. */
   serve: ServeOptions["start"] | null = null;
+  /** What answers over HTTP; nobody does unless it is set. */
+  fetchPage: (url: string) => ReturnType<CliIo["fetchPage"]> = (url) =>
+    Promise.reject(new NetworkError(`Cannot get ${url}: nobody is there`, "ECONNREFUSED"));
   /** Writes to standard output that succeed before its reader goes away. */
   writesUntilClosed = Infinity;
 
@@ -98,6 +114,8 @@ export class TestMachine {
       random: this.random,
       network: this.network as Network,
       disk: this.disk,
+      fetchPage: (url) => this.fetchPage(url),
+      machine: () => MACHINE,
     };
     const exitCode = await runCli(argv, {
       io,
