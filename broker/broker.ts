@@ -161,6 +161,7 @@ function startGateway(
     renderMetrics: () => metrics.render(),
     notReadyReasons: () => readiness.reasons,
     client: () => access.client,
+    noteAnswer: (status) => metrics.noteHttpAnswer(status),
   });
   return config.httpListeners().map((address) => {
     const server = serveHttp({ app, ...address });

@@ -517,12 +517,31 @@ const PROCESS: Row = {
       queries: [query(`process_open_fds{${NODE}} / (process_max_fds{${NODE}} > 0)`)],
     },
     {
+      title: "Connections that are not read",
+      description: "Because the memory budget is used up. 0, but in a flood.",
+      unit: "short",
+      queries: [query(`weir_memory_budget_waiting_connections{${NODE}}`)],
+    },
+    {
+      title: "Up since",
+      description: "How long each process has lived.",
+      unit: "s",
+      queries: [query(`time() - process_start_time_seconds{${NODE}}`)],
+    },
+    {
       title: "Connections ended by the broker",
       description: "And why: idle ones are common, others are clients in trouble.",
       unit: "cps",
       queries: [
         query(sumBy("reason", rate("weir_connections_ended_by_broker_total")), "{{reason}}"),
       ],
+    },
+    {
+      title: "HTTP, by status",
+      description: "Requests to the HTTP port. 5xx are faults, or a node that is not ready.",
+      unit: "reqps",
+      queries: [query(sumBy("status", rate("weir_http_requests_total")), "{{status}}")],
+      isStacked: true,
     },
     {
       title: "Versions",

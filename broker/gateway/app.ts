@@ -20,6 +20,8 @@ export interface GatewayOptions {
   readonly renderMetrics: () => Promise<Uint8Array<ArrayBuffer>>;
   /** The way to the cluster; null while this node does not serve it. */
   readonly client: () => KafkaClient | null;
+  /** Told of each answer, when it begins to leave. */
+  readonly noteAnswer?: (status: number) => void;
 }
 
 /** Source: the Prometheus text exposition format 0.0.4. */
@@ -45,12 +47,13 @@ export function problem(context: Context, status: ContentfulStatusCode, detail: 
 
 /** Makes the application; `app.request()` tries it without a socket. */
 export function gatewayApp(
-  { logger, notReadyReasons, renderMetrics, version }: GatewayOptions,
+  { logger, noteAnswer, notReadyReasons, renderMetrics, version }: GatewayOptions,
 ): Hono {
   const app = new Hono();
 
   app.use(async (context, next) => {
     await next();
+    noteAnswer?.(context.res.status);
     context.header("X-Content-Type-Options", "nosniff");
     context.header("Cache-Control", "no-store");
   });

@@ -205,6 +205,7 @@ export class Metrics {
   readonly #clock: Clock;
   readonly #flushes = new Histogram();
   readonly #servers: RequestUsage[] = [];
+  readonly #httpAnswers = new Map<number, number>();
   #loopDelay: LoopDelay | null = null;
   #topics: SampleSource<TopicSample> = () => [];
   #partitions: SampleSource<PartitionSample> = () => [];
@@ -266,6 +267,20 @@ export class Metrics {
       "Requests that are being answered, with those that wait on purpose.",
       () => counts().inFlight,
     );
+    const answers = this.#httpAnswers;
+    this.labelledCounter(
+      "weir_http_requests_total",
+      "Requests over HTTP that were answered, by status.",
+      ["status"],
+      function* () {
+        for (const [status, count] of answers) yield [{ status: String(status) }, count];
+      },
+    );
+  }
+
+  /** Counts one answer over HTTP. */
+  noteHttpAnswer(status: number): void {
+    this.#httpAnswers.set(status, (this.#httpAnswers.get(status) ?? 0) + 1);
   }
 
   /** Shows the requests of one more server. */

@@ -73,6 +73,7 @@ export async function liveMetricsPage(): Promise<string> {
   await speakNonsense(machine);
   await clock.advance(2000);
   const page = await clock.run((async () => {
+    await served!.request("/readyz");
     const response = await served!.request("/metrics");
     return await response.text();
   })());

@@ -27,6 +27,10 @@ test("weir_partition_errors_total: partitions of Produce and Fetch that were ref
   expect(count("Produce", "NONE") ?? count("Fetch", "NONE")).toBeUndefined();
 });
 
+test("weir_http_requests_total: answers by status; the page does not count itself", () => {
+  expect(valueOf(served, "weir_http_requests_total", { status: "200" })).toBe(1);
+});
+
 test("weir_log_flush_duration_seconds: counts the flushes of all logs", () => {
   expect(valueOf(served, "weir_log_flush_duration_seconds", { le: "+Inf" })).toBeGreaterThan(2);
 });

@@ -66,6 +66,20 @@ describe("gatewayApp", () => {
     expect(response.headers.get("Allow")).toBe(status === 405 ? "GET, HEAD" : null);
   });
 
+  test("noteAnswer: told the status of every answer, errors too", async () => {
+    const statuses: number[] = [];
+    const app = gatewayApp({
+      logger: new SimLogger(),
+      version: "1",
+      notReadyReasons: () => ["not yet"],
+      renderMetrics: () => Promise.reject(new Error("no page")),
+      client: () => null,
+      noteAnswer: (status) => statuses.push(status),
+    });
+    for (const path of ["/healthz", "/readyz", "/metrics", "/nope"]) await app.request(path);
+    expect(statuses).toEqual([200, 503, 500, 404]);
+  });
+
   test("HEAD: as GET without the body", async () => {
     const response = await makeApp().app.request("/healthz", { method: "HEAD" });
     expect(response.status).toBe(200);
