@@ -298,6 +298,7 @@ const DISKS: Row = {
 
 const REPLICATION: Row = {
   title: "Replication",
+  isClosed: true,
   height: 8,
   across: 3,
   panels: [
