@@ -142,7 +142,7 @@ function watchNode(
   stops.push(() => loopDelay.stop());
   metrics.watchLoop(loopDelay);
   stops.push(showCluster(metrics, controller, nodeId));
-  for (const { flusher } of logDirectories.online()) {
+  for (const { flusher } of new Set([...logDirectories.online(), logDirectories.metadata])) {
     flusher.onFlushed = (durationMs) => metrics.noteFlush(durationMs);
   }
   metrics.watchIntegrity(() => integritySample(logDirectories));
