@@ -265,7 +265,7 @@ version.json    version, runtime and machine
 limits.txt      limits of the process that made this, memory, containers
 environment.json, config/    variables and settings, with their origins
 http/           metrics and readiness, as the broker told them over HTTP
-cluster/        what the cluster told over the Kafka protocol
+cluster/        what the cluster told over the Kafka protocol, one JSON object a line
 data/           names and sizes of files in log directories, checkpoints and ids
 log/            the end of the log files that were named
 

@@ -55,7 +55,7 @@ describe("weir diag", () => {
       'weir_topic_written_records_total{topic="orders"} 1',
     );
     expect(files.get("http/readyz.json")).toBe('{"status":"ready"}');
-    expect(files.get("cluster/group_details.json")).toContain('"group":"billing"');
+    expect(files.get("cluster/group_details.ndjson")).toContain('"group":"billing"');
     expect(files.get("data/0/files.txt")).toContain("orders-0/00000000000000000000.log");
     expect(files.get("log/0.txt")).toContain("said [removed] aloud");
     if (process.platform === "linux") expect(files.get("limits.txt")).toContain("Max open files");

@@ -46,24 +46,28 @@ export async function addCluster(
   const { brokers, topics } = known;
   const { topics: _topics, ...rest } = known;
   const lines = [rest, ...topics].map((one) => `${JSON.stringify(one)}\n`);
-  bundle.add("cluster/metadata.json", "brokers, topics, partitions, leaders, ISR", lines.join(""));
+  bundle.add(
+    "cluster/metadata.ndjson",
+    "brokers, topics, partitions, leaders, ISR",
+    lines.join(""),
+  );
   const asking = new Asking(bundle, redactor, { run, nowMs });
-  await asking.add("cluster/quorum.json", "who keeps the metadata", [["cluster", "quorum"]]);
-  await asking.add("cluster/dirs.json", "log directories of the brokers", [["cluster", "dirs"]]);
-  await asking.add("cluster/transactions.json", "transactional ids", [["transaction", "list"]]);
+  await asking.add("cluster/quorum.ndjson", "who keeps the metadata", [["cluster", "quorum"]]);
+  await asking.add("cluster/dirs.ndjson", "log directories of the brokers", [["cluster", "dirs"]]);
+  await asking.add("cluster/transactions.ndjson", "transactional ids", [["transaction", "list"]]);
   await asking.add(
-    "cluster/broker_settings.json",
+    "cluster/broker_settings.ndjson",
     "settings in force on each broker",
     brokers.map(({ nodeId }) => ["config", "get", "broker", String(nodeId), "--all"]),
   );
   await asking.add(
-    "cluster/topic_settings.json",
+    "cluster/topic_settings.ndjson",
     "settings of topics that are not the default",
     topics.flatMap(({ name }) => name === null ? [] : [["config", "get", "--", "topic", name]]),
   );
-  const listed = await asking.add("cluster/groups.json", "groups", [["group", "list"]]);
+  const listed = await asking.add("cluster/groups.ndjson", "groups", [["group", "list"]]);
   await asking.add(
-    "cluster/group_details.json",
+    "cluster/group_details.ndjson",
     "members, offsets and lag of groups",
     groupIds(listed).map((id) => ["group", "describe", "--", id]),
   );

@@ -200,7 +200,7 @@ describe("diag", () => {
     expect(files.get("config/given.json")).toContain(`${CONFIG} line 2`);
     expect(files.get("environment.json")).toContain("@proxy:3128");
     expect(files.get("environment.json")).not.toContain("someone");
-    expect(files.get("cluster/group_details.json")).toContain('"clientId":"app-[removed]"');
+    expect(files.get("cluster/group_details.ndjson")).toContain('"clientId":"app-[removed]"');
     expect(files.get("http/metrics.txt")).toContain(
       'weir_partition_size_bytes{topic="t-[removed]"',
     );
@@ -242,12 +242,12 @@ describe("diag", () => {
     expect(JSON.parse(files.get("config/in_force.json")!).settings["log.retention.hours"]).toBe(
       "5",
     );
-    expect(files.get("cluster/metadata.json")).toContain('"name":"orders"');
-    expect(files.get("cluster/quorum.json")).toContain('"leaderId":1');
-    expect(files.get("cluster/broker_settings.json")).toContain(
+    expect(files.get("cluster/metadata.ndjson")).toContain('"name":"orders"');
+    expect(files.get("cluster/quorum.ndjson")).toContain('"leaderId":1');
+    expect(files.get("cluster/broker_settings.ndjson")).toContain(
       '"setting":"log.dirs","value":"/data"',
     );
-    expect(files.get("cluster/group_details.json")).toContain('"group":"workers"');
+    expect(files.get("cluster/group_details.ndjson")).toContain('"group":"workers"');
     expect(files.get("http/readyz.json")).toBe('{"status":"ready"}');
     expect(files.get("data/0/files.txt")).toContain("orders-0/00000000000000000000.log");
     expect(files.get("data/0/notes.txt")).toContain("── meta.properties");
