@@ -23,6 +23,7 @@ const HEAP_MEGABYTES = 512;
 
 /** A running Apache Kafka. */
 export interface KafkaPeer {
+  readonly pid: number;
   readonly bootstrap: string;
   readonly port: number;
   /** Lines at error level since this start. */
@@ -67,6 +68,7 @@ export async function startKafka(options: KafkaOptions): Promise<KafkaPeer> {
     await child.exited;
   };
   return {
+    pid: child.pid,
     bootstrap,
     port,
     errors: () => logLines(logFile).slice(linesBefore).filter((line) => line.includes("] ERROR ")),
