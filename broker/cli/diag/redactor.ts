@@ -49,8 +49,19 @@ const COMMON_VALUES = new Set([
 /** A pattern, and what is to stand in its place. */
 interface Pattern {
   readonly find: RegExp;
-  readonly put: (all: string, ...groups: readonly string[]) => string;
+  readonly put: (all: string, ...groups: string[]) => string;
 }
+
+/**
+ * A pattern of what begins where a word does. In JSON that may be behind an escape such as \n, whose letter is no part
+ * of the word; the escape is the first group, so that it stays.
+ */
+function word(pattern: string, flags = "g"): RegExp {
+  const start = String.raw`(?:(\\(?:u[0-9a-f]{4}|[nrtbf]))|(?<=\\\\)|(?<![A-Za-z0-9_\\]))`;
+  return new RegExp(start + pattern, flags);
+}
+
+const afterStart = (_: string, before: string | undefined) => `${before}${REMOVED}`;
 
 /**
  * In order. Each looks at a text once: what may repeat is bounded, or ends where it cannot match any more, since log
@@ -71,47 +82,94 @@ const PATTERNS: readonly Pattern[] = [
     put: (all, password) => /^\d{1,5}(?:,\d+)?$/.test(password!) ? all : `${REMOVED}@`,
   },
   {
-    find: /\b(Bearer|Basic|Negotiate|Digest)\s{1,4}[A-Za-z0-9._~+/=-]{6,}/gi,
-    put: (_, scheme) => `${scheme} ${REMOVED}`,
+    find: word("(Bearer|Basic|Negotiate|Digest)\\s{1,4}[A-Za-z0-9._~+/=-]{6,}", "gi"),
+    put: (_, before, scheme) => `${before}${scheme} ${REMOVED}`,
   },
   // JWTs, and what is left of one that was cut.
-  { find: /\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}/g, put: () => REMOVED },
-  { find: /\b(?:AKIA|ASIA)[A-Z0-9]{12,}/g, put: () => REMOVED },
+  { find: word("eyJ[A-Za-z0-9_-]{8,}(?:\\.[A-Za-z0-9_-]*){0,2}"), put: afterStart },
+  { find: word("(?:AKIA|ASIA)[A-Z0-9]{12,}"), put: afterStart },
   {
-    find:
-      /\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|sk_live_|rk_live_|hv[sb]\.)[\w.-]{8,}/g,
-    put: () => REMOVED,
-  },
-  // password = "…", "token": "…", --secret=…, &sig=…; in JSON within JSON as well.
-  {
-    find:
-      /((?:passw(?:or)?d|passphrase|pwd|secret|token|jaas\.config|credentials?|api[_-]?key|access[_-]?key|private[._-]?key|authorization|(?<=[?&])sig)[\w.-]{0,64}\\?["']?\s{0,4}[=:]\s{0,4})(\[removed\]|\\"(?:[^"\\\n]|\\[^"\n])*(?:\\")?|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|[^\s,;&"'}\]]+)/gi,
-    put: (all, before, value) =>
-      isHarmless(before!, value!) ? all : `${before}${quotedLike(value!)}`,
+    find: word(
+      "(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|sk_live_|rk_live_|hv[sb]\\.)[\\w.-]{8,}",
+    ),
+    put: afterStart,
   },
   // Long words of many kinds of characters: keys and tokens that nobody has a pattern for. UUIDs have dashes, ids of
   // clusters and topics 22 characters, and deleted directories end on a suffix.
   {
-    find: /(?<![A-Za-z0-9_+=])[A-Za-z0-9_+=]{32,}/g,
-    put: (word) =>
-      /[a-z]/.test(word) && /[A-Z]/.test(word) && /\d[^\d]*\d/.test(word) ? REMOVED : word,
+    find: word("([A-Za-z0-9_+=]{32,})"),
+    put: (all, before, long) =>
+      /[a-z]/.test(long!) && /[A-Z]/.test(long!) && /\d[^\d]*\d/.test(long!)
+        ? `${before}${REMOVED}`
+        : all,
   },
-  {
-    find: /(?<![A-Za-z0-9])[0-9a-f]{32,}(?!-(?:delete|stray|future)|[A-Za-z0-9])/g,
-    put: () => REMOVED,
-  },
+  { find: word("[0-9a-f]{32,}(?!-(?:delete|stray|future)|[A-Za-z0-9])"), put: afterStart },
 ];
 
-function isHarmless(before: string, value: string): boolean {
-  const name = before.replace(/\\?["']?\s*[=:]\s*$/, "");
-  const bare = value.replaceAll(/[\\"']/g, "");
-  return HARMLESS_NAME.test(name) || bare === REMOVED || bare === "" || COMMON_VALUES.has(bare);
+/** password = "…", "token": "…", --secret=…, &sig=…: a name, what quotes it, and what parts it from its value. */
+const NAMED =
+  /(?:passw(?:or)?d|passphrase|pwd|secret|token|jaas\.config|credentials?|api[._-]?key|access[._-]?key|private[._-]?key|authorization|(?<=[?&])sig)[\w.-]{0,64}(\\{0,15}["'])?\s{0,4}[=:]\s{0,4}/gi;
+/** A value without quotes. An escape is taken whole, or what holds the text would break. */
+const BARE = /(?:[^\s,;&"'}\]\\]|\\\\|\\(?!["'\\]))+/y;
+
+/** Takes the values of what is called a secret out of a text, JSON within JSON too. Returns: how many as well. */
+function withoutNamed(text: string): { readonly text: string; readonly count: number } {
+  const parts: string[] = [];
+  let count = 0;
+  let copiedTo = 0;
+  NAMED.lastIndex = 0;
+  for (let found = NAMED.exec(text); found !== null; found = NAMED.exec(text)) {
+    const start = NAMED.lastIndex;
+    const value = valueAt(text, start);
+    NAMED.lastIndex = Math.max(value.endAt, start);
+    if (isHarmless(found[0], text.slice(start, value.endAt))) continue;
+    // What stands for a number in JSON is quoted as its name is.
+    const quote = value.quote === "" && found[0].trimEnd().endsWith(":")
+      ? found[1] ?? ""
+      : value.quote;
+    parts.push(text.slice(copiedTo, start), quote, REMOVED, quote);
+    copiedTo = value.endAt;
+    count++;
+  }
+  return { text: parts.join("") + text.slice(copiedTo), count };
 }
 
-/** A value that was quoted stays so, or the JSON around it would be none. */
-function quotedLike(value: string): string {
-  const quote = /^\\?["']/.exec(value)?.[0] ?? "";
-  return `${quote}${REMOVED}${quote}`;
+/** Where the value ends that begins at `start`, and what quotes it: nothing, or a quote with backslashes before it. */
+function valueAt(text: string, start: number): { readonly quote: string; readonly endAt: number } {
+  if (text.startsWith(REMOVED, start)) return { quote: "", endAt: start + REMOVED.length };
+  let at = start;
+  while (text[at] === "\\") at++;
+  if (text[at] === '"' || (text[at] === "'" && at === start)) {
+    return { quote: text.slice(start, at + 1), endAt: quotedEnd(text, start, at) };
+  }
+  BARE.lastIndex = start;
+  return { quote: "", endAt: start + (BARE.exec(text)?.[0].length ?? 0) };
+}
+
+/**
+ * Where a quoted value ends whose quote stands at `quoteAt`, behind as many backslashes as it is deep in texts within
+ * texts. With `u` for one more than these, a quote behind `m` backslashes ends it where m mod 2u is u − 1; any other
+ * belongs to it. What has no end on its line ends with that.
+ */
+function quotedEnd(text: string, start: number, quoteAt: number): number {
+  const unit = quoteAt - start + 1;
+  let backslashes = 0;
+  let at = quoteAt + 1;
+  for (; at < text.length && text[at] !== "\n"; at++) {
+    if (text[at] === "\\") {
+      backslashes++;
+      continue;
+    }
+    if (text[at] === text[quoteAt] && backslashes % (2 * unit) === unit - 1) return at + 1;
+    backslashes = 0;
+  }
+  return at;
+}
+
+function isHarmless(before: string, value: string): boolean {
+  const name = before.replace(/\\*["']?\s*[=:]\s*$/, "");
+  const bare = value.replaceAll(/[\\"']/g, "");
+  return HARMLESS_NAME.test(name) || bare === REMOVED || bare === "" || COMMON_VALUES.has(bare);
 }
 
 /** True for the name of a setting, a variable or a header whose value nobody but its owner should see. */
@@ -154,9 +212,11 @@ export class Redactor {
   #remember(secret: string): void {
     const least = /^\d+$/.test(secret) ? MIN_KNOWN_DIGITS : MIN_KNOWN_LENGTH;
     if (secret.length < least || COMMON_VALUES.has(secret.toLowerCase())) return;
+    const inJson = JSON.stringify(secret).slice(1, -1);
     const forms = [
       secret,
-      JSON.stringify(secret).slice(1, -1),
+      inJson,
+      JSON.stringify(inJson).slice(1, -1),
       encodeURIComponent(secret),
       Buffer.from(secret).toString("base64"),
     ];
@@ -172,12 +232,20 @@ export class Redactor {
       cleaned = parts.join(REMOVED);
     }
     for (const { find, put } of PATTERNS) {
-      cleaned = cleaned.replaceAll(find, (all: string, ...groups: (string | number)[]) => {
-        const replaced = put(all, ...groups.filter((group) => typeof group === "string"));
-        if (replaced !== all) this.#count++;
-        return replaced;
-      });
+      cleaned = cleaned.replaceAll(
+        find,
+        (all: string, ...rest: (string | number | undefined)[]) => {
+          // The groups, then where it was found, and in what.
+          const groups = rest.slice(0, -2).map((group) => String(group ?? ""));
+          const replaced = put(all, ...groups);
+          if (replaced !== all) this.#count++;
+          return replaced;
+        },
+      );
     }
+    const named = withoutNamed(cleaned);
+    cleaned = named.text;
+    this.#count += named.count;
     return cleaned;
   }
 }

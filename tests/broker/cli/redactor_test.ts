@@ -2,6 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { isSecretName, Redactor, REMOVED } from "../../../broker/cli/diag/redactor.ts";
 import { BROKER_SETTINGS } from "../../../broker/config/broker_settings.ts";
 import { UNUSED_SETTINGS } from "../../../broker/config/unused_settings.ts";
+import { testSeeds } from "../../sim/sim_random.ts";
+import { SimRandom } from "../../sim/sim_random.ts";
 
 const JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl";
 const PEM =
@@ -67,6 +69,7 @@ describe("Redactor", () => {
     ["ghp_abcdefghijklmnop1234", REMOVED],
     ["password=hush,user=me", `password=${REMOVED},user=me`],
     ['{"password":"hu\\"sh","user":"me"}', `{"password":"${REMOVED}","user":"me"}`],
+    ['{"token":123456,"x":1}', `{"token":"${REMOVED}","x":1}`],
     ['{"text":"{\\"token\\":\\"hush\\"}"}', `{"text":"{\\"token\\":\\"${REMOVED}\\"}"}`],
     ["clientSecret: 'hush hush' x", `clientSecret: '${REMOVED}' x`],
     [
@@ -148,11 +151,95 @@ describe("Redactor", () => {
     expect(redactor.clean("said hush-hush aloud")).toBe(`said ${REMOVED} aloud`);
   });
 
+  test.each(testSeeds(200))(
+    "clean: JSON stays JSON, within JSON too, and no secret is left in it, seed %i",
+    (seed) => {
+      const random = new SimRandom(seed);
+      const redactor = new Redactor();
+      const secrets: string[] = [];
+      const letters = [
+        "a",
+        "Z",
+        "7",
+        '"',
+        "\\",
+        "/",
+        "@",
+        ":",
+        "'",
+        ",",
+        "}",
+        " ",
+        "=",
+        "é",
+        "\n",
+        "-",
+      ];
+      const word = () =>
+        Array.from({ length: 8 + random.below(20) }, () => letters[random.below(letters.length)])
+          .join("") +
+        secrets.length;
+      const secret = () => {
+        secrets.push(word());
+        return secrets.at(-1)!;
+      };
+      const token = () => {
+        const alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+        const long = Array.from({ length: 40 }, () => alphabet[random.below(62)]).join("") +
+          "aA1b2";
+        secrets.push(
+          random.pick([`eyJ${long}.${long}.x`, long, `ghp_${long}`, "AKIAIOSFODNN7EXAMPLE"]),
+        );
+        return secrets.at(-1)!;
+      };
+      const value = (depth: number): unknown => {
+        switch (random.below(depth > 3 ? 4 : 7)) {
+          case 3:
+            return random.pick(["\n", "\\", "\t", "é", " ", "x/", "\u0001", '"']) + token();
+          case 0:
+            return word();
+          case 1:
+            return random.below(1e6);
+          case 2:
+            return { password: secret(), "api.key": secret(), note: "plain" };
+          case 4:
+            return {
+              user: word(),
+              text: JSON.stringify({ token: secret(), list: [value(depth + 1)] }),
+            };
+          case 5:
+            return [value(depth + 1), value(depth + 1)];
+          default:
+            return {
+              inner: value(depth + 1),
+              clientSecret: secret(),
+              tokens: random.below(100),
+              none: null,
+            };
+        }
+      };
+      const cleaned = redactor.clean(JSON.stringify(value(0)));
+      const text = JSON.stringify(JSON.parse(cleaned));
+      for (const one of secrets) {
+        // Of a text within a text the escapes are escaped again.
+        let form = one;
+        for (let depth = 0; depth < 5; depth++) {
+          expect(text).not.toContain(form);
+          form = JSON.stringify(form).slice(1, -1);
+        }
+      }
+    },
+  );
+
   test("clean: a long text without an end takes no long time", () => {
     const redactor = new Redactor();
     for (
       const text of [
         "a".repeat(300_000),
+        '"token":"a",'.repeat(30_000),
+        "\\".repeat(300_000),
+        `token=${"\\".repeat(300_000)}`,
+        "token:".repeat(50_000),
         "aA1".repeat(100_000),
         '"token":"'.repeat(30_000),
         "a:b".repeat(90_000),
