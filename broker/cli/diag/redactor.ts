@@ -22,13 +22,11 @@ const HARMLESS_NAME =
 /** Shorter ones turn up by chance in other words. */
 const MIN_KNOWN_LENGTH = 4;
 const MIN_KNOWN_DIGITS = 8;
-/** What is no secret whatever it is the value of. */
+/** What says that there is no secret. */
+const NO_VALUES = ["true", "false", "none", "null", "undefined"];
+/** What is not looked for elsewhere, though it be a secret: the text would be full of holes. */
 const COMMON_VALUES = new Set([
-  "true",
-  "false",
-  "none",
-  "null",
-  "undefined",
+  ...NO_VALUES,
   "default",
   "auto",
   "required",
@@ -169,7 +167,7 @@ function quotedEnd(text: string, start: number, quoteAt: number): number {
 function isHarmless(before: string, value: string): boolean {
   const name = before.replace(/\\*["']?\s*[=:]\s*$/, "");
   const bare = value.replaceAll(/[\\"']/g, "");
-  return HARMLESS_NAME.test(name) || bare === REMOVED || bare === "" || COMMON_VALUES.has(bare);
+  return HARMLESS_NAME.test(name) || bare === REMOVED || bare === "" || NO_VALUES.includes(bare);
 }
 
 /** True for the name of a setting, a variable or a header whose value nobody but its owner should see. */

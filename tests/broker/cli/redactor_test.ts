@@ -67,6 +67,7 @@ describe("Redactor", () => {
     [`{"key":${JSON.stringify(PEM)}}`, `{"key":"${REMOVED}"}`],
     ["AKIAIOSFODNN7EXAMPLE", REMOVED],
     ["ghp_abcdefghijklmnop1234", REMOVED],
+    ["password=kafka", `password=${REMOVED}`],
     ["password=hush,user=me", `password=${REMOVED},user=me`],
     ['{"password":"hu\\"sh","user":"me"}', `{"password":"${REMOVED}","user":"me"}`],
     ['{"token":123456,"x":1}', `{"token":"${REMOVED}","x":1}`],
