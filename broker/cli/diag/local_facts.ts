@@ -10,9 +10,11 @@ import {
   type Assignment,
   ConfigError,
   type ConfigFile,
+  environmentName,
   parseConfigFile,
   parseEnvironment,
 } from "../../config/sources.ts";
+import { findSetting, isUnused } from "../../config/settings.ts";
 import { type Disk, DiskError } from "../../../storage/platform.ts";
 import type { CliIo } from "../io.ts";
 import { readConfigFile } from "../settings_input.ts";
@@ -43,6 +45,11 @@ const BINARY_NOTES = new Set(["bootstrap.checkpoint"]);
 /** Variables that say how weir, its runtime and its tools behave; of all others not even the name is told. */
 const TOLD_VARIABLES = /^(?:WEIR|KAFKA|BUN|NODE|UV|MALLOC|MIMALLOC|LOG|JMX)_|^(?:TZ|LANG|LC_\w+)$/;
 
+/** What says where the data lies, and where HTTP is served. */
+const PLACES: readonly string[] = ["log.dirs", "log.dir", "http.listeners"];
+/** What stands for the value of a setting that nobody knows. */
+const NOT_SHOWN = "[not shown: no setting of weir or Kafka]";
+
 /** What a broker was started with, as the command line says. */
 export interface GivenSettings {
   readonly flags: Readonly<Record<string, string>>;
@@ -63,7 +70,7 @@ export function learnEnvironment(redactor: Redactor, env: CliIo["env"]): void {
   }
 }
 
-/** Adds the settings with their origins, without secrets. Returns: what follows from them; defaults where they are wrong. */
+/** Adds the settings with their origins, without secrets. Returns: what follows from them. */
 export function addSettings(
   bundle: Bundle,
   redactor: Redactor,
@@ -77,21 +84,44 @@ export function addSettings(
   const config = orProblems(
     problems,
     () => [Config.load({ flags, environment: io.env, files: read })],
-  )[0] ?? Config.load({});
+  )[0];
   bundle.addJson("config/given.json", "settings that were given, with their origins", {
     problems: [...new Set(problems)],
-    warnings: config.warnings,
+    warnings: config?.warnings ?? [],
     settings: given.map(({ name, value, origin }) => (
-      { name, value: redactor.shown(name, value), origin }
+      { name, value: isKnown(name) ? redactor.shown(name, value) : NOT_SHOWN, origin }
     )),
   });
+  if (config === undefined) {
+    bundle.miss(
+      "config/in_force.json",
+      "with these settings no broker starts: see config/given.json",
+    );
+  } else addInForce(bundle, redactor, config);
+  const places = config ?? placesOf(given);
+  return { logDirectories: places.logDirectories(), http: places.httpListeners() };
+}
+
+function addInForce(bundle: Bundle, redactor: Redactor, config: Config): void {
   const names = Object.keys(BROKER_SETTINGS).toSorted();
-  bundle.addJson("config/in_force.json", "every setting as it would be in force at a start", {
+  bundle.addJson("config/in_force.json", "every setting as it is in force at a start", {
     settings: Object.fromEntries(
       names.map((name) => [name, redactor.shown(name, config.values(name)[0]?.value ?? null)]),
     ),
   });
-  return { logDirectories: config.logDirectories(), http: config.httpListeners() };
+}
+
+/** Where to look for things, of settings with which no broker starts; where none is said, as by default. */
+function placesOf(given: readonly Assignment[]): Config {
+  const places = given.filter(({ name }) => PLACES.includes(name));
+  const flags = Object.fromEntries(places.map(({ name, value }) => [name, value]));
+  return orProblems([], () => [Config.load({ flags })])[0] ?? Config.load({});
+}
+
+/** Whether a setting is one of weir's or Kafka's. The value of any other may be anything. */
+function isKnown(name: string): boolean {
+  return findSetting("broker", name) !== null || isUnused(name) ||
+    name.startsWith("listener.name.");
 }
 
 function assignmentsOf(
@@ -124,9 +154,12 @@ function orProblems<T>(problems: string[], read: () => T[]): T[] {
 export function addEnvironment(bundle: Bundle, redactor: Redactor, env: CliIo["env"]): void {
   const names = Object.keys(env).toSorted();
   const told = names.filter((name) => TOLD_VARIABLES.test(name));
+  const settings = new Set(Object.keys(BROKER_SETTINGS).map(environmentName));
+  const isStrange = (name: string) =>
+    name.startsWith("WEIR_") && !settings.has(name) && !/^WEIR_(BOOTSTRAP|CONFIG)$/.test(name);
   bundle.addJson("environment.json", "variables of weir and its runtime", {
     variables: Object.fromEntries(
-      told.map((name) => [name, redactor.shown(name, env[name])]),
+      told.map((name) => [name, isStrange(name) ? NOT_SHOWN : redactor.shown(name, env[name])]),
     ),
     notTold: names.length - told.length,
   });

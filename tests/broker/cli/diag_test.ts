@@ -27,6 +27,8 @@ const SECRETS = {
   foreignVariable: "aws+secret/ACCESS/44",
   url: "url-credential-55",
   unknownSetting: "unknown-setting-66",
+  unknownPlainSetting: "unknown-plain-88",
+  unknownVariable: "unknown-variable-99",
   clientId: "eyJhbGciOiJub25lIn0.eyJjbGllbnQiOjF9.c2lnbmVk",
   groupId: "ghp_0123456789groupABCDEF",
   topic: "AKIAQ7TOPICNAME12345",
@@ -84,12 +86,14 @@ function plant(machine: TestMachine): void {
       'sasl.jaas.config=x.LoginModule required password="' + SECRETS.jaas + '";',
       `ssl.keystore.key=-----BEGIN PRIVATE KEY----- ${SECRETS.privateKey} -----END PRIVATE KEY-----`,
       `my.own.api.key=${SECRETS.unknownSetting}`,
+      `my.own.thing=${SECRETS.unknownPlainSetting}`,
       `sasl.oauthbearer.token.endpoint.url=https://me:${SECRETS.url}@login.example/token`,
     ].join("\n"),
   );
   Object.assign(machine.env, {
     WEIR_SSL_KEY_PASSWORD: SECRETS.environmentSetting,
     AWS_SECRET_ACCESS_KEY: SECRETS.foreignVariable,
+    WEIR_MY_OWN_THING: SECRETS.unknownVariable,
     KAFKA_PROXY: `http://me:${SECRETS.url}@proxy:3128`,
     DATABASE_URL: `postgres://me:${SECRETS.url}@db/x`,
     VAULT_TOKEN: SECRETS.quoted,
@@ -310,7 +314,10 @@ describe("diag", () => {
     const { missing } = JSON.parse(files.get("manifest.json")!);
     const told = missing.map((one: { path: string }) => one.path);
     expect(told).toContain("log/0.txt");
-    expect(told).toContain("data/0/files.txt");
+    expect(told).toContain("config/in_force.json");
+    // What is right among the settings still says where to look.
+    const data = missing.find((one: { path: string }) => one.path === "data/0/files.txt");
+    expect(data.reason).toContain("/nowhere");
   });
 
   test("diag: never writes over a file, and says where it could not write", async () => {
