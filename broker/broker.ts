@@ -158,10 +158,10 @@ function startGateway(
   const app = gatewayApp({
     logger: logger.child("gateway"),
     version,
+    noteAnswer: (status) => metrics.noteHttpAnswer(status),
     renderMetrics: () => metrics.render(),
     notReadyReasons: () => readiness.reasons,
     client: () => access.client,
-    noteAnswer: (status) => metrics.noteHttpAnswer(status),
   });
   return config.httpListeners().map((address) => {
     const server = serveHttp({ app, ...address });

@@ -13,6 +13,8 @@ import type { KafkaClient } from "../client/kafka_client.ts";
 /** What the gateway asks of the broker. */
 export interface GatewayOptions {
   readonly logger: Logger;
+  /** Told of each answer, when it begins to leave. */
+  readonly noteAnswer?: (status: number) => void;
   readonly version: string;
   /** Why the broker is not ready to serve, one sentence each; empty when it is. */
   readonly notReadyReasons: () => readonly string[];
@@ -20,8 +22,6 @@ export interface GatewayOptions {
   readonly renderMetrics: () => Promise<Uint8Array<ArrayBuffer>>;
   /** The way to the cluster; null while this node does not serve it. */
   readonly client: () => KafkaClient | null;
-  /** Told of each answer, when it begins to leave. */
-  readonly noteAnswer?: (status: number) => void;
 }
 
 /** Source: the Prometheus text exposition format 0.0.4. */
