@@ -20,6 +20,7 @@ import type { Address } from "./config/listeners.ts";
 import type { Controller } from "./controller/controller.ts";
 import { joinQuorum, startControllerRole } from "./controller_role.ts";
 import { gatewayApp } from "./gateway/app.ts";
+import { Feeds } from "./gateway/feeds/feeds.ts";
 import { type MetadataNode, startMetadataNode } from "./metadata_node.ts";
 import {
   type Assembly,
@@ -152,20 +153,26 @@ function watchNode(
 
 /** Opens the HTTP ports, which are the last to close. */
 function startGateway(
-  { config, logger, serveHttp, version }: BrokerOptions,
+  { config, clock, logger, serveHttp, version }: BrokerOptions,
   { metrics, readiness, stops, access }: Assembly,
 ): Address[] {
+  const client = () => access.client;
+  const feeds = new Feeds({ client, clock });
   const app = gatewayApp({
     logger: logger.child("gateway"),
     version,
     noteAnswer: (status) => metrics.noteHttpAnswer(status),
     renderMetrics: () => metrics.render(),
     notReadyReasons: () => readiness.reasons,
-    client: () => access.client,
+    client,
+    feeds,
   });
-  return config.httpListeners().map((address) => {
+  const addresses = config.httpListeners().map((address) => {
     const server = serveHttp({ app, ...address });
     stops.push(() => server.stop());
     return { host: server.host, port: server.port };
   });
+  // Who streams is told before the ports close.
+  stops.push(() => feeds.stop());
+  return addresses;
 }

@@ -6,29 +6,18 @@
  * `readCommitted` neither are records of aborted transactions.
  */
 
-import { decodeControlRecord } from "../../protocol/control_records.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
-import {
-  batches,
-  isControl,
-  isCrcValid,
-  isTransactional,
-  readAttributes,
-  readBaseOffset,
-  readLastOffset,
-  readProducerId,
-} from "../../protocol/record_batch.ts";
-import { type KafkaRecord, readRecords } from "../../protocol/records.ts";
+import type { KafkaRecord } from "../../protocol/records.ts";
 import type { FetchResponse } from "../../protocol/schemas/fetch.ts";
 import { formatTopicPartition } from "../../protocol/types.ts";
 import { Calls } from "./calls.ts";
 import { ClientError } from "./client_error.ts";
+import { readFetched } from "./fetched_records.ts";
 import { isPassing, type KafkaClient, KafkaError, throwOnError } from "./kafka_client.ts";
 import { listOffsets, SpecialTimestamp } from "./offsets.ts";
 
 const FETCH_BYTES = 16 * 1024 * 1024;
 const PARTITION_BYTES = 4 * 1024 * 1024;
-const MAX_DECOMPRESSED_BYTES = 256 * 1024 * 1024;
 const MAX_WAIT_MS = 500;
 
 type FetchedPartition = FetchResponse["responses"][number]["partitions"][number];
@@ -203,27 +192,15 @@ export class Consumer {
     }
     const bytes = fetched.records;
     if (bytes === null) return null;
-    const records: KafkaRecord[] = [];
-    const aborted = new AbortedTransactions(fetched.abortedTransactions ?? []);
-    for (const at of batches(bytes)) {
-      if (!isCrcValid(bytes, at)) {
-        // What came before it is given out first.
-        if (records.length > 0) break;
-        throw damaged(assigned, "the checksum of the batch does not fit");
-      }
-      if (readLastOffset(bytes, at) < assigned.position) continue;
-      const attributes = readAttributes(bytes, at);
-      const producerId = readProducerId(bytes, at);
-      const content = readRecords(bytes, at, { maxDecompressedBytes: MAX_DECOMPRESSED_BYTES });
-      aborted.advance(readBaseOffset(bytes, at));
-      if (isControl(attributes)) aborted.control(producerId, content[0]);
-      else if (
-        !this.#options.readCommitted || !isTransactional(attributes) || !aborted.has(producerId)
-      ) {
-        for (const record of content) if (record.offset >= assigned.position) records.push(record);
-      }
-      assigned.position = readLastOffset(bytes, at) + 1;
+    const { records, nextOffset, isDamaged } = readFetched(bytes, {
+      position: assigned.position,
+      abortedTransactions: this.#options.readCommitted ? fetched.abortedTransactions ?? [] : null,
+    });
+    // What came before it is given out first.
+    if (isDamaged && records.length === 0) {
+      throw damaged(assigned, "the checksum of the batch does not fit");
     }
+    assigned.position = nextOffset;
     return { topic, partition, records, nextOffset: assigned.position };
   }
 
@@ -263,29 +240,4 @@ function damaged({ topic, partition, position }: Assigned, found: string): Clien
     `partition ${partition} of ${topic} is damaged at offset ${position}: ${found}; the broker's log ` +
       `names the place, and --partition ${partition} with --from goes on behind it`,
   );
-}
-
-/** Which producers' records are to be left out, as one answer is read from its first batch on. */
-class AbortedTransactions {
-  readonly #upcoming: { readonly producerId: number; readonly firstOffset: number }[];
-  readonly #producerIds = new Set<number>();
-
-  constructor(aborted: readonly { readonly producerId: number; readonly firstOffset: number }[]) {
-    this.#upcoming = [...aborted].sort((a, b) => a.firstOffset - b.firstOffset);
-  }
-
-  advance(offset: number): void {
-    while (this.#upcoming.length > 0 && this.#upcoming[0]!.firstOffset <= offset) {
-      this.#producerIds.add(this.#upcoming.shift()!.producerId);
-    }
-  }
-
-  control(producerId: number, record: KafkaRecord | undefined): void {
-    if (record === undefined) return;
-    if (decodeControlRecord(record).type === "abort") this.#producerIds.delete(producerId);
-  }
-
-  has(producerId: number): boolean {
-    return this.#producerIds.has(producerId);
-  }
 }

@@ -27,6 +27,8 @@ const OPEN_TIMEOUT_MS = 3000;
 /** Nobody has answered for so long: the next address is tried beside those before it. */
 const HEAD_START_MS = 250;
 const NEVER_CONNECTED = "NEVER_CONNECTED";
+/** The channel to group coordinators: a join or a commit must not wait behind a long fetch. */
+const GROUPS = "groups";
 
 /** A broker answered with an error code. */
 export class KafkaError extends Error {
@@ -98,8 +100,8 @@ export class KafkaClient {
   readonly #connections = new Map<string, Promise<BrokerConnection>>();
   /** Those of them that have opened, by address. */
   readonly #opened = new Map<string, BrokerConnection>();
-  /** Connections to group coordinators are their own: a join or a commit must not wait behind a long fetch. */
-  readonly #groupConnections = new Map<string, Promise<BrokerConnection>>();
+  /** Connections for one purpose each, by its name: what is urgent must not wait behind what may take long. */
+  readonly #channels = new Map<string, Map<string, Promise<BrokerConnection>>>();
   /** Addresses of the brokers by node id, from the last metadata. */
   readonly #brokers = new Map<number, Endpoint>();
   readonly #coordinators = new Map<string, number>();
@@ -117,9 +119,9 @@ export class KafkaClient {
   /** Ends every connection, also those that somebody waits for. */
   async close(): Promise<void> {
     this.#closing.abort();
-    const opening = [...this.#connections.values(), ...this.#groupConnections.values()];
-    this.#connections.clear();
-    this.#groupConnections.clear();
+    const everywhere = [this.#connections, ...this.#channels.values()];
+    const opening = everywhere.flatMap((connections) => [...connections.values()]);
+    for (const connections of everywhere) connections.clear();
     for (const result of await Promise.allSettled(opening)) {
       if (result.status === "fulfilled") result.value.close();
     }
@@ -180,9 +182,20 @@ export class KafkaClient {
     );
   }
 
-  /** The broker with that node id. Errors: rejects with KafkaError or NetworkError. */
-  async broker(nodeId: number): Promise<BrokerConnection> {
-    return await this.#brokerIn(this.#connections, nodeId);
+  /**
+   * The broker with that node id; with `channel`, over a connection for what goes by that name alone. A broker answers
+   * the requests of a connection in their order, so that whoever asks for long waits has one of its own. Channels are
+   * kept until the client closes: their names are few and fixed. Errors: rejects with KafkaError or NetworkError.
+   */
+  async broker(nodeId: number, channel?: string): Promise<BrokerConnection> {
+    const connections = channel === undefined ? this.#connections : this.#channel(channel);
+    return await this.#brokerIn(connections, nodeId);
+  }
+
+  #channel(name: string): Map<string, Promise<BrokerConnection>> {
+    let connections = this.#channels.get(name);
+    if (connections === undefined) this.#channels.set(name, connections = new Map());
+    return connections;
   }
 
   async #brokerIn(
@@ -312,7 +325,7 @@ export class KafkaClient {
   /** The broker that coordinates a group. Errors: rejects with KafkaError or NetworkError. */
   async coordinator(groupId: string): Promise<BrokerConnection> {
     const known = this.#coordinators.get(groupId);
-    if (known !== undefined) return await this.#brokerIn(this.#groupConnections, known);
+    if (known !== undefined) return await this.broker(known, GROUPS);
     const answer = await (await this.any()).request(Calls.findCoordinator, {
       key: "",
       keyType: 0,
@@ -323,7 +336,7 @@ export class KafkaClient {
     throwOnError(found.errorCode, found.errorMessage);
     this.#brokers.set(found.nodeId, { host: found.host, port: found.port });
     this.#coordinators.set(groupId, found.nodeId);
-    return await this.#brokerIn(this.#groupConnections, found.nodeId);
+    return await this.broker(found.nodeId, GROUPS);
   }
 
   /**

@@ -9,6 +9,7 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { Logger } from "../../storage/platform.ts";
 import type { KafkaClient } from "../client/kafka_client.ts";
+import type { Feeds } from "./feeds/feeds.ts";
 
 /** What the gateway asks of the broker. */
 export interface GatewayOptions {
@@ -22,6 +23,8 @@ export interface GatewayOptions {
   readonly renderMetrics: () => Promise<Uint8Array<ArrayBuffer>>;
   /** The way to the cluster; null while this node does not serve it. */
   readonly client: () => KafkaClient | null;
+  /** Partitions as streams: one read of each for all who want it. */
+  readonly feeds: Feeds;
 }
 
 /** Source: the Prometheus text exposition format 0.0.4. */

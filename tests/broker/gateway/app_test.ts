@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { HTTPException } from "hono/http-exception";
 import { gatewayApp } from "../../../broker/gateway/app.ts";
+import { Feeds } from "../../../broker/gateway/feeds/feeds.ts";
+import { SimClock } from "../../sim/sim_clock.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 
 function makeApp(
@@ -16,6 +18,7 @@ function makeApp(
     notReadyReasons: () => reasons,
     renderMetrics: metrics,
     client: () => null,
+    feeds: new Feeds({ client: () => null, clock: new SimClock() }),
   });
   return { app, logger };
 }

@@ -1,0 +1,84 @@
+/**
+ * Records of one partition on their way to many subscribers: read once, decoded once, and put into each form that
+ * somebody wants once.
+ *
+ *     fetch ──→ FeedBatch ──→ subscriber: batch.made(form, encode) ──→ the same bytes for all who want that form
+ */
+
+import type { KafkaRecord } from "../../../protocol/records.ts";
+import type { TopicPartition, Uuid } from "../../../protocol/types.ts";
+
+/** What a batch is made of. */
+export interface FeedBatchContent extends TopicPartition {
+  readonly topicId: Uuid;
+  /** In order. Shape: keys and values are views, which hold all the memory that was fetched: copy what is kept. */
+  readonly records: readonly KafkaRecord[];
+  /** Offset of the next record that a subscriber sees after these; records that nobody sees lie between. */
+  readonly nextOffset: number;
+  /** Leader epoch of the last record; −1 where it is not known. */
+  readonly leaderEpoch: number;
+}
+
+/** Records of one partition, and what was made of them. Nobody changes them. */
+export class FeedBatch implements FeedBatchContent {
+  readonly topic: string;
+  readonly topicId: Uuid;
+  readonly partition: number;
+  readonly records: readonly KafkaRecord[];
+  readonly nextOffset: number;
+  readonly leaderEpoch: number;
+  readonly #made = new Map<unknown, unknown>();
+  readonly #later: (() => void)[] = [];
+
+  constructor(content: FeedBatchContent) {
+    this.topic = content.topic;
+    this.topicId = content.topicId;
+    this.partition = content.partition;
+    this.records = content.records;
+    this.nextOffset = content.nextOffset;
+    this.leaderEpoch = content.leaderEpoch;
+  }
+
+  /** What `make` makes of this batch, made at the first call with this `form`. */
+  made<T>(form: unknown, make: (batch: FeedBatch) => T): T {
+    const known = this.#made.get(form);
+    if (known !== undefined) return known as T;
+    const made = make(this);
+    this.#made.set(form, made);
+    return made;
+  }
+
+  /** The records from an offset on; itself where that is all of them. */
+  from(offset: number): FeedBatch {
+    if (offset <= (this.records[0]?.offset ?? offset)) return this;
+    const records = this.records.filter((record) => record.offset >= offset);
+    return new FeedBatch({
+      ...this.#content,
+      records,
+      nextOffset: Math.max(offset, this.nextOffset),
+    });
+  }
+
+  /** The first records; itself where that is all of them. */
+  first(count: number): FeedBatch {
+    const next = this.records[count];
+    if (next === undefined) return this;
+    const records = this.records.slice(0, count);
+    return new FeedBatch({ ...this.#content, records, nextOffset: next.offset });
+  }
+
+  get #content(): FeedBatchContent {
+    const { topic, topicId, partition, records, nextOffset, leaderEpoch } = this;
+    return { topic, topicId, partition, records, nextOffset, leaderEpoch };
+  }
+
+  /** Calls `send` once all subscribers of this very batch have said what they take. */
+  later(send: () => void): void {
+    this.#later.push(send);
+  }
+
+  /** Every subscriber has been asked. */
+  settle(): void {
+    for (const send of this.#later.splice(0)) send();
+  }
+}
