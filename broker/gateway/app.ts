@@ -1,15 +1,15 @@
 /**
  * What the broker serves over HTTP: health, readiness and metrics so far.
  *
- * Errors are problem details (RFC 9457): a JSON object with type, title, status and detail.
+ * Errors are problem details (`problem.ts`).
  */
 
-import { type Context, Hono } from "hono";
+import { Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
-import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { Logger } from "../../storage/platform.ts";
 import type { KafkaClient } from "../client/kafka_client.ts";
 import type { Feeds } from "./feeds/feeds.ts";
+import { problem } from "./problem.ts";
 
 /** What the gateway asks of the broker. */
 export interface GatewayOptions {
@@ -29,24 +29,6 @@ export interface GatewayOptions {
 
 /** Source: the Prometheus text exposition format 0.0.4. */
 const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
-
-const TITLES: Readonly<Record<number, string>> = {
-  400: "Bad Request",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  413: "Content Too Large",
-  500: "Internal Server Error",
-  503: "Service Unavailable",
-};
-
-/** An answer in the form of RFC 9457. */
-export function problem(context: Context, status: ContentfulStatusCode, detail: string): Response {
-  context.header("Content-Type", "application/problem+json");
-  return context.body(
-    JSON.stringify({ type: "about:blank", title: TITLES[status] ?? "Error", status, detail }),
-    status,
-  );
-}
 
 /** Makes the application; `app.request()` tries it without a socket. */
 export function gatewayApp(
