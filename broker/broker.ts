@@ -16,11 +16,13 @@
 import assert from "node:assert/strict";
 import type { Subsystems } from "./apis/index.ts";
 import { startBrokerRole } from "./broker_role.ts";
+import type { Config } from "./config/config.ts";
 import type { Address } from "./config/listeners.ts";
 import type { Controller } from "./controller/controller.ts";
 import { joinQuorum, startControllerRole } from "./controller_role.ts";
 import { gatewayApp } from "./gateway/app.ts";
 import { Feeds } from "./gateway/feeds/feeds.ts";
+import { Sockets, type SocketsLimits } from "./gateway/websocket/sockets.ts";
 import { type MetadataNode, startMetadataNode } from "./metadata_node.ts";
 import {
   type Assembly,
@@ -35,6 +37,9 @@ import { directorySamples, integritySample } from "./telemetry/broker_samples.ts
 import { showCluster } from "./telemetry/cluster_metrics.ts";
 import { LoopDelay } from "./telemetry/loop_delay.ts";
 import { Metrics } from "./telemetry/metrics.ts";
+
+/** A message that is too large is told so up to here; past it the port closes the socket without a word. */
+const SOCKET_FRAME_FACTOR = 2;
 
 /** Where a node is reached, with the real ports. */
 export interface NodeAddresses {
@@ -158,21 +163,47 @@ function startGateway(
 ): Address[] {
   const client = () => access.client;
   const feeds = new Feeds({ client, clock });
+  const gatewayLogger = logger.child("gateway");
+  const sockets = new Sockets({
+    feeds,
+    client,
+    clock,
+    logger: gatewayLogger,
+    version,
+    limits: socketsLimits(config),
+  });
   const app = gatewayApp({
-    logger: logger.child("gateway"),
+    logger: gatewayLogger,
     version,
     noteAnswer: (status) => metrics.noteHttpAnswer(status),
     renderMetrics: () => metrics.render(),
     notReadyReasons: () => readiness.reasons,
     client,
     feeds,
+    sockets,
+    allowedOrigins: config.list("weir.gateway.allowed.origins"),
   });
+  const limits = {
+    maxMessageBytes: SOCKET_FRAME_FACTOR * config.number("weir.gateway.message.max.bytes"),
+    idleTimeoutMs: config.number("weir.gateway.socket.idle.ms"),
+  };
   const addresses = config.httpListeners().map((address) => {
-    const server = serveHttp({ app, ...address });
+    const server = serveHttp({ app, ...address, sockets: limits });
     stops.push(() => server.stop());
     return { host: server.host, port: server.port };
   });
   // Who streams is told before the ports close.
-  stops.push(() => feeds.stop());
+  stops.push(async () => {
+    await Promise.all([sockets.stop(), feeds.stop()]);
+  });
   return addresses;
+}
+
+function socketsLimits(config: Config): SocketsLimits {
+  return {
+    maxSockets: config.number("weir.gateway.max.sockets"),
+    maxMessageBytes: config.number("weir.gateway.message.max.bytes"),
+    socketBufferBytes: config.number("weir.gateway.socket.buffer.bytes"),
+    bufferBytes: config.number("weir.gateway.sockets.buffer.bytes"),
+  };
 }

@@ -40,15 +40,18 @@ export type JsonRecord = z.infer<typeof jsonRecord>;
 
 /** One record as a line of JSON, without its end; `weir produce --format ndjson` reads it back. */
 export function formatRecord(record: KafkaRecord, { topic, partition }: TopicPartition): string {
-  return JSON.stringify({
-    topic,
-    partition,
+  return JSON.stringify({ topic, partition, ...recordFields(record) });
+}
+
+/** The fields of a record without its topic and partition, for where those are said once for many. */
+export function recordFields(record: KafkaRecord): Record<string, unknown> {
+  return {
     offset: record.offset,
     timestamp: record.timestamp,
     ...textOrBase64("key", record.key),
     ...textOrBase64("value", record.value),
     headers: record.headers.map(({ key, value }) => ({ key, ...textOrBase64("value", value) })),
-  });
+  };
 }
 
 function textOrBase64(name: string, bytes: Uint8Array | null): Record<string, string | null> {

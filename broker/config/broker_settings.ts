@@ -16,6 +16,7 @@ import {
   securityProtocolMapProblem,
 } from "./listeners.ts";
 import { bootstrapServersProblem, votersProblem } from "./roles.ts";
+import { GATEWAY_SOCKET_SETTINGS } from "./gateway_settings.ts";
 import {
   boolean,
   double,
@@ -769,6 +770,11 @@ const WEIR = {
     doc:
       "How long a stop waits until others lead what was led here, and then for requests in progress.",
   }),
+  "weir.gateway.allowed.origins": list("", {
+    doc:
+      "Origins such as https://shop.example whose pages may change things over HTTP; * for all. Pages of " +
+      "the gateway itself always may.",
+  }),
   "weir.log.level": string("info", {
     allowed: ["debug", "info", "warn", "error"],
     doc: "Least level of the lines that are logged.",
@@ -845,6 +851,7 @@ export const BROKER_SETTINGS = {
   ...CONTROLLER,
   ...THROTTLES,
   ...WEIR,
+  ...GATEWAY_SOCKET_SETTINGS,
 } as const;
 
 /** A broker's settings have these names. */

@@ -10,6 +10,8 @@ import type { Logger } from "../../storage/platform.ts";
 import type { KafkaClient } from "../client/kafka_client.ts";
 import type { Feeds } from "./feeds/feeds.ts";
 import { problem } from "./problem.ts";
+import type { Sockets } from "./websocket/sockets.ts";
+import { webSocketApp } from "./websocket/web_socket_app.ts";
 
 /** What the gateway asks of the broker. */
 export interface GatewayOptions {
@@ -25,15 +27,17 @@ export interface GatewayOptions {
   readonly client: () => KafkaClient | null;
   /** Partitions as streams: one read of each for all who want it. */
   readonly feeds: Feeds;
+  readonly sockets: Sockets;
+  /** Origins whose pages may connect, besides this node's own; `*` for all. */
+  readonly allowedOrigins: readonly string[];
 }
 
 /** Source: the Prometheus text exposition format 0.0.4. */
 const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 /** Makes the application; `app.request()` tries it without a socket. */
-export function gatewayApp(
-  { logger, noteAnswer, notReadyReasons, renderMetrics, version }: GatewayOptions,
-): Hono {
+export function gatewayApp(options: GatewayOptions): Hono {
+  const { logger, noteAnswer, notReadyReasons, renderMetrics, version } = options;
   const app = new Hono();
 
   app.use(async (context, next) => {
@@ -56,6 +60,8 @@ export function gatewayApp(
     const page = await renderMetrics();
     return context.body(page, 200, { "Content-Type": METRICS_CONTENT_TYPE });
   });
+
+  app.route("/", webSocketApp(options));
 
   const known = ["/healthz", "/readyz", "/metrics"];
   app.notFound((context) => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { HTTPException } from "hono/http-exception";
 import { gatewayApp } from "../../../broker/gateway/app.ts";
 import { Feeds } from "../../../broker/gateway/feeds/feeds.ts";
+import { Sockets } from "../../../broker/gateway/websocket/sockets.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 
@@ -12,13 +13,24 @@ function makeApp(
   } = {},
 ) {
   const logger = new SimLogger();
+  const feeds = new Feeds({ client: () => null, clock: new SimClock() });
+  const sockets = new Sockets({
+    feeds,
+    client: () => null,
+    clock: new SimClock(),
+    logger,
+    version: "1.2.3",
+    limits: { maxSockets: 1, maxMessageBytes: 1024, socketBufferBytes: 1024, bufferBytes: 1024 },
+  });
   const app = gatewayApp({
     logger,
     version: "1.2.3",
     notReadyReasons: () => reasons,
     renderMetrics: metrics,
     client: () => null,
-    feeds: new Feeds({ client: () => null, clock: new SimClock() }),
+    feeds,
+    sockets,
+    allowedOrigins: [],
   });
   return { app, logger };
 }

@@ -1,0 +1,87 @@
+/** All WebSockets of a node: how many there may be, what they may buffer together, and how they end. */
+
+import type { Clock, Logger } from "../../../storage/platform.ts";
+import type { KafkaClient } from "../../client/kafka_client.ts";
+import type { Feeds } from "../feeds/feeds.ts";
+import type { GatewaySocket, SocketHandlers } from "../http_server.ts";
+import type { Protocol } from "./messages.ts";
+import { Session, type SessionHost } from "./session.ts";
+
+/** Bounds, from the settings `weir.gateway.*`. */
+export interface SocketsLimits {
+  readonly maxSockets: number;
+  readonly maxMessageBytes: number;
+  /** Bytes that may wait in one socket before no more is put into it. */
+  readonly socketBufferBytes: number;
+  /** Bytes that may wait in all of them; past it only empty ones get more. */
+  readonly bufferBytes: number;
+}
+
+/** What sockets need. */
+export interface SocketsOptions {
+  readonly feeds: Feeds;
+  readonly client: () => KafkaClient | null;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly version: string;
+  readonly limits: SocketsLimits;
+}
+
+/** The WebSockets of a node. */
+export class Sockets {
+  readonly limits: SocketsLimits;
+  readonly #host: SessionHost;
+  readonly #sessions = new Set<Session>();
+  readonly #work = new Set<Promise<void>>();
+  #bufferedBytes = 0;
+  #isStopping = false;
+
+  constructor(options: SocketsOptions) {
+    const { limits } = options;
+    this.limits = limits;
+    this.#host = {
+      ...options,
+      maxMessageBytes: limits.maxMessageBytes,
+      socketBufferBytes: limits.socketBufferBytes,
+      isFull: () => this.#bufferedBytes > limits.bufferBytes,
+      noteBuffered: (byBytes) => void (this.#bufferedBytes += byBytes),
+      closed: (session) => void this.#sessions.delete(session),
+      track: (work) => {
+        this.#work.add(work);
+        void work.finally(() => this.#work.delete(work));
+      },
+    };
+  }
+
+  /** Open sockets. */
+  get count(): number {
+    return this.#sessions.size;
+  }
+
+  /** Bytes that wait in them, as far as was looked. */
+  get bufferedBytes(): number {
+    return this.#bufferedBytes;
+  }
+
+  /** Why no socket can be opened; null where one can. */
+  get refusal(): string | null {
+    if (this.#isStopping) return "this node stops";
+    if (this.#sessions.size < this.limits.maxSockets) return null;
+    return `there are ${this.#sessions.size} sockets, as many as weir.gateway.max.sockets allows`;
+  }
+
+  /** Takes a socket over. */
+  open(socket: GatewaySocket, protocol: Protocol): SocketHandlers {
+    const session = new Session(socket, protocol, this.#host);
+    this.#sessions.add(session);
+    if (this.#isStopping) session.restart();
+    return session;
+  }
+
+  /** Closes all of them, and waits for what they had begun. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    for (const session of [...this.#sessions]) session.restart();
+    while (this.#work.size > 0) await Promise.all(this.#work);
+  }
+}
