@@ -8,6 +8,7 @@ import { Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { Logger } from "../../storage/platform.ts";
 import type { KafkaClient } from "../client/kafka_client.ts";
+import { clientApp } from "./client/client_app.ts";
 import type { Feeds } from "./feeds/feeds.ts";
 import { problem } from "./problem.ts";
 import type { Sockets } from "./websocket/sockets.ts";
@@ -61,6 +62,7 @@ export function gatewayApp(options: GatewayOptions): Hono {
     return context.body(page, 200, { "Content-Type": METRICS_CONTENT_TYPE });
   });
 
+  app.route("/", clientApp());
   app.route("/", webSocketApp(options));
 
   const known = ["/healthz", "/readyz", "/metrics"];

@@ -88,9 +88,20 @@ async function answer(
       });
       return isUpgraded;
     },
+    toJavaScript,
   };
   const response = await app.fetch(request, environment);
   return isUpgraded ? undefined : response;
+}
+
+function toJavaScript(typescript: string): string {
+  const transpiler = new Bun.Transpiler({
+    loader: "ts",
+    target: "browser",
+    minifyWhitespace: true,
+    deadCodeElimination: true,
+  });
+  return transpiler.transformSync(typescript);
 }
 
 function socketHandler(

@@ -73,4 +73,6 @@ export interface SocketUpgrade {
 export interface HttpEnvironment {
   /** Returns: false when the request asks for no WebSocket. Otherwise whatever is answered goes nowhere. */
   upgrade(upgrade: SocketUpgrade): boolean;
+  /** What browsers run of a module in TypeScript: without types, comments and needless space. */
+  toJavaScript(typescript: string): string;
 }
