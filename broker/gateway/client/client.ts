@@ -1,6 +1,6 @@
 /**
  * The client of weir's WebSockets, for browsers, Node, Deno and Bun. It is served as one module at `/client.js`
- * (`client_app.ts`), so it imports nothing but what is put in front of it there.
+ * (`client_app.ts`), so it imports types alone.
  *
  *     connect ──→ one socket at a time ──lost──→ backoff with jitter, next address ──→ one socket …
  *       ├─ subscriptions: each asks again with the tokens of what it has heard
@@ -10,7 +10,6 @@
  * those that credits were given for.
  */
 
-import { partitionForKey } from "../../../protocol/murmur2.ts";
 import type {
   Callbacks,
   connect as Connect,
@@ -512,6 +511,28 @@ function nextBatch(waiting: Waiting[]): Waiting[] {
     count++;
   }
   return waiting.splice(0, count);
+}
+
+/**
+ * The partition of a key as Kafka's clients choose it: MurmurHash2 with a seed of its own, as `protocol/murmur2.ts` has it,
+ * which cannot be imported here.
+ */
+export function partitionForKey(key: Uint8Array, partitionCount: number): number {
+  const multiply = (word: number) => Math.imul(word, 0x5bd1e995);
+  const at = (index: number) => key[index] ?? 0;
+  let hash = 0x9747b28c ^ key.length;
+  let done = 0;
+  for (; done + 4 <= key.length; done += 4) {
+    const word = multiply(
+      at(done) | (at(done + 1) << 8) | (at(done + 2) << 16) | (at(done + 3) << 24),
+    );
+    hash = multiply(hash) ^ multiply(word ^ (word >>> 24));
+  }
+  if (done < key.length) {
+    hash = multiply(hash ^ (at(done) | (at(done + 1) << 8) | (at(done + 2) << 16)));
+  }
+  hash = multiply(hash ^ (hash >>> 13));
+  return ((hash ^ (hash >>> 15)) & 0x7fff_ffff) % partitionCount;
 }
 
 /** Connects to a node, or the first of several that answers. */

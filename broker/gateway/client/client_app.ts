@@ -4,8 +4,6 @@
  */
 
 import { Hono } from "hono";
-// @ts-expect-error: the text of the file, which the compiler takes for its exports
-import murmur2Source from "../../../protocol/murmur2.ts" with { type: "text" };
 import type { HttpEnvironment } from "../http_server.ts";
 import { problem } from "../problem.ts";
 // @ts-expect-error: the text of the file, which the compiler takes for its exports
@@ -23,7 +21,7 @@ export function clientApp(): Hono {
   app.get("/client.js", (context) => {
     const { toJavaScript } = (context.env ?? {}) as Partial<HttpEnvironment>;
     if (toJavaScript === undefined) return problem(context, 503, "Cannot make /client.js here");
-    module ??= toJavaScript(clientModuleSource());
+    module ??= toJavaScript(clientSource as string);
     return context.body(module, 200, {
       ...HEADERS,
       "Content-Type": "text/javascript; charset=utf-8",
@@ -35,11 +33,4 @@ export function clientApp(): Hono {
       "Content-Type": "text/plain; charset=utf-8",
     }));
   return app;
-}
-
-/** One module without imports: what the client imports comes first, its own alone is exported. */
-export function clientModuleSource(): string {
-  const withoutExports = (murmur2Source as string).replaceAll(/^export /gm, "");
-  const withoutImports = (clientSource as string).replaceAll(/^import [^;]*;$/gm, "");
-  return `${withoutExports}\n${withoutImports}`;
 }
