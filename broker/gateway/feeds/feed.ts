@@ -17,6 +17,7 @@ import { listOffsets, SpecialTimestamp } from "../../client/offsets.ts";
 import { FeedBatch } from "./feed_batch.ts";
 import type { LeaderPolls, Polled } from "./leader_polls.ts";
 import type { PartitionRead, ReadOutcome } from "./partition_reads.ts";
+import { RecentBatches, type RecentBudget } from "./recent_batches.ts";
 import type { FeedEnd, FeedGap } from "./subscriber.ts";
 import type { Topics } from "./topics.ts";
 
@@ -52,6 +53,7 @@ export interface FeedHost {
   readonly client: () => KafkaClient | null;
   readonly topics: Topics;
   readonly stopping: AbortSignal;
+  readonly recent: RecentBudget;
   pollsOf(leaderId: number, readCommitted: boolean): LeaderPolls;
   /** Keeps work until it is done, for a stop to wait for. */
   track(work: Promise<void>): void;
@@ -77,10 +79,12 @@ export class Feed {
   #locating: Promise<void> | null = null;
   #findingEnd: Promise<number> | null = null;
   #end: FeedEnd | null = null;
+  readonly #recent: RecentBatches;
 
   constructor(key: FeedKey, host: FeedHost) {
     this.key = key;
     this.#host = host;
+    this.#recent = new RecentBatches(host.recent);
   }
 
   /** Where a feed that has members is; null for one that has none. */
@@ -112,7 +116,9 @@ export class Feed {
   remove(subscription: FeedMember): void {
     this.leave(subscription);
     this.#subscriptions.delete(subscription);
-    if (this.#subscriptions.size === 0) this.#host.forget(this);
+    if (this.#subscriptions.size > 0) return;
+    this.#recent.clear();
+    this.#host.forget(this);
   }
 
   /**
@@ -122,13 +128,20 @@ export class Feed {
   join(subscription: FeedMember, { isAtEnd }: { readonly isAtEnd: boolean }): boolean {
     if (this.#end !== null) return false;
     if (this.#members.size === 0) {
-      if (!isAtEnd) return false;
+      const goesOn = subscription.position === this.#position && !this.#recent.isEmpty;
+      if (!isAtEnd && !goesOn) return false;
+      if (!goesOn) this.#recent.clear();
       this.#position = subscription.position;
       this.#leaderEpoch = subscription.leaderEpoch;
     } else if (subscription.position < this.#position) return false;
     this.#members.add(subscription);
     if (this.#poll === null && this.#recovery === null) this.#startPoll();
     return true;
+  }
+
+  /** What was handed out a moment ago and goes on at an offset; null where it is not here any more. */
+  recentAt(offset: number): FeedBatch | null {
+    return this.#recent.at(offset);
   }
 
   /** A member reads by itself from now on. */
@@ -172,7 +185,10 @@ export class Feed {
     const { records, nextOffset, leaderEpoch } = outcome;
     if (nextOffset === this.#position) return;
     const { topic, topicId, partition } = this.key;
-    const batch = new FeedBatch({ topic, topicId, partition, records, nextOffset, leaderEpoch });
+    const startOffset = this.#position;
+    const content = { topic, topicId, partition, startOffset, records, nextOffset, leaderEpoch };
+    const batch = new FeedBatch(content);
+    this.#recent.add(batch);
     this.#position = nextOffset;
     this.#leaderEpoch = leaderEpoch;
     for (const member of this.#members) if (!member.deliver(batch)) this.leave(member);
@@ -338,6 +354,7 @@ export class Feed {
   end(end: FeedEnd): void {
     this.#end ??= end;
     this.#stopPoll();
+    this.#recent.clear();
     this.#host.forget(this);
     for (const subscription of [...this.#subscriptions]) subscription.end(this.#end);
   }

@@ -8,9 +8,14 @@
 import type { KafkaRecord } from "../../../protocol/records.ts";
 import type { TopicPartition, Uuid } from "../../../protocol/types.ts";
 
+/** Past it none is worth its memory. */
+export const MAX_KEPT_FORMS = 8;
+
 /** What a batch is made of. */
 export interface FeedBatchContent extends TopicPartition {
   readonly topicId: Uuid;
+  /** First offset that they stand for. */
+  readonly startOffset: number;
   /** In order. Shape: keys and values are views, which hold all the memory that was fetched: copy what is kept. */
   readonly records: readonly KafkaRecord[];
   /** Offset of the next record that a subscriber sees after these; records that nobody sees lie between. */
@@ -24,6 +29,7 @@ export class FeedBatch implements FeedBatchContent {
   readonly topic: string;
   readonly topicId: Uuid;
   readonly partition: number;
+  readonly startOffset: number;
   readonly records: readonly KafkaRecord[];
   readonly nextOffset: number;
   readonly leaderEpoch: number;
@@ -34,6 +40,7 @@ export class FeedBatch implements FeedBatchContent {
     this.topic = content.topic;
     this.topicId = content.topicId;
     this.partition = content.partition;
+    this.startOffset = content.startOffset;
     this.records = content.records;
     this.nextOffset = content.nextOffset;
     this.leaderEpoch = content.leaderEpoch;
@@ -52,11 +59,8 @@ export class FeedBatch implements FeedBatchContent {
   from(offset: number): FeedBatch {
     if (offset <= (this.records[0]?.offset ?? offset)) return this;
     const records = this.records.filter((record) => record.offset >= offset);
-    return new FeedBatch({
-      ...this.#content,
-      records,
-      nextOffset: Math.max(offset, this.nextOffset),
-    });
+    const nextOffset = Math.max(offset, this.nextOffset);
+    return new FeedBatch({ ...this.#content, startOffset: offset, records, nextOffset });
   }
 
   /** The first records; itself where that is all of them. */
@@ -68,8 +72,8 @@ export class FeedBatch implements FeedBatchContent {
   }
 
   get #content(): FeedBatchContent {
-    const { topic, topicId, partition, records, nextOffset, leaderEpoch } = this;
-    return { topic, topicId, partition, records, nextOffset, leaderEpoch };
+    const { topic, topicId, partition, startOffset, records, nextOffset, leaderEpoch } = this;
+    return { topic, topicId, partition, startOffset, records, nextOffset, leaderEpoch };
   }
 
   /** Calls `send` once all subscribers of this very batch have said what they take. */
@@ -77,8 +81,9 @@ export class FeedBatch implements FeedBatchContent {
     this.#later.push(send);
   }
 
-  /** Every subscriber has been asked. */
+  /** Every subscriber has been asked. What few have wanted is not kept, as long as the batch is. */
   settle(): void {
     for (const send of this.#later.splice(0)) send();
+    if (this.#made.size > MAX_KEPT_FORMS) this.#made.clear();
   }
 }

@@ -6,8 +6,8 @@
  *     subscribers ── Subscription ──┘
  *
  * However many read a partition at its tail, it is fetched, decoded and encoded once. Bounds: four long polls a leader
- * of 1 MiB each, four catch-up reads of 256 KiB at once for all together (or one batch, where that is larger); nothing is
- * kept for anybody who is slow.
+ * of 1 MiB each, four catch-up reads of 256 KiB at once for all together (or one batch, where that is larger), 16 MiB of
+ * what was just handed out; nothing is kept for anybody who is slow.
  */
 
 import type { Clock } from "../../../storage/platform.ts";
@@ -17,6 +17,7 @@ import type { KafkaClient } from "../../client/kafka_client.ts";
 import { type Place, resolvePlace } from "../../client/offsets.ts";
 import { Feed, type FeedHost, type FeedKey, UNAVAILABLE } from "./feed.ts";
 import { LeaderPolls } from "./leader_polls.ts";
+import { RecentBudget } from "./recent_batches.ts";
 import type { FeedSubscriber } from "./subscriber.ts";
 import { Subscription, type SubscriptionStart } from "./subscription.ts";
 import { type FoundTopic, Topics } from "./topics.ts";
@@ -52,6 +53,7 @@ export class Feeds {
   readonly #polls = new Map<string, LeaderPolls>();
   readonly #topics: Topics;
   readonly #turns: TurnQueue;
+  readonly #recent = new RecentBudget();
   readonly #stopping = new AbortController();
   readonly #work = new Set<Promise<void>>();
   #nextId = 0;
@@ -155,6 +157,7 @@ export class Feeds {
       client: this.#options.client,
       topics: this.#topics,
       stopping: this.#stopping.signal,
+      recent: this.#recent,
       pollsOf: (leaderId, readCommitted) => this.#pollsOf(leaderId, readCommitted),
       track: (work) => this.#track(work),
       forget: (feed) => this.#forget(feed),

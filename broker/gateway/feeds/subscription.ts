@@ -2,7 +2,7 @@
  * One subscriber's place in a partition: live in its feed, or behind and read for by itself, in pieces, each when it has
  * room for it.
  *
- *     behind ──→ reading (one piece at a time, a few subscriptions at once) ──→ live
+ *     behind ──→ what the feed still has, then reading (one piece at a time, a few subscriptions at once) ──→ live
  *        ↑           │ took fewer than came                                      │
  *        └── stalled ←───────────────────────────────────────────────────────────┘
  *             └─ resume() ──→ behind
@@ -147,6 +147,7 @@ export class Subscription implements FeedMember {
 
   async #catchUp(): Promise<void> {
     while (this.#is("behind")) {
+      if (this.#takeRecent()) continue;
       const leaderId = await this.#feed.leader();
       if (leaderId < 0 || !this.#is("behind")) break;
       const read = this.#nextRead();
@@ -159,6 +160,16 @@ export class Subscription implements FeedMember {
     this.#isReading = false;
     // Resumed while the last piece was dealt with.
     this.#readOn();
+  }
+
+  /** Goes on with what the feed has just handed out, if that is still here. Returns: true when it got on. */
+  #takeRecent(): boolean {
+    const batch = this.#feed.recentAt(this.#position);
+    if (batch === null) return false;
+    this.#take(batch);
+    batch.settle();
+    if (this.#is("behind") && this.#feed.join(this, { isAtEnd: false })) this.#state = "live";
+    return true;
   }
 
   #is(state: State): boolean {
@@ -201,7 +212,9 @@ export class Subscription implements FeedMember {
 
   #takePiece({ records, nextOffset, leaderEpoch, isAtEnd }: ReadOutcome & { kind: "records" }) {
     const { topic, topicId, partition } = this.#feed.key;
-    const batch = new FeedBatch({ topic, topicId, partition, records, nextOffset, leaderEpoch });
+    const startOffset = this.#position;
+    const content = { topic, topicId, partition, startOffset, records, nextOffset, leaderEpoch };
+    const batch = new FeedBatch(content);
     const before = this.#position;
     this.#take(batch);
     batch.settle();
