@@ -12,8 +12,12 @@ test.skipIf(isExternal)("fanout_bench: every subscriber gets every message", asy
   expect(figures.p99).toBeGreaterThanOrEqual(figures.p50);
 }, 60_000);
 
-test.skipIf(isExternal)("fanout_bench: a socket with nothing to do costs a few kilobytes", async () => {
-  const { before, after } = await idleBench({ sockets: 200 });
-  expect(before).toBeGreaterThan(0);
-  expect((after - before) / 200).toBeLessThan(100_000);
-}, 60_000);
+test.skipIf(isExternal)(
+  "fanout_bench: a socket with nothing to do costs a few kilobytes",
+  async () => {
+    const { before, after } = await idleBench({ sockets: 200 });
+    expect(before).toBeGreaterThan(0);
+    expect((after - before) / 200).toBeLessThan(100_000);
+  },
+  60_000,
+);

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { connect as Connect, WeirRecord } from "../../broker/gateway/client/types.ts";
+import { RealCluster } from "./cluster.ts";
 import {
   eventually,
   repositoryRoot,
@@ -242,4 +243,62 @@ describe.skipIf(isExternal)("/ws", () => {
     expect(plain.closed).toMatchObject({ code: 1012 });
     broker = await startWeir({ dataDirectory, port, httpPort });
   }, 60_000);
+});
+
+describe.skipIf(isExternal)("/client.js in a cluster", () => {
+  test(
+    "a node stays dead: its clients go on with the others, every record once and in order",
+    async () => {
+      const cluster = await RealCluster.start({ nodes: 3, isProxied: false });
+      try {
+        await runOk([
+          process.execPath,
+          join(repositoryRoot, "main.ts"),
+          ...["topic", "create", "orders", "-p", "3", "-r", "3"],
+          ...["--bootstrap-server", cluster.bootstrap],
+        ]);
+        const urls = cluster.nodeIds.map((node) =>
+          `ws://127.0.0.1:${cluster.node(node).httpPort}/ws`
+        );
+        // Each prefers another node; node 1 leads some partition, and dies.
+        const clients = urls.map((_, at) =>
+          connect([...urls.slice(at), ...urls.slice(0, at)], { maxBackoffMs: 300 })
+        );
+        const seen: WeirRecord[][] = clients.map(() => []);
+        const errors: Error[] = [];
+        await Promise.all(clients.map(async (client, at) => {
+          const subscription = client.subscribe({ topic: "orders", from: "earliest" }, {
+            record: (record) => void seen[at]!.push(record),
+            error: (error) => void errors.push(error),
+          });
+          await subscription.begun;
+        }));
+        const written: Promise<unknown>[] = [];
+        for (let i = 0; i < 200; i++) {
+          written.push(clients[i % 3]!.produce("orders", { key: `${i % 3}`, value: { i } }));
+          if (i === 80) await cluster.kill(1);
+          await Bun.sleep(5);
+        }
+        await Promise.all(written);
+        await eventually(
+          "all records everywhere",
+          () => seen.every((records) => records.length >= 200) || undefined,
+        );
+        expect(errors).toEqual([]);
+        for (const records of seen) {
+          expect(records).toHaveLength(200);
+          for (const key of [0, 1, 2]) {
+            const numbers = records.filter((it) => it.key === `${key}`)
+              .map((it) => JSON.parse(it.value!).i);
+            // A producer keeps the order of what it writes to a partition.
+            expect(numbers).toEqual(Array.from({ length: numbers.length }, (_, i) => 3 * i + key));
+          }
+        }
+        for (const client of clients) client.close();
+      } finally {
+        await cluster.close();
+      }
+    },
+    120_000,
+  );
 });
