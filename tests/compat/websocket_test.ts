@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { Kafka, logLevel } from "kafkajs";
 import type { connect as Connect, WeirRecord } from "../../broker/gateway/client/types.ts";
 import { RealCluster } from "./cluster.ts";
 import {
@@ -302,3 +303,52 @@ describe.skipIf(isExternal)("/client.js in a cluster", () => {
     120_000,
   );
 });
+
+test.skipIf(isExternal)(
+  "read committed: records of open and aborted transactions do not come",
+  async () => {
+    await weir("topic", "create", "ledger");
+    const kafka = new Kafka({
+      clientId: "t",
+      brokers: [broker.bootstrap],
+      logLevel: logLevel.NOTHING,
+    });
+    const producer = kafka.producer({
+      transactionalId: "t",
+      maxInFlightRequests: 1,
+      idempotent: true,
+    });
+    await producer.connect();
+    const plain = new Plain();
+    await plain.next("welcome");
+    const topics = [{ topic: "ledger" }];
+    plain.send({ type: "subscribe", id: 1, topics, from: "earliest" });
+    plain.send({ type: "subscribe", id: 2, topics, from: "earliest", readUncommitted: true });
+    await plain.next("subscribed");
+    const begin = async (value: string) => {
+      const transaction = await producer.transaction();
+      await transaction.send({ topic: "ledger", messages: [{ value }] });
+      return transaction;
+    };
+    await (await begin("committed")).commit();
+    await (await begin("aborted")).abort();
+    await (await begin("committed, too")).commit();
+    const values = (id: number, { heard } = plain) =>
+      heard.filter((it) => it.type === "records" && it.id === id)
+        .flatMap(({ records }) => records.map(({ value }: WeirRecord) => value));
+    await eventually(
+      "all of them",
+      () => values(1).length === 2 && values(2).length === 3 || undefined,
+    );
+    expect(values(1)).toEqual(["committed", "committed, too"]);
+    expect(values(2)).toEqual(["committed", "aborted", "committed, too"]);
+    const late = new Plain();
+    await late.next("welcome");
+    late.send({ type: "subscribe", id: 1, topics, from: "earliest" });
+    await eventually("the same", () => values(1, late).length === 2 || undefined);
+    expect(values(1, late)).toEqual(["committed", "committed, too"]);
+    await producer.disconnect();
+    for (const { socket } of [plain, late]) socket.close();
+  },
+  60_000,
+);

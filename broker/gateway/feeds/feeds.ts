@@ -46,6 +46,9 @@ export interface FeedsOptions {
   readonly clock: Clock;
 }
 
+/** This node does not serve, now or any more: another one does, or this one later. */
+export class UnavailableError extends ClientError {}
+
 /** All feeds of a node. */
 export class Feeds {
   readonly #options: FeedsOptions;
@@ -70,8 +73,8 @@ export class Feeds {
   }
 
   /**
-   * A topic with its partitions. Errors: rejects with ClientError for one that does not exist or a node that does not
-   * serve, with KafkaError and NetworkError.
+   * A topic with its partitions. Errors: rejects with ClientError for one that does not exist, UnavailableError where this
+   * node does not serve, with KafkaError and NetworkError.
    */
   async topic(name: string): Promise<FoundTopic> {
     const client = this.#client();
@@ -82,8 +85,8 @@ export class Feeds {
 
   /**
    * Reads a partition for a subscriber, from a place on. It may be told something just before this has resolved.
-   * Errors: rejects with ClientError for a partition that does not exist or a node that does not serve, with KafkaError
-   * and NetworkError.
+   * Errors: rejects with ClientError for a partition that does not exist, UnavailableError where this node does not
+   * serve, with KafkaError and NetworkError.
    */
   async subscribe(request: FeedRequest, subscriber: FeedSubscriber): Promise<Subscription> {
     const { topic, partition, start, readCommitted = true } = request;
@@ -136,7 +139,7 @@ export class Feeds {
 
   #client(): KafkaClient {
     const client = this.#stopping.signal.aborted ? null : this.#options.client();
-    if (client === null) throw new ClientError(UNAVAILABLE.detail);
+    if (client === null) throw new UnavailableError(UNAVAILABLE.detail);
     return client;
   }
 

@@ -13,6 +13,7 @@ import { Calls } from "../../client/calls.ts";
 import { ClientError } from "../../client/client_error.ts";
 import { type KafkaClient, KafkaError, throwOnError } from "../../client/kafka_client.ts";
 import type { OutgoingRecord } from "../../client/producer.ts";
+import { UnavailableError } from "../feeds/feeds.ts";
 import { NetworkError } from "../../network.ts";
 
 const CHANNEL = "produce";
@@ -145,7 +146,7 @@ export interface ToldError {
 
 /** Puts an error of the Kafka client into the words of the protocol. */
 export function toldError(error: unknown): ToldError {
-  if (error instanceof UnknownOutcome) {
+  if (error instanceof UnknownOutcome || error instanceof UnavailableError) {
     return { code: "UNAVAILABLE", detail: error.message, retriable: true };
   }
   if (error instanceof KafkaError) {

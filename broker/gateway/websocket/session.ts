@@ -8,10 +8,9 @@
 
 import type { Clock, Logger } from "../../../storage/platform.ts";
 import { WireError } from "../../../protocol/bytes.ts";
-import { ClientError } from "../../client/client_error.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import { outgoingRecord } from "../../client/record_json.ts";
-import type { Feeds } from "../feeds/feeds.ts";
+import { type Feeds, UnavailableError } from "../feeds/feeds.ts";
 import type { GatewaySocket, SocketHandlers } from "../http_server.ts";
 import { parseBinary } from "./frames.ts";
 import {
@@ -231,7 +230,7 @@ export class Session implements SocketHandlers, SubscriptionSession {
 
   #clientNow(): KafkaClient {
     const client = this.#host.client();
-    if (client === null) throw new ClientError("this node does not serve now");
+    if (client === null) throw new UnavailableError("this node does not serve now");
     return client;
   }
 

@@ -11,7 +11,7 @@ import type { GroupOffset } from "../../client/group_member.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import type { Place } from "../../client/offsets.ts";
 import { parseTime } from "../../client/times.ts";
-import type { Feeds, FeedStart } from "../feeds/feeds.ts";
+import { type Feeds, type FeedStart, UnavailableError } from "../feeds/feeds.ts";
 import { formatResumeToken, parseResumeToken, type ResumePoint } from "../feeds/resume_token.ts";
 import type { FeedEnd, FeedGap } from "../feeds/subscriber.ts";
 import type { FoundTopic } from "../feeds/topics.ts";
@@ -173,7 +173,7 @@ export class SocketSubscription implements StreamOwner {
       throw new ClientError("a group's subscription has one topic, without partitions or tokens");
     }
     const client = this.#session.client();
-    if (client === null) throw new ClientError("this node does not serve groups now");
+    if (client === null) throw new UnavailableError("this node does not serve groups now");
     const topic = await this.#session.feeds.topic(only!.topic);
     const reader = new GroupReader({
       client,

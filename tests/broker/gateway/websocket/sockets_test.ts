@@ -457,6 +457,25 @@ describe("refusals", () => {
     expect(sockets.count).toBe(1);
   });
 
+  test("a node that does not serve yet says that a later try may succeed", async () => {
+    const client = () => null;
+    const { clock } = world.machine;
+    const early = new Feeds({ client, clock });
+    const options = { feeds: early, client, clock, logger, version: "1", limits: LIMITS };
+    const socket = new SimSocket(port);
+    socket.handlers = new Sockets(options).open(socket, "weir.v1.json");
+    socket.say({ type: "topic", request: 1, topic: "orders" });
+    socket.say({ type: "producer", request: 2 });
+    socket.say({ type: "subscribe", id: 3, topics });
+    socket.say({ type: "subscribe", id: 4, topics: [{ topic: "orders" }], group: "g" });
+    await settle();
+    const errors = socket.take("error");
+    expect(errors).toHaveLength(4);
+    for (const error of errors) {
+      expect(error).toMatchObject({ code: "UNAVAILABLE", retriable: true });
+    }
+  });
+
   test("stop: all are told to come back, with 1012", async () => {
     const socket = open();
     await subscribe(socket);
