@@ -116,6 +116,15 @@ export class KafkaClient {
     this.retryTimeoutMs = options.retryTimeoutMs;
   }
 
+  /**
+   * A client of the same cluster with connections of its own, for whoever may wait there for long; it is interrupted by the
+   * signal, too. Close it when done.
+   */
+  fork(interrupted: AbortSignal): KafkaClient {
+    const both = AbortSignal.any([this.#options.interrupted, interrupted]);
+    return new KafkaClient({ ...this.#options, interrupted: both });
+  }
+
   /** Ends every connection, also those that somebody waits for. */
   async close(): Promise<void> {
     this.#closing.abort();

@@ -32,6 +32,7 @@ export const GATEWAY_SOCKET_SETTINGS = {
     min: 1_048_576,
     unit: "bytes",
     doc:
-      "Bytes that may wait to be taken by all WebSockets together. Past it only those that have taken all get more.",
+      "Bytes that may wait to be taken by all WebSockets together, past which only those that have taken all get more; " +
+      "and bytes of all their requests in flight, past which others are refused for the moment.",
   }),
 } as const satisfies Readonly<Record<string, Setting>>;

@@ -3,19 +3,21 @@
  * (Kafka produce with acks=all, log, sync, read, frame).
  *
  *     bun tests/bench/fanout_bench.ts [--subscribers 1000] [--rate 1000] [--bytes 200] [--seconds 10]
- *         [--command dist/weir] [--nats PATH]
+ *         [--command dist/weir] [--nats PATH | --nats build]
  *     bun tests/bench/fanout_bench.ts --idle 10000
  *
- * `--nats` measures nats-server with its WebSocket port, with the same reader, in the same way. Readers are a process
- * of their own. Figures count as ratios of one run on a machine that does nothing else. `compat/fanout_bench_test.ts`
- * runs it tiny.
+ * `--nats` measures nats-server with its WebSocket port, with the same reader, in the same way; `build` makes it first,
+ * with Go, among the temporary files. Readers are a process of their own. Figures count as ratios of one run on a machine
+ * that does nothing else. `compat/fanout_bench_test.ts` runs it tiny.
  */
 
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { join } from "node:path";
 import { buildBatch } from "../../protocol/records.ts";
 import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
-import { eventually, scratchDirectory, startWeir } from "../compat/harness.ts";
+import { eventually, runOk, scratchDirectory, startWeir } from "../compat/harness.ts";
 import { Wire } from "../compat/wire.ts";
 import { cpuSecondsOf, peakResidentBytes, residentBytes } from "./broker_figures.ts";
 import { createBenchTopic } from "./groups_bench_setup.ts";
@@ -24,6 +26,7 @@ import { nowMs, type ReaderFigures, type ReaderOptions, TIME_DIGITS } from "./fa
 const TOPIC = "fanout";
 const DRAIN_MS = 1000;
 const PRODUCE_VERSION = 9;
+const NATS_VERSION = "v2.15.3";
 
 /** How much, and of what. */
 export interface FanoutOptions {
@@ -124,6 +127,19 @@ async function startMeasuredWeir({ command }: FanoutOptions): Promise<Measured> 
       await broker.stop();
     },
   };
+}
+
+/** Builds nats-server where that was not done before. Returns: the executable. */
+async function buildNats(): Promise<string> {
+  const directory = join(tmpdir(), "weir-nats");
+  const executable = join(directory, "nats-server");
+  if (!existsSync(executable)) {
+    const environment = { GOBIN: directory };
+    await runOk(["go", "install", `github.com/nats-io/nats-server/v2@${NATS_VERSION}`], {
+      environment,
+    });
+  }
+  return executable;
 }
 
 async function startNats(executable: string): Promise<Measured> {
@@ -261,7 +277,9 @@ async function main(args: string[]): Promise<void> {
       bytes: Number(values.bytes),
       seconds: Number(values.seconds),
       ...(command !== undefined && { command }),
-      ...(values.nats !== undefined && { nats: values.nats }),
+      ...(values.nats !== undefined && {
+        nats: values.nats === "build" ? await buildNats() : values.nats,
+      }),
     }),
   );
 }

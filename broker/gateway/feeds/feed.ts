@@ -11,6 +11,7 @@
  * member. One that is behind holds no records.
  */
 
+import { throwUnlessOfCluster } from "./cluster_errors.ts";
 import type { Uuid } from "../../../protocol/types.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import { listOffsets, SpecialTimestamp } from "../../client/offsets.ts";
@@ -258,7 +259,8 @@ export class Feed {
           return { position: end, leaderEpoch: -1, gap };
         }
         return { position, leaderEpoch: -1, gap: null };
-      } catch {
+      } catch (error) {
+        throwUnlessOfCluster(error);
         // Without an answer there is no telling: its leader is looked for, which also finds that the topic is gone.
         await this.#relocate();
       }
@@ -329,7 +331,8 @@ export class Feed {
     try {
       const found = await this.#host.topics.find(client, topic, sinceMs);
       return found?.topicId === topicId ? found.leaderIds[partition] ?? null : null;
-    } catch {
+    } catch (error) {
+      throwUnlessOfCluster(error);
       // Tried again for as long as somebody reads.
       return -1;
     }

@@ -8,6 +8,7 @@
  * second at most. Invariant: a partition is in one round at a time, so its records come once and in order.
  */
 
+import { throwUnlessOfCluster } from "./cluster_errors.ts";
 import type { Clock } from "../../../storage/platform.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import { type PartitionRead, type ReadOutcome, readPartitions } from "./partition_reads.ts";
@@ -83,7 +84,8 @@ export class LeaderPolls {
           partitionMaxBytes: PARTITION_BYTES,
         });
       }
-    } catch {
+    } catch (error) {
+      throwUnlessOfCluster(error);
       // Whatever it was, each partition looks for its leader and tells what it finds.
     }
     const isEmpty = (read: PartitionRead) => {

@@ -8,6 +8,7 @@
  *             └─ resume() ──→ behind
  */
 
+import { throwUnlessOfCluster } from "./cluster_errors.ts";
 import type { Feed, FeedMember, Moved } from "./feed.ts";
 import { FeedBatch } from "./feed_batch.ts";
 import { type PartitionRead, type ReadOutcome, readPartitions } from "./partition_reads.ts";
@@ -197,7 +198,8 @@ export class Subscription implements FeedMember {
       const outcome = outcomes.get(read) ?? null;
       if (this.#is("behind") && outcome?.kind === "records") this.#takePiece(outcome);
       return outcome;
-    } catch {
+    } catch (error) {
+      throwUnlessOfCluster(error);
       // Whatever it was, the leader is looked for, which tells what is found.
       return null;
     }

@@ -30,13 +30,18 @@ export interface GroupReaderOptions {
 /** Reads as a member of a group. */
 export class GroupReader {
   readonly #options: GroupReaderOptions;
+  /** A join is answered when all members have joined: their heartbeats must not wait behind it. */
+  readonly #client: KafkaClient;
   readonly #member: GroupMember;
   readonly #closing = new AbortController();
+  readonly #cutOff = new AbortController();
+  #isJoining = false;
 
   constructor(options: GroupReaderOptions) {
     this.#options = options;
     const { client, groupId, topic } = options;
-    this.#member = new GroupMember(client, {
+    this.#client = client.fork(this.#cutOff.signal);
+    this.#member = new GroupMember(this.#client, {
       groupId,
       topic,
       sessionTimeoutMs: SESSION_TIMEOUT_MS,
@@ -49,7 +54,9 @@ export class GroupReader {
     const { clock, assigned, revoked, failed } = this.#options;
     try {
       while (!this.#closing.signal.aborted) {
+        this.#isJoining = true;
         const partitions = await this.#member.join();
+        this.#isJoining = false;
         const committed = partitions.length === 0 ? [] : await this.#member.committed(partitions);
         if (this.#closing.signal.aborted) break;
         await assigned(committed);
@@ -63,6 +70,7 @@ export class GroupReader {
     }
     // The others need not wait for the session to run out.
     await this.#member.leave().catch(() => undefined);
+    await this.#client.close();
   }
 
   /** Commits. Does nothing where the partitions are another member's by now. Errors: those of the client. */
@@ -73,5 +81,9 @@ export class GroupReader {
   /** Ends `run`. */
   close(): void {
     this.#closing.abort();
+    if (!this.#isJoining) return;
+    // Whether it joined is not known: the group finds out by its silence.
+    this.#cutOff.abort();
+    void this.#client.close();
   }
 }

@@ -189,7 +189,7 @@ export const ERROR_CODES = {
   BAD_MESSAGE:
     "It is not JSON, or not a message as described here. The socket is closed after several.",
   TOO_LARGE: "It is larger than `maxMessageBytes`. The socket is closed.",
-  LIMIT: "A bound of the socket is reached: subscriptions, partitions or requests in flight.",
+  LIMIT: "A bound is reached: subscriptions, partitions or requests in flight.",
   NOT_FOUND: "There is no such topic, partition or subscription.",
   BAD_TOKEN: "It is no resume token, or one of another topic.",
   UNAVAILABLE:

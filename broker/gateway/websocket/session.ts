@@ -55,6 +55,9 @@ export interface SessionHost {
   readonly socketBufferBytes: number;
   /** True while all sockets together have more waiting than they should. */
   isFull(): boolean;
+  /** Takes bytes of requests in flight into the bound of all sockets. Returns: false past it. */
+  reserve(bytes: number): boolean;
+  release(bytes: number): void;
   /** What waits in a socket has changed by so much. */
   noteBuffered(byBytes: number): void;
   track(work: Promise<void>): void;
@@ -70,6 +73,8 @@ export class Session implements SocketHandlers, SubscriptionSession {
   #inFlight = 0;
   #badCount = 0;
   #bufferedBytes = 0;
+  /** Of the message that is being dealt with. */
+  #messageBytes = 0;
   #isClosed = false;
 
   constructor(socket: GatewaySocket, protocol: Protocol, host: SessionHost) {
@@ -105,6 +110,7 @@ export class Session implements SocketHandlers, SubscriptionSession {
       this.socket.terminate();
       return;
     }
+    this.#messageBytes = message.length;
     if (typeof message === "string") this.#onText(message);
     else this.#onBinary(message);
   }
@@ -239,9 +245,13 @@ export class Session implements SocketHandlers, SubscriptionSession {
     about: { readonly request?: number; readonly id?: number },
     work: () => Promise<void>,
   ): void {
-    if (this.#inFlight >= MAX_IN_FLIGHT) {
-      this.#refuse("LIMIT", `a socket has at most ${MAX_IN_FLIGHT} requests in flight`, about);
-      return;
+    const bytes = this.#messageBytes;
+    const isTooMany = this.#inFlight >= MAX_IN_FLIGHT;
+    if (isTooMany || !this.#host.reserve(bytes)) {
+      const detail = isTooMany
+        ? `a socket has at most ${MAX_IN_FLIGHT} requests in flight`
+        : "the requests of all sockets together are too large; ask again later";
+      return this.#refuse("LIMIT", detail, about, true);
     }
     this.#inFlight++;
     const told = async () => {
@@ -251,6 +261,7 @@ export class Session implements SocketHandlers, SubscriptionSession {
         this.#tellError(error, about);
       } finally {
         this.#inFlight--;
+        this.#host.release(bytes);
       }
     };
     this.#host.track(told());
@@ -271,8 +282,9 @@ export class Session implements SocketHandlers, SubscriptionSession {
     code: ErrorName,
     detail: string,
     about: { readonly request?: number; readonly id?: number } = {},
+    retriable = false,
   ): void {
-    this.tell({ type: "error", code, detail, retriable: false, ...pick(about) });
+    this.tell({ type: "error", code, detail, retriable, ...pick(about) });
   }
 
   tell(message: ServerMessage): void {

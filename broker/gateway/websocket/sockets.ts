@@ -13,7 +13,7 @@ export interface SocketsLimits {
   readonly maxMessageBytes: number;
   /** Bytes that may wait in one socket before no more is put into it. */
   readonly socketBufferBytes: number;
-  /** Bytes that may wait in all of them; past it only empty ones get more. */
+  /** Bytes that may wait in all of them, and bytes of all requests in flight; past it only empty ones get more. */
   readonly bufferBytes: number;
 }
 
@@ -34,6 +34,7 @@ export class Sockets {
   readonly #sessions = new Set<Session>();
   readonly #work = new Set<Promise<void>>();
   #bufferedBytes = 0;
+  #requestBytes = 0;
   #isStopping = false;
 
   constructor(options: SocketsOptions) {
@@ -44,6 +45,8 @@ export class Sockets {
       maxMessageBytes: limits.maxMessageBytes,
       socketBufferBytes: limits.socketBufferBytes,
       isFull: () => this.#bufferedBytes > limits.bufferBytes,
+      reserve: (bytes) => this.#reserve(bytes),
+      release: (bytes) => void (this.#requestBytes -= bytes),
       noteBuffered: (byBytes) => void (this.#bufferedBytes += byBytes),
       closed: (session) => void this.#sessions.delete(session),
       track: (work) => {
@@ -61,6 +64,14 @@ export class Sockets {
   /** Bytes that wait in them, as far as was looked. */
   get bufferedBytes(): number {
     return this.#bufferedBytes;
+  }
+
+  #reserve(bytes: number): boolean {
+    if (this.#requestBytes > 0 && this.#requestBytes + bytes > this.limits.bufferBytes) {
+      return false;
+    }
+    this.#requestBytes += bytes;
+    return true;
   }
 
   /** Why no socket can be opened; null where one can. */

@@ -357,6 +357,57 @@ describe("produce", () => {
   });
 });
 
+describe("group", () => {
+  const group = { group: "workers", topics: [{ topic: "orders" }], from: "earliest" } as const;
+
+  async function join(socket: SimSocket, id = 1): Promise<void> {
+    socket.say({ type: "subscribe", id, ...group });
+    await world.until("subscribed", () => socket.has("subscribed"));
+  }
+  const partitionsOf = (socket: SimSocket) =>
+    socket.take("subscribed").at(-1)!.partitions.map(({ partition }) => partition);
+
+  test("members share the partitions; what one has not acknowledged comes to the other", async () => {
+    const [first, second] = [open(), open()];
+    await join(first);
+    expect(partitionsOf(first)).toEqual([0, 1]);
+    await join(second);
+    await world.until("both have one", () => first.has("subscribed"));
+    expect(first.take("revoked")).toHaveLength(1);
+    expect([...partitionsOf(first), ...partitionsOf(second)].toSorted()).toEqual([0, 1]);
+    for (const partition of [0, 1]) await world.produce("orders", ["a", "b", "c"], partition);
+    await settle();
+    const mine = second.take("records").flatMap(({ partition, records }) => {
+      return records.map((record) => ({ ...record, partition }));
+    });
+    expect(mine.map(({ value }) => value)).toEqual(["a", "b", "c"]);
+    expect(read(first).values).toEqual(["a", "b", "c"]);
+    const [{ partition, offset }] = [mine[0]!];
+    const offsets = [{ topic: "orders", partition, next: offset + 1 }];
+    second.say({ type: "ack", id: 1, request: 5, offsets });
+    await world.until("acked", () => second.has("acked"));
+    expect(second.take("acked")).toEqual([{ type: "acked", id: 1, request: 5 }]);
+    // It goes without a word, and the other one gets what it had not acknowledged.
+    second.handlers.onClose();
+    await world.until("all are the first's", () => first.has("subscribed"));
+    expect(partitionsOf(first)).toEqual([0, 1]);
+    await settle();
+    const again = first.take("records").filter((it) => it.partition === partition);
+    expect(again.flatMap(({ records }) => records.map(({ value }) => value))).toEqual(["b", "c"]);
+    first.say({ type: "unsubscribe", id: 1 });
+    expect(first.take("end")).toMatchObject([{ reason: "unsubscribed" }]);
+  });
+
+  test("ack: refused where the subscription is no group's", async () => {
+    const socket = open();
+    await subscribe(socket);
+    const offsets = [{ topic: "orders", partition: 0, next: 1 }];
+    socket.say({ type: "ack", id: 1, request: 2, offsets });
+    await world.until("an error", () => socket.has("error"));
+    expect(socket.take("error")).toMatchObject([{ request: 2, code: "NOT_FOUND" }]);
+  });
+});
+
 describe("refusals", () => {
   const subscribeTo = (rest: object) => ({ type: "subscribe", id: 2, topics, ...rest });
   const bad: readonly (readonly [unknown, string, string])[] = [
@@ -441,7 +492,22 @@ describe("refusals", () => {
     for (let id = 0; id < 70; id++) many.say({ type: "subscribe", id, topics });
     await settle();
     expect(many.take("subscribed")).toHaveLength(64);
-    expect(many.take("error").every(({ code }) => code === "LIMIT")).toBeTrue();
+    const refused = many.take("error");
+    expect(refused.every(({ code, retriable }) => code === "LIMIT" && retriable)).toBeTrue();
+    // Requests of all sockets together have a bound of bytes, which is free again once they are answered.
+    const writers = Array.from({ length: 20 }, () => open());
+    const records = [{ value: "x".repeat(90_000) }];
+    for (const [request, writer] of writers.entries()) {
+      writer.say({ type: "produce", request, topic: "orders", records });
+    }
+    await settle();
+    expect(writers.filter((it) => it.take("produced").length === 1)).toHaveLength(11);
+    for (const writer of writers) {
+      writer.say({ type: "produce", request: 1, topic: "orders", records: [{ value: 1 }] });
+    }
+    await settle();
+    expect(writers.every((it) => it.take("produced").length === 1)).toBeTrue();
+    for (const writer of writers) writer.handlers.onClose();
     const bad = open();
     for (let i = 0; i < 12; i++) bad.say("{");
     expect(bad.closed?.code).toBe(CloseCode.policy);
