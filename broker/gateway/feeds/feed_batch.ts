@@ -34,9 +34,14 @@ export class FeedBatch implements FeedBatchContent {
   readonly nextOffset: number;
   readonly leaderEpoch: number;
   readonly #made = new Map<unknown, unknown>();
-  readonly #later: (() => void)[] = [];
+  readonly #later: (() => void)[];
+  /** True for a part of a batch, which is for one subscriber alone. */
+  readonly isPart: boolean;
 
-  constructor(content: FeedBatchContent) {
+  /** `whole`: the batch of which this is a part. */
+  constructor(content: FeedBatchContent, whole: FeedBatch | null = null) {
+    this.#later = whole === null ? [] : whole.#later;
+    this.isPart = whole !== null;
     this.topic = content.topic;
     this.topicId = content.topicId;
     this.partition = content.partition;
@@ -60,7 +65,7 @@ export class FeedBatch implements FeedBatchContent {
     if (offset <= (this.records[0]?.offset ?? offset)) return this;
     const records = this.records.filter((record) => record.offset >= offset);
     const nextOffset = Math.max(offset, this.nextOffset);
-    return new FeedBatch({ ...this.#content, startOffset: offset, records, nextOffset });
+    return new FeedBatch({ ...this.#content, startOffset: offset, records, nextOffset }, this);
   }
 
   /** The first records; itself where that is all of them. */
@@ -68,7 +73,7 @@ export class FeedBatch implements FeedBatchContent {
     const next = this.records[count];
     if (next === undefined) return this;
     const records = this.records.slice(0, count);
-    return new FeedBatch({ ...this.#content, records, nextOffset: next.offset });
+    return new FeedBatch({ ...this.#content, records, nextOffset: next.offset }, this);
   }
 
   get #content(): FeedBatchContent {

@@ -144,7 +144,9 @@ export class PartitionStream implements FeedSubscriber {
   }
 
   #send(batch: FeedBatch, passed: Passed): void {
-    if (this.#feed?.isLive !== true || this.#group === null) {
+    if (this.#feed?.isLive !== true || this.#group === null || batch.isPart) {
+      // The others get more than it wants.
+      this.#leaveGroup();
       return this.#sendDirectly(batch, passed);
     }
     const { socket } = this.#owner;
