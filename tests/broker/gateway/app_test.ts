@@ -7,9 +7,14 @@ import { SimClock } from "../../sim/sim_clock.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 
 function makeApp(
-  { reasons = [], metrics = () => Promise.resolve(new TextEncoder().encode("weir_up 1\n")) }: {
+  {
+    reasons = [],
+    metrics = () => Promise.resolve(new TextEncoder().encode("weir_up 1\n")),
+    noteAnswer = () => {},
+  }: {
     readonly reasons?: readonly string[];
     readonly metrics?: () => Promise<Uint8Array<ArrayBuffer>>;
+    readonly noteAnswer?: (status: number) => void;
   } = {},
 ) {
   const logger = new SimLogger();
@@ -27,6 +32,7 @@ function makeApp(
     version: "1.2.3",
     notReadyReasons: () => reasons,
     renderMetrics: metrics,
+    noteAnswer,
     client: () => null,
     feeds,
     sockets,
@@ -83,13 +89,10 @@ describe("gatewayApp", () => {
 
   test("noteAnswer: told the status of every answer, errors too", async () => {
     const statuses: number[] = [];
-    const app = gatewayApp({
-      logger: new SimLogger(),
-      version: "1",
-      notReadyReasons: () => ["not yet"],
-      renderMetrics: () => Promise.reject(new Error("no page")),
-      client: () => null,
-      noteAnswer: (status) => statuses.push(status),
+    const { app } = makeApp({
+      reasons: ["not yet"],
+      metrics: () => Promise.reject(new Error("no page")),
+      noteAnswer: (status) => void statuses.push(status),
     });
     for (const path of ["/healthz", "/readyz", "/metrics", "/nope"]) await app.request(path);
     expect(statuses).toEqual([200, 503, 500, 404]);
