@@ -1,11 +1,13 @@
 /**
  * The long polls of one leader for all partitions of it that are at their tail.
  *
- *     waiting ──→ round: one Fetch for all that wait ──→ each partition takes its part ──→ waiting
+ *     busy ───→ round: one Fetch for all of them ──→ each partition takes its part ──┬─ records ──→ busy
+ *     quiet ──→ round: likewise, it waits for long                                   └─ none ─────→ quiet
  *
- * A Fetch cannot be changed while it waits in the broker. A partition that comes meanwhile is asked for in a round of
- * its own beside it, over another connection, as far as there are free ones; then it waits for a round to end, half a
- * second at most. Invariant: a partition is in one round at a time, so its records come once and in order.
+ * Partitions in which something happens are asked for apart from those that are quiet, so that a round of a busy one
+ * does not name a thousand others. A Fetch cannot be changed while it waits in the broker: a partition that comes
+ * meanwhile is asked for beside it, over another connection, as far as there are free ones; then it waits for a round to
+ * end, half a second at most. Invariant: a partition is in one round at a time, so its records come once and in order.
  */
 
 import { throwUnlessOfCluster } from "./cluster_errors.ts";
@@ -15,7 +17,11 @@ import { type PartitionRead, type ReadOutcome, readPartitions } from "./partitio
 
 /** Rounds at one time for one leader. */
 const MAX_ROUNDS = 4;
-const MAX_WAIT_MS = 500;
+/** Polls end at multiples of it, all at the same time, so that those of quiet partitions become one. */
+const WAIT_MS = 500;
+const MIN_WAIT_MS = 50;
+/** How far the answers of one moment may lie apart. */
+const TOGETHER_MS = 2;
 /** Bounds what one turn of the event loop hands out. */
 const ROUND_BYTES = 1024 * 1024;
 const PARTITION_BYTES = 256 * 1024;
@@ -43,8 +49,11 @@ export interface LeaderPollsOptions {
 /** Reads partitions of one leader at their tails. */
 export class LeaderPolls {
   readonly #options: LeaderPollsOptions;
-  readonly #waiting = new Set<Polled>();
-  readonly #busy: boolean[] = Array.from({ length: MAX_ROUNDS }, () => false);
+  /** Those that wait for a round: which had records in their last one, and the others. */
+  readonly #busy = new Set<Polled>();
+  readonly #quiet = new Set<Polled>();
+  /** Which of the connections have a round under way. */
+  readonly #slots: boolean[] = Array.from({ length: MAX_ROUNDS }, () => false);
 
   constructor(options: LeaderPollsOptions) {
     this.#options = options;
@@ -52,24 +61,29 @@ export class LeaderPolls {
 
   /** Reads a partition from now on. */
   add(polled: Polled): void {
-    this.#waiting.add(polled);
+    this.#quiet.add(polled);
     // Others that come in the same turn of the event loop share the round.
     queueMicrotask(() => this.#begin());
   }
 
   #begin(): void {
-    if (this.#waiting.size === 0) return;
-    const slot = this.#busy.indexOf(false);
-    if (slot < 0) return;
-    const wanted = [...this.#waiting].filter(({ isPolled }) => isPolled);
-    this.#waiting.clear();
-    if (wanted.length === 0) return;
-    this.#busy[slot] = true;
-    this.#options.track(this.#round(slot, wanted));
+    for (;;) {
+      const slot = this.#slots.indexOf(false);
+      if (slot < 0 || this.#busy.size + this.#quiet.size === 0) return;
+      // The last free connection is for all that wait.
+      const isLast = !this.#slots.includes(false, slot + 1);
+      const isApart = this.#busy.size > 0 && !isLast;
+      const sets = isApart ? [this.#busy] : [this.#busy, this.#quiet];
+      const wanted = sets.flatMap((set) => [...set]).filter(({ isPolled }) => isPolled);
+      for (const set of sets) set.clear();
+      if (wanted.length === 0) continue;
+      this.#slots[slot] = true;
+      this.#options.track(this.#round(slot, wanted));
+    }
   }
 
   async #round(slot: number, wanted: readonly Polled[]): Promise<void> {
-    const { client, leaderId, readCommitted } = this.#options;
+    const { client, clock, leaderId, readCommitted } = this.#options;
     const byRead = new Map(wanted.map((polled) => [polled.read(), polled]));
     let outcomes = new Map<PartitionRead, ReadOutcome>();
     try {
@@ -79,7 +93,7 @@ export class LeaderPolls {
           leaderId,
           channel: `feeds ${slot}`,
           readCommitted,
-          maxWaitMs: MAX_WAIT_MS,
+          maxWaitMs: waitMs(clock.monotonicMs()),
           maxBytes: ROUND_BYTES,
           partitionMaxBytes: PARTITION_BYTES,
         });
@@ -88,17 +102,21 @@ export class LeaderPolls {
       throwUnlessOfCluster(error);
       // Whatever it was, each partition looks for its leader and tells what it finds.
     }
-    const isEmpty = (read: PartitionRead) => {
-      const outcome = outcomes.get(read);
-      return outcome?.kind === "records" && outcome.records.length === 0;
-    };
-    // Who got nothing is first in the next answer, which may have no room for all.
-    const inOrder = [...byRead].sort(([a], [b]) => Number(isEmpty(b)) - Number(isEmpty(a)));
-    for (const [read, polled] of inOrder) {
-      if (polled.isPolled) polled.answered(outcomes.get(read) ?? null);
-      if (polled.isPolled) this.#waiting.add(polled);
+    let isQuiet = true;
+    for (const [read, polled] of byRead) {
+      const outcome = outcomes.get(read) ?? null;
+      if (polled.isPolled) polled.answered(outcome);
+      const hadRecords = outcome?.kind === "records" && outcome.records.length > 0;
+      if (polled.isPolled) (hadRecords ? this.#busy : this.#quiet).add(polled);
+      isQuiet &&= !hadRecords;
     }
-    this.#busy[slot] = false;
+    if (isQuiet) await clock.sleep(TOGETHER_MS);
+    this.#slots[slot] = false;
     this.#begin();
   }
+}
+
+function waitMs(nowMs: number): number {
+  const leftMs = WAIT_MS - nowMs % WAIT_MS;
+  return Math.ceil(leftMs < MIN_WAIT_MS ? leftMs + WAIT_MS : leftMs);
 }

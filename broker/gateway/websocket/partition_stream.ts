@@ -156,11 +156,11 @@ export class PartitionStream implements FeedSubscriber {
     }
     const { port } = socket;
     const group = this.#group;
-    const frame = this.#frame(batch, passed);
     // Once for the whole group on this port, when all its members have said that they take it.
     const ports = batch.made(group, () => new Set<unknown>());
     if (!ports.has(port)) {
       ports.add(port);
+      const frame = this.#frame(batch, passed);
       batch.later(() => port.publish(group, frame));
     }
     this.#sent(batch);
