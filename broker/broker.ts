@@ -172,6 +172,7 @@ function startGateway(
     version,
     limits: socketsLimits(config),
   });
+  metrics.watchSockets(sockets, feeds);
   const app = gatewayApp({
     logger: gatewayLogger,
     version,

@@ -483,6 +483,24 @@ export class Metrics {
     );
   }
 
+  /** Shows the WebSockets, and what is read for them and for streams over HTTP. */
+  watchSockets(
+    sockets: { readonly count: number; readonly bufferedBytes: number },
+    feeds: { readonly partitionCount: number },
+  ): void {
+    this.gauge("weir_gateway_sockets", "WebSockets that are open.", () => sockets.count);
+    this.gauge(
+      "weir_gateway_sockets_buffered_bytes",
+      "Bytes that wait to be taken by WebSockets, as far as was looked.",
+      () => sockets.bufferedBytes,
+    );
+    this.gauge(
+      "weir_gateway_feeds",
+      "Partitions that somebody streams from this node, each read once.",
+      () => feeds.partitionCount,
+    );
+  }
+
   /** Shows the log directories and their disks. */
   watchDirectories(read: () => readonly DirectorySample[]): void {
     this.gauge(
