@@ -1,12 +1,10 @@
 /** `weir group list|describe|reset-offsets|delete`. */
 
 import type { Command } from "commander";
-import { ErrorCode } from "../../protocol/errors.ts";
-import { Calls } from "../client/calls.ts";
+import { deleteGroup, GROUP_STATES, GROUP_TYPES, listGroups } from "../client/groups.ts";
 import { KafkaError } from "../client/kafka_client.ts";
 import { type CommandContext, globalOptions, withClient } from "./command.ts";
 import { addDescribe } from "./group_describe.ts";
-import { GROUP_STATES, GROUP_TYPES, listGroups } from "./group_listing.ts";
 import { addReset } from "./group_reset.ts";
 import { CliError, UsageError } from "./io.ts";
 import { columnsOf, printRows } from "./output.ts";
@@ -81,15 +79,13 @@ function addDelete(parent: Command, context: CommandContext): void {
       await withClient(context, globals, `Cannot delete ${groupIds.join(", ")}`, async (client) => {
         const refused: string[] = [];
         for (const groupId of groupIds) {
-          const answer = await client.askCoordinator(
-            groupId,
-            Calls.deleteGroups,
-            { groupsNames: [groupId] },
-            ({ results }) => results[0]?.errorCode ?? ErrorCode.NONE,
-          );
-          const { errorCode, errorMessage } = answer.results[0]!;
-          if (errorCode === ErrorCode.NONE) context.io.writeError(`Deleted group ${groupId}.\n`);
-          else refused.push(`${groupId}: ${new KafkaError(errorCode, errorMessage).message}`);
+          try {
+            await deleteGroup(client, groupId);
+            context.io.writeError(`Deleted group ${groupId}.\n`);
+          } catch (error) {
+            if (!(error instanceof KafkaError)) throw error;
+            refused.push(`${groupId}: ${error.message}`);
+          }
         }
         if (refused.length > 0) throw new CliError(refused.join("; "));
       });

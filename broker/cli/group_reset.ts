@@ -24,7 +24,7 @@ import {
   wholeNumber,
   withClient,
 } from "./command.ts";
-import { isReading, listGroups } from "./group_listing.ts";
+import { isReading, listGroups } from "../client/groups.ts";
 import { CliError, type CliIo, UsageError } from "./io.ts";
 import { type FileOffset, formatOffsets, parseOffsets, readOffsetsFile } from "./offsets_file.ts";
 import { columnsOf, printRows } from "./output.ts";

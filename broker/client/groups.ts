@@ -1,7 +1,8 @@
-/** The groups of a cluster, as its brokers list them. */
+/** The groups of a cluster, as its brokers list and delete them. */
 
-import { Calls } from "../client/calls.ts";
-import { type KafkaClient, throwOnError } from "../client/kafka_client.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { Calls } from "./calls.ts";
+import { type KafkaClient, throwOnError } from "./kafka_client.ts";
 
 /** Types of groups, as Kafka names them in lists. */
 export const GROUP_TYPES = ["classic", "consumer", "share", "streams"] as const;
@@ -56,4 +57,15 @@ export async function listGroups(client: KafkaClient): Promise<ListedGroup[]> {
 /** True for a group with members, which read and commit. */
 export function isReading({ state }: ListedGroup): boolean {
   return state !== "" && !IDLE_STATES.includes(state);
+}
+
+/** Deletes a group with its offsets. Errors: KafkaError, NetworkError. */
+export async function deleteGroup(client: KafkaClient, groupId: string): Promise<void> {
+  const { results } = await client.askCoordinator(
+    groupId,
+    Calls.deleteGroups,
+    { groupsNames: [groupId] },
+    ({ results }) => results[0]?.errorCode ?? ErrorCode.NONE,
+  );
+  throwOnError(results[0]!.errorCode, results[0]!.errorMessage);
 }
