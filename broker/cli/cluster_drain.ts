@@ -14,7 +14,8 @@ import { formatTopicPartition, type TopicPartition } from "../../protocol/types.
 import { Calls } from "../client/calls.ts";
 import { alterConfigs, ResourceType } from "../client/config_client.ts";
 import { type KafkaClient, KafkaError, throwOnError } from "../client/kafka_client.ts";
-import { describeQuorum, nodeId } from "./cluster_quorum.ts";
+import { describeQuorum } from "../client/quorum.ts";
+import { nodeId } from "./cluster_quorum.ts";
 import { type CommandContext, globalOptions, wholeNumber, withClient } from "./command.ts";
 import {
   type DrainInput,

@@ -6,63 +6,28 @@
 
 import type { Command } from "commander";
 import { ErrorCode } from "../../protocol/errors.ts";
-import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
-import type { DescribeQuorumResponse } from "../../protocol/schemas/describe_quorum.ts";
 import type { Uuid } from "../../protocol/types.ts";
 import { Calls } from "../client/calls.ts";
-import { type KafkaClient, KafkaError, throwOnError } from "../client/kafka_client.ts";
-import { type Endpoint, NetworkError } from "../network.ts";
-import type { Call } from "../peers/call.ts";
+import { type KafkaClient, throwOnError } from "../client/kafka_client.ts";
+import {
+  askLeader,
+  controllersRequest,
+  describeQuorum,
+  type NamedEndpoint,
+  type QuorumReplica,
+  type QuorumView,
+} from "../client/quorum.ts";
 import { type CommandContext, globalOptions, wholeNumber, withClient } from "./command.ts";
 import { CliError, UsageError } from "./io.ts";
 import { columnsOf, plural, printRows } from "./output.ts";
 
-const METADATA_TOPIC = "__cluster_metadata";
-const CONTROLLER_ENDPOINTS = 2;
 const MAX_NODE_ID = 0x7fff_ffff;
 /** A controller that is added has to catch up first. */
 const ADD_TIMEOUT_MS = 30_000;
 const DIRECTORY_ID_HELP = "of its metadata directory (default: as the quorum knows it)";
-const NOT_LED =
-  "no controller leads, or it does not answer; a majority of the voters must run and reach each other";
 const KRAFT_VERSION_ADVICE =
   "kraft.version is 0, and the controllers are those of controller.quorum.voters; " +
   '"kafka-features upgrade --feature kraft.version=1" lets them be added and removed';
-
-/** Asks for the controllers, which brokers do not tell. */
-const controllersRequest = {
-  includeClusterAuthorizedOperations: false,
-  endpointType: CONTROLLER_ENDPOINTS,
-  includeFencedBrokers: false,
-};
-
-/** A replica of the metadata log. */
-interface Replica {
-  readonly node: number;
-  readonly directoryId: Uuid;
-  readonly status: "leader" | "follower" | "observer";
-  readonly logEndOffset: number;
-  /** Records that it does not have yet. */
-  readonly lag: number;
-  /** How long ago it had all that the leader had; null for never. */
-  readonly caughtUpMsAgo: number | null;
-  /** Where a voter listens, as NAME://host:port. */
-  readonly endpoints: readonly string[];
-}
-
-interface NamedEndpoint extends Endpoint {
-  readonly name: string;
-}
-
-/** The quorum, as its leader tells. */
-interface QuorumView {
-  readonly leaderId: number;
-  readonly leaderEpoch: number;
-  readonly highWatermark: number;
-  /** Voters first, the leader before the others. */
-  readonly replicas: readonly Replica[];
-  readonly voterEndpoints: ReadonlyMap<number, readonly NamedEndpoint[]>;
-}
 
 /** Adds the commands. */
 export function addClusterQuorumCommands(cluster: Command, context: CommandContext): void {
@@ -99,7 +64,7 @@ function addQuorum(cluster: Command, context: CommandContext): void {
     });
 }
 
-function caughtUpText({ caughtUpMsAgo, status }: Replica): string {
+function caughtUpText({ caughtUpMsAgo, status }: QuorumReplica): string {
   if (status === "leader") return "-";
   return caughtUpMsAgo === null ? "never" : `${(caughtUpMsAgo / 1000).toFixed(1)} s ago`;
 }
@@ -182,67 +147,7 @@ function throwOnQuorumError(
   throw new CliError(KRAFT_VERSION_ADVICE);
 }
 
-/** How the quorum stands. Errors: KafkaError, NetworkError. */
-export async function describeQuorum(client: KafkaClient): Promise<QuorumView> {
-  try {
-    return await client.retry(async () => {
-      const answer = await askLeader(client, Calls.describeQuorum, {
-        topics: [{ topicName: METADATA_TOPIC, partitions: [{ partitionIndex: 0 }] }],
-      });
-      throwOnError(answer.errorCode, answer.errorMessage);
-      return viewOf(answer);
-    });
-  } catch (error) {
-    const isUnled = error instanceof KafkaError && error.code === ErrorCode.NOT_LEADER_OR_FOLLOWER;
-    throw isUnled ? new CliError(NOT_LED, { cause: error }) : error;
-  }
-}
-
-/** Brokers send a request on to the active controller; of a controller one learns where that is. */
-async function askLeader<Q extends Message, A extends Message>(
-  client: KafkaClient,
-  call: Call<Q, A>,
-  body: Encodable<Q>,
-): Promise<Decoded<A>> {
-  const { errorCode, controllerId, brokers } = await client.ask(
-    Calls.describeCluster,
-    controllersRequest,
-  );
-  if (errorCode !== ErrorCode.NONE) return await client.ask(call, body);
-  const leader = brokers.find(({ brokerId }) => brokerId === controllerId);
-  const answer = leader === undefined ? null : await client.askAt(leader, call, body);
-  if (answer !== null) return answer;
-  throw new NetworkError(NOT_LED, "");
-}
-
-function viewOf({ topics, nodes }: DescribeQuorumResponse): QuorumView {
-  const partition = topics[0]?.partitions[0];
-  if (partition === undefined) throw new KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
-  throwOnError(partition.errorCode, partition.errorMessage);
-  const { leaderId, leaderEpoch, highWatermark, currentVoters, observers } = partition;
-  const leader = currentVoters.find(({ replicaId }) => replicaId === leaderId);
-  const voterEndpoints = new Map(nodes.map(({ nodeId, listeners }) => [nodeId, listeners]));
-  const replicaOf = (state: typeof currentVoters[number], isVoter: boolean): Replica => ({
-    node: state.replicaId,
-    directoryId: state.replicaDirectoryId,
-    status: !isVoter ? "observer" : state === leader ? "leader" : "follower",
-    logEndOffset: state.logEndOffset,
-    lag: Math.max(0, (leader?.logEndOffset ?? highWatermark) - Math.max(0, state.logEndOffset)),
-    caughtUpMsAgo: state.lastCaughtUpTimestamp < 0
-      ? null
-      : Math.max(0, (leader?.lastFetchTimestamp ?? 0) - state.lastCaughtUpTimestamp),
-    endpoints: isVoter ? (voterEndpoints.get(state.replicaId) ?? []).map(formatEndpoint) : [],
-  });
-  const byNode = (a: Replica, b: Replica) =>
-    Number(b.status === "leader") - Number(a.status === "leader") || a.node - b.node;
-  const replicas = [
-    ...currentVoters.map((state) => replicaOf(state, true)).sort(byNode),
-    ...observers.map((state) => replicaOf(state, false)).sort(byNode),
-  ];
-  return { leaderId, leaderEpoch, highWatermark, replicas, voterEndpoints };
-}
-
-function voterOf({ replicas }: QuorumView, node: number): Replica {
+function voterOf({ replicas }: QuorumView, node: number): QuorumReplica {
   const voters = replicas.filter(({ status }) => status !== "observer");
   const found = voters.find((replica) => replica.node === node);
   if (found !== undefined) return found;
@@ -252,7 +157,7 @@ function voterOf({ replicas }: QuorumView, node: number): Replica {
 }
 
 /** Errors: CliError when the node votes already, or does not follow the metadata. */
-function observerOf({ replicas }: QuorumView, node: number): Replica {
+function observerOf({ replicas }: QuorumView, node: number): QuorumReplica {
   const found = replicas.filter((replica) => replica.node === node);
   const voter = found.find(({ status }) => status !== "observer");
   const observers = found.filter(({ status }) => status === "observer");
@@ -294,10 +199,6 @@ async function registeredEndpoint(
     "no controller answers at its own listener from here; say with --endpoint NAME://host:port " +
       `where controller ${node} listens`,
   );
-}
-
-function formatEndpoint({ name, host, port }: NamedEndpoint): string {
-  return `${name}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** For commander: a node's id. Errors: UsageError. */

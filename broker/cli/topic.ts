@@ -2,10 +2,15 @@
 
 import type { Command } from "commander";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { Calls } from "../client/calls.ts";
-import { alterConfigs, describeConfigs, ResourceType } from "../client/config_client.ts";
-import { type KafkaClient, KafkaError, throwOnError } from "../client/kafka_client.ts";
-import { listOffsets, SpecialTimestamp } from "../client/offsets.ts";
+import { alterConfigs, ResourceType } from "../client/config_client.ts";
+import { type KafkaClient, KafkaError } from "../client/kafka_client.ts";
+import {
+  createPartitions,
+  createTopic,
+  deleteTopics,
+  describeTopic,
+  listTopics,
+} from "../client/topics.ts";
 import {
   assignments,
   type CommandContext,
@@ -18,7 +23,6 @@ import { CliError, UsageError } from "./io.ts";
 import { columnsOf, plural, printRows } from "./output.ts";
 import { addTrim } from "./topic_trim.ts";
 
-const TIMEOUT_MS = 30_000;
 const MAX_INT32 = 0x7fff_ffff;
 
 /** Adds the command with its subcommands. */
@@ -61,7 +65,7 @@ function addCreate(parent: Command, context: CommandContext): void {
     .action(async (name: string, options: CreateOptions, command: Command) => {
       const globals = globalOptions(command);
       await withClient(context, globals, `Cannot create topic ${name}`, async (client) => {
-        const made = await createTopic(client, name, options);
+        const made = await create(client, name, options);
         const row = { topic: name, created: made };
         if (globals.json) await context.io.write(`${JSON.stringify(row)}\n`);
         else if (!made) context.io.writeError(`Topic ${name} exists already.\n`);
@@ -74,29 +78,28 @@ function addCreate(parent: Command, context: CommandContext): void {
 const count = (lowest: number) => wholeNumber("--partitions", lowest, MAX_INT32);
 
 /** Returns: false when the topic existed already and that is fine. */
-async function createTopic(
+async function create(
   client: KafkaClient,
   name: string,
   options: CreateOptions,
 ): Promise<boolean> {
-  const answer = await client.ask(Calls.createTopics, {
-    topics: [{
+  try {
+    await createTopic(client, {
       name,
-      numPartitions: options.partitions ?? -1,
-      replicationFactor: options.replicationFactor ?? -1,
-      assignments: [],
-      configs: options.config.map(([key, value]) => ({ name: key, value })),
-    }],
-    timeoutMs: TIMEOUT_MS,
-    validateOnly: options.dryRun ?? false,
-  });
-  const { errorCode, errorMessage } = answer.topics[0]!;
-  if (errorCode === ErrorCode.TOPIC_ALREADY_EXISTS) {
+      ...(options.partitions !== undefined && { partitions: options.partitions }),
+      ...(options.replicationFactor !== undefined && {
+        replicationFactor: options.replicationFactor,
+      }),
+      configs: options.config,
+      validateOnly: options.dryRun ?? false,
+    });
+    return true;
+  } catch (error) {
+    const exists = error instanceof KafkaError && error.code === ErrorCode.TOPIC_ALREADY_EXISTS;
+    if (!exists) throw error;
     if (options.ifNotExists) return false;
     throw new CliError(`it exists already; --if-not-exists makes this a success`);
   }
-  throwOnError(errorCode, errorMessage);
-  return true;
 }
 
 function addList(parent: Command, context: CommandContext): void {
@@ -105,17 +108,9 @@ function addList(parent: Command, context: CommandContext): void {
     .action(async (options: { internal?: boolean }, command: Command) => {
       const globals = globalOptions(command);
       await withClient(context, globals, "Cannot list topics", async (client) => {
-        const { topics } = await client.retry(() => client.metadata(null));
-        const rows = topics
-          .filter(({ isInternal }) => options.internal || !isInternal)
-          .map(({ name, topicId, isInternal, partitions }) => ({
-            topic: name ?? "",
-            partitions: partitions.length,
-            replicationFactor: Math.max(0, ...partitions.map((it) => it.replicaNodes.length)),
-            internal: isInternal,
-            topicId,
-          }))
-          .sort((a, b) => (a.topic < b.topic ? -1 : 1));
+        const rows = (await listTopics(client))
+          .filter(({ internal }) => options.internal || !internal)
+          .map((row) => ({ ...row }));
         await printRows(context.io, {
           json: globals.json,
           columns: columnsOf("topic", "partitions", "replicationFactor", "topicId"),
@@ -154,38 +149,13 @@ function addDescribe(parent: Command, context: CommandContext): void {
                 "startOffset",
                 "endOffset",
               ),
-              rows: partitions,
+              rows: partitions.map((row) => ({ ...row })),
               empty: "It has no partitions.",
             });
           }
         }
       });
     });
-}
-
-async function describeTopic(client: KafkaClient, name: string) {
-  await client.leaders(name);
-  const { topics } = await client.metadata([name]);
-  const topic = topics[0]!;
-  const numbers = topic.partitions.map(({ partitionIndex }) => partitionIndex);
-  const starts = await listOffsets(client, name, numbers, SpecialTimestamp.earliest);
-  const ends = await listOffsets(client, name, numbers, SpecialTimestamp.latest);
-  const configs = await describeConfigs(client, ResourceType.topic, name, null);
-  const settings = Object.fromEntries(
-    configs.filter(({ isDefault }) => !isDefault).map(({ name, value }) => [name, value]),
-  );
-  const partitions = topic.partitions
-    .map(({ partitionIndex, leaderId, leaderEpoch, replicaNodes, isrNodes }) => ({
-      partition: partitionIndex,
-      leader: leaderId,
-      leaderEpoch,
-      replicas: replicaNodes,
-      isr: isrNodes,
-      startOffset: starts.get(partitionIndex)?.offset ?? null,
-      endOffset: ends.get(partitionIndex)?.offset ?? null,
-    }))
-    .sort((a, b) => a.partition - b.partition);
-  return { topic: name, topicId: topic.topicId, internal: topic.isInternal, settings, partitions };
 }
 
 interface AlterOptions {
@@ -225,15 +195,6 @@ function addAlter(parent: Command, context: CommandContext): void {
     });
 }
 
-async function createPartitions(client: KafkaClient, name: string, total: number): Promise<void> {
-  const { results } = await client.ask(Calls.createPartitions, {
-    topics: [{ name, count: total, assignments: null }],
-    timeoutMs: TIMEOUT_MS,
-    validateOnly: false,
-  });
-  throwOnError(results[0]!.errorCode, results[0]!.errorMessage);
-}
-
 function addDelete(parent: Command, context: CommandContext): void {
   parent.command("delete").argument("<names...>", "names of the topics")
     .description("delete topics with all their records")
@@ -241,16 +202,11 @@ function addDelete(parent: Command, context: CommandContext): void {
     .action(async (names: string[], options: { ifExists?: boolean }, command: Command) => {
       const globals = globalOptions(command);
       await withClient(context, globals, `Cannot delete ${names.join(", ")}`, async (client) => {
-        const { responses } = await client.ask(Calls.deleteTopics, {
-          topics: [],
-          topicNames: names,
-          timeoutMs: TIMEOUT_MS,
-        });
         const refused: string[] = [];
-        for (const { name, errorCode, errorMessage } of responses) {
-          if (errorCode === ErrorCode.NONE) context.io.writeError(`Deleted topic ${name}.\n`);
-          else if (errorCode !== ErrorCode.UNKNOWN_TOPIC_OR_PARTITION || !options.ifExists) {
-            refused.push(`${name}: ${new KafkaError(errorCode, errorMessage).message}`);
+        for (const { name, error } of await deleteTopics(client, names)) {
+          if (error === null) context.io.writeError(`Deleted topic ${name}.\n`);
+          else if (error.code !== ErrorCode.UNKNOWN_TOPIC_OR_PARTITION || !options.ifExists) {
+            refused.push(`${name}: ${error.message}`);
           }
         }
         if (refused.length > 0) throw new CliError(refused.join("; "));
