@@ -7,15 +7,18 @@
 import type { Command } from "commander";
 import { formatTopicPartition, type TopicPartition } from "../../protocol/types.ts";
 import { ClientError } from "../client/client_error.ts";
-import { commitGroupOffsets, fetchGroupOffsets, type GroupOffset } from "../client/group_member.ts";
-import { type KafkaClient, KafkaError, throwOnError } from "../client/kafka_client.ts";
+import type { GroupOffset } from "../client/group_member.ts";
+import { type KafkaClient, KafkaError } from "../client/kafka_client.ts";
 import {
-  byTopicAndPartition,
-  listOffsets,
-  type Place,
-  resolvePlace,
-  SpecialTimestamp,
-} from "../client/offsets.ts";
+  committedOffsets,
+  executeReset,
+  type OffsetReset,
+  placedOffsets,
+  planReset,
+  readingState,
+  shiftedOffsets,
+} from "../client/offset_reset.ts";
+import type { Place } from "../client/offsets.ts";
 import {
   type CommandContext,
   gathered,
@@ -24,7 +27,6 @@ import {
   wholeNumber,
   withClient,
 } from "./command.ts";
-import { isReading, listGroups } from "../client/groups.ts";
 import { CliError, type CliIo, UsageError } from "./io.ts";
 import { type FileOffset, formatOffsets, parseOffsets, readOffsetsFile } from "./offsets_file.ts";
 import { columnsOf, printRows } from "./output.ts";
@@ -37,13 +39,6 @@ interface ResetOptions {
   readonly fromFile?: string;
   readonly export?: boolean;
   readonly execute?: boolean;
-}
-
-/** What becomes of one partition. */
-interface Reset extends TopicPartition {
-  /** Null where the group has committed nothing. */
-  readonly oldOffset: number | null;
-  readonly newOffset: number;
 }
 
 const HELP = `
@@ -86,14 +81,16 @@ export function addReset(parent: Command, context: CommandContext): void {
       const what = `Cannot reset the offsets of ${groupId}`;
       checkUsage(what, options, globals.json);
       await withClient(context, globals, what, async (client) => {
-        const rows = await planReset(client, context.io, groupId, options);
-        if (options.execute) await executeReset(client, groupId, rows);
+        const rows = await plan(client, context.io, groupId, options);
+        if (options.execute) await executeReset(client, groupId, asOffsets(rows));
         if (options.export) await context.io.write(formatOffsets(asOffsets(rows)));
         else {
           await printRows(context.io, {
             json: globals.json,
             columns: columnsOf("topic", "partition", "oldOffset", "newOffset"),
-            rows: rows.map((row) => ({ ...row })),
+            rows: rows.map(({ topic, partition, oldOffset, newOffset }) => (
+              { topic, partition, oldOffset, newOffset }
+            )),
             empty: "There is nothing to reset.",
           });
         }
@@ -125,49 +122,33 @@ function checkUsage(
   }
 }
 
-async function planReset(
+async function plan(
   client: KafkaClient,
   io: CliIo,
   groupId: string,
   options: ResetOptions,
-): Promise<Reset[]> {
+): Promise<OffsetReset[]> {
   const { fromFile } = options;
   // Read before anybody is asked anything.
   const lines = fromFile === undefined
     ? []
     : parseOffsets(readOffsetsFile(io, fromFile), fromFile, groupId);
-  const committed = new Map(
-    (await fetchGroupOffsets(client, groupId, null))
-      .filter(({ offset }) => offset >= 0)
-      .map((it) => [formatTopicPartition(it.topic, it.partition), it]),
-  );
+  const committed = await committedOffsets(client, groupId);
   const places: TopicPartition[] = options.allTopics ? [...committed.values()] : [];
   for (const text of options.topic) places.push(...await partitionsOf(client, text));
   await checkPartitions(client, lines);
   const targets = options.to === undefined
-    ? [...lines, ...shifted(places, committed, options.shift ?? 0)]
-    : await resolved(client, places, options.to);
-  const rows: Reset[] = [];
-  for (const [topic, of] of Map.groupBy(targets, (target) => target.topic)) {
-    const numbers = of.map(({ partition }) => partition);
-    const starts = await listOffsets(client, topic, numbers, SpecialTimestamp.earliest);
-    const ends = await listOffsets(client, topic, numbers, SpecialTimestamp.latest);
-    for (const { partition, offset } of of) {
-      const start = starts.get(partition)?.offset ?? 0;
-      const end = ends.get(partition)?.offset ?? 0;
-      // As Kafka does: what lies outside of the log becomes its edge.
-      const newOffset = Math.min(Math.max(offset, start), end);
-      const name = formatTopicPartition(topic, partition);
-      const oldOffset = committed.get(name)?.offset ?? null;
-      rows.push({ topic, partition, oldOffset, newOffset });
-      if (newOffset !== offset) {
-        io.writeError(
-          `${name} has ${start} to ${end}: ${newOffset} is taken for ${offset}.\n`,
-        );
-      }
-    }
+    ? [...lines, ...shiftedOffsets(places, committed, options.shift ?? 0)]
+    : await placedOffsets(client, places, options.to);
+  const rows = await planReset(client, committed, targets);
+  for (const { topic, partition, askedOffset, newOffset, startOffset, endOffset } of rows) {
+    if (newOffset === askedOffset) continue;
+    io.writeError(
+      `${formatTopicPartition(topic, partition)} has ${startOffset} to ${endOffset}: ` +
+        `${newOffset} is taken for ${askedOffset}.\n`,
+    );
   }
-  return rows.sort(byTopicAndPartition);
+  return rows;
 }
 
 /** `orders` or `orders:0,2` as partitions. Errors: UsageError, CliError. */
@@ -210,67 +191,12 @@ async function knownPartitions(
   }
 }
 
-/** Where a place is in each of the partitions. */
-async function resolved(
-  client: KafkaClient,
-  places: readonly TopicPartition[],
-  to: Place,
-): Promise<GroupOffset[]> {
-  const targets: GroupOffset[] = [];
-  for (const [topic, of] of Map.groupBy(places, (place) => place.topic)) {
-    const numbers = [...new Set(of.map(({ partition }) => partition))];
-    const offsets = await resolvePlace(client, topic, numbers, to);
-    for (const [partition, offset] of offsets) targets.push({ topic, partition, offset });
-  }
-  return targets;
-}
-
-/** So many records from where the group is. Errors: CliError where it is nowhere. */
-function shifted(
-  places: readonly TopicPartition[],
-  committed: ReadonlyMap<string, GroupOffset>,
-  shift: number,
-): GroupOffset[] {
-  const targets = new Map(places.map((place) => {
-    const name = formatTopicPartition(place.topic, place.partition);
-    const old = committed.get(name);
-    if (old === undefined) {
-      throw new CliError(
-        `partition ${place.partition} of ${place.topic} has no committed offset to shift; use --to`,
-      );
-    }
-    return [name, { ...old, offset: old.offset + shift }];
-  }));
-  return [...targets.values()];
-}
-
 async function dryRunNote(client: KafkaClient, groupId: string): Promise<string> {
   const state = await readingState(client, groupId);
   const when = state === null ? "" : `, once its members are stopped: the group is ${state}`;
   return `Nothing was changed; --execute does it${when}.\n`;
 }
 
-/** The state of a group whose members read and commit themselves; null when nobody does. */
-async function readingState(client: KafkaClient, groupId: string): Promise<string | null> {
-  const listed = (await listGroups(client)).find(({ group }) => group === groupId);
-  return listed === undefined || !isReading(listed) ? null : listed.state;
-}
-
-async function executeReset(
-  client: KafkaClient,
-  groupId: string,
-  rows: readonly Reset[],
-): Promise<void> {
-  const state = await readingState(client, groupId);
-  if (state !== null) {
-    throw new CliError(`the group is ${state}: it has members that read; stop them first`);
-  }
-  if (rows.length === 0) return;
-  for (const code of await commitGroupOffsets(client, groupId, asOffsets(rows))) {
-    throwOnError(code);
-  }
-}
-
-function asOffsets(rows: readonly Reset[]): GroupOffset[] {
+function asOffsets(rows: readonly OffsetReset[]): GroupOffset[] {
   return rows.map(({ topic, partition, newOffset }) => ({ topic, partition, offset: newOffset }));
 }
