@@ -38,6 +38,17 @@ export interface ConfigEntry {
   readonly sensitive: boolean;
   /** True when nobody set it for this very resource. */
   readonly isDefault: boolean;
+  /** Where the value could come from, the one in force first. */
+  readonly synonyms: readonly ConfigSynonym[];
+  /** What it is for; null where that was not asked for. */
+  readonly documentation: string | null;
+}
+
+/** A place that says something about a setting. */
+export interface ConfigSynonym {
+  readonly name: string;
+  readonly value: string | null;
+  readonly source: string;
 }
 
 /** The settings of one resource, sorted by name; all of them when `names` is null. Errors: KafkaError. */
@@ -46,9 +57,10 @@ export async function describeConfigs(
   resourceType: ResourceType,
   resourceName: string,
   names: readonly string[] | null,
+  { documentation = false }: { readonly documentation?: boolean } = {},
 ): Promise<ConfigEntry[]> {
   const resources = [{ resourceType, resourceName, configurationKeys: names }];
-  const body = { resources, includeSynonyms: false, includeDocumentation: false };
+  const body = { resources, includeSynonyms: true, includeDocumentation: documentation };
   // A broker's own settings are known to that broker alone.
   const { results } = resourceType === ResourceType.broker && resourceName !== ""
     ? await client.retry(async () => {
@@ -59,10 +71,12 @@ export async function describeConfigs(
   const result = results[0]!;
   throwOnError(result.errorCode, result.errorMessage);
   return result.configs
-    .map(({ name, value, configSource, readOnly, isSensitive }) => ({
+    .map(({ name, value, configSource, readOnly, isSensitive, synonyms, documentation: text }) => ({
       name,
       value,
-      source: SOURCES[configSource] ?? "UNKNOWN",
+      source: sourceName(configSource),
+      synonyms: synonyms.map((it) => ({ ...it, source: sourceName(it.source) })),
+      documentation: documentation ? text : null,
       readOnly,
       sensitive: isSensitive,
       isDefault: configSource === DEFAULT_CONFIG ||
@@ -70,6 +84,10 @@ export async function describeConfigs(
           configSource <= STATIC_BROKER_CONFIG),
     }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function sourceName(source: number): string {
+  return SOURCES[source] ?? "UNKNOWN";
 }
 
 /** Sets and removes settings of one resource, all or none. Errors: KafkaError. */
@@ -80,6 +98,8 @@ export async function alterConfigs(
   change: {
     readonly set: readonly (readonly [string, string])[];
     readonly remove: readonly string[];
+    /** Checked, and not made. */
+    readonly validateOnly?: boolean;
   },
 ): Promise<void> {
   const { responses } = await client.ask(Calls.incrementalAlterConfigs, {
@@ -99,7 +119,7 @@ export async function alterConfigs(
         })),
       ],
     }],
-    validateOnly: false,
+    validateOnly: change.validateOnly ?? false,
   });
   throwOnError(responses[0]!.errorCode, responses[0]!.errorMessage);
 }

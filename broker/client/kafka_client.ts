@@ -42,6 +42,18 @@ export class KafkaError extends Error {
   }
 }
 
+/** There is no such topic. */
+export class UnknownTopicError extends ClientError {
+  override name = "UnknownTopicError";
+
+  constructor(topic: string) {
+    super(
+      `topic ${topic} does not exist; "weir topic list" shows those that do, ` +
+        `"weir topic create ${topic}" makes it`,
+    );
+  }
+}
+
 /** Errors: KafkaError unless `code` is NONE. */
 export function throwOnError(code: number, text?: string | null): void {
   if (code !== ErrorCode.NONE) throw new KafkaError(code, text);
@@ -323,7 +335,9 @@ export class KafkaClient {
       const found = topics.find(({ name }) => name === topic);
       const code = found?.errorCode ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
       const isPatient = this.clock.monotonicMs() < patientUntilMs;
-      if (code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && !isPatient) throw unknownTopic(topic);
+      if (code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && !isPatient) {
+        throw new UnknownTopicError(topic);
+      }
       throwOnError(code);
       return found!.partitions
         .map(({ partitionIndex, leaderId }) => ({ partition: partitionIndex, leaderId }))
@@ -372,11 +386,4 @@ export class KafkaClient {
       }
     });
   }
-}
-
-function unknownTopic(topic: string): ClientError {
-  return new ClientError(
-    `topic ${topic} does not exist; "weir topic list" shows those that do, ` +
-      `"weir topic create ${topic}" makes it`,
-  );
 }
