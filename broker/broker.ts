@@ -22,6 +22,7 @@ import type { Controller } from "./controller/controller.ts";
 import { joinQuorum, startControllerRole } from "./controller_role.ts";
 import { gatewayApp } from "./gateway/app.ts";
 import { Feeds } from "./gateway/feeds/feeds.ts";
+import { gatewaySettings } from "./gateway/settings.ts";
 import { Sockets, type SocketsLimits } from "./gateway/websocket/sockets.ts";
 import { type MetadataNode, startMetadataNode } from "./metadata_node.ts";
 import {
@@ -175,6 +176,8 @@ function startGateway(
   metrics.watchSockets(sockets, feeds);
   const app = gatewayApp({
     logger: gatewayLogger,
+    clock,
+    settings: gatewaySettings(config),
     version,
     noteAnswer: (status) => metrics.noteHttpAnswer(status),
     renderMetrics: () => metrics.render(),
@@ -182,7 +185,6 @@ function startGateway(
     client,
     feeds,
     sockets,
-    allowedOrigins: config.list("weir.gateway.allowed.origins"),
   });
   const limits = {
     maxMessageBytes: SOCKET_FRAME_FACTOR * config.number("weir.gateway.message.max.bytes"),

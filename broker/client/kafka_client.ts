@@ -45,12 +45,14 @@ export class KafkaError extends Error {
 /** There is no such topic. */
 export class UnknownTopicError extends ClientError {
   override name = "UnknownTopicError";
+  readonly topic: string;
 
   constructor(topic: string) {
     super(
       `topic ${topic} does not exist; "weir topic list" shows those that do, ` +
         `"weir topic create ${topic}" makes it`,
     );
+    this.topic = topic;
   }
 }
 

@@ -775,6 +775,25 @@ const WEIR = {
       "Origins such as https://shop.example whose pages may change things over HTTP; * for all. Pages of " +
       "the gateway itself always may.",
   }),
+  "weir.gateway.allowed.hosts": list("", {
+    doc:
+      "Names under which browsers and programs may reach the HTTP port, besides addresses, names without " +
+      "a dot or in a private domain, and those in listeners and advertised.listeners; * for all.",
+  }),
+  "weir.gateway.max.body.bytes": int("4194304", {
+    min: 1024,
+    unit: "bytes",
+    doc: "Largest body of an HTTP request, and largest record of one that streams records.",
+  }),
+  "weir.gateway.memory.bytes": long("33554432", {
+    min: 1_048_576,
+    unit: "bytes",
+    doc: "Bytes of bodies of HTTP requests that may be here at one time; more wait unread.",
+  }),
+  "weir.gateway.max.streams": int("1000", {
+    min: 1,
+    doc: "Streams of records over HTTP that may be open at one time, in either direction.",
+  }),
   "weir.log.level": string("info", {
     allowed: ["debug", "info", "warn", "error"],
     doc: "Least level of the lines that are logged.",

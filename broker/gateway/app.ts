@@ -1,22 +1,27 @@
 /**
- * What the broker serves over HTTP: health, readiness and metrics so far.
+ * What the broker serves over HTTP: health, readiness, metrics and the REST API.
  *
- * Errors are problem details (`problem.ts`).
+ * Errors are problem details (`problem.ts`). What a page of a stranger asks for is refused (`origin.ts`), except health and
+ * metrics, which change nothing and tell no records.
  */
 
 import { Hono } from "hono";
-import { HTTPException } from "hono/http-exception";
-import type { Logger } from "../../storage/platform.ts";
+import type { Clock, Logger } from "../../storage/platform.ts";
 import type { KafkaClient } from "../client/kafka_client.ts";
 import { clientApp } from "./client/client_app.ts";
 import type { Feeds } from "./feeds/feeds.ts";
-import { problem } from "./problem.ts";
+import { foreignOrigin, strangeHost } from "./origin.ts";
+import { faultOf, problem } from "./problem.ts";
+import { restApp } from "./rest/rest.ts";
+import type { GatewaySettings } from "./settings.ts";
 import type { Sockets } from "./websocket/sockets.ts";
 import { webSocketApp } from "./websocket/web_socket_app.ts";
 
 /** What the gateway asks of the broker. */
 export interface GatewayOptions {
   readonly logger: Logger;
+  readonly clock: Clock;
+  readonly settings: GatewaySettings;
   /** Told of each answer, when it begins to leave. */
   readonly noteAnswer?: (status: number) => void;
   readonly version: string;
@@ -29,8 +34,6 @@ export interface GatewayOptions {
   /** Partitions as streams: one read of each for all who want it. */
   readonly feeds: Feeds;
   readonly sockets: Sockets;
-  /** Origins whose pages may connect, besides this node's own; `*` for all. */
-  readonly allowedOrigins: readonly string[];
 }
 
 /** Source: the Prometheus text exposition format 0.0.4. */
@@ -38,14 +41,15 @@ const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 /** Makes the application; `app.request()` tries it without a socket. */
 export function gatewayApp(options: GatewayOptions): Hono {
-  const { logger, noteAnswer, notReadyReasons, renderMetrics, version } = options;
+  const { logger, noteAnswer, notReadyReasons, renderMetrics, version, sockets, settings } =
+    options;
   const app = new Hono();
 
   app.use(async (context, next) => {
     await next();
     noteAnswer?.(context.res.status);
     context.header("X-Content-Type-Options", "nosniff");
-    context.header("Cache-Control", "no-store");
+    if (!context.res.headers.has("Cache-Control")) context.header("Cache-Control", "no-store");
   });
 
   app.get("/healthz", (context) => context.json({ status: "ok", version }));
@@ -62,8 +66,10 @@ export function gatewayApp(options: GatewayOptions): Hono {
     return context.body(page, 200, { "Content-Type": METRICS_CONTENT_TYPE });
   });
 
+  refuseStrangers(app, options);
   app.route("/", clientApp());
-  app.route("/", webSocketApp(options));
+  app.route("/", webSocketApp({ sockets, allowedOrigins: settings.allowedOrigins }));
+  app.route("/", restApp(options));
 
   const known = ["/healthz", "/readyz", "/metrics"];
   app.notFound((context) => {
@@ -72,7 +78,8 @@ export function gatewayApp(options: GatewayOptions): Hono {
       return problem(
         context,
         404,
-        `Cannot ${method} ${path}: no such page; there are ${known.join(", ")}`,
+        `Cannot ${method} ${path}: no such page; there are ${known.join(", ")}, and the API that ` +
+          "/docs shows",
       );
     }
     context.header("Allow", "GET, HEAD");
@@ -81,7 +88,8 @@ export function gatewayApp(options: GatewayOptions): Hono {
 
   app.onError((error, context) => {
     const { method, path } = context.req;
-    if (error instanceof HTTPException) return problem(context, error.status, error.message);
+    const fault = faultOf(error);
+    if (fault !== null) return problem(context, fault.status, fault.detail, fault.errorCode);
     logger.error("Cannot answer an HTTP request", { method, path, error });
     return problem(
       context,
@@ -91,4 +99,35 @@ export function gatewayApp(options: GatewayOptions): Hono {
   });
 
   return app;
+}
+
+/** Methods that change nothing. */
+const SAFE_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
+
+/** What is registered after this is for our own pages, and for programs. */
+function refuseStrangers(app: Hono, { settings }: GatewayOptions): void {
+  app.use(async (context, next) => {
+    const { raw, method, path } = context.req;
+    const host = strangeHost(raw, settings.allowedHosts);
+    if (host !== null) {
+      return problem(
+        context,
+        421,
+        `Cannot ${method} ${path}: ${host} is no name that this gateway has; ` +
+          "advertised.listeners and weir.gateway.allowed.hosts give it names",
+      );
+    }
+    const origin = SAFE_METHODS.includes(method)
+      ? null
+      : foreignOrigin(raw, settings.allowedOrigins);
+    if (origin !== null) {
+      return problem(
+        context,
+        403,
+        `Cannot ${method} ${path}: a page of ${origin} asks for it, and only pages of this gateway ` +
+          "may; weir.gateway.allowed.origins names others",
+      );
+    }
+    return await next();
+  });
 }

@@ -1,6 +1,6 @@
 /**
- * HTTP on a port, by `Bun.serve`, with bounds on what a stranger may hold: the size of a request and the
- * time that a connection may be silent; and its WebSockets, with Bun's own groups.
+ * HTTP on a port, by `Bun.serve`, with a bound on the time that a connection may be silent; and its WebSockets, with Bun's
+ * own groups. Bodies are bounded by those who read them, piece by piece: a stream of records has no end.
  */
 
 import type { Hono } from "hono";
@@ -16,8 +16,6 @@ import type {
   SocketUpgrade,
 } from "./http_server.ts";
 
-/** Largest body that is read. */
-const MAX_BODY_BYTES = 1024 * 1024;
 /** How long a connection may be silent, in seconds. */
 const IDLE_TIMEOUT_S = 30;
 /** How long a stop waits for requests in progress, and for clients that stopped in the middle of one. */
@@ -49,7 +47,7 @@ export function serveHttp(
       port,
       fetch: async (request, self) => await answer(app, request, self),
       idleTimeout: IDLE_TIMEOUT_S,
-      maxRequestBodySize: MAX_BODY_BYTES,
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       development: false,
       // Without development, Bun shares the port with whoever has it, unless told not to.
       reusePort: false,

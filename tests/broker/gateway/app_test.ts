@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { HTTPException } from "hono/http-exception";
+import { Config } from "../../../broker/config/config.ts";
 import { gatewayApp } from "../../../broker/gateway/app.ts";
 import { Feeds } from "../../../broker/gateway/feeds/feeds.ts";
+import { gatewaySettings } from "../../../broker/gateway/settings.ts";
 import { Sockets } from "../../../broker/gateway/websocket/sockets.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
@@ -18,17 +20,20 @@ function makeApp(
   } = {},
 ) {
   const logger = new SimLogger();
-  const feeds = new Feeds({ client: () => null, clock: new SimClock() });
+  const clock = new SimClock();
+  const feeds = new Feeds({ client: () => null, clock });
   const sockets = new Sockets({
     feeds,
     client: () => null,
-    clock: new SimClock(),
+    clock,
     logger,
     version: "1.2.3",
     limits: { maxSockets: 1, maxMessageBytes: 1024, socketBufferBytes: 1024, bufferBytes: 1024 },
   });
   const app = gatewayApp({
     logger,
+    clock,
+    settings: gatewaySettings(Config.load({})),
     version: "1.2.3",
     notReadyReasons: () => reasons,
     renderMetrics: metrics,
@@ -36,7 +41,6 @@ function makeApp(
     client: () => null,
     feeds,
     sockets,
-    allowedOrigins: [],
   });
   return { app, logger };
 }
