@@ -1,6 +1,7 @@
 /** Topics over the Kafka protocol: listed, described, made, grown and deleted. */
 
 import { ErrorCode } from "../../protocol/errors.ts";
+import type { Uuid } from "../../protocol/types.ts";
 import { Calls } from "./calls.ts";
 import { describeConfigs, ResourceType } from "./config_client.ts";
 import { type KafkaClient, KafkaError, throwOnError } from "./kafka_client.ts";
@@ -15,7 +16,7 @@ export interface ListedTopic {
   readonly partitions: number;
   readonly replicationFactor: number;
   readonly internal: boolean;
-  readonly topicId: string;
+  readonly topicId: Uuid;
 }
 
 /** A partition, as the metadata tells. */
@@ -31,7 +32,7 @@ export interface TopicPartitionState {
 /** A topic with its partitions, by number. */
 export interface TopicState {
   readonly topic: string;
-  readonly topicId: string;
+  readonly topicId: Uuid;
   readonly internal: boolean;
   readonly partitions: readonly TopicPartitionState[];
 }
@@ -115,7 +116,7 @@ export interface NewTopic {
 
 /** A topic that was made, or could be. */
 export interface CreatedTopic {
-  readonly topicId: string;
+  readonly topicId: Uuid;
   readonly partitions: number;
   readonly replicationFactor: number;
 }

@@ -116,7 +116,7 @@ export function mountOperations(
         throw new ProblemError(503, "this node does not serve the cluster yet, or is a controller");
       }
       const path = checked("the path", pathShape(names), pathValues(context, names));
-      const query = checked("the query", each.query, context.req.query());
+      const query = checked("the query", each.query, queryValues(context));
       const body = each.body === undefined || each.streamsBody
         ? undefined
         : parsedBody(each.body, await readJson(context.req.raw, parts.bodies));
@@ -137,11 +137,21 @@ function pathValues(context: Context, names: readonly string[]): Record<string, 
   return Object.fromEntries(names.map((name) => [name, context.req.param(name) ?? ""]));
 }
 
+/** What is said more than once is a list. */
+function queryValues(context: Context): Record<string, string | string[]> {
+  return Object.fromEntries(
+    Object.entries(context.req.queries()).map(([name, values]) => [
+      name,
+      values.length === 1 ? values[0]! : values,
+    ]),
+  );
+}
+
 /** Errors: ProblemError with what is wrong. */
 function checked(
   what: string,
   shape: Shape,
-  values: Readonly<Record<string, string>>,
+  values: Readonly<Record<string, string | readonly string[]>>,
 ): Record<string, unknown> {
   const result = z.object(shape).safeParse(values);
   if (result.success) return result.data;

@@ -17,7 +17,7 @@ import { checkContentType, parseJson, withBody } from "./body.ts";
 import { jsonValues } from "./json_values.ts";
 import { type Asked, json, type Operation, operation, parsedBody } from "./operation.ts";
 import type { RestParts } from "./parts.ts";
-import { reports } from "./reports.ts";
+import { Reports } from "./reports.ts";
 import { named } from "./schema_names.ts";
 import { lineStream } from "./streams.ts";
 
@@ -26,6 +26,7 @@ const MAX_ENTRIES = 10_000;
 const MAX_TEXT = 0x7fff;
 const TYPES = ["application/json", "application/x-ndjson", "application/jsonl"] as const;
 const OK = 200;
+const LINES = "application/x-ndjson";
 const tag = "Records (v3)";
 const encoder = new TextEncoder();
 
@@ -203,18 +204,18 @@ async function answerRecords(
     const outcome = await outcomeOf(() => send(value));
     return "fault" in outcome ? faultReport(outcome.fault) : { ...okFields, ...outcome.report };
   };
-  const last = (error: unknown) => {
+  const failed = (error: unknown) => {
     const fault = faultOf(error);
     if (fault === null) throw error;
     return faultReport(fault);
   };
   if (request.headers.get("Content-Length") === null && request.body !== null) {
     const values = jsonValues(request.body, maxBytes);
-    return lineStream(
+    return await lineStream(
       context,
       parts.slots,
-      "application/x-ndjson",
-      () => reports(values, answer, last),
+      LINES,
+      () => new Reports({ values, answer, failed }),
     );
   }
   return await withBody(request, parts.bodies, async (bytes) => {
@@ -225,8 +226,9 @@ async function answerRecords(
       throw new ProblemError(422, detail, 422);
     }
     if (values.length > 1) {
-      const lines = await Array.fromAsync(reports(generated(values), answer, last));
-      return context.body(lines.join(""), OK, { "Content-Type": "application/x-ndjson" });
+      const answers = await Promise.all(values.map(answer));
+      const lines = answers.map((it) => `${JSON.stringify(it)}\n`).join("");
+      return context.body(lines, OK, { "Content-Type": LINES });
     }
     const outcome = await outcomeOf(() => send(first));
     if ("report" in outcome) return json(context, { ...okFields, ...outcome.report });
@@ -237,10 +239,6 @@ async function answerRecords(
 
 function faultReport({ errorCode, detail }: Fault) {
   return { error_code: errorCode, message: detail };
-}
-
-async function* generated<T>(values: readonly T[]): AsyncGenerator<T, void, void> {
-  yield* values;
 }
 
 /** The operations. */

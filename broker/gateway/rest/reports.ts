@@ -6,48 +6,92 @@
  * Nothing is read ahead of that: who does not read the lines is not read either.
  */
 
+import type { LineSource } from "./streams.ts";
+
 /** Records of one stream that may be under way. */
 const WINDOW = 500;
 
-/** Lines of JSON for the values. `answer` never rejects; an error of the values ends the lines by `last`. */
-export async function* reports(
-  values: AsyncGenerator<Uint8Array, void, void>,
-  answer: (value: Uint8Array) => Promise<unknown>,
-  last: (error: unknown) => unknown,
-): AsyncGenerator<string, void, void> {
-  const underWay: Promise<unknown>[] = [];
-  let failure: { readonly error: unknown } | null = null;
-  let next: Promise<IteratorResult<Uint8Array, void>> | null = values.next();
-  // Whoever waits for it is told below.
-  next.catch(() => undefined);
-  try {
-    while (next !== null || underWay.length > 0) {
-      const head = underWay[0];
-      const isFull = underWay.length >= WINDOW;
-      const winner = await Promise.race([
-        ...(head === undefined ? [] : [head.then((report) => ({ report }))]),
-        ...(next === null || isFull ? [] : [next.then(
-          (value) => ({ value }),
-          (error: unknown) => ({ error }),
-        )]),
-      ]);
-      if ("report" in winner) {
-        void underWay.shift();
-        yield line(winner.report);
-      } else if ("error" in winner) {
-        failure = winner;
-        next = null;
-      } else if (winner.value.done) next = null;
-      else {
-        underWay.push(answer(winner.value.value as Uint8Array));
-        next = values.next();
-        next.catch(() => undefined);
+/** How values become lines. */
+export interface ReportsOptions {
+  readonly values: AsyncGenerator<Uint8Array, void, void>;
+  /** Never rejects, but for bugs of ours. */
+  readonly answer: (value: Uint8Array) => Promise<unknown>;
+  /** The last line, where the values end with an error. */
+  readonly failed: (error: unknown) => unknown;
+}
+
+type Event =
+  | { readonly kind: "report"; readonly report: unknown }
+  | { readonly kind: "value"; readonly result: IteratorResult<Uint8Array, void> }
+  | { readonly kind: "failed"; readonly error: unknown }
+  | { readonly kind: "closed" };
+
+/** Lines of JSON for values. */
+export class Reports implements LineSource {
+  readonly #options: ReportsOptions;
+  readonly #underWay: Promise<Event>[] = [];
+  readonly #closed = Promise.withResolvers<Event>();
+  /** The value that comes next; null after the last one. */
+  #next: Promise<Event> | null = null;
+  #failure: { readonly error: unknown } | null = null;
+
+  constructor(options: ReportsOptions) {
+    this.#options = options;
+    this.#readOn();
+  }
+
+  #readOn(): void {
+    this.#next = this.#options.values.next().then(
+      (result): Event => ({ kind: "value", result }),
+      (error: unknown): Event => ({ kind: "failed", error }),
+    );
+  }
+
+  async next(): Promise<string | null> {
+    while (this.#next !== null || this.#underWay.length > 0) {
+      const event = await this.#event();
+      switch (event.kind) {
+        case "report":
+          void this.#underWay.shift();
+          return line(event.report);
+        case "value":
+          if (event.result.done === true) this.#next = null;
+          else this.#take(event.result.value);
+          break;
+        case "failed":
+          this.#failure = event;
+          this.#next = null;
+          break;
+        case "closed":
+          return null;
       }
     }
-    if (failure !== null) yield line(last(failure.error));
-  } finally {
-    // The rest of the body is not wanted.
-    void values.return().catch(() => undefined);
+    if (this.#failure === null) return null;
+    const { error } = this.#failure;
+    this.#failure = null;
+    return line(this.#options.failed(error));
+  }
+
+  #take(value: Uint8Array): void {
+    const { answer } = this.#options;
+    this.#underWay.push(answer(value).then((report) => ({ kind: "report", report })));
+    this.#readOn();
+  }
+
+  #event(): Promise<Event> {
+    const [head] = this.#underWay;
+    const reads = this.#next !== null && this.#underWay.length < WINDOW;
+    return Promise.race([
+      this.#closed.promise,
+      ...(head === undefined ? [] : [head]),
+      ...(reads ? [this.#next!] : []),
+    ]);
+  }
+
+  close(): void {
+    this.#closed.resolve({ kind: "closed" });
+    // The rest of the body is not wanted, and nobody waits until that is understood.
+    this.#options.values.return().catch(() => undefined);
   }
 }
 

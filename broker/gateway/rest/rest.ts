@@ -2,8 +2,10 @@
 
 import { Hono } from "hono";
 import { ProblemError } from "../problem.ts";
+import { clusterStateOperations } from "./cluster_state.ts";
 import { clusterOperations } from "./clusters.ts";
 import { configsOperations } from "./configs.ts";
+import { consumeOperations } from "./consume.ts";
 import { DOCS_PAGE, DOCS_SCRIPT, DOCS_STYLE } from "./docs_page.ts";
 import { groupOperations } from "./groups.ts";
 import { openApiDocument } from "./openapi.ts";
@@ -21,6 +23,8 @@ export const operations: readonly Operation[] = [
   ...partitionOperations,
   ...groupOperations,
   ...produceOperations,
+  ...consumeOperations,
+  ...clusterStateOperations,
 ];
 
 /** The page is our own: nothing of it comes from elsewhere, and it is shown in nobody's frame. */

@@ -1,8 +1,8 @@
 /**
  * Answers that go on: lines that are sent as they come about, to so many clients at once.
  *
- * A client that reads slowly is given the next line when it has room for it, and not before; one that goes away ends what
- * makes the lines.
+ * A client that reads slowly is given the next lines when it has room for them, and not before; one that goes away ends
+ * what makes the lines.
  */
 
 import type { Context } from "hono";
@@ -10,60 +10,84 @@ import { ProblemError } from "../problem.ts";
 
 const encoder = new TextEncoder();
 
+/** What makes the lines. */
+export interface LineSource {
+  /** The next lines; null after the last. Called again only when it has resolved. */
+  next(): Promise<string | null>;
+  /** Nobody reads on: `next` may stay pending. Called once, also after the last line. */
+  close(): void;
+}
+
 /** Counts the streams that are open. */
 export class StreamSlots {
   readonly #max: number;
-  #open = 0;
+  #openCount = 0;
 
   constructor(max: number) {
     this.#max = max;
   }
 
   get openCount(): number {
-    return this.#open;
+    return this.#openCount;
   }
 
-  /** Returns: gives the slot back; once is enough. Errors: ProblemError (429) when all are taken. */
+  /** Returns: gives the slot back; more than once does nothing. Errors: ProblemError (429) when all are taken. */
   take(): () => void {
-    if (this.#open >= this.#max) {
+    if (this.#openCount >= this.#max) {
       const detail = `Cannot open another stream: ${this.#max} are (weir.gateway.max.streams)`;
       throw new ProblemError(429, detail);
     }
-    this.#open++;
+    this.#openCount++;
     let isTaken = true;
     return () => {
-      if (isTaken) this.#open--;
+      if (isTaken) this.#openCount--;
       isTaken = false;
     };
   }
 }
 
-/** An answer of lines. `make` is called when there is a slot; its generator is ended when the client goes. */
-export function lineStream(
+/**
+ * An answer of lines, made by what `open` resolves with, which is called when there is a slot.
+ * Errors: ProblemError (429); those of `open`.
+ */
+export async function lineStream(
   context: Context,
   slots: StreamSlots,
   contentType: string,
-  make: () => AsyncGenerator<string, void, void>,
-): Response {
+  open: () => LineSource | Promise<LineSource>,
+): Promise<Response> {
+  const headers = { "Content-Type": contentType };
+  // The body of an answer to HEAD is read by nobody.
+  if (context.req.raw.method === "HEAD") return context.body(null, 200, headers);
   const giveBack = slots.take();
-  const lines = make();
-  const end = async () => {
+  let source: LineSource;
+  try {
+    source = await open();
+  } catch (error) {
     giveBack();
-    await lines.return();
+    throw error;
+  }
+  let isClosed = false;
+  const end = () => {
+    if (isClosed) return;
+    isClosed = true;
+    giveBack();
+    source.close();
   };
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
-        const { done, value } = await lines.next();
-        if (!done) return controller.enqueue(encoder.encode(value));
-        giveBack();
+        const lines = await source.next();
+        if (isClosed) return;
+        if (lines !== null) return controller.enqueue(encoder.encode(lines));
+        end();
         controller.close();
       } catch (error) {
-        giveBack();
+        end();
         controller.error(error);
       }
     },
     cancel: end,
   }, { highWaterMark: 0 });
-  return context.body(body, 200, { "Content-Type": contentType });
+  return context.body(body, 200, headers);
 }
