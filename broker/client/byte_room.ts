@@ -30,6 +30,13 @@ export class ByteRoom {
     await new Promise<void>((enter) => this.#line.push({ bytes, enter }));
   }
 
+  /** Takes room where there is some and nobody waits. Returns: false when there is none. */
+  tryTake(bytes: number): boolean {
+    if (this.#line.length > 0 || !this.#fits(bytes)) return false;
+    this.#usedBytes += bytes;
+    return true;
+  }
+
   /** Gives room back, and lets those go on who wait for it. */
   giveBack(bytes: number): void {
     this.#usedBytes -= bytes;

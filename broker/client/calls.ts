@@ -54,6 +54,10 @@ import {
   describeQuorumResponse,
 } from "../../protocol/schemas/describe_quorum.ts";
 import {
+  describeTopicPartitionsRequest,
+  describeTopicPartitionsResponse,
+} from "../../protocol/schemas/describe_topic_partitions.ts";
+import {
   describeTransactionsRequest,
   describeTransactionsResponse,
 } from "../../protocol/schemas/describe_transactions.ts";
@@ -135,6 +139,11 @@ export const Calls = {
     describeProducersResponse,
   ),
   describeQuorum: call(ApiKey.DescribeQuorum, describeQuorumRequest, describeQuorumResponse),
+  describeTopicPartitions: call(
+    ApiKey.DescribeTopicPartitions,
+    describeTopicPartitionsRequest,
+    describeTopicPartitionsResponse,
+  ),
   describeTransactions: call(
     ApiKey.DescribeTransactions,
     describeTransactionsRequest,

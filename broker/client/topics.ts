@@ -51,6 +51,47 @@ export async function listTopics(client: KafkaClient): Promise<ListedTopic[]> {
     .sort((a, b) => (a.topic < b.topic ? -1 : 1));
 }
 
+/** Partitions that are asked for at a time, where a page of topics has many. */
+const PARTITIONS_AT_ONCE = 2000;
+
+/**
+ * The next topics behind a name, by their names: what it takes does not grow with the number of topics.
+ *
+ * Returns: `count` of them at most, and whether there are more. Errors: KafkaError, NetworkError.
+ */
+export async function nextTopics(
+  client: KafkaClient,
+  { after, count }: { readonly after: string | null; readonly count: number },
+): Promise<{ readonly topics: readonly ListedTopic[]; readonly hasMore: boolean }> {
+  const found = new Map<string, ListedTopic>();
+  // No name has that character, so that nothing lies between the two.
+  let cursor = after === null ? null : { topicName: `${after}\0`, partitionIndex: 0 };
+  for (let limit = count + 1;; limit = PARTITIONS_AT_ONCE) {
+    const answer = await client.ask(Calls.describeTopicPartitions, {
+      topics: [],
+      responsePartitionLimit: limit,
+      cursor,
+    });
+    for (const { name, topicId, isInternal, partitions } of answer.topics) {
+      const topic = name ?? "";
+      const factors = partitions.map(({ replicaNodes }) => replicaNodes.length);
+      const known = found.get(topic);
+      found.set(topic, {
+        topic,
+        partitions: (known?.partitions ?? 0) + partitions.length,
+        replicationFactor: Math.max(known?.replicationFactor ?? 0, ...factors),
+        internal: isInternal,
+        topicId,
+      });
+    }
+    cursor = answer.nextCursor;
+    // The last one may go on in the next answer.
+    if (cursor === null || found.size > count) break;
+  }
+  const topics = [...found.values()];
+  return { topics: topics.slice(0, count), hasMore: topics.length > count || cursor !== null };
+}
+
 /** One topic; waits for no leader. Errors: KafkaError (UNKNOWN_TOPIC_OR_PARTITION), NetworkError. */
 export async function topicState(client: KafkaClient, name: string): Promise<TopicState> {
   const { topics } = await client.retry(async () => {

@@ -31,10 +31,14 @@ export function checkContentType(request: Request, allowed: readonly string[]): 
   );
 }
 
-/** A body that is JSON. Errors: ProblemError (400, 413, 415). */
-export async function readJson(request: Request, bounds: BodyBounds): Promise<unknown> {
+/** Reads a body that is JSON and hands it to `use`, as `withBody`. Errors: ProblemError (400, 413, 415). */
+export async function withJson<T>(
+  request: Request,
+  bounds: BodyBounds,
+  use: (body: unknown) => Promise<T>,
+): Promise<T> {
   checkContentType(request, ["application/json"]);
-  return await withBody(request, bounds, (bytes) => parseJson(bytes));
+  return await withBody(request, bounds, async (bytes) => await use(parseJson(bytes)));
 }
 
 /** Reads the whole body and hands it to `use`; its room is given back after that. Errors: ProblemError (413). */

@@ -89,6 +89,8 @@ function operationObject(operation: Operation): JsonObject {
       ...Object.fromEntries(
         Object.entries(answers).map(([status, answer]) => [status, answerOf(answer)]),
       ),
+      // By the HTTP server itself, before anybody has looked at the request.
+      431: { description: "Path, query and headers are larger than 16 KiB." },
       default: {
         description: "What went wrong.",
         content: { "application/problem+json": { schema: schemaOf(problemSchema, "output") } },

@@ -13,7 +13,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import { ProblemError } from "../problem.ts";
-import { readJson } from "./body.ts";
+import { withJson } from "./body.ts";
 import type { RestParts } from "./parts.ts";
 import { pathSchemas } from "./path_schemas.ts";
 
@@ -117,12 +117,18 @@ export function mountOperations(
       }
       const path = checked("the path", pathShape(names), pathValues(context, names));
       const query = checked("the query", each.query, queryValues(context));
-      const body = each.body === undefined || each.streamsBody
-        ? undefined
-        : parsedBody(each.body, await readJson(context.req.raw, parts.bodies));
       if ("cluster_id" in path) await checkCluster(parts, client, path["cluster_id"] as string);
       const base = new URL(context.req.url).origin;
-      return await each.handle({ path, query, body, client, parts, context, base });
+      const asked = { path, query, client, parts, context, base };
+      const { body: schema } = each;
+      if (schema === undefined || each.streamsBody) {
+        return await each.handle({ ...asked, body: undefined });
+      }
+      return await withJson(
+        context.req.raw,
+        parts.bodies,
+        async (body) => await each.handle({ ...asked, body: parsedBody(schema, body) }),
+      );
     });
   }
 }

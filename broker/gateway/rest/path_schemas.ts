@@ -5,8 +5,8 @@ import { z } from "zod";
 const MAX_INT32 = 0x7fff_ffff;
 /** Kafka's own bound, of file names. */
 const MAX_TOPIC_NAME_LENGTH = 249;
-/** Texts of the protocol are no longer. */
-const MAX_TEXT_LENGTH = 0x7fff;
+/** The head of a request has room for three of them with every character escaped. */
+const MAX_TEXT_LENGTH = 300;
 
 /** A number in a path. */
 const index = z.coerce.number().int().min(0).max(MAX_INT32);

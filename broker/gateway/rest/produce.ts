@@ -7,6 +7,7 @@
  */
 
 import { z } from "zod";
+import { ByteRoom } from "../../client/byte_room.ts";
 import { ClientError } from "../../client/client_error.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import type { OutgoingRecord } from "../../client/producer.ts";
@@ -199,7 +200,6 @@ async function answerRecords(
 ): Promise<Response> {
   const request = context.req.raw;
   checkContentType(request, TYPES);
-  const { maxBytes } = parts.bodies;
   const answer = async (value: Uint8Array) => {
     const outcome = await outcomeOf(() => send(value));
     return "fault" in outcome ? faultReport(outcome.fault) : { ...okFields, ...outcome.report };
@@ -210,7 +210,7 @@ async function answerRecords(
     return faultReport(fault);
   };
   if (request.headers.get("Content-Length") === null && request.body !== null) {
-    const values = jsonValues(request.body, maxBytes);
+    const values = jsonValues(request.body, parts.bodies);
     return await lineStream(
       context,
       parts.slots,
@@ -219,7 +219,11 @@ async function answerRecords(
     );
   }
   return await withBody(request, parts.bodies, async (bytes) => {
-    const values = await Array.fromAsync(jsonValues([bytes], maxBytes));
+    // Its room is taken already.
+    const values = await Array.fromAsync(
+      jsonValues([bytes], { ...parts.bodies, room: new ByteRoom(Infinity) }),
+      ({ bytes }) => bytes,
+    );
     const [first] = values;
     if (first === undefined) {
       const detail = "Payload error. Request body is empty. Data is required.";

@@ -1,100 +1,124 @@
 /**
  * Answers to a stream of records: for each record that comes in, one line goes out, in the same order.
  *
- *     body ──→ jsonValues ──→ answer(value) ──→ [at most WINDOW under way] ──→ line
+ *     body ──→ jsonValues ──→ answer(value) ──→ [at most WINDOW and WINDOW_BYTES under way] ──→ next()
  *
  * Nothing is read ahead of that: who does not read the lines is not read either.
  */
 
+import type { JsonValue } from "./json_values.ts";
 import type { LineSource } from "./streams.ts";
 
-/** Records of one stream that may be under way. */
+/** Records of one stream that may be under way, or wait to be told of. */
 const WINDOW = 500;
+/** Their bytes, unless one of them is larger. */
+const WINDOW_BYTES = 32 * 1024;
 
 /** How values become lines. */
 export interface ReportsOptions {
-  readonly values: AsyncGenerator<Uint8Array, void, void>;
+  readonly values: AsyncGenerator<JsonValue, void, void>;
   /** Never rejects, but for bugs of ours. */
   readonly answer: (value: Uint8Array) => Promise<unknown>;
   /** The last line, where the values end with an error. */
   readonly failed: (error: unknown) => unknown;
 }
 
-type Event =
-  | { readonly kind: "report"; readonly report: unknown }
-  | { readonly kind: "value"; readonly result: IteratorResult<Uint8Array, void> }
-  | { readonly kind: "failed"; readonly error: unknown }
-  | { readonly kind: "closed" };
+/** A record, and its line once it is known. */
+interface UnderWay {
+  line: string | null;
+}
 
 /** Lines of JSON for values. */
 export class Reports implements LineSource {
   readonly #options: ReportsOptions;
-  readonly #underWay: Promise<Event>[] = [];
-  readonly #closed = Promise.withResolvers<Event>();
-  /** The value that comes next; null after the last one. */
-  #next: Promise<Event> | null = null;
+  #underWay: UnderWay[] = [];
+  #underWayBytes = 0;
+  #isReading = false;
+  #hasEnded = false;
+  #isClosed = false;
+  /** A bug of ours. */
   #failure: { readonly error: unknown } | null = null;
+  #wake: (() => void) | null = null;
 
   constructor(options: ReportsOptions) {
     this.#options = options;
-    this.#readOn();
   }
 
+  /** The lines of all records at the head that are answered. */
+  async next(): Promise<string | null> {
+    for (;;) {
+      this.#readOn();
+      if (this.#failure !== null) throw this.#failure.error;
+      const firstOpen = this.#underWay.findIndex(({ line }) => line === null);
+      const count = firstOpen < 0 ? this.#underWay.length : firstOpen;
+      if (count > 0) return this.#underWay.splice(0, count).map(({ line }) => line).join("");
+      if (this.#isClosed || (this.#hasEnded && this.#underWay.length === 0)) return null;
+      await new Promise<void>((wake) => {
+        this.#wake = wake;
+      });
+    }
+  }
+
+  /** Reads values as long as there is room for them. */
   #readOn(): void {
-    this.#next = this.#options.values.next().then(
-      (result): Event => ({ kind: "value", result }),
-      (error: unknown): Event => ({ kind: "failed", error }),
+    const mayRead = !this.#isReading && !this.#hasEnded && !this.#isClosed;
+    const isFull = this.#underWay.length >= WINDOW || this.#underWayBytes >= WINDOW_BYTES;
+    if (!mayRead || isFull) return;
+    this.#isReading = true;
+    this.#options.values.next().then(
+      ({ done, value }) => {
+        this.#isReading = false;
+        if (done === true) this.#hasEnded = true;
+        else this.#take(value);
+        this.#readOn();
+        this.#wakeUp();
+      },
+      (error: unknown) => {
+        this.#isReading = false;
+        this.#hasEnded = true;
+        try {
+          this.#underWay.push({ line: lineOf(this.#options.failed(error)) });
+        } catch (bug) {
+          this.#failure = { error: bug };
+        }
+        this.#wakeUp();
+      },
     );
   }
 
-  async next(): Promise<string | null> {
-    while (this.#next !== null || this.#underWay.length > 0) {
-      const event = await this.#event();
-      switch (event.kind) {
-        case "report":
-          void this.#underWay.shift();
-          return line(event.report);
-        case "value":
-          if (event.result.done === true) this.#next = null;
-          else this.#take(event.result.value);
-          break;
-        case "failed":
-          this.#failure = event;
-          this.#next = null;
-          break;
-        case "closed":
-          return null;
-      }
-    }
-    if (this.#failure === null) return null;
-    const { error } = this.#failure;
-    this.#failure = null;
-    return line(this.#options.failed(error));
+  #take({ bytes, release }: JsonValue): void {
+    const underWay: UnderWay = { line: null };
+    this.#underWay.push(underWay);
+    const byteCount = bytes.length;
+    this.#underWayBytes += byteCount;
+    this.#options.answer(bytes).then(
+      (report) => {
+        underWay.line = lineOf(report);
+      },
+      (error: unknown) => {
+        this.#failure = { error };
+      },
+    ).finally(() => {
+      this.#underWayBytes -= byteCount;
+      release();
+      this.#readOn();
+      if (this.#failure !== null || this.#underWay[0] === underWay) this.#wakeUp();
+    });
   }
 
-  #take(value: Uint8Array): void {
-    const { answer } = this.#options;
-    this.#underWay.push(answer(value).then((report) => ({ kind: "report", report })));
-    this.#readOn();
-  }
-
-  #event(): Promise<Event> {
-    const [head] = this.#underWay;
-    const reads = this.#next !== null && this.#underWay.length < WINDOW;
-    return Promise.race([
-      this.#closed.promise,
-      ...(head === undefined ? [] : [head]),
-      ...(reads ? [this.#next!] : []),
-    ]);
+  #wakeUp(): void {
+    this.#wake?.();
+    this.#wake = null;
   }
 
   close(): void {
-    this.#closed.resolve({ kind: "closed" });
+    this.#isClosed = true;
+    this.#wakeUp();
     // The rest of the body is not wanted, and nobody waits until that is understood.
     this.#options.values.return().catch(() => undefined);
   }
 }
 
-function line(report: unknown): string {
+function lineOf(report: unknown): string {
   return `${JSON.stringify(report)}\n`;
 }

@@ -90,7 +90,7 @@ export function page<T>(
   nameOf: (item: T) => string,
   { page_size: size, page_token: token }: AskedPage,
 ): { readonly items: readonly T[]; readonly token: string | null } {
-  const after = token === undefined ? null : readToken(token);
+  const after = token === undefined ? null : readPageToken(token);
   const start = after === null ? 0 : firstBehind(items, nameOf, after);
   const end = size === undefined ? items.length : Math.min(items.length, start + size);
   const taken = items.slice(start, end);
@@ -126,11 +126,13 @@ function firstBehind<T>(items: readonly T[], nameOf: (item: T) => string, name: 
   return low;
 }
 
-function pageToken(name: string): string {
+/** The token of a page that begins behind a name. */
+export function pageToken(name: string): string {
   return Buffer.from(name).toString("base64url");
 }
 
-function readToken(token: string): string {
+/** The name in a token. Errors: ProblemError for a text that is none. */
+export function readPageToken(token: string): string {
   const name = Buffer.from(token, "base64url").toString();
   if (pageToken(name) === token) return name;
   throw new ProblemError(400, 'Cannot read the query: "page_token" is none of this API');

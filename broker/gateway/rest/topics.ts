@@ -2,23 +2,27 @@
 
 import { z } from "zod";
 import { ErrorCode } from "../../../protocol/errors.ts";
-import { KafkaError } from "../../client/kafka_client.ts";
+import { type KafkaClient, KafkaError } from "../../client/kafka_client.ts";
 import {
   createPartitions,
   createTopic,
   deleteTopics,
   type ListedTopic,
   listTopics,
+  nextTopics,
   topicState,
 } from "../../client/topics.ts";
 import { json, noContent, type Operation, operation } from "./operation.ts";
 import { topicName } from "./path_schemas.ts";
 import {
+  type AskedPage,
   Links,
   listSchema,
   page,
   pagedList,
   pageQuery,
+  pageToken,
+  readPageToken,
   relationship,
   resourceSchema,
 } from "./resources.ts";
@@ -84,12 +88,19 @@ function topicData(
   };
 }
 
-type AskedTopic = Parameters<typeof topicState>[0];
-
-async function knownTopic(client: AskedTopic, links: Links, name: string) {
+async function knownTopic(client: KafkaClient, links: Links, name: string) {
   const { topic, internal, partitions } = await topicState(client, name);
   const replicationFactor = Math.max(0, ...partitions.map(({ replicas }) => replicas.length));
   return topicData(links, { topic, internal, partitions: partitions.length, replicationFactor });
+}
+
+async function topicsPage(client: KafkaClient, query: AskedPage) {
+  const { page_size: count, page_token: token } = query;
+  if (count === undefined) return page(await listTopics(client), ({ topic }) => topic, query);
+  const after = token === undefined ? null : readPageToken(token);
+  const { topics, hasMore } = await nextTopics(client, { after, count });
+  const last = topics.at(-1);
+  return { items: topics, token: hasMore && last !== undefined ? pageToken(last.topic) : null };
 }
 
 /** The operations. */
@@ -104,7 +115,7 @@ export const topicOperations: readonly Operation[] = [
     answers: { 200: { description: "The list of topics.", schema: topicList } },
     handle: async ({ client, context, base, path, query }) => {
       const links = new Links(base, path.cluster_id);
-      const { items, token } = page(await listTopics(client), ({ topic }) => topic, query);
+      const { items, token } = await topicsPage(client, query);
       const data = items.map((item) => topicData(links, item));
       return json(
         context,

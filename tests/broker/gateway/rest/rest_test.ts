@@ -90,13 +90,16 @@ describe("topics", () => {
   });
 
   test("topics: pages lead through all of them, once each", async () => {
-    const names = ["a", "b", "c", "d", "e"];
-    for (const topic_name of names) await world.succeed("POST", "/topics", { topic_name });
+    const names = ["a", "b", "b-1", "c", "d"];
+    for (const topic_name of names) {
+      await world.succeed("POST", "/topics", { topic_name, partitions_count: 7 });
+    }
     const seen: string[] = [];
     let path: string | null = "/topics?page_size=2";
     for (; path !== null;) {
       const { data, metadata } = await world.succeed("GET", path);
       expect(data.length).toBeLessThanOrEqual(2);
+      for (const { partitions_count } of data) expect(partitions_count).toBe(7);
       seen.push(...data.map((it: { topic_name: string }) => it.topic_name));
       path = metadata.next === null ? null : metadata.next.slice("http://localhost".length);
     }
