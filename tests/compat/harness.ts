@@ -158,7 +158,12 @@ function externalBroker(bootstrap: string): RunningBroker {
 }
 
 /** Something besides npm packages that a test needs. */
-export type Tool = "kcat" | "promtool" | "python confluent-kafka" | "Apache Kafka (peers)";
+export type Tool =
+  | "kcat"
+  | "promtool"
+  | "python confluent-kafka"
+  | "schemathesis"
+  | "Apache Kafka (peers)";
 
 const probes: Readonly<Record<Tool, () => boolean>> = {
   kcat: () => Bun.which("kcat") !== null,
@@ -166,6 +171,7 @@ const probes: Readonly<Record<Tool, () => boolean>> = {
   "python confluent-kafka": () =>
     Bun.which("python3") !== null &&
     Bun.spawnSync(["python3", "-c", "import confluent_kafka"]).exitCode === 0,
+  schemathesis: () => Bun.which("schemathesis") !== null,
   "Apache Kafka (peers)": () =>
     Bun.which("java") !== null && existsSync(KAFKA) &&
     Bun.spawnSync([KAFKA, "version"]).exitCode === 0,
