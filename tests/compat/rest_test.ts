@@ -44,7 +44,7 @@ function residentMegabytes(): number {
 /** What it comes down to once the garbage of what was done is collected, which takes seconds without work. */
 async function settledMegabytes(): Promise<number> {
   let least = residentMegabytes();
-  for (let i = 0; i < 40; i++) {
+  for (let i = 0; i < 20; i++) {
     await Bun.sleep(200);
     least = Math.min(least, residentMegabytes());
   }

@@ -95,23 +95,23 @@ function requestOf(path, method, form, bodyType) {
 }
 
 async function show(response, output) {
-  output.textContent = response.status + " " + response.statusText + "\\n" +
-    (response.headers.get("Content-Type") ?? "") + "\\n\\n";
+  const type = response.headers.get("Content-Type") ?? "";
+  const body = element("span");
+  output.append(response.status + " " + response.statusText + "\\n" + type + "\\n\\n", body);
   if (response.body === null) return;
   let text = "";
   for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
     text += chunk;
     if (text.length > MAX_SHOWN) text = "…" + text.slice(-MAX_SHOWN);
-    output.lastChild?.remove();
-    output.append(text);
+    body.textContent = text;
     output.scrollTop = output.scrollHeight;
   }
   try {
-    output.lastChild?.remove();
-    output.append(JSON.stringify(JSON.parse(text), null, 2));
+    body.textContent = JSON.stringify(JSON.parse(text), null, 2);
   } catch {
-    output.append(text);
+    // It is shown as it came.
   }
+  output.scrollTop = 0;
 }
 
 function section(path, method, operation) {
