@@ -58,7 +58,7 @@ testWith(
       `--url=${base}`,
       `--checks=${CHECKS.join(",")}`,
       "--phases=coverage,fuzzing",
-      "--max-examples=10",
+      "--max-examples=5",
       "--request-timeout=20",
       // A stream that nobody writes to has nothing to say.
       "--exclude-path-regex=/stream$",
