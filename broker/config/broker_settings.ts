@@ -788,7 +788,9 @@ const WEIR = {
   "weir.gateway.memory.bytes": long("33554432", {
     min: 1_048_576,
     unit: "bytes",
-    doc: "Bytes of bodies of HTTP requests that may be here at one time; more wait unread.",
+    doc:
+      "Bytes of large bodies of HTTP requests that may be here at one time; further ones are refused, and " +
+      "may come again.",
   }),
   "weir.gateway.max.streams": int("1000", {
     min: 1,

@@ -1,24 +1,15 @@
 /**
  * What clients send, read with bounds: on one body, on its nesting, and on the bytes of all that are here at once.
  *
- *     request ──→ wait for room ──→ chunks, counted ──→ text ──→ nesting checked ──→ JSON
- *
- * A body whose room is not there waits unread, so that TCP holds its sender back.
+ *     request ──→ chunks, counted (held_bytes.ts) ──→ text ──→ nesting checked ──→ JSON
  */
 
 import { ProblemError } from "../problem.ts";
-import { ByteRoom } from "../../client/byte_room.ts";
+import { type BodyBounds, HeldBytes, tooLarge } from "./held_bytes.ts";
 
 /** How deep values may lie in each other: past that, writing them out again would exhaust the stack. */
 export const MAX_DEPTH = 200;
-/** Bodies are held twice while they are read: as bytes, and as text. */
 const decoder = new TextDecoder("utf-8", { fatal: true });
-
-/** Bounds on bodies. */
-export interface BodyBounds {
-  readonly maxBytes: number;
-  readonly room: ByteRoom;
-}
 
 /** Errors: ProblemError (415) for a type that is none of those allowed; one that is left out is allowed. */
 export function checkContentType(request: Request, allowed: readonly string[]): void {
@@ -41,40 +32,41 @@ export async function withJson<T>(
   return await withBody(request, bounds, async (bytes) => await use(parseJson(bytes)));
 }
 
-/** Reads the whole body and hands it to `use`; its room is given back after that. Errors: ProblemError (413). */
+/**
+ * Reads the whole body and hands it to `use`; its room is given back after that.
+ * Errors: ProblemError (413, 503); those of `use`.
+ */
 export async function withBody<T>(
   request: Request,
-  { maxBytes, room }: BodyBounds,
+  bounds: BodyBounds,
   use: (bytes: Uint8Array) => T | Promise<T>,
 ): Promise<T> {
-  const announced = Number(request.headers.get("Content-Length") ?? maxBytes);
-  if (announced > maxBytes) throw tooLarge(maxBytes);
-  const heldBytes = Math.min(announced, maxBytes);
-  await room.take(heldBytes);
+  const announcedBytes = Number(request.headers.get("Content-Length") ?? 0);
+  if (announcedBytes > bounds.maxBytes) throw tooLarge(bounds.maxBytes);
+  const held = new HeldBytes(bounds);
   try {
-    return await use(await allBytes(request, maxBytes));
+    for await (const chunk of request.body ?? []) held.add(chunk);
+  } catch (error) {
+    held.drop();
+    throw error;
+  }
+  const { bytes, release } = held.end();
+  try {
+    return await use(bytes);
   } finally {
-    room.giveBack(heldBytes);
+    release();
   }
 }
 
-async function allBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let byteCount = 0;
-  for await (const chunk of request.body ?? []) {
-    byteCount += chunk.length;
-    if (byteCount > maxBytes) throw tooLarge(maxBytes);
-    chunks.push(chunk);
+/** The pieces of a body; whoever cancels its reader ends them. */
+export async function* piecesOf(
+  reader: Pick<ReadableStreamDefaultReader<Uint8Array>, "read">,
+): AsyncGenerator<Uint8Array, void, void> {
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    yield value;
   }
-  return Buffer.concat(chunks);
-}
-
-/** The error of a body, or of a value in a stream, that is larger than allowed. */
-export function tooLarge(maxBytes: number): ProblemError {
-  return new ProblemError(
-    413,
-    `Cannot read the body: it is larger than ${maxBytes} bytes (weir.gateway.max.body.bytes)`,
-  );
 }
 
 /** One JSON value. Errors: ProblemError (400). */

@@ -6,7 +6,7 @@ import type { KafkaClient } from "../../client/kafka_client.ts";
 import { Sender } from "../../client/sender.ts";
 import type { GatewaySettings } from "../settings.ts";
 import type { Feeds } from "../feeds/feeds.ts";
-import type { BodyBounds } from "./body.ts";
+import type { BodyBounds } from "./held_bytes.ts";
 import { StreamSlots } from "./streams.ts";
 
 /** What they are made of. */

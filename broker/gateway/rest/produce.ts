@@ -14,7 +14,7 @@ import type { OutgoingRecord } from "../../client/producer.ts";
 import { jsonRecord, outgoingRecord } from "../../client/record_json.ts";
 import type { SentRecord } from "../../client/sender.ts";
 import { ConfluentCode, type Fault, faultOf, problem, ProblemError } from "../problem.ts";
-import { checkContentType, parseJson, withBody } from "./body.ts";
+import { checkContentType, parseJson, piecesOf, withBody } from "./body.ts";
 import { jsonValues } from "./json_values.ts";
 import { type Asked, json, type Operation, operation, parsedBody } from "./operation.ts";
 import type { RestParts } from "./parts.ts";
@@ -210,13 +210,11 @@ async function answerRecords(
     return faultReport(fault);
   };
   if (request.headers.get("Content-Length") === null && request.body !== null) {
-    const values = jsonValues(request.body, parts.bodies);
-    return await lineStream(
-      context,
-      parts.slots,
-      LINES,
-      () => new Reports({ values, answer, failed }),
-    );
+    const reader = request.body.getReader();
+    const values = jsonValues(piecesOf(reader), parts.bodies);
+    const stop = () => void reader.cancel().catch(() => undefined);
+    const open = () => new Reports({ values, stop, answer, failed });
+    return await lineStream(context, parts.slots, LINES, open);
   }
   return await withBody(request, parts.bodies, async (bytes) => {
     // Its room is taken already.

@@ -6,7 +6,7 @@
  * Nothing is read ahead of that: who does not read the lines is not read either.
  */
 
-import type { JsonValue } from "./json_values.ts";
+import type { WholeBytes } from "./held_bytes.ts";
 import type { LineSource } from "./streams.ts";
 
 /** Records of one stream that may be under way, or wait to be told of. */
@@ -16,7 +16,9 @@ const WINDOW_BYTES = 32 * 1024;
 
 /** How values become lines. */
 export interface ReportsOptions {
-  readonly values: AsyncGenerator<JsonValue, void, void>;
+  readonly values: AsyncGenerator<WholeBytes, void, void>;
+  /** Ends the values, also while the next one is waited for. */
+  readonly stop: () => void;
   /** Never rejects, but for bugs of ours. */
   readonly answer: (value: Uint8Array) => Promise<unknown>;
   /** The last line, where the values end with an error. */
@@ -69,6 +71,7 @@ export class Reports implements LineSource {
       ({ done, value }) => {
         this.#isReading = false;
         if (done === true) this.#hasEnded = true;
+        else if (this.#isClosed) value.release();
         else this.#take(value);
         this.#readOn();
         this.#wakeUp();
@@ -86,7 +89,7 @@ export class Reports implements LineSource {
     );
   }
 
-  #take({ bytes, release }: JsonValue): void {
+  #take({ bytes, release }: WholeBytes): void {
     const underWay: UnderWay = { line: null };
     this.#underWay.push(underWay);
     const byteCount = bytes.length;
@@ -114,8 +117,7 @@ export class Reports implements LineSource {
   close(): void {
     this.#isClosed = true;
     this.#wakeUp();
-    // The rest of the body is not wanted, and nobody waits until that is understood.
-    this.#options.values.return().catch(() => undefined);
+    this.#options.stop();
   }
 }
 

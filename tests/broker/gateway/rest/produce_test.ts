@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { parsed } from "../../cli/test_io.ts";
-import { RestWorld } from "./rest_world.ts";
+import { type OpenStream, RestWorld } from "./rest_world.ts";
 
 let world: RestWorld;
 beforeEach(async () => {
@@ -246,5 +246,33 @@ describe("streams of records", () => {
     await world.machine.clock.advance(10_000);
     expect(pulledCount).toBeLessThan(600);
     await world.run(response.body!.cancel());
+  });
+});
+
+describe("room", () => {
+  test("room: clients that stop in the middle of large bodies hold what they sent, and stop nobody else", async () => {
+    await world.restart({ "weir.gateway.memory.bytes": "1048576" });
+    const part = `{"value":"${"x".repeat(400_000)}`;
+    const stuck = [pieces(), pieces()];
+    const streams: OpenStream[] = [];
+    for (const body of stuck) {
+      streams.push(await world.open(OWN, body.init));
+      body.write(part);
+    }
+    await world.machine.clock.advance(100);
+    expect((await world.ask("POST", CONFLUENT, string("small"))).status).toBe(200);
+    const large = string("y".repeat(400_000));
+    const refused = await world.ask("POST", CONFLUENT, large);
+    expect(refused).toMatchObject({ status: 503, body: { error_code: 503 } });
+    expect(refused.headers.get("Retry-After")).toBe("1");
+    stuck[0]!.write('"}');
+    await world.until("an answer", () => streams[0]!.taken() !== "");
+    expect((await world.ask("POST", CONFLUENT, large)).status).toBe(200);
+    // All of the room is there once the other one has gone.
+    const whole = string("z".repeat(700_000));
+    expect((await world.ask("POST", CONFLUENT, whole)).status).toBe(503);
+    await streams[1]!.cancel();
+    expect((await world.ask("POST", CONFLUENT, whole)).status).toBe(200);
+    stuck[0]!.end();
   });
 });
