@@ -12,7 +12,6 @@ import { clientApp } from "./client/client_app.ts";
 import type { Feeds } from "./feeds/feeds.ts";
 import { foreignOrigin, strangeHost } from "./origin.ts";
 import { faultOf, problem } from "./problem.ts";
-import { restApp } from "./rest/rest.ts";
 import type { GatewaySettings } from "./settings.ts";
 import type { Sockets } from "./websocket/sockets.ts";
 import { webSocketApp } from "./websocket/web_socket_app.ts";
@@ -69,7 +68,7 @@ export function gatewayApp(options: GatewayOptions): Hono {
   refuseStrangers(app, options);
   app.route("/", clientApp());
   app.route("/", webSocketApp({ sockets, allowedOrigins: settings.allowedOrigins }));
-  app.route("/", restApp(options));
+  mountRest(app, options);
 
   const known = ["/healthz", "/readyz", "/metrics"];
   app.notFound((context) => {
@@ -99,6 +98,20 @@ export function gatewayApp(options: GatewayOptions): Hono {
   });
 
   return app;
+}
+
+/** Where the REST API is. */
+const REST_PATHS = ["/v3/*", "/api/*", "/openapi.json", "/docs", "/docs/*"] as const;
+
+/** Making its schemas takes a good part of a start, so it is made when somebody asks for it first. */
+function mountRest(app: Hono, options: GatewayOptions): void {
+  let rest: Promise<Hono> | null = null;
+  for (const path of REST_PATHS) {
+    app.all(path, async (context) => {
+      rest ??= import("./rest/rest.ts").then(({ restApp }) => restApp(options));
+      return await (await rest).fetch(context.req.raw, context.env);
+    });
+  }
 }
 
 /** Methods that change nothing. */

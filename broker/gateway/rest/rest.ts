@@ -1,7 +1,7 @@
 /** The REST API: Confluent's v3 under `/v3`, weir's own under `/api`, its OpenAPI document, and the page to try it at. */
 
 import { Hono } from "hono";
-import { ProblemError } from "../problem.ts";
+import { problem, ProblemError } from "../problem.ts";
 import { clusterStateOperations } from "./cluster_state.ts";
 import { clusterOperations } from "./clusters.ts";
 import { configsOperations } from "./configs.ts";
@@ -32,7 +32,7 @@ const CONTENT_SECURITY_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/** Makes the application; its errors are for the one that it is mounted in. */
+/** Makes the application, which throws its errors: they are for the one that it is mounted in. */
 export function restApp(options: RestOptions & { readonly version: string }): Hono {
   const app = new Hono();
   const parts = new RestParts(options);
@@ -54,6 +54,15 @@ export function restApp(options: RestOptions & { readonly version: string }): Ho
     });
   }
   refuseOtherMethods(app);
+  app.notFound(({ req: { method, path } }) => {
+    throw new ProblemError(
+      404,
+      `Cannot ${method} ${path}: no such page; /docs shows those there are`,
+    );
+  });
+  app.onError((error) => {
+    throw error;
+  });
   return app;
 }
 
@@ -66,7 +75,7 @@ function refuseOtherMethods(app: Hono): void {
     app.all(path, (context) => {
       context.header("Allow", methods.join(", "));
       const { method, path } = context.req;
-      throw new ProblemError(405, `Cannot ${method} ${path}: it takes ${methods.join(", ")}`);
+      return problem(context, 405, `Cannot ${method} ${path}: it takes ${methods.join(", ")}`);
     });
   }
 }

@@ -73,6 +73,12 @@ describe("the document", () => {
     },
   );
 
+  test("a path that is not there is a problem like any other", async () => {
+    const answered = await world.ask("GET", "/v3/nothing");
+    expect(answered).toMatchObject({ status: 404, body: { error_code: 404 } });
+    expect(answered.headers.get("X-Content-Type-Options")).toBe("nosniff");
+  });
+
   test("another method says which there are", async () => {
     const answered = await world.ask("PUT", "/topics");
     expect(answered.status).toBe(405);

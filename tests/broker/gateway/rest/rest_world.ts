@@ -65,6 +65,8 @@ export class RestWorld extends GatewayWorld {
       }),
     });
     this.clusterId = this.broker.clusterId;
+    // The API is loaded when it is asked for first, which takes no virtual time.
+    await this.app.request("/docs");
   }
 
   /** Stops both, and starts them again: another node, as far as a client can tell. */
