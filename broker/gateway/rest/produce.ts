@@ -213,7 +213,7 @@ async function answerRecords(
     const reader = request.body.getReader();
     const values = jsonValues(piecesOf(reader), parts.bodies);
     const stop = () => void reader.cancel().catch(() => undefined);
-    const open = () => new Reports({ values, stop, answer, failed });
+    const open = () => new Reports({ values, room: parts.bodies.room, stop, answer, failed });
     return await lineStream(context, parts.slots, LINES, open);
   }
   return await withBody(request, parts.bodies, async (bytes) => {

@@ -6,17 +6,21 @@
  * Nothing is read ahead of that: who does not read the lines is not read either.
  */
 
+import type { ByteRoom } from "../../client/byte_room.ts";
 import type { WholeBytes } from "./held_bytes.ts";
 import type { LineSource } from "./streams.ts";
 
 /** Records of one stream that may be under way, or wait to be told of. */
 const WINDOW = 500;
-/** Their bytes, unless one of them is larger. */
-const WINDOW_BYTES = 32 * 1024;
+/** Their bytes, unless one of them is larger: those that are always let in, and those for which there is room. */
+const SMALL_WINDOW_BYTES = 32 * 1024;
+const WINDOW_BYTES = 512 * 1024;
 
 /** How values become lines. */
 export interface ReportsOptions {
   readonly values: AsyncGenerator<WholeBytes, void, void>;
+  /** Shared with all that clients send. */
+  readonly room: ByteRoom;
   /** Ends the values, also while the next one is waited for. */
   readonly stop: () => void;
   /** Never rejects, but for bugs of ours. */
@@ -35,6 +39,8 @@ export class Reports implements LineSource {
   readonly #options: ReportsOptions;
   #underWay: UnderWay[] = [];
   #underWayBytes = 0;
+  /** There was no room for more than a small window. */
+  #isCramped = false;
   #isReading = false;
   #hasEnded = false;
   #isClosed = false;
@@ -64,7 +70,8 @@ export class Reports implements LineSource {
   /** Reads values as long as there is room for them. */
   #readOn(): void {
     const mayRead = !this.#isReading && !this.#hasEnded && !this.#isClosed;
-    const isFull = this.#underWay.length >= WINDOW || this.#underWayBytes >= WINDOW_BYTES;
+    const windowBytes = this.#isCramped ? SMALL_WINDOW_BYTES : WINDOW_BYTES;
+    const isFull = this.#underWay.length >= WINDOW || this.#underWayBytes >= windowBytes;
     if (!mayRead || isFull) return;
     this.#isReading = true;
     this.#options.values.next().then(
@@ -93,6 +100,10 @@ export class Reports implements LineSource {
     const underWay: UnderWay = { line: null };
     this.#underWay.push(underWay);
     const byteCount = bytes.length;
+    const isSmall = this.#underWayBytes + byteCount <= SMALL_WINDOW_BYTES;
+    const { room } = this.#options;
+    const takenBytes = !isSmall && room.tryTake(byteCount) ? byteCount : 0;
+    this.#isCramped = !isSmall && takenBytes === 0;
     this.#underWayBytes += byteCount;
     this.#options.answer(bytes).then(
       (report) => {
@@ -104,6 +115,7 @@ export class Reports implements LineSource {
     ).finally(() => {
       this.#underWayBytes -= byteCount;
       release();
+      if (takenBytes > 0) room.giveBack(takenBytes);
       this.#readOn();
       if (this.#failure !== null || this.#underWay[0] === underWay) this.#wakeUp();
     });
