@@ -11,6 +11,7 @@ import { runCli } from "./broker/cli/cli.ts";
 import { bunIo } from "./broker/cli/io_bun.ts";
 import { addServeCommand, type Served } from "./broker/cli/serve.ts";
 import type { Config } from "./broker/config/config.ts";
+import { loadAssets } from "./broker/gateway/console/assets_bun.ts";
 import { serveHttp } from "./broker/gateway/http_bun.ts";
 import { bunLogOutput } from "./broker/telemetry/log_output_bun.ts";
 import { configureLog, type LogFormat, type LogLevel } from "./broker/telemetry/logger.ts";
@@ -51,6 +52,7 @@ async function start(config: Config): Promise<Served> {
     network: io.network,
     logger,
     serveHttp,
+    loadAssets,
     usage: bunProcessUsage(),
     version,
     signal: io.interrupted,

@@ -20,6 +20,7 @@ import type { Config } from "./config/config.ts";
 import type { Address } from "./config/listeners.ts";
 import type { Controller } from "./controller/controller.ts";
 import { joinQuorum, startControllerRole } from "./controller_role.ts";
+import { LagHistory } from "./gateway/console/lag_history.ts";
 import { gatewayApp } from "./gateway/app.ts";
 import { Feeds } from "./gateway/feeds/feeds.ts";
 import { gatewaySettings } from "./gateway/settings.ts";
@@ -36,6 +37,7 @@ import {
 } from "./start.ts";
 import { directorySamples, integritySample } from "./telemetry/broker_samples.ts";
 import { showCluster } from "./telemetry/cluster_metrics.ts";
+import { MetricHistory } from "./telemetry/history.ts";
 import { LoopDelay } from "./telemetry/loop_delay.ts";
 import { Metrics } from "./telemetry/metrics.ts";
 
@@ -123,12 +125,12 @@ async function startParts(options: BrokerOptions, assembly: Assembly): Promise<N
   const { config } = options;
   const { isBroker } = config.roles();
   const node = await startMetadataNode(options, assembly.stops);
-  watchNode(options, node, assembly);
+  const history = watchNode(options, node, assembly);
   const controllers = config.controllerListeners().length === 0
     ? null
     : startControllerRole(options, node, assembly);
   if (controllers !== null && !isBroker) assembly.metrics.watchBudget(controllers.budget);
-  const http = startGateway(options, assembly);
+  const http = startGateway(options, assembly, history);
   const broker = isBroker ? await startBrokerRole(options, node, assembly) : null;
   if (broker === null) await joinQuorum(options, node);
   const kafka = broker?.addresses ?? [];
@@ -141,12 +143,14 @@ async function startParts(options: BrokerOptions, assembly: Assembly): Promise<N
 
 /** Shows what every node has to show. */
 function watchNode(
-  { clock }: BrokerOptions,
+  { clock, usage }: BrokerOptions,
   { nodeId, logDirectories, controller }: MetadataNode,
   { metrics, stops, readiness }: Assembly,
-): void {
+): MetricHistory {
   const loopDelay = new LoopDelay(clock);
   stops.push(() => loopDelay.stop());
+  const history = new MetricHistory({ clock, server: metrics.server, loopDelay, usage });
+  stops.push(() => history.stop());
   metrics.watchLoop(loopDelay);
   stops.push(showCluster(metrics, controller, nodeId));
   for (const { flusher } of new Set([...logDirectories.online(), logDirectories.metadata])) {
@@ -155,12 +159,14 @@ function watchNode(
   metrics.watchIntegrity(() => integritySample(logDirectories));
   metrics.watchDirectories(() => directorySamples(logDirectories));
   readiness.add(() => logDirectories.states().flatMap(({ offlineReason }) => offlineReason ?? []));
+  return history;
 }
 
 /** Opens the HTTP ports, which are the last to close. */
 function startGateway(
-  { config, clock, logger, serveHttp, version }: BrokerOptions,
+  { config, clock, logger, serveHttp, loadAssets, version }: BrokerOptions,
   { metrics, readiness, stops, access }: Assembly,
+  history: MetricHistory,
 ): Address[] {
   const client = () => access.client;
   const feeds = new Feeds({ client, clock });
@@ -174,6 +180,9 @@ function startGateway(
     limits: socketsLimits(config),
   });
   metrics.watchSockets(sockets, feeds);
+  const lags = new LagHistory({ clock, logger: gatewayLogger, client });
+  if (config.httpListeners().length > 0) lags.start();
+  stops.push(() => lags.stop());
   const app = gatewayApp({
     logger: gatewayLogger,
     clock,
@@ -185,6 +194,7 @@ function startGateway(
     client,
     feeds,
     sockets,
+    console: { history, lags, loadAssets },
   });
   const limits = {
     maxMessageBytes: SOCKET_FRAME_FACTOR * config.number("weir.gateway.message.max.bytes"),

@@ -7,6 +7,7 @@ import { type Clock, type Disk, DiskError, type Logger, type Random } from "../s
 import type { Workers } from "../storage/workers.ts";
 import type { KafkaClient } from "./client/kafka_client.ts";
 import type { Config } from "./config/config.ts";
+import type { LoadAssets } from "./gateway/console/assets.ts";
 import type { ServeHttp } from "./gateway/http_server.ts";
 import type { Network } from "./network.ts";
 import type { Metrics, ProcessUsage } from "./telemetry/metrics.ts";
@@ -24,6 +25,8 @@ export interface BrokerOptions {
   readonly logger: Logger;
   readonly workers: Workers;
   readonly serveHttp: ServeHttp;
+  /** The files of the console. */
+  readonly loadAssets: LoadAssets;
   readonly usage: ProcessUsage;
   readonly version: string;
   /** Aborted: a start that waits for other nodes is given up. */

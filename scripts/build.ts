@@ -8,6 +8,8 @@
  * Bun and the addons are fetched with `npm pack`, at the versions and with the checksums that
  * package-lock.json names, and kept in `.cache/build`; after the first time no network is needed.
  *
+ * The console's scripts are bundled for browsers first, and are texts in the executable.
+ *
  * The code is minified but for names, which stack traces and error texts use. Bytecode is compiled ahead:
  * it makes the file larger and the start faster.
  */
@@ -16,6 +18,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { browserScripts } from "../broker/gateway/console/bundle_bun.ts";
 import type { LockedPackage } from "./lock.ts";
 
 const ROOT = join(import.meta.dir, "..");
@@ -119,6 +122,18 @@ function addonResolver({ addonSuffix }: Platform): Bun.BunPlugin {
   };
 }
 
+/** Puts the console's scripts, bundled, in the place of the module that bundles them. */
+async function scriptEmbedder(): Promise<Bun.BunPlugin> {
+  const scripts = JSON.stringify(await browserScripts());
+  const contents = `export const browserScripts = () => Promise.resolve(${scripts});`;
+  return {
+    name: "console scripts",
+    setup(build) {
+      build.onLoad({ filter: /\/console\/bundle_bun\.ts$/ }, () => ({ contents, loader: "js" }));
+    },
+  };
+}
+
 /** Builds for one of `PLATFORMS`. Returns: the path of the executable. */
 export async function build(name: string, platform: Platform): Promise<string> {
   // Bun itself is at hand for the platform that it runs on.
@@ -135,7 +150,7 @@ export async function build(name: string, platform: Platform): Promise<string> {
     format: "esm",
     bytecode: true,
     minify: { syntax: true, whitespace: true, identifiers: false },
-    plugins: [addonResolver(platform)],
+    plugins: [addonResolver(platform), await scriptEmbedder()],
     compile: {
       target: `bun-${name}` as Bun.Build.CompileTarget,
       executablePath,

@@ -5,7 +5,7 @@
  *   imports tests/ or scripts/; a handler of apis/ imports no other handler; only gateway/ imports hono.
  * - `weir/import-paths`: relative imports name their file, with `.ts`; no aliases, no URLs.
  * - `weir/platform`: only `main.ts` and `*_bun.ts` touch the machine: Bun, files, sockets, timers, clocks
- *   and entropy. tests/ and scripts/ may, and so may the client that is served to browsers.
+ *   and entropy. tests/ and scripts/ may, and so may what is served to browsers.
  * - `weir/hash-private`: `#name`, not `private name`, which only the type checker would keep.
  *
  * The rules look at the path of a file from the repository root, which is where `deno.json` lies.
@@ -131,7 +131,7 @@ function layerProblem(path: string, source: string): string | null {
 
 function importPathProblem(source: string): string | null {
   if (source.startsWith(".")) {
-    return /\.(tsx?|mjs|json)$/.test(source) ? null : `Name the file: "${source}.ts".`;
+    return /\.(tsx?|mjs|json|css)$/.test(source) ? null : `Name the file: "${source}.ts".`;
   }
   if (/^[a-z]+:\/\//.test(source) || source.startsWith("/")) {
     return "Import packages by name and files by relative path.";
@@ -145,7 +145,7 @@ function importPathProblem(source: string): string | null {
 /** True where a file may touch the machine, or runs on somebody else's. */
 function isPlatformFile(path: string): boolean {
   return LAYERS[layerOf(path)] === undefined || path === "main.ts" || /_bun\.tsx?$/.test(path) ||
-    path === "broker/gateway/client/client.ts";
+    path === "broker/gateway/client/client.ts" || path.includes("/browser/");
 }
 
 /** `Date` of `Date.now`, when the call is `object.property`. */

@@ -229,6 +229,8 @@ describe("lint plugin", () => {
     ["broker/time_text.ts", "export const x = new Date(0).toISOString();", null],
     ["broker/time_high.ts", "export const x = performance.now();", "platform"],
     ["broker/timer.ts", "setTimeout(() => {}, 1);", "platform"],
+    ["broker/gateway/console/browser/timer.ts", "setTimeout(() => {}, 1);", null],
+    ["broker/gateway/style.ts", 'import css from "./style.css" with { type: "text" };', null],
     ["broker/timer_global.ts", "globalThis.setTimeout(() => {}, 1);", "platform"],
     ["broker/chance.ts", "export const x = Math.random();", "platform"],
     ["broker/chance_uuid.ts", "export const x = crypto.randomUUID();", "platform"],

@@ -46,6 +46,12 @@ export interface ConsumerOptions {
   readonly readCommitted: boolean;
   /** Told when a position was lost to retention and moved to the first record that is left. */
   readonly onReset: (topic: string, partition: number, from: number, to: number) => void;
+  /** Most bytes of a partition in one answer, but for a batch that is larger. */
+  readonly partitionBytes?: number;
+  /** How long a poll waits where there is nothing. */
+  readonly maxWaitMs?: number;
+  /** False: nothing is fetched but what a poll gives out. */
+  readonly readsAhead?: boolean;
 }
 
 /** Reads partitions that it is told of. */
@@ -90,7 +96,7 @@ export class Consumer {
   }
 
   /**
-   * Waits for records, at most half a second where there are none.
+   * Waits for records, at most half a second where there are none and nothing else was said.
    * Errors: rejects with KafkaError, NetworkError or WireError that did not pass in time, and with ClientError
    * where records are damaged.
    */
@@ -130,7 +136,9 @@ export class Consumer {
     }
     // Ask for what comes next while the caller works on this.
     const next = (leaders.get(leaderId) ?? []).filter(({ done }) => !done);
-    if (next.length > 0) this.#fetches.set(leaderId, this.#fetch(leaderId, next));
+    if (next.length > 0 && this.#options.readsAhead !== false) {
+      this.#fetches.set(leaderId, this.#fetch(leaderId, next));
+    }
     return polled;
   }
 
@@ -159,7 +167,7 @@ export class Consumer {
     const answer = this.#client.broker(leaderId).then((connection) =>
       connection.request(Calls.fetch, {
         replicaId: -1,
-        maxWaitMs: MAX_WAIT_MS,
+        maxWaitMs: this.#options.maxWaitMs ?? MAX_WAIT_MS,
         minBytes: 1,
         maxBytes: FETCH_BYTES,
         isolationLevel: this.#options.readCommitted ? 1 : 0,
@@ -168,7 +176,7 @@ export class Consumer {
           partitions: assigned.map(({ partition, position }) => ({
             partition,
             fetchOffset: position,
-            partitionMaxBytes: PARTITION_BYTES,
+            partitionMaxBytes: this.#options.partitionBytes ?? PARTITION_BYTES,
           })),
         })),
         forgottenTopicsData: [],

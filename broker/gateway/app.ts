@@ -9,6 +9,7 @@ import { Hono } from "hono";
 import type { Clock, Logger } from "../../storage/platform.ts";
 import type { KafkaClient } from "../client/kafka_client.ts";
 import { clientApp } from "./client/client_app.ts";
+import { consoleApp, type ConsoleParts } from "./console/console.tsx";
 import type { Feeds } from "./feeds/feeds.ts";
 import { foreignOrigin, strangeHost } from "./origin.ts";
 import { faultOf, problem } from "./problem.ts";
@@ -33,6 +34,8 @@ export interface GatewayOptions {
   /** Partitions as streams: one read of each for all who want it. */
   readonly feeds: Feeds;
   readonly sockets: Sockets;
+  /** Of the console; without it there is none. */
+  readonly console?: ConsoleParts;
 }
 
 /** Source: the Prometheus text exposition format 0.0.4. */
@@ -69,6 +72,7 @@ export function gatewayApp(options: GatewayOptions): Hono {
   app.route("/", clientApp());
   app.route("/", webSocketApp({ sockets, allowedOrigins: settings.allowedOrigins }));
   mountRest(app, options);
+  if (options.console !== undefined) app.route("/", consoleApp(options, options.console));
 
   const known = ["/healthz", "/readyz", "/metrics"];
   app.notFound((context) => {

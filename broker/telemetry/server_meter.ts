@@ -65,6 +65,21 @@ export class ServerMeter implements ServerMetrics {
     api.duration.observe(durationMs / 1000);
   }
 
+  /** What all requests and connections came to so far. */
+  get totals(): {
+    readonly receivedBytes: number;
+    readonly sentBytes: number;
+    readonly requests: number;
+  } {
+    const requests = this.#apis.reduce((sum, api) => sum + (api?.requests ?? 0), 0);
+    return { receivedBytes: this.#bytesIn, sentBytes: this.#bytesOut, requests };
+  }
+
+  /** How long requests of an API took; null while there was none. */
+  duration(apiKey: number): Histogram | null {
+    return this.#apis[apiKey]?.duration ?? null;
+  }
+
   /** All of it in Prometheus' text format. */
   format(): string {
     return this.#formatRequests() + this.#formatConnections();

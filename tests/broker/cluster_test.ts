@@ -2,6 +2,7 @@
 
 import { afterEach, describe, expect, test } from "bun:test";
 import { Broker } from "../../broker/broker.ts";
+import { loadAssets } from "../../broker/gateway/console/assets_bun.ts";
 import { Calls } from "../../broker/client/calls.ts";
 import { Config } from "../../broker/config/config.ts";
 import { ConfigError } from "../../broker/config/sources.ts";
@@ -92,6 +93,7 @@ class World {
       network: this.network.host(host(id)),
       logger,
       workers: new SimWorkers({ disk, clock, logger }),
+      loadAssets,
       serveHttp: () => {
         throw new Error("no HTTP here");
       },

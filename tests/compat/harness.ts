@@ -163,9 +163,21 @@ export type Tool =
   | "promtool"
   | "python confluent-kafka"
   | "schemathesis"
-  | "Apache Kafka (peers)";
+  | "Apache Kafka (peers)"
+  | "Chromium";
+
+/** Where Chromium may be; `WEIR_CHROMIUM` names another place. */
+const CHROMIUM_NAMES = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+/** The browser that tests drive; null where there is none. */
+export function chromiumPath(): string | null {
+  const named = process.env["WEIR_CHROMIUM"];
+  if (named !== undefined) return existsSync(named) ? named : null;
+  return CHROMIUM_NAMES.map((name) => Bun.which(name)).find((path) => path !== null) ?? null;
+}
 
 const probes: Readonly<Record<Tool, () => boolean>> = {
+  Chromium: () => chromiumPath() !== null,
   kcat: () => Bun.which("kcat") !== null,
   promtool: () => Bun.which("promtool") !== null,
   "python confluent-kafka": () =>

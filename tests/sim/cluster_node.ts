@@ -9,6 +9,7 @@
  */
 
 import { Broker } from "../../broker/broker.ts";
+import { loadAssets } from "../../broker/gateway/console/assets_bun.ts";
 import { Config } from "../../broker/config/config.ts";
 import { ConfigError } from "../../broker/config/sources.ts";
 import { NetworkError } from "../../broker/network.ts";
@@ -264,6 +265,7 @@ export class ClusterNode {
       network: process.network,
       logger,
       workers: new SimWorkers({ disk: process.disk, clock: process.clock, logger }),
+      loadAssets,
       serveHttp: () => {
         throw new Error("no HTTP here");
       },

@@ -1,6 +1,7 @@
 /** A real broker for commands to speak to, in memory and on the virtual time of the machine that they run on. */
 
 import { Broker } from "../../../broker/broker.ts";
+import { loadAssets } from "../../../broker/gateway/console/assets_bun.ts";
 import { Config } from "../../../broker/config/config.ts";
 import type { ServeHttp } from "../../../broker/gateway/http_server.ts";
 import type { Network } from "../../../broker/network.ts";
@@ -37,6 +38,7 @@ export async function startedBroker(
     network,
     logger,
     workers: new SimWorkers({ disk, clock, logger }),
+    loadAssets,
     serveHttp: serveHttp ?? (() => {
       throw new Error("no HTTP here");
     }),

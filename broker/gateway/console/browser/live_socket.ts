@@ -1,0 +1,99 @@
+/**
+ * Follows a topic over a WebSocket, by the client that this node serves to everybody at `/client.js`.
+ *
+ * What arrives is handed on a few times a second, however much it is: drawing each record by itself would be too slow for
+ * a busy topic, and of one that is busier than that only the newest are drawn.
+ */
+
+import type { Message, MessageQuery, MessageRecord } from "./message_query.ts";
+
+const CLIENT = "/client.js";
+const HAND_ON_MS = 100;
+/** How long the node may take to begin. */
+const BEGIN_MS = 3000;
+const encoder = new TextEncoder();
+
+/** As much of `/client.js` as is used here; `client.d.ts` beside it has all. */
+interface Client {
+  connect(address: string): {
+    subscribe(
+      options: unknown,
+      callbacks: {
+        readonly record: (record: MessageRecord) => void;
+        readonly error: (error: Error) => void;
+      },
+    ): { readonly begun: Promise<void> };
+    close(): void;
+  };
+}
+
+/**
+ * Follows until `signal` is aborted. `arrive` gets messages in their order, and how many there were.
+ * Returns: false where there is no such client, or the node did not begin, or the subscription failed: the caller follows
+ * in another way.
+ */
+export async function followSocket(
+  { topic, partition }: MessageQuery,
+  signal: AbortSignal,
+  { arrive, maxCount }: {
+    readonly arrive: (messages: readonly Message[], count: number) => void;
+    readonly maxCount: number;
+  },
+): Promise<boolean> {
+  const client = await loadClient();
+  if (client === null || signal.aborted) return signal.aborted;
+  let waiting: MessageRecord[] = [];
+  let count = 0;
+  const connection = client.connect(`${location.origin.replace(/^http/, "ws")}/ws`);
+  const timer = setInterval(() => {
+    if (count === 0) return;
+    arrive(waiting.slice(-maxCount).map(messageOf), count);
+    waiting = [];
+    count = 0;
+  }, HAND_ON_MS);
+  try {
+    return await new Promise<boolean>((resolve) => {
+      const topics = [{ topic, ...(partition !== "" && { partitions: [Number(partition)] }) }];
+      const subscription = connection.subscribe(
+        { topics, from: "latest", readUncommitted: true },
+        {
+          record: (record) => {
+            count++;
+            waiting.push(record);
+            if (waiting.length > 2 * maxCount) waiting = waiting.slice(-maxCount);
+          },
+          error: () => resolve(false),
+        },
+      );
+      const giveUp = setTimeout(() => resolve(false), BEGIN_MS);
+      subscription.begun.then(() => clearTimeout(giveUp), () => resolve(false));
+      signal.addEventListener("abort", () => resolve(true), { once: true });
+    });
+  } finally {
+    clearInterval(timer);
+    connection.close();
+  }
+}
+
+async function loadClient(): Promise<Client | null> {
+  try {
+    return await import(CLIENT);
+  } catch {
+    // A node that serves no WebSockets: the caller has another way.
+    return null;
+  }
+}
+
+function messageOf(record: MessageRecord): Message {
+  return {
+    record,
+    keyBytes: bytesOf(record.key, record.keyBase64),
+    valueBytes: bytesOf(record.value, record.valueBase64),
+    isCut: false,
+  };
+}
+
+function bytesOf(text: string | null | undefined, base64: string | undefined): number {
+  if (base64 !== undefined) return atob(base64).length;
+  return encoder.encode(text ?? "").length;
+}

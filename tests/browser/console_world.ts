@@ -1,0 +1,100 @@
+/** A real broker process and a real browser that looks at its console, with an eye on all that the browser asks for. */
+
+import { join } from "node:path";
+import { type BrowserContext, chromium, type Page } from "playwright-core";
+import {
+  chromiumPath,
+  repositoryRoot,
+  type RunningBroker,
+  runOk,
+  scratchDirectory,
+  startWeir,
+} from "../compat/harness.ts";
+
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** What a window is like. */
+export interface WindowOptions {
+  readonly width?: number;
+  readonly height?: number;
+  readonly colorScheme?: "light" | "dark";
+}
+
+/** Both of them; `stop` ends both. */
+export class BrowserWorld {
+  readonly broker: RunningBroker;
+  readonly origin: string;
+  /** Requests that went anywhere else: there must be none. */
+  readonly foreignRequests: string[] = [];
+  /** What pages complained about. */
+  readonly complaints: string[] = [];
+  readonly #context: BrowserContext;
+
+  private constructor(broker: RunningBroker, context: BrowserContext) {
+    this.broker = broker;
+    this.origin = `http://127.0.0.1:${broker.httpPort}`;
+    this.#context = context;
+  }
+
+  /** Starts both. */
+  static async start(): Promise<BrowserWorld> {
+    const broker = await startWeir();
+    const context = await chromium.launchPersistentContext(scratchDirectory("chromium"), {
+      executablePath: chromiumPath()!,
+      args: FLAGS,
+      viewport: { width: 1280, height: 900 },
+      acceptDownloads: true,
+    });
+    return new BrowserWorld(broker, context);
+  }
+
+  async stop(): Promise<void> {
+    await this.#context.close();
+    await this.broker.stop();
+  }
+
+  /** A window that shows a page. */
+  async open(
+    path: string,
+    { width = 1280, height = 900, colorScheme = "light" }: WindowOptions = {},
+  ): Promise<Page> {
+    const page = await this.#context.newPage();
+    page.setDefaultTimeout(30_000);
+    await page.setViewportSize({ width, height });
+    await page.emulateMedia({ colorScheme });
+    page.on("request", (request) => {
+      const url = request.url();
+      const isOwn = url.startsWith(`${this.origin}/`) || /^(data|blob):/.test(url);
+      if (!isOwn) this.foreignRequests.push(url);
+    });
+    page.on("pageerror", (error) => this.complaints.push(`${path}: ${error.message}`));
+    page.on("console", (message) => {
+      if (message.type() === "error") this.complaints.push(`${path}: ${message.text()}`);
+    });
+    await page.goto(`${this.origin}${path}`);
+    return page;
+  }
+
+  /** Runs one of weir's commands, which must succeed. */
+  async weir(command: string, input?: string): Promise<string> {
+    return await runOk(
+      [
+        process.execPath,
+        join(repositoryRoot, "main.ts"),
+        ...command.split(" "),
+        "--bootstrap-server",
+        this.broker.bootstrap,
+      ],
+      input === undefined ? {} : { input },
+    );
+  }
+}
