@@ -322,7 +322,8 @@ async function charts(): Promise<void> {
   }, 40_000);
   const page = await world.open("/console/metrics");
   await page.locator(".chart canvas").nth(5).waitFor();
-  await page.getByText(/in .*B\/s, out .* at \d\d:\d\d:\d\d/).waitFor();
+  const read = page.locator('[data-chart="flow"] .read');
+  await read.filter({ hasText: /in .*B\/s.*out .*B\/s.*at \d\d:\d\d:\d\d/ }).waitFor();
   await page.close();
 }
 

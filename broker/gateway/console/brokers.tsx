@@ -4,7 +4,7 @@ import { ResourceType } from "../../client/config_client.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import { describeLogDirs, type LogDir } from "../../client/log_dirs.ts";
 import { describeQuorum, type QuorumReplica, type QuorumView } from "../../client/quorum.ts";
-import { changeConfig, configPart, ConfigTable } from "./configs.tsx";
+import { changeConfig, configParts } from "./configs.tsx";
 import type { Page, PageRoutes } from "./routes.ts";
 import { FormFault, PageHead, Table } from "./elements.tsx";
 import { formatBytes, formatCount, formatCounted, formatDuration } from "./format.ts";
@@ -80,15 +80,14 @@ function brokerPage(client: KafkaClient, id: string, error: unknown): Page {
     title: `Broker ${id}`,
     way: "Brokers",
     status: error === null ? 200 : 400,
-    parts: [
-      configPart(
-        client,
-        ResourceType.broker,
-        id,
-        (entries) => <ConfigTable entries={entries} action={path} of="this broker" />,
-      ),
-    ],
-    body: ({ configs }) => (
+    parts: configParts(client, {
+      resourceType: ResourceType.broker,
+      resourceName: id,
+      action: path,
+      of: "this broker",
+      isLong: true,
+    }),
+    body: ({ made, defaults }) => (
       <>
         <PageHead
           title={`Broker ${id}`}
@@ -96,7 +95,10 @@ function brokerPage(client: KafkaClient, id: string, error: unknown): Page {
           about="Its settings, in Kafka's names. What can be changed while it runs is changed at once."
         />
         <FormFault what="Nothing was changed" error={error} />
-        {configs}
+        <div class="stack">
+          {made}
+          {defaults}
+        </div>
       </>
     ),
   };

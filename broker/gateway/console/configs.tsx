@@ -22,21 +22,56 @@ const SOURCES: Readonly<Record<string, string>> = {
   DYNAMIC_GROUP_CONFIG: "set for this group",
 };
 
-/** The settings of something, as a part of its page. */
-export function configPart(
+/** What is shown of the settings of something. */
+interface ConfigOptions {
+  readonly resourceType: ResourceType;
+  readonly resourceName: string;
+  /** Where the form that changes one goes. */
+  readonly action: string;
+  /** What the settings belong to. */
+  readonly of: string;
+  /** True where there are so many that the defaults come after the page. */
+  readonly isLong?: boolean;
+}
+
+/** The settings of something, as parts of its page: those that somebody made, and the rest. */
+export function configParts(
   client: KafkaClient,
-  resourceType: ResourceType,
-  resourceName: string,
-  show: (entries: readonly ConfigEntry[]) => Child,
-): Part {
-  return {
-    id: "configs",
-    label: "the settings",
-    render: async () =>
-      show(
-        await describeConfigs(client, resourceType, resourceName, null, { documentation: true }),
-      ),
-  };
+  { resourceType, resourceName, action, of, isLong = false }: ConfigOptions,
+): Part[] {
+  const ask = () =>
+    describeConfigs(client, resourceType, resourceName, null, { documentation: true });
+  return [
+    {
+      id: "made",
+      label: "the settings that were made",
+      render: async () => {
+        const made = (await ask()).filter(({ isDefault }) => !isDefault);
+        return (
+          <>
+            <h2>Set for {of}</h2>
+            {made.length === 0
+              ? <p class="quiet">Nothing: all is as it is by default.</p>
+              : <ConfigRows entries={made} action={action} />}
+          </>
+        );
+      },
+    },
+    {
+      id: "defaults",
+      label: "the other settings",
+      isLater: isLong,
+      render: async () => {
+        const rest = (await ask()).filter(({ isDefault }) => isDefault);
+        return (
+          <>
+            <h2>By default</h2>
+            <ConfigRows entries={rest} action={action} />
+          </>
+        );
+      },
+    },
+  ];
 }
 
 /** Sets what a form of `ConfigTable` says, or takes it back. Errors: KafkaError, NetworkError. */
@@ -54,36 +89,10 @@ export async function changeConfig(
   });
 }
 
-/** All settings, those first that somebody made. `action`: where the form goes; null where nothing can be changed. */
-export function ConfigTable(
-  { entries, action, of }: {
-    readonly entries: readonly ConfigEntry[];
-    readonly action: string | null;
-    readonly of: string;
-  },
-) {
-  const made = entries.filter(({ isDefault }) => !isDefault);
-  const rest = entries.filter(({ isDefault }) => isDefault);
-  return (
-    <div class="stack">
-      <div>
-        <h2>Set for {of}</h2>
-        {made.length === 0
-          ? <p class="quiet">Nothing: all is as the broker has it.</p>
-          : <ConfigRows entries={made} action={action} />}
-      </div>
-      <div>
-        <h2>As the broker has it</h2>
-        <ConfigRows entries={rest} action={action} />
-      </div>
-    </div>
-  );
-}
-
 function ConfigRows(
   { entries, action }: {
     readonly entries: readonly ConfigEntry[];
-    readonly action: string | null;
+    readonly action: string;
   },
 ) {
   return (
@@ -130,7 +139,7 @@ export function readableValue(name: string, value: string): string | null {
 }
 
 function ConfigDetail(
-  { entry, action }: { readonly entry: ConfigEntry; readonly action: string | null },
+  { entry, action }: { readonly entry: ConfigEntry; readonly action: string },
 ) {
   const { name, value, documentation, synonyms, readOnly, isDefault, sensitive } = entry;
   const id = `config-${name}`;
@@ -147,7 +156,7 @@ function ConfigDetail(
           ))}
         </dl>
       )}
-      {readOnly || action === null
+      {readOnly
         ? <p class="hint">It is read when the broker starts, and cannot be changed here.</p>
         : (
           <form method="post" action={action} class="bar">

@@ -77,6 +77,7 @@ export function Layout(
           <footer>
             <button type="button" class="plain" data-theme-switch>Dark or light</button>
             <button type="button" class="plain about" data-open="keys">Keyboard</button>
+            <a class="about" href="/docs">HTTP API</a>
             <span class="about">weir {version}</span>
           </footer>
         </header>

@@ -24,6 +24,8 @@ export interface Part {
   readonly label: string;
   /** How often it is asked again; left out for one that is asked once. */
   readonly refreshMs?: number;
+  /** True for one that is long, and below what is on screen first: the browser asks for it when the rest is there. */
+  readonly isLater?: boolean;
   readonly render: () => Promise<Child>;
 }
 
@@ -39,9 +41,11 @@ export class PartRenderer {
 
   /** All parts of a page, by id, each as it is after a short time. */
   async page(parts: readonly Part[]): Promise<Record<string, Child>> {
-    const rendered = parts.map(async (part) =>
-      [part.id, await this.#settle(part, PAGE_PATIENCE_MS)] as const
-    );
+    const rendered = parts.map(async (part) => {
+      const isLater = part.isLater === true;
+      const shown = isLater ? await late(part) : await this.#settle(part, PAGE_PATIENCE_MS);
+      return [part.id, shown] as const;
+    });
     return Object.fromEntries(await Promise.all(rendered));
   }
 
@@ -54,19 +58,14 @@ export class PartRenderer {
 
   async #settle(part: Part, patienceMs: number): Promise<Child> {
     const answered = new AbortController();
-    const late = this.#clock.sleep(patienceMs, answered.signal).then(() => null);
-    const content = await Promise.race([this.#answer(part), late]);
+    const over = this.#clock.sleep(patienceMs, answered.signal).then(() => null);
+    const content = await Promise.race([this.#answer(part), over]);
     answered.abort();
-    const isLate = content === null;
-    return (
-      <section
-        class="part"
-        data-part={part.id}
-        data-refresh={part.refreshMs}
-        data-late={isLate ? (patienceMs === PAGE_PATIENCE_MS ? "once" : "still") : undefined}
-      >
-        {isLate ? <Late part={part} patienceMs={patienceMs} /> : content}
-      </section>
+    if (content !== null) return <Section part={part}>{content}</Section>;
+    return patienceMs === PAGE_PATIENCE_MS ? await late(part) : (
+      <Section part={part} late="still">
+        <Unanswered part={part} patienceMs={patienceMs} />
+      </Section>
     );
   }
 
@@ -93,12 +92,35 @@ export function Fault({ what, text }: { readonly what: string; readonly text: st
   );
 }
 
-function Late({ part, patienceMs }: { readonly part: Part; readonly patienceMs: number }) {
-  if (patienceMs < PART_PATIENCE_MS) return <p class="pending">Asking for {part.label} …</p>;
+function Unanswered({ part, patienceMs }: { readonly part: Part; readonly patienceMs: number }) {
   return (
     <div class="fault">
       <b>Cannot show {part.label}</b>
       <p>No answer came within {patienceMs / 1000} s. A broker may be down or cut off.</p>
     </div>
+  );
+}
+
+/** The place of a part that the browser is to ask for. */
+function late(part: Part): Promise<Child> {
+  return Promise.resolve(
+    <Section part={part} late="once">
+      <p class="pending">Asking for {part.label} …</p>
+    </Section>,
+  );
+}
+
+/** A part in the page. `late`: it is not here yet, and is asked for at once, or still not, and is asked for as usual. */
+function Section(
+  { part, late, children }: {
+    readonly part: Part;
+    readonly late?: "once" | "still";
+    readonly children?: Child;
+  },
+) {
+  return (
+    <section class="part" data-part={part.id} data-refresh={part.refreshMs} data-late={late}>
+      {children}
+    </section>
   );
 }

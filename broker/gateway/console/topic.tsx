@@ -9,7 +9,7 @@ import { ResourceType } from "../../client/config_client.ts";
 import { type KafkaClient, KafkaError } from "../../client/kafka_client.ts";
 import { SpecialTimestamp } from "../../client/offsets.ts";
 import { createPartitions, deleteTopics } from "../../client/topics.ts";
-import { changeConfig, configPart, ConfigTable } from "./configs.tsx";
+import { changeConfig, configParts } from "./configs.tsx";
 import type { Page, PageRoutes } from "./routes.ts";
 import { Empty, FormFault, PageHead, Table, Tabs } from "./elements.tsx";
 import { formatBytes, formatCount, formatCounted } from "./format.ts";
@@ -340,21 +340,20 @@ function settingsPage(client: KafkaClient, view: TopicView, error: unknown): Pag
     status: error === null ? 200 : 400,
     parts: [
       sizesPart(client, view),
-      configPart(
-        client,
-        ResourceType.topic,
-        name,
-        (entries) => (
-          <ConfigTable entries={entries} action={topicPath(name, "settings")} of="this topic" />
-        ),
-      ),
+      ...configParts(client, {
+        resourceType: ResourceType.topic,
+        resourceName: name,
+        action: topicPath(name, "settings"),
+        of: "this topic",
+      }),
     ],
-    body: ({ sizes, configs }) => (
+    body: ({ sizes, made, defaults }) => (
       <>
         <TopicHead name={name} current="Settings" sizes={sizes} />
         <FormFault what="Nothing was changed" error={error} />
         <div class="stack">
-          {configs}
+          {made}
+          {defaults}
           <PartitionsForm name={name} count={metadata.partitions.length} />
           <DeletionForm name={name} />
         </div>

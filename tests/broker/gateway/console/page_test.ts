@@ -53,6 +53,15 @@ describe("PartRenderer", () => {
     expect(logger.lines).toMatchObject([{ level: "error", message: "Cannot show what fails" }]);
   });
 
+  test("page: a part that is for later is not asked for", async () => {
+    const clock = new SimClock();
+    const render = () => Promise.reject(new Error("asked"));
+    const part: Part = { id: "long", label: "a list", isLater: true, render };
+    const renderer = new PartRenderer({ clock, logger: new SimLogger() });
+    const { long } = await clock.run(renderer.page([part]));
+    expect(String(long)).toContain('data-part="long" data-late="once"');
+  });
+
   test("page: nothing is left running once all have answered", async () => {
     const clock = new SimClock();
     await clock.run(new PartRenderer({ clock, logger: new SimLogger() }).page([parts[0]!]));
