@@ -95,7 +95,8 @@ const STEPS: Readonly<Record<string, () => string[]>> = {
   oxlint: () => [...tool("oxlint", "bin", "oxlint"), "--type-aware"],
   types: () => [...tool("typescript", "bin", "tsc"), "-p", "."],
   // Scripts for browsers have a document, and nothing of Bun's.
-  browser: () => [...tool("typescript", "bin", "tsc"), "-p", "broker/gateway/console/browser"],
+  browser_types:
+    () => [...tool("typescript", "bin", "tsc"), "-p", "broker/gateway/console/browser"],
 };
 
 /** Folders whose tests start processes, open ports, measure time. */

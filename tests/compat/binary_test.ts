@@ -111,6 +111,10 @@ describe.skipIf(reason !== "")(`dist/weir${reason}`, () => {
       }
       const http = `http://127.0.0.1:${broker.httpPort}`;
       expect((await fetch(`${http}/readyz`)).status).toBe(200);
+      const page = await (await fetch(`${http}/`)).text();
+      const files = [...page.matchAll(/\/console\/assets\/[^"]+/g)].map(([path]) => path);
+      expect(files).toHaveLength(3);
+      for (const path of files) expect((await fetch(`${http}${path}`)).status).toBe(200);
       const metrics = await (await fetch(`${http}/metrics`)).text();
       expect(metrics).toContain(`weir_build_info{version="${packageJson.version}"} 1`);
       expect(metrics).toContain('weir_requests_total{api="Produce"}');
