@@ -46,7 +46,9 @@ export interface ConsumerOptions {
   readonly readCommitted: boolean;
   /** Told when a position was lost to retention and moved to the first record that is left. */
   readonly onReset: (topic: string, partition: number, from: number, to: number) => void;
-  /** Most bytes of a partition in one answer, but for a batch that is larger. */
+  /** Most bytes of one answer, but for a batch that is larger. */
+  readonly answerBytes?: number;
+  /** Most bytes of a partition in it. */
   readonly partitionBytes?: number;
   /** How long a poll waits where there is nothing. */
   readonly maxWaitMs?: number;
@@ -169,7 +171,7 @@ export class Consumer {
         replicaId: -1,
         maxWaitMs: this.#options.maxWaitMs ?? MAX_WAIT_MS,
         minBytes: 1,
-        maxBytes: FETCH_BYTES,
+        maxBytes: this.#options.answerBytes ?? FETCH_BYTES,
         isolationLevel: this.#options.readCommitted ? 1 : 0,
         topics: [...byTopic].map(([topic, assigned]) => ({
           topic,

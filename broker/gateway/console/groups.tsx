@@ -232,13 +232,14 @@ function groupPage(client: KafkaClient, group: string, error: unknown): Page {
         <div class="stack">
           {part}
           <div
+            class="ofGroup"
             data-chart-source={`${LAG_PATH}?${new URLSearchParams({ id: group })}`}
             data-chart-minutes={LAG_MINUTES}
           >
             <ChartFigure chart="lag" title="Lag over the last hours" />
           </div>
           <form
-            class="form"
+            class="form ofGroup"
             method="post"
             action={`/console/group/delete?${new URLSearchParams({ id: group })}`}
             aria-labelledby="deletion"

@@ -17,6 +17,7 @@ import { Consumer } from "../../client/consumer.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import { listOffsets, type Place, resolvePlace, SpecialTimestamp } from "../../client/offsets.ts";
 import { formatRecord } from "../../client/record_json.ts";
+import { TimeSlice } from "../../time_slice.ts";
 import type { RecordFilter } from "./record_filter.ts";
 
 /** How long a page may be worked on, and how much it may read, before it is answered as it is. */
@@ -27,12 +28,24 @@ const FIRST_WINDOW = 16;
 const LAST_WINDOW = 4096;
 /** A round that read more lets the window shrink. */
 const ROUND_BYTES = 2 * 1024 * 1024;
-/** What a fetch of the console asks for of each partition. */
-const PARTITION_BYTES = 512 * 1024;
+/** What the console asks for at a time: no more than can be decoded in one go. */
+const ANSWER_BYTES = 256 * 1024;
+const PARTITION_BYTES = 128 * 1024;
+/** How long records are looked at before others have a turn, and how many between two looks at the clock. */
+const SLICE_MS = 4;
+const LOOK_EVERY = 16;
 /** Of a key or a value, so much is in a page; the whole is asked for by itself. */
 const SHOWN_BYTES = 4096;
 /** Polls that bring nothing, after which the rest of a window is taken for empty. */
 const EMPTY_POLLS = 3;
+
+/** How the console's consumers read. */
+const BOUNDS = {
+  answerBytes: ANSWER_BYTES,
+  partitionBytes: PARTITION_BYTES,
+  maxWaitMs: 0,
+  readsAhead: false,
+};
 
 /** What is asked for. */
 export interface RecordPageRequest {
@@ -108,6 +121,7 @@ class PageReader {
   readonly #request: RecordPageRequest;
   readonly #isBackward: boolean;
   readonly #deadlineMs: number;
+  readonly #slice: TimeSlice;
   #lanes: Lane[] = [];
   #scannedCount = 0;
   #scannedBytes = 0;
@@ -116,6 +130,7 @@ class PageReader {
     this.#client = client;
     this.#request = request;
     this.#isBackward = request.direction === "backward";
+    this.#slice = new TimeSlice(client.clock, SLICE_MS);
     this.#deadlineMs = client.clock.monotonicMs() + BUDGET_MS;
   }
 
@@ -198,7 +213,10 @@ class PageReader {
     for (const { lane, startOffset, endOffset } of windows) {
       const inOffsetOrder = records.get(lane.partition) ?? [];
       const inPageOrder = this.#isBackward ? inOffsetOrder.toReversed() : inOffsetOrder;
-      for (const record of inPageOrder) this.#look(lane, record);
+      for (const [index, record] of inPageOrder.entries()) {
+        this.#look(lane, record);
+        if (index % LOOK_EVERY === 0 && this.#slice.isOver) await this.#slice.next();
+      }
       lane.reached = this.#isBackward ? startOffset : endOffset;
     }
   }
@@ -218,9 +236,7 @@ class PageReader {
     const consumer = new Consumer(this.#client, {
       readCommitted,
       onReset: () => undefined,
-      partitionBytes: PARTITION_BYTES,
-      maxWaitMs: 0,
-      readsAhead: false,
+      ...BOUNDS,
     });
     consumer.assign(windows.map(({ lane, startOffset }) => ({
       topic,
@@ -231,6 +247,7 @@ class PageReader {
     const records = new Map<number, KafkaRecord[]>();
     for (let emptyPolls = 0; left.size > 0 && emptyPolls < EMPTY_POLLS;) {
       const polled = await consumer.poll();
+      if (this.#slice.isOver) await this.#slice.next();
       emptyPolls = polled.length === 0 ? emptyPolls + 1 : 0;
       for (const { partition, records: read, nextOffset } of polled) {
         const endOffset = left.get(partition) ?? 0;
@@ -318,9 +335,7 @@ export async function readRecord(
   const consumer = new Consumer(client, {
     readCommitted: false,
     onReset: () => undefined,
-    partitionBytes: PARTITION_BYTES,
-    maxWaitMs: 0,
-    readsAhead: false,
+    ...BOUNDS,
   });
   consumer.assign([{ topic, partition, position: offset }]);
   const polled = await consumer.poll();
