@@ -24,10 +24,12 @@ import type { RecordFilter } from "./record_filter.ts";
 const BUDGET_MS = 400;
 const BUDGET_BYTES = 16 * 1024 * 1024;
 /** Offsets of a partition that are read at once: at first, and at most. */
-const FIRST_WINDOW = 16;
+const FIRST_WINDOW = 4;
 const LAST_WINDOW = 4096;
 /** A round that read more lets the window shrink. */
 const ROUND_BYTES = 2 * 1024 * 1024;
+/** Of one partition no more is held; a window that turns out to hold more is given up for a smaller one. */
+const WINDOW_BYTES = 4 * 1024 * 1024;
 /** What the console asks for at a time: no more than can be decoded in one go. */
 const ANSWER_BYTES = 256 * 1024;
 const PARTITION_BYTES = 128 * 1024;
@@ -101,11 +103,13 @@ interface Lane {
   readonly found: Candidate[];
 }
 
-/** A range of one partition. */
+/** A range of one partition, and what of it is here. */
 interface Window {
   readonly lane: Lane;
   readonly startOffset: number;
   readonly endOffset: number;
+  readonly records: KafkaRecord[];
+  bytes: number;
 }
 
 /** Reads one page. Errors: ClientError, KafkaError, NetworkError. */
@@ -137,20 +141,23 @@ class PageReader {
   async read(): Promise<RecordPage> {
     this.#lanes = await this.#openLanes();
     let window = Math.max(FIRST_WINDOW, Math.ceil(this.#request.limit / this.#lanes.length));
-    for (;;) {
+    for (let hasProgress = false;;) {
       const lanes = this.#lanesToExtend();
-      if (lanes.length === 0) break;
+      if (lanes.length === 0 || this.#request.signal.aborted) break;
       const before = this.#scannedBytes;
-      await this.#readRound(lanes, window);
-      if (this.#isSpent) break;
+      const isWhole = await this.#readRound(lanes, window);
+      hasProgress ||= lanes.some(({ begin, reached }) => begin !== reached);
+      // A page that got nowhere would be asked for again and again.
+      if (this.#isSpent && hasProgress) break;
       const isHeavy = this.#scannedBytes - before > ROUND_BYTES;
-      window = isHeavy ? Math.max(1, window >> 1) : Math.min(2 * window, LAST_WINDOW);
+      window = !isWhole ? window >> 2 : isHeavy ? window >> 1 : Math.min(2 * window, LAST_WINDOW);
+      window = Math.max(1, window);
     }
     return this.#page();
   }
 
   get #isSpent(): boolean {
-    return this.#request.signal.aborted || this.#scannedBytes >= BUDGET_BYTES ||
+    return this.#scannedBytes >= BUDGET_BYTES ||
       this.#client.clock.monotonicMs() >= this.#deadlineMs;
   }
 
@@ -203,35 +210,15 @@ class PageReader {
     );
   }
 
-  async #readRound(lanes: readonly Lane[], size: number): Promise<void> {
+  /** Reads so many offsets of each lane. Returns: false where some were too large for that, and have stayed as they were. */
+  async #readRound(lanes: readonly Lane[], size: number): Promise<boolean> {
     const windows = lanes.map((lane): Window => ({
       lane,
       startOffset: this.#isBackward ? Math.max(lane.edge, lane.reached - size) : lane.reached,
       endOffset: this.#isBackward ? lane.reached : Math.min(lane.edge, lane.reached + size),
+      records: [],
+      bytes: 0,
     }));
-    const records = await this.#readWindows(windows);
-    for (const { lane, startOffset, endOffset } of windows) {
-      const inOffsetOrder = records.get(lane.partition) ?? [];
-      const inPageOrder = this.#isBackward ? inOffsetOrder.toReversed() : inOffsetOrder;
-      for (const [index, record] of inPageOrder.entries()) {
-        this.#look(lane, record);
-        if (index % LOOK_EVERY === 0 && this.#slice.isOver) await this.#slice.next();
-      }
-      lane.reached = this.#isBackward ? startOffset : endOffset;
-    }
-  }
-
-  #look(lane: Lane, record: KafkaRecord): void {
-    const bound = this.#isBackward ? Math.min : Math.max;
-    lane.order = bound(lane.order, record.timestamp);
-    const { filter, topic, limit } = this.#request;
-    // More than a page holds of one partition would not be shown.
-    if (lane.found.length >= limit || (filter !== null && !filter(record))) return;
-    lane.found.push({ ...shown(record, { topic, partition: lane.partition }), order: lane.order });
-  }
-
-  /** Records of each partition between the bounds of its window, by offset. */
-  async #readWindows(windows: readonly Window[]): Promise<Map<number, KafkaRecord[]>> {
     const { topic, readCommitted } = this.#request;
     const consumer = new Consumer(this.#client, {
       readCommitted,
@@ -243,26 +230,57 @@ class PageReader {
       partition: lane.partition,
       position: startOffset,
     })));
-    const left = new Map(windows.map((window) => [window.lane.partition, window.endOffset]));
-    const records = new Map<number, KafkaRecord[]>();
-    for (let emptyPolls = 0; left.size > 0 && emptyPolls < EMPTY_POLLS;) {
+    const open = new Map(windows.map((window) => [window.lane.partition, window]));
+    let isWhole = true;
+    for (let emptyPolls = 0; open.size > 0 && emptyPolls < EMPTY_POLLS;) {
       const polled = await consumer.poll();
       if (this.#slice.isOver) await this.#slice.next();
+      if (this.#request.signal.aborted) return true;
       emptyPolls = polled.length === 0 ? emptyPolls + 1 : 0;
-      for (const { partition, records: read, nextOffset } of polled) {
-        const endOffset = left.get(partition) ?? 0;
-        const within = read.filter(({ offset }) => offset < endOffset);
-        for (const record of within) this.#scannedBytes += sizeOf(record);
-        this.#scannedCount += within.length;
-        const known = records.get(partition);
-        if (known === undefined) records.set(partition, within);
-        else known.push(...within);
-        if (nextOffset < endOffset) continue;
-        left.delete(partition);
+      for (const { partition, records, nextOffset } of polled) {
+        const window = open.get(partition);
+        if (window === undefined) continue;
+        this.#gather(window, records);
+        const isTooLarge = size > 1 && window.bytes > WINDOW_BYTES;
+        if (nextOffset < window.endOffset && !isTooLarge) continue;
+        open.delete(partition);
         consumer.finish(topic, partition);
+        isWhole &&= !isTooLarge;
+        if (!isTooLarge) await this.#lookThrough(window);
       }
     }
-    return records;
+    // What a window was to hold is not there any more, or never was.
+    for (const window of open.values()) await this.#lookThrough(window);
+    return isWhole;
+  }
+
+  #gather(window: Window, records: readonly KafkaRecord[]): void {
+    for (const record of records) {
+      if (record.offset >= window.endOffset) break;
+      window.records.push(record);
+      window.bytes += sizeOf(record);
+      this.#scannedBytes += sizeOf(record);
+    }
+  }
+
+  /** Everything of a window is here. */
+  async #lookThrough({ lane, records, startOffset, endOffset }: Window): Promise<void> {
+    this.#scannedCount += records.length;
+    const inPageOrder = this.#isBackward ? records.toReversed() : records;
+    for (const [index, record] of inPageOrder.entries()) {
+      this.#look(lane, record);
+      if (index % LOOK_EVERY === 0 && this.#slice.isOver) await this.#slice.next();
+    }
+    lane.reached = this.#isBackward ? startOffset : endOffset;
+  }
+
+  #look(lane: Lane, record: KafkaRecord): void {
+    const bound = this.#isBackward ? Math.min : Math.max;
+    lane.order = bound(lane.order, record.timestamp);
+    const { filter, topic, limit } = this.#request;
+    // More than a page holds of one partition would not be shown.
+    if (lane.found.length >= limit || (filter !== null && !filter(record))) return;
+    lane.found.push({ ...shown(record, { topic, partition: lane.partition }), order: lane.order });
   }
 
   #page(): RecordPage {
