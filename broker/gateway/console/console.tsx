@@ -18,6 +18,7 @@ import type { BodyBounds } from "../rest/held_bytes.ts";
 import type { GatewaySettings } from "../settings.ts";
 import { Assets, type LoadAssets } from "./assets.ts";
 import { brokerPages } from "./brokers.tsx";
+import { Empty } from "./elements.tsx";
 import { resetPages } from "./group_reset.tsx";
 import { groupPages, lagRoute } from "./groups.tsx";
 import type { LagHistory } from "./lag_history.ts";
@@ -86,6 +87,7 @@ export function consoleApp(options: ConsoleOptions, parts: ConsoleParts): Hono {
   produceRoute(app, client, bodies);
   historyRoute(app, history);
   lagRoute(app, lags);
+  pages.page("/console/*", () => NO_SUCH_PAGE);
   return app;
 }
 
@@ -202,6 +204,20 @@ function secure(context: Context): void {
   context.header("Referrer-Policy", "same-origin");
   context.header("Cross-Origin-Opener-Policy", "same-origin");
 }
+
+const NO_SUCH_PAGE: Page = {
+  title: "No such page",
+  way: null,
+  status: 404,
+  parts: [],
+  body: () => (
+    <Empty title="There is no such page">
+      <p>
+        The address may be of another version. Go on from the <a href="/">overview</a>.
+      </p>
+    </Empty>
+  ),
+};
 
 const NOT_SERVING: Page = {
   title: "Not serving",

@@ -69,6 +69,13 @@ describe("pages", () => {
     expect(words(text)).toContain('There is no topic "nope"');
   });
 
+  test("a page that is not there: 404 with a way on", async () => {
+    const { status, text } = await world.ask("/console/nope");
+    expect(status).toBe(404);
+    expect(words(text)).toContain("There is no such page");
+    expect(text).toContain('<a href="/">');
+  });
+
   test("a name: is text, whatever it holds", async () => {
     const { text } = await world.ask(
       `/console/group?${new URLSearchParams({ id: "<img src=x onerror=alert(1)>" })}`,
