@@ -149,7 +149,13 @@ function watchNode(
 ): MetricHistory {
   const loopDelay = new LoopDelay(clock);
   stops.push(() => loopDelay.stop());
-  const history = new MetricHistory({ clock, server: metrics.server, loopDelay, usage });
+  const history = new MetricHistory({
+    clock,
+    server: metrics.server,
+    loopDelay,
+    usage,
+    traffic: () => metrics.traffic(),
+  });
   stops.push(() => history.stop());
   metrics.watchLoop(loopDelay);
   stops.push(showCluster(metrics, controller, nodeId));

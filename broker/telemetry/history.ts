@@ -10,6 +10,7 @@ import type { Clock, Timer } from "../../storage/platform.ts";
 import type { Histogram } from "./histogram.ts";
 import type { LoopDelay } from "./loop_delay.ts";
 import type { ProcessUsage } from "./metrics.ts";
+import type { TopicSample } from "./series.ts";
 import type { ServerMeter } from "./server_meter.ts";
 
 /** Time between two samples. */
@@ -17,10 +18,11 @@ export const SAMPLE_INTERVAL_MS = 10_000;
 /** Six hours of them. */
 const CAPACITY = 2160;
 
-/** What is kept of each interval. Units: bytes and requests a second, seconds, bytes, share of one processor. */
+/** What is kept of each interval. Units: bytes, records and requests a second, seconds, bytes, share of one processor. */
 export const HISTORY_SERIES = [
-  "receivedBytes",
-  "sentBytes",
+  "writtenBytes",
+  "readBytes",
+  "writtenRecords",
   "requests",
   "produceP50",
   "produceP99",
@@ -46,13 +48,14 @@ export interface HistoryOptions {
   readonly server: ServerMeter;
   readonly loopDelay: LoopDelay;
   readonly usage: ProcessUsage;
+  /** What was written to topics and read from them so far. */
+  readonly traffic: () => Omit<TopicSample, "topic">;
 }
 
 /** What counters said at one moment. */
 interface Reading {
   readonly atMs: number;
-  readonly receivedBytes: number;
-  readonly sentBytes: number;
+  readonly traffic: Omit<TopicSample, "topic">;
   readonly requests: number;
   readonly cpuSeconds: number;
   readonly produce: readonly number[];
@@ -114,9 +117,13 @@ export class MetricHistory {
     const seconds = (now.atMs - before.atMs) / 1000;
     const { server, loopDelay, usage, clock } = this.#options;
     const produce = server.duration(ApiKey.Produce);
+    // A topic that was deleted is not counted any more.
+    const grown = (name: keyof Reading["traffic"]) =>
+      Math.max(0, now.traffic[name] - before.traffic[name]) / seconds;
     const values: Readonly<Record<HistorySeries, number>> = {
-      receivedBytes: (now.receivedBytes - before.receivedBytes) / seconds,
-      sentBytes: (now.sentBytes - before.sentBytes) / seconds,
+      writtenBytes: grown("writtenBytes"),
+      readBytes: grown("readBytes"),
+      writtenRecords: grown("writtenRecords"),
       requests: (now.requests - before.requests) / seconds,
       produceP50: quantile(produce, before.produce, 0.5),
       produceP99: quantile(produce, before.produce, 0.99),
@@ -131,10 +138,11 @@ export class MetricHistory {
   }
 
   #read(): Reading {
-    const { clock, server, loopDelay, usage } = this.#options;
+    const { clock, server, loopDelay, usage, traffic } = this.#options;
     return {
       atMs: clock.monotonicMs(),
-      ...server.totals,
+      traffic: traffic(),
+      requests: server.requestCount,
       cpuSeconds: usage.cpuSeconds(),
       produce: server.duration(ApiKey.Produce)?.cumulativeCounts() ?? [],
       loop: loopDelay.histogram.cumulativeCounts(),

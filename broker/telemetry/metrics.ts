@@ -566,6 +566,17 @@ export class Metrics {
     this.#flushes.observe(durationMs / 1000);
   }
 
+  /** What was written to all topics and read from them, here, so far. */
+  traffic(): Omit<TopicSample, "topic"> {
+    const sum = { writtenBytes: 0, writtenRecords: 0, readBytes: 0 };
+    for (const { writtenBytes, writtenRecords, readBytes } of this.#topics()) {
+      sum.writtenBytes += writtenBytes;
+      sum.writtenRecords += writtenRecords;
+      sum.readBytes += readBytes;
+    }
+    return sum;
+  }
+
   /** Sets where the topics are read from. */
   watchTopics(source: SampleSource<TopicSample>): void {
     this.#topics = source;

@@ -65,14 +65,9 @@ export class ServerMeter implements ServerMetrics {
     api.duration.observe(durationMs / 1000);
   }
 
-  /** What all requests and connections came to so far. */
-  get totals(): {
-    readonly receivedBytes: number;
-    readonly sentBytes: number;
-    readonly requests: number;
-  } {
-    const requests = this.#apis.reduce((sum, api) => sum + (api?.requests ?? 0), 0);
-    return { receivedBytes: this.#bytesIn, sentBytes: this.#bytesOut, requests };
+  /** How many requests were answered so far. */
+  get requestCount(): number {
+    return this.#apis.reduce((sum, api) => sum + (api?.requests ?? 0), 0);
   }
 
   /** How long requests of an API took; null while there was none. */

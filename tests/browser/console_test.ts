@@ -321,9 +321,9 @@ async function charts(): Promise<void> {
     return times.length >= 2 ? times : undefined;
   }, 40_000);
   const page = await world.open("/console/metrics");
-  await page.locator(".chart canvas").nth(5).waitFor();
+  await page.locator(".chart canvas").nth(6).waitFor();
   const read = page.locator('[data-chart="flow"] .read');
-  await read.filter({ hasText: /in .*B\/s.*out .*B\/s.*at \d\d:\d\d:\d\d/ }).waitFor();
+  await read.filter({ hasText: /written .*B\/s.*read .*B\/s.*at \d\d:\d\d:\d\d/ }).waitFor();
   await page.close();
 }
 

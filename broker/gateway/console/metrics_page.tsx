@@ -19,12 +19,13 @@ const RANGES = [
 ] as const;
 
 const CHARTS = [
-  { chart: "flow", title: "Bytes in and out" },
+  { chart: "flow", title: "Written and read" },
+  { chart: "messages", title: "Messages written" },
   { chart: "produce", title: "Time to answer Produce" },
   { chart: "requests", title: "Requests" },
-  { chart: "loop", title: "Event loop delay" },
-  { chart: "memory", title: "Resident memory" },
   { chart: "cpu", title: "Processor" },
+  { chart: "memory", title: "Resident memory" },
+  { chart: "loop", title: "Event loop delay" },
 ] as const;
 
 const historyQuery = z.object({

@@ -65,7 +65,10 @@ export function overviewPage(
             data-chart-source={HISTORY_PATH}
             data-chart-minutes={CHART_MINUTES}
           >
-            <ChartFigure chart="flow" title="Through this node in the last hour" />
+            <ChartFigure
+              chart="flow"
+              title="Written to this node and read from it in the last hour"
+            />
           </div>
           <div>
             <h2>Brokers</h2>

@@ -10,27 +10,36 @@ function started() {
   const clock = new SimClock();
   const server = new ServerMeter();
   const loopDelay = new LoopDelay(clock);
+  const traffic = { writtenBytes: 0, writtenRecords: 0, readBytes: 0 };
   let cpuSeconds = 0;
   const usage = { ...SIM_USAGE, residentBytes: () => 5000, cpuSeconds: () => cpuSeconds };
-  const history = new MetricHistory({ clock, server, loopDelay, usage });
+  const history = new MetricHistory({
+    clock,
+    server,
+    loopDelay,
+    usage,
+    traffic: () => ({ ...traffic }),
+  });
   const work = (seconds: number) => cpuSeconds += seconds;
   const all = { minutes: 360, maxCount: 10_000 };
-  return { clock, server, loopDelay, history, work, all };
+  return { clock, server, loopDelay, history, traffic, work, all };
 }
 
 describe("MetricHistory", () => {
   test("rates: over the time that passed between two samples", async () => {
-    const { clock, server, history, work, all } = started();
-    server.bytesIn(20_000);
-    server.bytesOut(500);
+    const { clock, server, history, traffic, work, all } = started();
+    traffic.writtenBytes += 20_000;
+    traffic.readBytes += 500;
+    traffic.writtenRecords += 40;
     server.requestAnswered(ApiKey.Produce, 1, 1, 3);
     work(5);
     await clock.advance(SAMPLE_INTERVAL_MS);
     await clock.advance(SAMPLE_INTERVAL_MS);
     const { times, series } = history.columns(all);
     expect(times[1]! - times[0]!).toBe(SAMPLE_INTERVAL_MS / 1000);
-    expect(series.receivedBytes).toEqual([2000, 0]);
-    expect(series.sentBytes).toEqual([50, 0]);
+    expect(series.writtenBytes).toEqual([2000, 0]);
+    expect(series.readBytes).toEqual([50, 0]);
+    expect(series.writtenRecords).toEqual([4, 0]);
     expect(series.requests).toEqual([0.1, 0]);
     expect(series.cpu).toEqual([0.5, 0]);
     expect(series.residentBytes).toEqual([5000, 5000]);
@@ -53,17 +62,26 @@ describe("MetricHistory", () => {
   });
 
   test("columns: the last minutes, and of many neighbours one, the worst of latencies", async () => {
-    const { clock, server, history, all } = started();
+    const { clock, server, history, traffic, all } = started();
     for (let i = 0; i < 60; i++) {
-      server.bytesIn(i * 10);
+      traffic.writtenBytes += i * 10;
       server.requestAnswered(ApiKey.Produce, 1, 1, i === 31 ? 4000 : 0.2);
       await clock.advance(SAMPLE_INTERVAL_MS);
     }
     expect(history.columns({ ...all, minutes: 5 }).times).toHaveLength(31);
     const { times, series } = history.columns({ ...all, maxCount: 15 });
     expect(times).toHaveLength(15);
-    expect(series.receivedBytes.slice(0, 2)).toEqual([1.5, 5.5]);
+    expect(series.writtenBytes.slice(0, 2)).toEqual([1.5, 5.5]);
     expect(series.produceP99.filter((value) => value! > 2)).toHaveLength(1);
+  });
+
+  test("rates: a topic that is deleted takes its counts along, and nothing was written backwards", async () => {
+    const { clock, history, traffic, all } = started();
+    traffic.writtenBytes = 1000;
+    await clock.advance(SAMPLE_INTERVAL_MS);
+    traffic.writtenBytes = 0;
+    await clock.advance(SAMPLE_INTERVAL_MS);
+    expect(history.columns(all).series.writtenBytes).toEqual([100, 0]);
   });
 
   test("the ring: is full after six hours and stays as large", async () => {

@@ -23,9 +23,13 @@ export const CHARTS: Readonly<Record<string, ChartSpec>> = {
   flow: {
     unit: "bytesPerSecond",
     series: [
-      { name: "receivedBytes", label: "in", tone: "river" },
-      { name: "sentBytes", label: "out", tone: "second", isBelow: true },
+      { name: "writtenBytes", label: "written", tone: "river" },
+      { name: "readBytes", label: "read", tone: "second", isBelow: true },
     ],
+  },
+  messages: {
+    unit: "perSecond",
+    series: [{ name: "writtenRecords", label: "", tone: "river" }],
   },
   requests: {
     unit: "perSecond",
