@@ -9,13 +9,12 @@ import { Hono } from "hono";
 import type { Clock, Logger } from "../../storage/platform.ts";
 import type { KafkaClient } from "../client/kafka_client.ts";
 import { clientApp } from "./client/client_app.ts";
-import { consoleApp, type ConsoleParts } from "./console/console.tsx";
+import type { ConsoleParts } from "./console/console.tsx";
 import type { Feeds } from "./feeds/feeds.ts";
 import { foreignOrigin, strangeHost } from "./origin.ts";
 import { faultOf, problem } from "./problem.ts";
 import type { GatewaySettings } from "./settings.ts";
 import type { Sockets } from "./websocket/sockets.ts";
-import { webSocketApp } from "./websocket/web_socket_app.ts";
 
 /** What the gateway asks of the broker. */
 export interface GatewayOptions {
@@ -70,9 +69,21 @@ export function gatewayApp(options: GatewayOptions): Hono {
 
   refuseStrangers(app, options);
   app.route("/", clientApp());
-  app.route("/", webSocketApp({ sockets, allowedOrigins: settings.allowedOrigins }));
-  mountRest(app, options);
-  if (options.console !== undefined) app.route("/", consoleApp(options, options.console));
+  mountLate(app, ["/ws"], async () => {
+    const { webSocketApp } = await import("./websocket/web_socket_app.ts");
+    return webSocketApp({ sockets, allowedOrigins: settings.allowedOrigins });
+  });
+  mountLate(app, REST_PATHS, async () => {
+    const { restApp } = await import("./rest/rest.ts");
+    return restApp(options);
+  });
+  const { console } = options;
+  if (console !== undefined) {
+    mountLate(app, ["/", "/console/*"], async () => {
+      const { consoleApp } = await import("./console/console.tsx");
+      return consoleApp(options, console);
+    });
+  }
 
   const known = ["/healthz", "/readyz", "/metrics"];
   app.notFound((context) => {
@@ -107,13 +118,22 @@ export function gatewayApp(options: GatewayOptions): Hono {
 /** Where the REST API is. */
 const REST_PATHS = ["/v3/*", "/api/*", "/openapi.json", "/docs", "/docs/*"] as const;
 
-/** Making its schemas takes a good part of a start, so it is made when somebody asks for it first. */
-function mountRest(app: Hono, options: GatewayOptions): void {
-  let rest: Promise<Hono> | null = null;
-  for (const path of REST_PATHS) {
+/**
+ * Adds a part that is made when somebody asks for it first: to make its schemas and pages takes a good part of a start.
+ * What goes wrong in it is told as everywhere.
+ */
+function mountLate(app: Hono, paths: readonly string[], load: () => Promise<Hono>): void {
+  let part: Promise<Hono> | null = null;
+  const made = async () => {
+    const loaded = await load();
+    return loaded.onError((error) => {
+      throw error;
+    });
+  };
+  for (const path of paths) {
     app.all(path, async (context) => {
-      rest ??= import("./rest/rest.ts").then(({ restApp }) => restApp(options));
-      return await (await rest).fetch(context.req.raw, context.env);
+      part ??= made();
+      return await (await part).fetch(context.req.raw, context.env);
     });
   }
 }

@@ -3,9 +3,8 @@
 import type { Clock, Logger } from "../../../storage/platform.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import type { Feeds } from "../feeds/feeds.ts";
-import type { GatewaySocket, SocketHandlers } from "../http_server.ts";
-import type { Protocol } from "./messages.ts";
-import { Session, type SessionHost } from "./session.ts";
+import type { SocketHandlers } from "../http_server.ts";
+import type { Session, SessionHost } from "./session.ts";
 
 /** Bounds, from the settings `weir.gateway.*`. */
 export interface SocketsLimits {
@@ -81,9 +80,9 @@ export class Sockets {
     return `there are ${this.#sessions.size} sockets, as many as weir.gateway.max.sockets allows`;
   }
 
-  /** Takes a socket over. */
-  open(socket: GatewaySocket, protocol: Protocol): SocketHandlers {
-    const session = new Session(socket, protocol, this.#host);
+  /** Takes a socket over that somebody speaks to in the session that is made here. */
+  open(makeSession: (host: SessionHost) => Session): SocketHandlers {
+    const session = makeSession(this.#host);
     this.#sessions.add(session);
     if (this.#isStopping) session.restart();
     return session;

@@ -10,6 +10,7 @@ import type { HttpEnvironment } from "../http_server.ts";
 import { foreignOrigin } from "../origin.ts";
 import { problem } from "../problem.ts";
 import { type Protocol, PROTOCOLS } from "./messages.ts";
+import { Session } from "./session.ts";
 import type { Sockets } from "./sockets.ts";
 
 const MAX_SHOWN = 200;
@@ -46,7 +47,7 @@ export function webSocketApp({ sockets, allowedOrigins }: WebSocketAppOptions): 
     const { upgrade } = (context.env ?? {}) as Partial<HttpEnvironment>;
     const isUpgraded = upgrade?.({
       protocol: protocol.isAsked ? protocol.name : null,
-      open: (socket) => sockets.open(socket, protocol.name),
+      open: (socket) => sockets.open((host) => new Session(socket, protocol.name, host)),
     });
     if (isUpgraded === true) return context.body(null, 200);
     context.header("Upgrade", "websocket");

@@ -9,6 +9,7 @@ import { readFetched } from "../../../../broker/client/fetched_records.ts";
 import { Calls } from "../../../../broker/client/calls.ts";
 import { Feeds } from "../../../../broker/gateway/feeds/feeds.ts";
 import type { SubscribeMessage } from "../../../../broker/gateway/websocket/messages.ts";
+import { Session } from "../../../../broker/gateway/websocket/session.ts";
 import { Sockets } from "../../../../broker/gateway/websocket/sockets.ts";
 import { SimLogger } from "../../../sim/sim_logger.ts";
 import { SimRandom } from "../../../sim/sim_random.ts";
@@ -89,7 +90,7 @@ class Life {
 
   open(): SimSocket {
     const socket = new SimSocket(this.port);
-    socket.handlers = this.sockets.open(socket, "weir.v1.json");
+    socket.handlers = this.sockets.open((host) => new Session(socket, "weir.v1.json", host));
     return socket;
   }
 

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { Feeds } from "../../../../broker/gateway/feeds/feeds.ts";
 import { CloseCode } from "../../../../broker/gateway/websocket/session.ts";
 import type { SubscribeMessage } from "../../../../broker/gateway/websocket/messages.ts";
+import { Session } from "../../../../broker/gateway/websocket/session.ts";
 import { Sockets } from "../../../../broker/gateway/websocket/sockets.ts";
 import { SimLogger } from "../../../sim/sim_logger.ts";
 import { SimRandom } from "../../../sim/sim_random.ts";
@@ -40,7 +41,7 @@ afterEach(async () => {
 
 function open(protocol: "weir.v1.json" | "weir.v1.binary" = "weir.v1.json"): SimSocket {
   const socket = new SimSocket(port);
-  socket.handlers = sockets.open(socket, protocol);
+  socket.handlers = sockets.open((host) => new Session(socket, protocol, host));
   expect(socket.take("welcome")).toHaveLength(1);
   return socket;
 }
@@ -529,7 +530,9 @@ describe("refusals", () => {
     const early = new Feeds({ client, clock });
     const options = { feeds: early, client, clock, logger, version: "1", limits: LIMITS };
     const socket = new SimSocket(port);
-    socket.handlers = new Sockets(options).open(socket, "weir.v1.json");
+    socket.handlers = new Sockets(options).open((host) =>
+      new Session(socket, "weir.v1.json", host)
+    );
     socket.say({ type: "topic", request: 1, topic: "orders" });
     socket.say({ type: "producer", request: 2 });
     socket.say({ type: "subscribe", id: 3, topics });
