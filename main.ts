@@ -3,7 +3,6 @@
  * standard streams) is made here and handed down.
  */
 
-import "./storage/runtime_bun.ts";
 import { availableParallelism } from "node:os";
 import process from "node:process";
 import { Broker } from "./broker/broker.ts";
@@ -16,6 +15,7 @@ import { serveHttp } from "./broker/gateway/http_bun.ts";
 import { bunLogOutput } from "./broker/telemetry/log_output_bun.ts";
 import { configureLog, type LogFormat, type LogLevel } from "./broker/telemetry/logger.ts";
 import { bunProcessUsage } from "./broker/telemetry/process_usage_bun.ts";
+import { sizeIoPool } from "./storage/platform_bun.ts";
 import { bunWorkers } from "./storage/workers_bun.ts";
 import packageJson from "./package.json" with { type: "json" };
 
@@ -23,6 +23,7 @@ const { version } = packageJson;
 const io = bunIo();
 
 async function start(config: Config): Promise<Served> {
+  sizeIoPool();
   const output = bunLogOutput();
   const format = config.string("weir.log.format");
   const logger = configureLog({

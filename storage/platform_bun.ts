@@ -164,9 +164,30 @@ const libcSymbols = {
     args: [FFIType.i32, FFIType.i32, FFIType.i64],
     returns: FFIType.i32,
   },
+  setenv: {
+    args: [FFIType.cstring, FFIType.cstring, FFIType.i32],
+    returns: FFIType.i32,
+  },
 } as const;
 
 let libc: Library<typeof libcSymbols> | undefined;
+
+/**
+ * Threads of the I/O pool. Bun makes as many as there are processors, as if they were to compute; they wait for the
+ * disk, and with two of them the logs of a small machine stand in line for their syncs.
+ */
+const IO_THREADS = 8;
+
+/**
+ * Gives the I/O pool its threads, where the environment does not (`UV_THREADPOOL_SIZE`). To be called before anything
+ * has used the pool: Bun looks then, at what the C library knows, and never again. Out of sources it comes too late:
+ * Bun has loaded them with the pool.
+ */
+export function sizeIoPool(): void {
+  libc ??= openLibc();
+  const [name, value] = ["UV_THREADPOOL_SIZE", String(IO_THREADS)];
+  libc.symbols.setenv(Buffer.from(`${name}\0`), Buffer.from(`${value}\0`), 0);
+}
 
 /**
  * Takes the lock that Java's `FileChannel.tryLock` takes too: a POSIX record lock over the whole file.

@@ -69,28 +69,6 @@ describe.skipIf(reason !== "")(`dist/weir${reason}`, () => {
     expect(await weir(["version"])).toContain(packageJson.version);
   });
 
-  test.skipIf(process.platform !== "linux")(
-    "serve: starts itself anew with the runtime's settings, in the same process, and keeps those it was given",
-    async () => {
-      const broker = await startWeir({ command: ["env", "UV_THREADPOOL_SIZE=3", binary] });
-      try {
-        const about = (file: string) =>
-          readFileSync(`/proc/${broker.pid}/${file}`, "utf8").split("\0").filter((part) =>
-            part !== ""
-          );
-        const settings = about("environ").filter((line) => /^(BUN_JSC|UV)_/.test(line));
-        expect(settings.toSorted()).toEqual([
-          "BUN_JSC_forceRAMSize=134217728",
-          "UV_THREADPOOL_SIZE=3",
-        ]);
-        expect(about("cmdline").slice(0, 2)).toEqual([binary, "serve"]);
-      } finally {
-        expect(await broker.stop()).toBe(0);
-      }
-    },
-    60_000,
-  );
-
   test("serve: alone in an empty directory, with every codec, HTTP, and a clean stop", async () => {
     const startMs = performance.now();
     const broker = await startWeir({

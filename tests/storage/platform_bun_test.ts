@@ -122,3 +122,43 @@ test("LogDirectory on the real disk: comes back after a stop", async () => {
   expect("records" in read && read.records.at(-2)).toBe(99);
   await second.close();
 });
+
+test.skipIf(process.platform !== "linux")(
+  "sizeIoPool: more syncs are under way at once than there are processors, unless the environment says otherwise",
+  async () => {
+    const script = `
+      import * as fs from "node:fs";
+      import { sizeIoPool } from ${
+      JSON.stringify(`${import.meta.dir}/../../storage/platform_bun.ts`)
+    };
+      sizeIoPool();
+      const file = fs.openSync(${JSON.stringify(`${root}/pool`)}, "w");
+      const sync = () => new Promise((resolve) => fs.fdatasync(file, resolve));
+      const nameOf = (task) => fs.readFileSync("/proc/self/task/" + task + "/comm", "utf8");
+      let most = 0;
+      // Threads are made as there is work for them, and get their names a little later.
+      for (let round = 0; round < 20; round++) {
+        await Promise.all(Array.from({ length: 100 }, sync));
+        const threads = fs.readdirSync("/proc/self/task").map(nameOf);
+        most = Math.max(most, threads.filter((name) => name.startsWith("Bun Pool")).length);
+      }
+      console.log(most);
+    `;
+    await Bun.write(`${root}/pool.ts`, script);
+    // One file, as the executable is: to load several, Bun uses the pool before any of them runs.
+    const built = await Bun.build({
+      entrypoints: [`${root}/pool.ts`],
+      outdir: root,
+      target: "bun",
+    });
+    const threadsWith = (environment: Record<string, string>) => {
+      const { UV_THREADPOOL_SIZE: _, ...env } = process.env;
+      const child = Bun.spawnSync([process.execPath, built.outputs[0]!.path], {
+        env: { ...env, ...environment },
+      });
+      return Number(child.stdout.toString());
+    };
+    expect(threadsWith({})).toBe(8);
+    expect(threadsWith({ UV_THREADPOOL_SIZE: "3" })).toBe(3);
+  },
+);
