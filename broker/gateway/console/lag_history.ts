@@ -2,7 +2,8 @@
  * How far groups were behind in the last hours, in a ring for each of a bounded number of groups.
  *
  * This node asks the cluster every half a minute, for as long as it serves. A round that could not be asked leaves a gap,
- * and no round begins before the one before it has ended.
+ * and no round begins before the one before it has ended. Where there are thousands of groups, the list of them alone
+ * holds the event loop for too long: it is asked for only while somebody looks.
  */
 
 import type { Clock, Logger, Timer } from "../../../storage/platform.ts";
@@ -16,6 +17,10 @@ export const LAG_INTERVAL_MS = 30_000;
 const CAPACITY = 720;
 /** Groups that are followed; beyond them, those that come first by name. */
 const MAX_GROUPS = 200;
+/** More groups than these are asked for while somebody looks alone. */
+const MAX_LISTED = 2000;
+/** So long after a look. */
+const WATCHED_MS = 15 * 60_000;
 
 /** Samples of one group, oldest first; null where nothing is known. Units: times in seconds since the epoch. */
 export interface LagColumns {
@@ -42,6 +47,8 @@ export class LagHistory {
   #timer: Timer | null = null;
   #round: Promise<void> = Promise.resolve();
   #isStopped = false;
+  #listedCount = 0;
+  #watchedUntilMs = -Infinity;
 
   constructor(options: LagHistoryOptions) {
     this.#options = options;
@@ -62,6 +69,7 @@ export class LagHistory {
 
   /** What is known of a group in the last minutes. */
   columns(group: string, minutes: number): LagColumns {
+    this.#noteLook();
     const untilSeconds = this.#options.clock.wallMs() / 1000;
     const sinceSeconds = untilSeconds - minutes * 60;
     const slots = Array.from(
@@ -83,6 +91,7 @@ export class LagHistory {
 
   /** The groups that were furthest behind at the last look, the worst first. */
   furthest(count: number): readonly { readonly group: string; readonly lag: number }[] {
+    this.#noteLook();
     const last = (this.#next - 1 + CAPACITY) % CAPACITY;
     return [...this.#groups]
       .map(([group, column]) => ({ group, lag: column[last] ?? 0 }))
@@ -91,12 +100,19 @@ export class LagHistory {
       .slice(0, count);
   }
 
+  #noteLook(): void {
+    this.#watchedUntilMs = this.#options.clock.monotonicMs() + WATCHED_MS;
+  }
+
   async #ask(): Promise<void> {
-    const { client: currentClient, logger } = this.#options;
-    const client = currentClient();
+    const { client: currentClient, clock, logger } = this.#options;
+    const isWanted = this.#listedCount <= MAX_LISTED || clock.monotonicMs() < this.#watchedUntilMs;
+    const client = isWanted ? currentClient() : null;
     if (client !== null) {
       try {
-        const groups = (await listGroups(client)).slice(0, MAX_GROUPS);
+        const listed = await listGroups(client);
+        this.#listedCount = listed.length;
+        const groups = listed.slice(0, MAX_GROUPS);
         const lags = groups.length === 0 ? [] : await askGroupLags(client, groups);
         this.#keep(new Map(lags.map(({ group, lag }) => [group, lag])));
       } catch (error) {
