@@ -42,8 +42,7 @@ const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 /** Makes the application; `app.request()` tries it without a socket. */
 export function gatewayApp(options: GatewayOptions): Hono {
-  const { logger, noteAnswer, notReadyReasons, renderMetrics, version, sockets, settings } =
-    options;
+  const { logger, noteAnswer, notReadyReasons, renderMetrics, version } = options;
   const app = new Hono();
 
   app.use(async (context, next) => {
@@ -68,22 +67,7 @@ export function gatewayApp(options: GatewayOptions): Hono {
   });
 
   refuseStrangers(app, options);
-  app.route("/", clientApp());
-  mountLate(app, ["/ws"], async () => {
-    const { webSocketApp } = await import("./websocket/web_socket_app.ts");
-    return webSocketApp({ sockets, allowedOrigins: settings.allowedOrigins });
-  });
-  mountLate(app, REST_PATHS, async () => {
-    const { restApp } = await import("./rest/rest.ts");
-    return restApp(options);
-  });
-  const { console } = options;
-  if (console !== undefined) {
-    mountLate(app, ["/", "/console/*"], async () => {
-      const { consoleApp } = await import("./console/console.tsx");
-      return consoleApp(options, console);
-    });
-  }
+  mountParts(app, options);
 
   const known = ["/healthz", "/readyz", "/metrics"];
   app.notFound((context) => {
@@ -113,6 +97,26 @@ export function gatewayApp(options: GatewayOptions): Hono {
   });
 
   return app;
+}
+
+/** What there is besides health and metrics. */
+function mountParts(app: Hono, options: GatewayOptions): void {
+  const { sockets, settings, console } = options;
+  app.route("/", clientApp());
+  mountLate(app, ["/ws"], async () => {
+    const { webSocketApp } = await import("./websocket/web_socket_app.ts");
+    return webSocketApp({ sockets, allowedOrigins: settings.allowedOrigins });
+  });
+  mountLate(app, REST_PATHS, async () => {
+    const { restApp } = await import("./rest/rest.ts");
+    return restApp(options);
+  });
+  if (console !== undefined) {
+    mountLate(app, ["/", "/console/*"], async () => {
+      const { consoleApp } = await import("./console/console.tsx");
+      return consoleApp(options, console);
+    });
+  }
 }
 
 /** Where the REST API is. */

@@ -60,9 +60,6 @@ export function restApp(options: RestOptions & { readonly version: string }): Ho
       `Cannot ${method} ${path}: no such page; /docs shows those there are`,
     );
   });
-  app.onError((error) => {
-    throw error;
-  });
   return app;
 }
 

@@ -40,6 +40,8 @@ export class ConsoleWorld {
         return { host, port, stop: () => Promise.resolve() };
       },
     });
+    // The console is loaded when it is asked for first, which takes no virtual time.
+    await world.#app!.request("/console/icon.svg");
     return world;
   }
 
