@@ -192,11 +192,11 @@ describe("forms", () => {
   });
 
   test("partitions: can be added, not taken away", async () => {
-    const path = "/console/topics/fresh/partitions";
-    await world.send("/console/new-topic", { name: "fresh", partitions: "2" });
+    const path = "/console/topics/grown/partitions";
+    await world.send("/console/new-topic", { name: "grown", partitions: "2" });
     expect((await world.send(path, { total: "1" })).status).toBe(400);
     expect((await world.send(path, { total: "4" })).status).toBe(303);
-    expect(words((await world.ask("/console/topics/fresh")).text)).toContain("4 partitions");
+    expect(words((await world.ask("/console/topics/grown")).text)).toContain("4 partitions");
   });
 
   test("deletion: only with the name written out", async () => {
