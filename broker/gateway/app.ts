@@ -40,9 +40,11 @@ export interface GatewayOptions {
 /** Source: the Prometheus text exposition format 0.0.4. */
 const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
+const METRICS_FRESH_MS = 100;
+
 /** Makes the application; `app.request()` tries it without a socket. */
 export function gatewayApp(options: GatewayOptions): Hono {
-  const { logger, noteAnswer, notReadyReasons, renderMetrics, version } = options;
+  const { clock, logger, noteAnswer, notReadyReasons, renderMetrics, version } = options;
   const app = new Hono();
 
   app.use(async (context, next) => {
@@ -61,8 +63,9 @@ export function gatewayApp(options: GatewayOptions): Hono {
       : context.json({ status: "not ready", reasons }, 503);
   });
 
+  const metricsPage = sharedPage(clock, renderMetrics);
   app.get("/metrics", async (context) => {
-    const page = await renderMetrics();
+    const page = await metricsPage();
     return context.body(page, 200, { "Content-Type": METRICS_CONTENT_TYPE });
   });
 
@@ -97,6 +100,20 @@ export function gatewayApp(options: GatewayOptions): Hono {
   });
 
   return app;
+}
+
+/** One page for all that ask within a moment: whoever asks without end does not keep the node busy with it. */
+function sharedPage(clock: Clock, render: GatewayOptions["renderMetrics"]) {
+  let page: ReturnType<typeof render> | null = null;
+  let madeAtMs = -Infinity;
+  return () => {
+    const nowMs = clock.monotonicMs();
+    if (page === null || nowMs - madeAtMs >= METRICS_FRESH_MS) {
+      madeAtMs = nowMs;
+      page = render();
+    }
+    return page;
+  };
 }
 
 /** What there is besides health and metrics. */

@@ -8,10 +8,12 @@ import { Sockets } from "../../../broker/gateway/websocket/sockets.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
 
+const encoder = new TextEncoder();
+
 function makeApp(
   {
     reasons = [],
-    metrics = () => Promise.resolve(new TextEncoder().encode("weir_up 1\n")),
+    metrics = () => Promise.resolve(encoder.encode("weir_up 1\n")),
     noteAnswer = () => {},
   }: {
     readonly reasons?: readonly string[];
@@ -42,7 +44,7 @@ function makeApp(
     feeds,
     sockets,
   });
-  return { app, logger };
+  return { app, clock, logger };
 }
 
 describe("gatewayApp", () => {
@@ -62,6 +64,19 @@ describe("gatewayApp", () => {
     const ready = await makeApp().app.request("/readyz");
     expect(ready.status).toBe(200);
     expect(await ready.json()).toEqual({ status: "ready" });
+  });
+
+  test("/metrics: one page for all who ask within a moment, and a fresh one after it", async () => {
+    let count = 0;
+    const { app, clock } = makeApp({
+      metrics: () => Promise.resolve(encoder.encode(`${++count}`)),
+    });
+    const ask = async () => await (await app.request("/metrics")).text();
+    expect(await Promise.all([ask(), ask(), ask()])).toEqual(["1", "1", "1"]);
+    await clock.advance(99);
+    expect(await ask()).toBe("1");
+    await clock.advance(1);
+    expect(await ask()).toBe("2");
   });
 
   test("/metrics: Prometheus' content type", async () => {

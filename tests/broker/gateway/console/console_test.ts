@@ -1,10 +1,9 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { ConsoleWorld } from "./console_world.ts";
 
-let world: ConsoleWorld;
-
-beforeAll(async () => {
-  world = await ConsoleWorld.start();
+/** A console over a few topics and a group. */
+async function startWorld(): Promise<ConsoleWorld> {
+  const world = await ConsoleWorld.start();
   await world.weir("topic create orders --partitions 3");
   await world.weir("topic create compacted --config cleanup.policy=compact");
   await world.weir(
@@ -15,7 +14,8 @@ beforeAll(async () => {
     ).join(""),
   );
   await world.weir("consume orders --group billing --count 12");
-});
+  return world;
+}
 
 /** The text of a page without its tags, spaces as one. */
 function words(html: string): string {
@@ -23,6 +23,12 @@ function words(html: string): string {
 }
 
 describe("pages", () => {
+  let world: ConsoleWorld;
+
+  beforeAll(async () => {
+    world = await startWorld();
+  });
+
   const pages: readonly (readonly [path: string, ...shown: string[]])[] = [
     ["/", "The broker is up, and every partition is in sync.", "1 group"],
     ["/console/topics", "orders", "compacted", "2 topics"],
@@ -118,6 +124,12 @@ describe("pages", () => {
 });
 
 describe("forms", () => {
+  let world: ConsoleWorld;
+
+  beforeAll(async () => {
+    world = await startWorld();
+  });
+
   test("another origin: may change nothing", async () => {
     const paths = [
       "/console/new-topic",
