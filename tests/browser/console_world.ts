@@ -22,6 +22,12 @@ const FLAGS = [
   "--disable-sync",
 ];
 
+const order = (i: number) => ({
+  key: `customer-${i % 7}`,
+  value: { id: 9_007_199_254_740_000 + i, total: i / 2, status: i % 5 === 0 ? "open" : "paid" },
+  headers: { "trace-id": `t${i}` },
+});
+
 /** What a window is like. */
 export interface WindowOptions {
   readonly width?: number;
@@ -82,6 +88,21 @@ export class BrowserWorld {
     });
     await page.goto(`${this.origin}${path}`);
     return page;
+  }
+
+  /** Two topics, one of them with two thousand messages and a group; a topic may be there with messages already. */
+  async stock(): Promise<void> {
+    const lines = Array.from({ length: 2000 }, (_, i) => `${JSON.stringify(order(i))}\n`);
+    await this.weir("topic create orders --partitions 3 --if-not-exists");
+    await this.weir("topic create void");
+    await this.weir("produce orders --format ndjson", lines.join(""));
+    await this.weir("consume orders --group billing --count 100");
+  }
+
+  /** What no page may do: ask another origin, or complain, but for the page that is there to not be there. */
+  surprises(): string[] {
+    const complaints = this.complaints.filter((text) => !/404 \(Not Found\)/.test(text));
+    return [...this.foreignRequests.map((url) => `asked ${url}`), ...complaints];
   }
 
   /** Runs one of weir's commands, which must succeed. */

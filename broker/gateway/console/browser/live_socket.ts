@@ -27,18 +27,23 @@ interface Client {
   };
 }
 
+/** Told how it goes, by whichever way the topic is followed. */
+export interface Follower {
+  /** Whatever is written from now on arrives. */
+  readonly begun: () => void;
+  /** Messages in their order, and how many there were, which may be more. */
+  readonly arrive: (messages: readonly Message[], count: number) => void;
+}
+
 /**
- * Follows until `signal` is aborted. `arrive` gets messages in their order, and how many there were.
+ * Follows until `signal` is aborted, and hands on the newest `maxCount` messages of those that came at a time.
  * Returns: false where there is no such client, or the node did not begin, or the subscription failed: the caller follows
  * in another way.
  */
 export async function followSocket(
   { topic, partition }: MessageQuery,
   signal: AbortSignal,
-  { arrive, maxCount }: {
-    readonly arrive: (messages: readonly Message[], count: number) => void;
-    readonly maxCount: number;
-  },
+  { begun, arrive, maxCount }: Follower & { readonly maxCount: number },
 ): Promise<boolean> {
   const client = await loadClient();
   if (client === null || signal.aborted) return signal.aborted;
@@ -66,7 +71,10 @@ export async function followSocket(
         },
       );
       const giveUp = setTimeout(() => resolve(false), BEGIN_MS);
-      subscription.begun.then(() => clearTimeout(giveUp), () => resolve(false));
+      subscription.begun.then(() => {
+        clearTimeout(giveUp);
+        begun();
+      }, () => resolve(false));
       signal.addEventListener("abort", () => resolve(true), { once: true });
     });
   } finally {

@@ -6,7 +6,7 @@
  */
 
 import { announce, element, need, problemOf } from "./dom.ts";
-import { followSocket } from "./live_socket.ts";
+import { type Follower, followSocket } from "./live_socket.ts";
 import { saveMessages } from "./message_export.ts";
 import { type MessageList, messageList } from "./message_list.ts";
 import {
@@ -154,27 +154,33 @@ async function follow(): Promise<void> {
   const { signal } = begin();
   const asked = query();
   let arrived = 0;
-  statusLine.textContent = "Following. New messages appear here.";
+  statusLine.textContent = "Looking for the end of the topic …";
   empty.hidden = true;
   moreButton.hidden = true;
-  const arrive = (messages: readonly Message[], count: number) => {
-    if (signal.aborted) return;
-    arrived += count;
-    list.prepend(messages, MAX_ROWS);
-    statusLine.textContent = `Following: ${number(arrived)} arrived`;
-    foot.hidden = false;
+  const follower: Follower = {
+    begun: () => {
+      if (signal.aborted || arrived > 0) return;
+      statusLine.textContent = "Following. New messages appear here.";
+    },
+    arrive: (messages, count) => {
+      if (signal.aborted) return;
+      arrived += count;
+      list.prepend(messages, MAX_ROWS);
+      statusLine.textContent = `Following: ${number(arrived)} arrived`;
+      foot.hidden = false;
+    },
   };
   // The filters of WebSockets are others than those of a search.
   const isPlain = asked.filter === "";
-  if (isPlain && await followSocket(asked, signal, { arrive, maxCount: MAX_ROWS })) return;
-  await followPages(asked, signal, arrive);
+  if (isPlain && await followSocket(asked, signal, { ...follower, maxCount: MAX_ROWS })) return;
+  await followPages(asked, signal, follower);
 }
 
 /** Asks for what has come since the page before, until stopped. */
 async function followPages(
   asked: MessageQuery,
   signal: AbortSignal,
-  arrive: (messages: readonly Message[], count: number) => void,
+  { begun, arrive }: Follower,
 ): Promise<void> {
   let at: Cursor | null = null;
   while (!signal.aborted) {
@@ -182,6 +188,7 @@ async function followPages(
       const page: MessagePage = await ask(tailAddress(asked, at, TAIL_PAGE), signal);
       at = page.cursor;
       fault.hidden = true;
+      begun();
       if (page.records.length > 0) arrive(page.records, page.records.length);
       if (!page.isEnd) continue;
     } catch (error) {

@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+/** One visit, as somebody makes it who has just started a broker. */
+
+import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { unzipSync } from "fflate";
 import type { Page } from "playwright-core";
@@ -7,144 +9,29 @@ import { BrowserWorld } from "./console_world.ts";
 
 const isHere = hasTool("Chromium");
 const reason = isHere ? "" : " (skipped: Chromium is not on this machine)";
-/** A page is on screen within so long. */
-const PAINT_MS = 200;
-const PHONE_WIDTH = 360;
-
-/** Every page. */
-const PAGES = [
-  "/",
-  "/console/topics",
-  "/console/new-topic",
-  "/console/topics/orders",
-  "/console/topics/void",
-  "/console/topics/orders/partitions",
-  "/console/topics/orders/groups",
-  "/console/topics/orders/settings",
-  "/console/topics/nope",
-  "/console/groups",
-  "/console/group?id=billing",
-  "/console/group/reset?id=billing&way=beginning",
-  "/console/brokers",
-  "/console/brokers/1",
-  "/console/metrics",
-];
 
 let world: BrowserWorld;
 
-const order = (i: number) => ({
-  key: `customer-${i % 7}`,
-  value: { id: 9_007_199_254_740_000 + i, total: i / 2, status: i % 5 === 0 ? "open" : "paid" },
-  headers: { "trace-id": `t${i}` },
-});
-
-describe.skipIf(!isHere)(`console${reason}`, () => {
-  beforeAll(async () => {
+test.skipIf(!isHere)(
+  `console, a visit: from nothing to a message, and all that can be done with it${reason}`,
+  async () => {
     world = await BrowserWorld.start();
-  }, 180_000);
-
-  afterAll(async () => {
-    await world?.stop();
-  }, 30_000);
-
-  // It begins with an empty broker, so the others wait for it, in whatever order they run.
-  test("a visit: from nothing to a message, and all that can be done with it", async () => {
-    await visited();
-  }, 180_000);
-
-  test("first paint: every page within 200 ms", async () => {
-    await visited();
-    const slow: string[] = [];
-    const page = await world.open("/");
-    for (const path of PAGES) {
-      const times: number[] = [];
-      // The machine does other things at the same time: the best of a few is what the page takes.
-      while (times.length < 25 && Math.min(...times) >= PAINT_MS) {
-        await page.goto(`${world.origin}${path}`);
-        times.push(await paintTime(page));
-      }
-      if (Math.min(...times) >= PAINT_MS) slow.push(`${path}: ${times.join(", ")} ms`);
+    try {
+      await firstVisit();
+      await firstMessage();
+      await searchAndSave();
+      await follow();
+      await resetGroup();
+      await changeSetting();
+      await keysAndTheme();
+      await charts();
+    } finally {
+      await world.stop();
     }
-    await page.close();
-    expect(slow).toEqual([]);
-  }, 180_000);
-
-  test.each(["light", "dark"] as const)(
-    "axe, %s: no serious or critical fault on any page",
-    async (colorScheme) => {
-      await visited();
-      const axe = readFileSync(new URL(import.meta.resolve("axe-core/axe.min.js")), "utf8");
-      const page = await world.open("/", { colorScheme });
-      const faults: string[] = [];
-      for (const path of PAGES) {
-        await show(page, path);
-        await page.evaluate(axe);
-        const { violations } = await page.evaluate<AxeResults>("axe.run()");
-        for (const { id, impact, nodes } of violations) {
-          if (impact !== "serious" && impact !== "critical") continue;
-          const [first] = nodes;
-          faults.push(`${path}: ${id} of ${nodes.length}: ${first!.html.slice(0, 160)}`);
-        }
-      }
-      await page.close();
-      expect(faults).toEqual([]);
-    },
-    180_000,
-  );
-
-  test("a phone: no page is wider than the screen", async () => {
-    await visited();
-    const page = await world.open("/", { width: PHONE_WIDTH, height: 740 });
-    const wide: string[] = [];
-    for (const path of PAGES) {
-      await show(page, path);
-      const width = await page.evaluate<number>("document.documentElement.scrollWidth");
-      if (width > PHONE_WIDTH) wide.push(`${path}: ${width} px`);
-    }
-    await page.close();
-    expect(wide).toEqual([]);
-  }, 180_000);
-
-  test("a node that goes away: the page says so, and keeps what it showed", async () => {
-    await visited();
-    const page = await world.open("/console/topics");
-    await page.getByRole("link", { name: "orders" }).waitFor();
-    const before = world.complaints.length;
-    await page.route("**/*part=*", (route) => route.abort());
-    await page.getByText("This node does not answer now").waitFor();
-    expect(await page.getByRole("link", { name: "orders" }).isVisible()).toBeTrue();
-    await page.unroute("**/*part=*");
-    await page.getByText("This node does not answer now").waitFor({ state: "detached" });
-    // The browser itself complains of the requests that were cut.
-    world.complaints.splice(before);
-    await page.close();
-  }, 180_000);
-
-  afterAll(() => {
-    expect(world.foreignRequests, "asked of another origin").toEqual([]);
-    // One page is there to not be there.
-    const unexpected = world.complaints.filter((text) => !/404 \(Not Found\)/.test(text));
-    expect(unexpected, "said by the browser").toEqual([]);
-  });
-});
-
-// ---- one visit --------------------------------------------------------------------------------------
-
-let visit: Promise<void> | null = null;
-
-/** The one visit, made by the first test that runs. */
-function visited(): Promise<void> {
-  return visit ??= (async () => {
-    await firstVisit();
-    await firstMessage();
-    await searchAndSave();
-    await follow();
-    await resetGroup();
-    await changeSetting();
-    await keysAndTheme();
-    await charts();
-  })();
-}
+    expect(world.surprises()).toEqual([]);
+  },
+  180_000,
+);
 
 async function firstVisit(): Promise<void> {
   const page = await world.open("/");
@@ -181,21 +68,8 @@ async function firstMessage(): Promise<void> {
   await page.close();
 }
 
-let stocked: Promise<void> | null = null;
-
-/** Two topics, two thousand messages and a group, whatever has been there before. */
-function stock(): Promise<void> {
-  return stocked ??= (async () => {
-    const lines = Array.from({ length: 2000 }, (_, i) => `${JSON.stringify(order(i))}\n`);
-    await world.weir("topic create orders --partitions 3 --if-not-exists");
-    await world.weir("topic create void");
-    await world.weir("produce orders --format ndjson", lines.join(""));
-    await world.weir("consume orders --group billing --count 100");
-  })();
-}
-
 async function searchAndSave(): Promise<void> {
-  await stock();
+  await world.stock();
   const page = await world.open("/console/topics/orders");
   const rows = page.locator("tr.record");
   await rows.nth(49).waitFor();
@@ -250,7 +124,7 @@ async function follow(): Promise<void> {
   const rows = page.locator("tr.record");
   await rows.nth(49).waitFor();
   await page.getByRole("button", { name: "Live" }).click();
-  await page.getByText("Following").first().waitFor();
+  await page.getByText("New messages appear here").waitFor();
   await write("orders", { key: "live", value: "here I am" });
   await page.locator("tr.record.fresh", { hasText: "here I am" }).waitFor({ timeout: 3000 });
   await page.getByRole("button", { name: "Stop following" }).click();
@@ -336,39 +210,10 @@ async function charts(): Promise<void> {
   await page.close();
 }
 
-// ---- looking ----------------------------------------------------------------------------------------
-
-interface AxeResults {
-  readonly violations: readonly {
-    readonly id: string;
-    readonly impact: string;
-    readonly nodes: readonly { readonly html: string }[];
-  }[];
-}
-
 async function write(topic: string, record: unknown): Promise<void> {
   const response = await fetch(`${world.origin}/console/api/produce?topic=${topic}`, {
     method: "POST",
     body: JSON.stringify(record),
   });
   expect(response.status).toBe(201);
-}
-
-/** Time from asking for a page to its first content on screen. Units: ms. */
-async function paintTime(page: Page): Promise<number> {
-  return await page.evaluate<number>(`new Promise((resolve) => {
-    new PerformanceObserver((list) => {
-      const [entry] = list.getEntriesByName("first-contentful-paint");
-      if (entry !== undefined) resolve(entry.startTime);
-    }).observe({ type: "paint", buffered: true });
-  })`);
-}
-
-/** Shows a page with a message, a setting and what else can be opened, so that what is within is looked at, too. */
-async function show(page: Page, path: string): Promise<void> {
-  await page.goto(`${world.origin}${path}`);
-  if (path === "/console/topics/orders") await page.locator("tr.record").first().click();
-  if (path === "/console/topics/void") await page.getByText("Nothing has been written").waitFor();
-  const settings = page.locator("summary").first();
-  if (await settings.count() > 0) await settings.click();
 }
