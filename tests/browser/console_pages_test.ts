@@ -1,11 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import type { Page } from "playwright-core";
-import { hasTool } from "../compat/harness.ts";
+import { chromiumReason, hasChromium } from "./chromium.ts";
 import { BrowserWorld } from "./console_world.ts";
 
-const isHere = hasTool("Chromium");
-const reason = isHere ? "" : " (skipped: Chromium is not on this machine)";
 /** A page is on screen within so long. */
 const PAINT_MS = 200;
 const PHONE_WIDTH = 360;
@@ -31,7 +29,7 @@ const PAGES = [
 
 let world: BrowserWorld;
 
-describe.skipIf(!isHere)(`console, page by page${reason}`, () => {
+describe.skipIf(!hasChromium)(`console, page by page${chromiumReason}`, () => {
   beforeAll(async () => {
     world = await BrowserWorld.start();
     await world.stock();

@@ -4,16 +4,14 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { unzipSync } from "fflate";
 import type { Page } from "playwright-core";
-import { eventually, hasTool } from "../compat/harness.ts";
+import { eventually } from "../compat/harness.ts";
+import { chromiumReason, hasChromium } from "./chromium.ts";
 import { BrowserWorld } from "./console_world.ts";
-
-const isHere = hasTool("Chromium");
-const reason = isHere ? "" : " (skipped: Chromium is not on this machine)";
 
 let world: BrowserWorld;
 
-test.skipIf(!isHere)(
-  `console, a visit: from nothing to a message, and all that can be done with it${reason}`,
+test.skipIf(!hasChromium)(
+  `console, a visit: from nothing to a message, and all that can be done with it${chromiumReason}`,
   async () => {
     world = await BrowserWorld.start();
     try {

@@ -1,26 +1,9 @@
 /** A real broker process and a real browser that looks at its console, with an eye on all that the browser asks for. */
 
 import { join } from "node:path";
-import { type BrowserContext, chromium, type Page } from "playwright-core";
-import {
-  chromiumPath,
-  repositoryRoot,
-  type RunningBroker,
-  runOk,
-  scratchDirectory,
-  startWeir,
-} from "../compat/harness.ts";
-
-const FLAGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
+import type { BrowserContext, Page } from "playwright-core";
+import { repositoryRoot, type RunningBroker, runOk, startWeir } from "../compat/harness.ts";
+import { launchChromium } from "./chromium.ts";
 
 const order = (i: number) => ({
   key: `customer-${i % 7}`,
@@ -53,14 +36,7 @@ export class BrowserWorld {
 
   /** Starts both. */
   static async start(): Promise<BrowserWorld> {
-    const broker = await startWeir();
-    const context = await chromium.launchPersistentContext(scratchDirectory("chromium"), {
-      executablePath: chromiumPath()!,
-      args: FLAGS,
-      viewport: { width: 1280, height: 900 },
-      acceptDownloads: true,
-    });
-    return new BrowserWorld(broker, context);
+    return new BrowserWorld(await startWeir(), await launchChromium());
   }
 
   async stop(): Promise<void> {
