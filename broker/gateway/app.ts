@@ -15,6 +15,7 @@ import { foreignOrigin, strangeHost } from "./origin.ts";
 import { faultOf, problem } from "./problem.ts";
 import type { GatewaySettings } from "./settings.ts";
 import type { Sockets } from "./websocket/sockets.ts";
+import { Writing } from "./writing.ts";
 
 /** What the gateway asks of the broker. */
 export interface GatewayOptions {
@@ -119,6 +120,7 @@ function sharedPage(clock: Clock, render: GatewayOptions["renderMetrics"]) {
 /** What there is besides health and metrics. */
 function mountParts(app: Hono, options: GatewayOptions): void {
   const { sockets, settings, console } = options;
+  const writing = new Writing(settings);
   app.route("/", clientApp());
   mountLate(app, ["/ws"], async () => {
     const { webSocketApp } = await import("./websocket/web_socket_app.ts");
@@ -126,12 +128,12 @@ function mountParts(app: Hono, options: GatewayOptions): void {
   });
   mountLate(app, REST_PATHS, async () => {
     const { restApp } = await import("./rest/rest.ts");
-    return restApp(options);
+    return restApp({ ...options, writing });
   });
   if (console !== undefined) {
     mountLate(app, ["/", "/console/*"], async () => {
       const { consoleApp } = await import("./console/console.tsx");
-      return consoleApp(options, console);
+      return consoleApp({ ...options, writing }, console);
     });
   }
 }

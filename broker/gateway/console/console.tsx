@@ -9,13 +9,11 @@ import { type Context, Hono } from "hono";
 import { getCookie } from "hono/cookie";
 import type { Child } from "hono/jsx";
 import type { Clock, Logger } from "../../../storage/platform.ts";
-import { ByteRoom } from "../../client/byte_room.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import type { MetricHistory } from "../../telemetry/history.ts";
+import { withBody } from "../body.ts";
 import { faultOf } from "../problem.ts";
-import { withBody } from "../rest/body.ts";
-import type { BodyBounds } from "../rest/held_bytes.ts";
-import type { GatewaySettings } from "../settings.ts";
+import type { Writing } from "../writing.ts";
 import { Assets, type LoadAssets } from "./assets.ts";
 import { brokerPages } from "./brokers.tsx";
 import { Empty } from "./elements.tsx";
@@ -50,7 +48,7 @@ export interface ConsoleOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly version: string;
-  readonly settings: GatewaySettings;
+  readonly writing: Writing;
   readonly client: () => KafkaClient | null;
 }
 
@@ -69,13 +67,11 @@ const FOR_EVER = "public, max-age=31536000, immutable";
 
 /** Makes the console's part of the gateway. */
 export function consoleApp(options: ConsoleOptions, parts: ConsoleParts): Hono {
-  const { client } = options;
+  const { client, writing } = options;
   const { history, lags, loadAssets } = parts;
   const app = new Hono();
   const recent = new Recents(options.clock);
-  const { maxBodyBytes: maxBytes, memoryBytes } = options.settings;
-  const bodies = { maxBytes, room: new ByteRoom(memoryBytes) };
-  const pages = new ConsolePages(app, options, { recent, bodies, loadAssets });
+  const pages = new ConsolePages(app, options, { recent, loadAssets });
   overviewPage(pages, { lags, recent });
   topicListPages(pages, recent);
   topicPages(pages);
@@ -84,7 +80,7 @@ export function consoleApp(options: ConsoleOptions, parts: ConsoleParts): Hono {
   brokerPages(pages, recent);
   metricsPage(pages);
   recordRoutes(app, client);
-  produceRoute(app, client, bodies);
+  produceRoute(app, client, writing);
   historyRoute(app, history);
   lagRoute(app, lags);
   pages.page("/console/*", () => NO_SUCH_PAGE);
@@ -97,21 +93,15 @@ class ConsolePages implements PageRoutes {
   readonly #options: ConsoleOptions;
   readonly #renderer: PartRenderer;
   readonly #recent: Recents;
-  readonly #bodies: BodyBounds;
   readonly #loadAssets: LoadAssets;
   #assets: Promise<Assets> | null = null;
 
   constructor(
     app: Hono,
     options: ConsoleOptions,
-    { recent, bodies, loadAssets }: {
-      readonly recent: Recents;
-      readonly bodies: BodyBounds;
-      readonly loadAssets: LoadAssets;
-    },
+    { recent, loadAssets }: { readonly recent: Recents; readonly loadAssets: LoadAssets },
   ) {
     this.#recent = recent;
-    this.#bodies = bodies;
     this.#loadAssets = loadAssets;
     this.#app = app;
     this.#options = options;
@@ -146,7 +136,8 @@ class ConsolePages implements PageRoutes {
     this.#app.post(path, async (context) => {
       const client = this.#options.client();
       if (client === null) return await this.#document(context, NOT_SERVING, <NotServing />);
-      const text = await withBody(context.req.raw, this.#bodies, (bytes) => decoder.decode(bytes));
+      const { bodies } = this.#options.writing;
+      const text = await withBody(context.req.raw, bodies, (bytes) => decoder.decode(bytes));
       const fields = new FormFields(text);
       const taken = await madePage(() => take(context, client, fields));
       this.#recent.forget();

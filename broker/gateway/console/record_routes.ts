@@ -6,11 +6,10 @@ import { ClientError } from "../../client/client_error.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import { parsePlace, type Place } from "../../client/offsets.ts";
 import { formatRecord, parseRecord } from "../../client/record_json.ts";
-import { Sender } from "../../client/sender.ts";
 import { topicState } from "../../client/topics.ts";
+import { withBody } from "../body.ts";
 import { faultOf, problem } from "../problem.ts";
-import { withBody } from "../rest/body.ts";
-import type { BodyBounds } from "../rest/held_bytes.ts";
+import type { Writing } from "../writing.ts";
 import { parseFilter } from "./record_filter.ts";
 import { formatPage, readPage, readRecord } from "./record_pages.ts";
 
@@ -86,9 +85,8 @@ export function recordRoutes(app: Hono, currentClient: () => KafkaClient | null)
 export function produceRoute(
   app: Hono,
   currentClient: () => KafkaClient | null,
-  bodies: BodyBounds,
+  writing: Writing,
 ): void {
-  let sender: { readonly client: KafkaClient; readonly sender: Sender } | null = null;
   app.post("/console/api/produce", async (context) => {
     const topic = context.req.query("topic") ?? "";
     const client = currentClient();
@@ -96,13 +94,12 @@ export function produceRoute(
     try {
       const record = await withBody(
         context.req.raw,
-        bodies,
+        writing.bodies,
         (bytes) => parseRecord(bytes, client.clock.wallMs()),
       );
       // What is written to is there already: no topic is made by a slip of the hand.
       await topicState(client, topic);
-      sender = sender?.client === client ? sender : { client, sender: new Sender(client) };
-      const { partition, offset } = await sender.sender.send(topic, record);
+      const { partition, offset } = await writing.sender(client).send(topic, record);
       return context.json({ partition, offset }, 201);
     } catch (error) {
       return refusal(context, `Cannot produce to ${topic}`, error);

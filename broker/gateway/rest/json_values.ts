@@ -6,7 +6,7 @@
  */
 
 import { ProblemError } from "../problem.ts";
-import { type BodyBounds, HeldBytes, type WholeBytes } from "./held_bytes.ts";
+import { type BodyBounds, HeldBytes, type WholeBytes } from "../held_bytes.ts";
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;

@@ -13,7 +13,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
 import type { KafkaClient } from "../../client/kafka_client.ts";
 import { ProblemError } from "../problem.ts";
-import { withJson } from "./body.ts";
+import { withJson } from "../body.ts";
 import type { RestParts } from "./parts.ts";
 import { pathSchemas } from "./path_schemas.ts";
 
@@ -126,7 +126,7 @@ export function mountOperations(
       }
       return await withJson(
         context.req.raw,
-        parts.bodies,
+        parts.writing.bodies,
         async (body) => await each.handle({ ...asked, body: parsedBody(schema, body) }),
       );
     });

@@ -14,7 +14,7 @@ import type { OutgoingRecord } from "../../client/producer.ts";
 import { jsonRecord, outgoingRecord } from "../../client/record_json.ts";
 import type { SentRecord } from "../../client/sender.ts";
 import { ConfluentCode, type Fault, faultOf, problem, ProblemError } from "../problem.ts";
-import { checkContentType, parseJson, piecesOf, withBody } from "./body.ts";
+import { checkContentType, parseJson, piecesOf, withBody } from "../body.ts";
 import { jsonValues } from "./json_values.ts";
 import { type Asked, json, type Operation, operation, parsedBody } from "./operation.ts";
 import type { RestParts } from "./parts.ts";
@@ -162,7 +162,7 @@ async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {
 
 async function sendConfluent({ parts, client, topic }: Target, given: ProduceRequest) {
   const record = recordOf(given, parts.clock.wallMs());
-  const { partition, offset, timestamp } = await parts.sender(client).send(topic, record);
+  const { partition, offset, timestamp } = await parts.writing.sender(client).send(topic, record);
   const sizes = (name: "key" | "value") => {
     const type = given[name]?.type;
     return type === undefined ? {} : { [name]: { type, size: record[name]?.length ?? 0 } };
@@ -180,7 +180,7 @@ async function sendConfluent({ parts, client, topic }: Target, given: ProduceReq
 
 async function sendOwn({ parts, client, topic }: Target, value: Uint8Array): Promise<SentRecord> {
   const given = parsedBody(jsonRecord, parseJson(value));
-  return await parts.sender(client).send(topic, ownRecord(given, parts.clock.wallMs()));
+  return await parts.writing.sender(client).send(topic, ownRecord(given, parts.clock.wallMs()));
 }
 
 function ownRecord(given: z.output<typeof jsonRecord>, nowMs: number): OutgoingRecord {
@@ -211,15 +211,16 @@ async function answerRecords(
   };
   if (request.headers.get("Content-Length") === null && request.body !== null) {
     const reader = request.body.getReader();
-    const values = jsonValues(piecesOf(reader), parts.bodies);
+    const values = jsonValues(piecesOf(reader), parts.writing.bodies);
     const stop = () => void reader.cancel().catch(() => undefined);
-    const open = () => new Reports({ values, room: parts.bodies.room, stop, answer, failed });
+    const open = () =>
+      new Reports({ values, room: parts.writing.bodies.room, stop, answer, failed });
     return await lineStream(context, parts.slots, LINES, open);
   }
-  return await withBody(request, parts.bodies, async (bytes) => {
+  return await withBody(request, parts.writing.bodies, async (bytes) => {
     // Its room is taken already.
     const values = await Array.fromAsync(
-      jsonValues([bytes], { ...parts.bodies, room: new ByteRoom(Infinity) }),
+      jsonValues([bytes], { ...parts.writing.bodies, room: new ByteRoom(Infinity) }),
       ({ bytes }) => bytes,
     );
     const [first] = values;

@@ -7,7 +7,7 @@
  */
 
 import type { ByteRoom } from "../../client/byte_room.ts";
-import type { WholeBytes } from "./held_bytes.ts";
+import type { WholeBytes } from "../held_bytes.ts";
 import type { LineSource } from "./streams.ts";
 
 /** Records of one stream that may be under way, or wait to be told of. */

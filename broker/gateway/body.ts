@@ -4,7 +4,7 @@
  *     request ──→ chunks, counted (held_bytes.ts) ──→ text ──→ nesting checked ──→ JSON
  */
 
-import { ProblemError } from "../problem.ts";
+import { ProblemError } from "./problem.ts";
 import { type BodyBounds, HeldBytes, tooLarge } from "./held_bytes.ts";
 
 /** How deep values may lie in each other: past that, writing them out again would exhaust the stack. */

@@ -6,8 +6,8 @@
  * does not wait: those that hold a part could wait for each other.
  */
 
-import type { ByteRoom } from "../../client/byte_room.ts";
-import { ProblemError } from "../problem.ts";
+import type { ByteRoom } from "../client/byte_room.ts";
+import { ProblemError } from "./problem.ts";
 
 const SMALL_BYTES = 32 * 1024;
 
