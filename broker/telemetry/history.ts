@@ -11,6 +11,7 @@ import type { Histogram } from "./histogram.ts";
 import type { LoopDelay } from "./loop_delay.ts";
 import type { ProcessUsage } from "./metrics.ts";
 import type { TopicSample } from "./series.ts";
+import { SampleTimes } from "./sample_times.ts";
 import type { ServerMeter } from "./server_meter.ts";
 
 /** Time between two samples. */
@@ -65,10 +66,8 @@ interface Reading {
 /** Samples from its making until `stop`. */
 export class MetricHistory {
   readonly #options: HistoryOptions;
-  readonly #times = new Float64Array(CAPACITY);
+  readonly #times = new SampleTimes(CAPACITY);
   readonly #columns = new Map(HISTORY_SERIES.map((name) => [name, new Float64Array(CAPACITY)]));
-  #count = 0;
-  #next = 0;
   #before: Reading;
   #timer: Timer;
 
@@ -88,10 +87,7 @@ export class MetricHistory {
   ): HistoryColumns {
     const untilSeconds = this.#options.clock.wallMs() / 1000;
     const sinceSeconds = untilSeconds - minutes * 60;
-    const slots = Array.from(
-      { length: this.#count },
-      (_, index) => (this.#next - this.#count + index + CAPACITY) % CAPACITY,
-    ).filter((slot) => (this.#times[slot] ?? 0) >= sinceSeconds);
+    const slots = this.#times.since(sinceSeconds);
     const size = Math.max(1, Math.ceil(slots.length / maxCount));
     const bunches = Array.from(
       { length: Math.ceil(slots.length / size) },
@@ -104,7 +100,7 @@ export class MetricHistory {
     return {
       sinceSeconds,
       untilSeconds,
-      times: bunches.map((bunch) => this.#times[bunch.at(-1)!] ?? 0),
+      times: bunches.map((bunch) => this.#times.at(bunch.at(-1)!)),
       series: series as HistoryColumns["series"],
     };
   }
@@ -131,10 +127,8 @@ export class MetricHistory {
       residentBytes: usage.residentBytes(),
       cpu: (now.cpuSeconds - before.cpuSeconds) / seconds,
     };
-    this.#times[this.#next] = clock.wallMs() / 1000;
-    for (const [name, column] of this.#columns) column[this.#next] = values[name];
-    this.#next = (this.#next + 1) % CAPACITY;
-    this.#count = Math.min(this.#count + 1, CAPACITY);
+    const slot = this.#times.add(clock.wallMs() / 1000);
+    for (const [name, column] of this.#columns) column[slot] = values[name];
   }
 
   #read(): Reading {

@@ -3,10 +3,9 @@
  * what pages, dashboards and alerts say of metrics is held against it.
  */
 
-import type { Hono } from "hono";
 import { Calls } from "../../broker/client/calls.ts";
 import { KafkaClient } from "../../broker/client/kafka_client.ts";
-import { startedBroker } from "../broker/cli/started_broker.ts";
+import { ServedApp, startedBroker } from "../broker/cli/started_broker.ts";
 import { TestMachine } from "../broker/cli/test_io.ts";
 
 /** One name on the page. */
@@ -57,15 +56,12 @@ export function valueOf(
 export async function liveMetricsPage(): Promise<string> {
   const machine = new TestMachine();
   const { clock, network, disk } = machine;
-  let served: Hono | null = null;
+  const served = new ServedApp();
   const broker = await startedBroker(machine, {
     name: "broker",
     disk,
     network,
-    serveHttp: ({ app, host, port }) => {
-      served = app;
-      return { host, port, stop: () => Promise.resolve() };
-    },
+    serveHttp: served.serve,
   });
   await machine.succeed("topic create orders -p 2");
   await machine.succeed("produce orders", ["a\nb\nc\n"]);
@@ -73,8 +69,8 @@ export async function liveMetricsPage(): Promise<string> {
   await speakNonsense(machine);
   await clock.advance(2000);
   const page = await clock.run((async () => {
-    await served!.request("/readyz");
-    const response = await served!.request("/metrics");
+    await served.request("/readyz");
+    const response = await served.request("/metrics");
     return await response.text();
   })());
   await clock.run(broker.stop());

@@ -9,6 +9,7 @@
 import type { Clock, Logger, Timer } from "../../../storage/platform.ts";
 import { listGroups } from "../../client/groups.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
+import { SampleTimes } from "../../telemetry/sample_times.ts";
 import { askGroupLags } from "./group_lags.ts";
 
 /** Time between two rounds. */
@@ -40,10 +41,8 @@ export interface LagHistoryOptions {
 /** Asks from `start` until `stop`. */
 export class LagHistory {
   readonly #options: LagHistoryOptions;
-  readonly #times = new Float64Array(CAPACITY);
+  readonly #times = new SampleTimes(CAPACITY);
   readonly #groups = new Map<string, Float64Array>();
-  #count = 0;
-  #next = 0;
   #timer: Timer | null = null;
   #round: Promise<void> = Promise.resolve();
   #isStopped = false;
@@ -72,10 +71,7 @@ export class LagHistory {
     this.#noteLook();
     const untilSeconds = this.#options.clock.wallMs() / 1000;
     const sinceSeconds = untilSeconds - minutes * 60;
-    const slots = Array.from(
-      { length: this.#count },
-      (_, index) => (this.#next - this.#count + index + CAPACITY) % CAPACITY,
-    ).filter((slot) => (this.#times[slot] ?? 0) >= sinceSeconds);
+    const slots = this.#times.since(sinceSeconds);
     const column = this.#groups.get(group);
     const lagAt = (slot: number) => {
       const lag = column?.[slot] ?? NaN;
@@ -84,7 +80,7 @@ export class LagHistory {
     return {
       sinceSeconds,
       untilSeconds,
-      times: slots.map((slot) => this.#times[slot] ?? 0),
+      times: slots.map((slot) => this.#times.at(slot)),
       series: { lag: slots.map(lagAt) },
     };
   }
@@ -92,9 +88,10 @@ export class LagHistory {
   /** The groups that were furthest behind at the last look, the worst first. */
   furthest(count: number): readonly { readonly group: string; readonly lag: number }[] {
     this.#noteLook();
-    const last = (this.#next - 1 + CAPACITY) % CAPACITY;
+    const { newest } = this.#times;
+    if (newest === null) return [];
     return [...this.#groups]
-      .map(([group, column]) => ({ group, lag: column[last] ?? 0 }))
+      .map(([group, column]) => ({ group, lag: column[newest] ?? 0 }))
       .filter(({ lag }) => lag > 0)
       .sort((a, b) => b.lag - a.lag)
       .slice(0, count);
@@ -124,7 +121,7 @@ export class LagHistory {
   }
 
   #keep(lags: ReadonlyMap<string, number>): void {
-    this.#times[this.#next] = this.#options.clock.wallMs() / 1000;
+    const slot = this.#times.add(this.#options.clock.wallMs() / 1000);
     for (const group of this.#groups.keys()) {
       if (!lags.has(group)) this.#groups.delete(group);
     }
@@ -133,9 +130,7 @@ export class LagHistory {
         group,
         () => new Float64Array(CAPACITY).fill(NaN),
       );
-      column[this.#next] = lag;
+      column[slot] = lag;
     }
-    this.#next = (this.#next + 1) % CAPACITY;
-    this.#count = Math.min(this.#count + 1, CAPACITY);
   }
 }

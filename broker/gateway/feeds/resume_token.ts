@@ -3,18 +3,15 @@
  * process. Another topic under the same name is told apart by the topic's id, a leader that has lost what was read by the
  * epoch.
  *
- *     version int8 = 1 | topic id 16 B | partition varint | offset int64 | leader epoch varint | CRC-32C 4 B, in base64url
- *
- * The checksum is against slips of the hand; a token gives no right to anything.
+ *     version int8 = 1 | topic id 16 B | partition varint | offset int64 | leader epoch varint, as `checked_text.ts`
  */
 
 import { formatUuid, parseUuid, Reader, WireError, Writer } from "../../../protocol/bytes.ts";
-import { crc32c } from "../../../protocol/crc32c.ts";
 import type { Uuid } from "../../../protocol/types.ts";
 import { ClientError } from "../../client/client_error.ts";
+import { formatChecked, parseChecked } from "../checked_text.ts";
 
 const VERSION = 1;
-const BASE64 = { alphabet: "base64url", omitPadding: true } as const;
 const MAX_TEXT = 64;
 
 /** A place to go on at. */
@@ -37,11 +34,7 @@ export function formatResumeToken(
   writer.varint(partition);
   writer.int64(offset);
   writer.varint(leaderEpoch);
-  const content = writer.finish();
-  const bytes = new Uint8Array(content.length + 4);
-  bytes.set(content);
-  new DataView(bytes.buffer).setUint32(content.length, crc32c(content));
-  return bytes.toBase64(BASE64);
+  return formatChecked(writer.finish());
 }
 
 /** The place in a text. Errors: ClientError for a text that is no token of this version. */
@@ -49,19 +42,11 @@ export function parseResumeToken(text: string): ResumePoint {
   const refuse = (found: string, cause?: unknown) =>
     new ClientError(`Cannot resume: "${text.slice(0, MAX_TEXT)}" ${found}`, { cause });
   if (text.length > MAX_TEXT) throw refuse("is longer than a resume token");
-  let bytes: Uint8Array;
-  try {
-    bytes = Uint8Array.fromBase64(text, { alphabet: "base64url" });
-  } catch (cause) {
-    throw refuse("is no resume token: it is not base64url", cause);
-  }
-  if (bytes.length < 5) throw refuse("is no resume token: it is too short");
-  const end = bytes.length - 4;
-  const sum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(end);
-  if (sum !== crc32c(bytes, 0, 0, end)) {
-    throw refuse("is no resume token: its checksum does not fit");
-  }
-  const reader = new Reader(bytes, 0, end);
+  const content = parseChecked(
+    text,
+    (found, cause) => refuse(`is no resume token: ${found}`, cause),
+  );
+  const reader = new Reader(content);
   try {
     const version = reader.int8();
     if (version !== VERSION) {

@@ -2,20 +2,19 @@
  * Where a reader of a topic is, in all its partitions, as a text that it can hand to any node of the cluster: nothing of
  * it is kept in a process.
  *
- *     version int8 = 2 | topic id 16 B | count varint | (partition varint | offset varlong | leader epoch varint)… | CRC-32C
- *     4 B, in base64url
+ *     version int8 = 2 | topic id 16 B | count varint | (partition varint | offset varlong | leader epoch varint)…, as
+ *     `checked_text.ts`
  *
  * As the tokens of single partitions (`feeds/resume_token.ts`, version 1): another topic under the same name is told apart
- * by its id, a leader that has lost what was read by the epoch; the checksum is against slips of the hand.
+ * by its id, a leader that has lost what was read by the epoch.
  */
 
 import { formatUuid, parseUuid, Reader, WireError, Writer } from "../../../protocol/bytes.ts";
-import { crc32c } from "../../../protocol/crc32c.ts";
 import type { Uuid } from "../../../protocol/types.ts";
+import { formatChecked, parseChecked } from "../checked_text.ts";
 import { ProblemError } from "../problem.ts";
 
 const VERSION = 2;
-const BASE64 = { alphabet: "base64url", omitPadding: true } as const;
 /** Partitions that one token can name. */
 export const MAX_POSITIONS = 256;
 /** No token is longer: each partition takes at most 5 + 10 + 5 bytes. */
@@ -46,31 +45,20 @@ export function formatPositions({ topicId, byPartition }: Positions): string {
     writer.varlong(offset);
     writer.varint(leaderEpoch);
   }
-  const content = writer.finish();
-  const bytes = new Uint8Array(content.length + 4);
-  bytes.set(content);
-  new DataView(bytes.buffer).setUint32(content.length, crc32c(content));
-  return bytes.toBase64(BASE64);
+  return formatChecked(writer.finish());
 }
 
 /** The places in a text. Errors: ProblemError (400) for a text that is no token of this version. */
 export function parsePositions(text: string): Positions {
   try {
-    return decode(Uint8Array.fromBase64(text, { alphabet: "base64url" }));
+    return decode(new Reader(parseChecked(text, refused)));
   } catch (cause) {
-    if (cause instanceof WireError || cause instanceof SyntaxError) {
-      throw refused("it cannot be read");
-    }
+    if (cause instanceof WireError) throw refused("it cannot be read");
     throw cause;
   }
 }
 
-function decode(bytes: Uint8Array): Positions {
-  const end = bytes.length - 4;
-  if (end < 0) throw refused("it is too short");
-  const sum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(end);
-  if (sum !== crc32c(bytes, 0, 0, end)) throw refused("its checksum does not fit");
-  const reader = new Reader(bytes, 0, end);
+function decode(reader: Reader): Positions {
   if (reader.int8() !== VERSION) throw refused("it is of another version");
   const topicId = formatUuid(reader.view(16));
   const count = reader.varint();

@@ -2,13 +2,12 @@
 
 import { describe, expect, test } from "bun:test";
 import { strFromU8, strToU8, unzipSync } from "fflate";
-import type { Hono } from "hono";
 import type { Broker } from "../../../broker/broker.ts";
 import { Bundle, MAX_BUNDLE_BYTES, MAX_FILE_BYTES } from "../../../broker/cli/diag/bundle.ts";
 import { Redactor } from "../../../broker/cli/diag/redactor.ts";
 import { GroupMember } from "../../../broker/client/group_member.ts";
 import { KafkaClient } from "../../../broker/client/kafka_client.ts";
-import { startedBroker } from "./started_broker.ts";
+import { ServedApp, startedBroker } from "./started_broker.ts";
 import { TestMachine, VERSION } from "./test_io.ts";
 
 const OUT = "/tmp/out.zip";
@@ -55,18 +54,15 @@ async function start(): Promise<World> {
   const machine = new TestMachine();
   const { disk, network } = machine;
   machine.disk.makeDirectory("/tmp");
-  let served: Hono | null = null;
+  const served = new ServedApp();
   const broker = await startedBroker(machine, {
     name: "broker",
     disk,
     network,
-    serveHttp: ({ app, host, port }) => {
-      served = app;
-      return { host, port, stop: () => Promise.resolve() };
-    },
+    serveHttp: served.serve,
   });
   machine.fetchPage = async (url) => {
-    const response = await served!.request(url);
+    const response = await served.request(url);
     return { status: response.status, text: await response.text() };
   };
   return { machine, broker };

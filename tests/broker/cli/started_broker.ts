@@ -1,5 +1,6 @@
 /** A real broker for commands to speak to, in memory and on the virtual time of the machine that they run on. */
 
+import type { Hono } from "hono";
 import { Broker } from "../../../broker/broker.ts";
 import { loadAssets } from "../../../broker/gateway/console/assets_bun.ts";
 import { Config } from "../../../broker/config/config.ts";
@@ -21,6 +22,22 @@ export interface StartedBrokerOptions {
   readonly serveHttp?: ServeHttp;
   /** Settings besides the directory and the HTTP port. */
   readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** An HTTP port that is none: who has it asks the application itself. */
+export class ServedApp {
+  #app: Hono | null = null;
+
+  /** To be handed in as `serveHttp`. */
+  readonly serve: ServeHttp = ({ app, host, port }) => {
+    this.#app = app;
+    return { host, port, stop: () => Promise.resolve() };
+  };
+
+  /** Asks as `fetch` would. */
+  async request(url: string, init?: RequestInit): Promise<Response> {
+    return await this.#app!.request(url, init);
+  }
 }
 
 /** Starts a broker. Returns: once it serves. Errors: those of `Broker.start`; it must not give up later. */

@@ -5,7 +5,8 @@
  * a busy topic, and of one that is busier than that only the newest are drawn.
  */
 
-import type { Message, MessageQuery, MessageRecord } from "./message_query.ts";
+import type { WeirRecord } from "../../client/types.ts";
+import type { Message, MessageQuery } from "./message_query.ts";
 
 const CLIENT = "/client.js";
 const HAND_ON_MS = 100;
@@ -19,7 +20,7 @@ interface Client {
     subscribe(
       options: unknown,
       callbacks: {
-        readonly record: (record: MessageRecord) => void;
+        readonly record: (record: WeirRecord) => void;
         readonly error: (error: Error) => void;
       },
     ): { readonly begun: Promise<void> };
@@ -47,7 +48,7 @@ export async function followSocket(
 ): Promise<boolean> {
   const client = await loadClient();
   if (client === null || signal.aborted) return signal.aborted;
-  let waiting: MessageRecord[] = [];
+  let waiting: WeirRecord[] = [];
   let count = 0;
   const connection = client.connect(`${location.origin.replace(/^http/, "ws")}/ws`);
   const timer = setInterval(() => {
@@ -92,7 +93,7 @@ async function loadClient(): Promise<Client | null> {
   }
 }
 
-function messageOf(record: MessageRecord): Message {
+function messageOf(record: WeirRecord): Message {
   return {
     record,
     keyBytes: bytesOf(record.key, record.keyBase64),

@@ -1,7 +1,8 @@
 /** One message, open: its value as JSON, text or hex, its key, its headers, and ways to take them along. */
 
+import type { WeirRecord } from "../../client/types.ts";
 import { copyText, element, problemOf } from "./dom.ts";
-import { type Message, type MessageRecord, textOf } from "./message_query.ts";
+import { type Message, textOf } from "./message_query.ts";
 import { hexDump, jsonPieces, prettyJson } from "./show_value.ts";
 
 /** A longer one is fetched when it is asked for. */
@@ -16,7 +17,7 @@ export function messageDetail(message: Message): HTMLTableRowElement {
   return element("tr", { class: "detail" }, element("td", { colspan: 5 }, body));
 }
 
-function show(body: HTMLElement, record: MessageRecord, message: Message): void {
+function show(body: HTMLElement, record: WeirRecord, message: Message): void {
   body.replaceChildren(
     places(record, message),
     ...(message.isCut ? [wholeLine(body, record, message)] : []),
@@ -29,7 +30,7 @@ function show(body: HTMLElement, record: MessageRecord, message: Message): void 
   );
 }
 
-function places(record: MessageRecord, { keyBytes, valueBytes }: Message): HTMLElement {
+function places(record: WeirRecord, { keyBytes, valueBytes }: Message): HTMLElement {
   const { partition, offset, timestamp } = record;
   const rows: readonly (readonly [string, string])[] = [
     ["Partition", String(partition)],
@@ -45,7 +46,7 @@ function places(record: MessageRecord, { keyBytes, valueBytes }: Message): HTMLE
 }
 
 /** What is there is only the beginning. */
-function wholeLine(body: HTMLElement, record: MessageRecord, message: Message): HTMLElement {
+function wholeLine(body: HTMLElement, record: WeirRecord, message: Message): HTMLElement {
   const button = element("button", { type: "button" }, "Show all of it");
   const line = element("p", { class: "status" }, "This is the beginning. ", button);
   const load = async () => {
@@ -65,7 +66,7 @@ function wholeLine(body: HTMLElement, record: MessageRecord, message: Message): 
 
 /** Where one record is found, or the bytes of its key or value. */
 export function recordAddress(
-  { topic, partition, offset }: MessageRecord,
+  { topic, partition, offset }: WeirRecord,
   as: "json" | "value" | "key",
 ): string {
   const search = new URLSearchParams({ topic, as });
@@ -124,7 +125,7 @@ function viewOf(view: View, text: string, bytes: Uint8Array): (Node | string)[] 
   }
 }
 
-function headerView({ headers }: MessageRecord): HTMLElement {
+function headerView({ headers }: WeirRecord): HTMLElement {
   const rows = headers.map(({ key, value, valueBase64 }) => {
     const shown = textOf(value, valueBase64);
     const text = shown.kind === "null"
@@ -142,7 +143,7 @@ function headerView({ headers }: MessageRecord): HTMLElement {
   );
 }
 
-function actions(record: MessageRecord): HTMLElement {
+function actions(record: WeirRecord): HTMLElement {
   const asJson = element("button", { type: "button", class: "plain" }, "Copy as JSON");
   asJson.addEventListener("click", () => void copyText(JSON.stringify(record), asJson));
   const here = new URLSearchParams({ order: "offset", offset: String(record.offset) });

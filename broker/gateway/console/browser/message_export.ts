@@ -1,9 +1,10 @@
 /** Saves messages as a file: NDJSON in the one form that all of weir reads back, or a zip with a file a partition. */
 
 import { strToU8, zipSync } from "fflate";
+import type { WeirRecord } from "../../client/types.ts";
 import { problemOf, saveFile } from "./dom.ts";
 import { recordAddress } from "./message_detail.ts";
-import type { Message, MessageRecord } from "./message_query.ts";
+import type { Message } from "./message_query.ts";
 
 /** Saves them. Errors: Error where a record that is not here whole cannot be fetched. */
 export async function saveMessages(
@@ -11,7 +12,7 @@ export async function saveMessages(
   messages: readonly Message[],
   format: "ndjson" | "zip",
 ): Promise<void> {
-  const records: MessageRecord[] = [];
+  const records: WeirRecord[] = [];
   for (const message of messages) records.push(await wholeRecord(message));
   if (format === "ndjson") {
     saveFile(`${topic}.ndjson`, "application/x-ndjson", [linesOf(records)]);
@@ -24,13 +25,13 @@ export async function saveMessages(
   saveFile(`${topic}.zip`, "application/zip", [zipSync(Object.fromEntries(files)).slice()]);
 }
 
-async function wholeRecord({ record, isCut }: Message): Promise<MessageRecord> {
+async function wholeRecord({ record, isCut }: Message): Promise<WeirRecord> {
   if (!isCut) return record;
   const response = await fetch(recordAddress(record, "json"));
   if (!response.ok) throw new Error(await problemOf(response));
   return await response.json();
 }
 
-function linesOf(records: readonly MessageRecord[]): string {
+function linesOf(records: readonly WeirRecord[]): string {
   return records.map((record) => `${JSON.stringify(record)}\n`).join("");
 }

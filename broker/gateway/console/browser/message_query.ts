@@ -1,5 +1,7 @@
 /** What the message browser asks for, and how it says so to the node. No document needed. */
 
+import type { WeirRecord } from "../../client/types.ts";
+
 /** What the form says. */
 export interface MessageQuery {
   readonly topic: string;
@@ -11,26 +13,9 @@ export interface MessageQuery {
   readonly filter: string;
 }
 
-/** A record as the node sends it. */
-export interface MessageRecord {
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly timestamp: number;
-  readonly key?: string | null;
-  readonly keyBase64?: string;
-  readonly value?: string | null;
-  readonly valueBase64?: string;
-  readonly headers: readonly {
-    readonly key: string;
-    readonly value?: string | null;
-    readonly valueBase64?: string;
-  }[];
-}
-
 /** A record in a page. */
 export interface Message {
-  readonly record: MessageRecord;
+  readonly record: WeirRecord;
   readonly keyBytes: number;
   readonly valueBytes: number;
   readonly isCut: boolean;

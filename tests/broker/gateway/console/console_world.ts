@@ -1,8 +1,7 @@
 /** A whole broker in memory with its console, spoken to without a socket, on virtual time. */
 
-import type { Hono } from "hono";
 import { loadAssets } from "../../../../broker/gateway/console/assets_bun.ts";
-import { startedBroker } from "../../cli/started_broker.ts";
+import { ServedApp, startedBroker } from "../../cli/started_broker.ts";
 import { TestMachine } from "../../cli/test_io.ts";
 
 /** What is sent besides the path. */
@@ -22,7 +21,7 @@ export interface Told {
 /** The machine that the broker runs on, and its HTTP. */
 export class ConsoleWorld {
   readonly machine = new TestMachine(7);
-  #app: Hono | null = null;
+  readonly #served = new ServedApp();
 
   /** Starts the broker. Returns: once it serves. */
   static async start(settings: Readonly<Record<string, string>> = {}): Promise<ConsoleWorld> {
@@ -35,13 +34,10 @@ export class ConsoleWorld {
       disk: machine.disk,
       network: machine.network,
       settings,
-      serveHttp: ({ app, host, port }) => {
-        world.#app = app;
-        return { host, port, stop: () => Promise.resolve() };
-      },
+      serveHttp: world.#served.serve,
     });
     // The console is loaded when it is asked for first, which takes no virtual time.
-    await world.#app!.request("/console/icon.svg");
+    await world.#served.request("/console/icon.svg");
     return world;
   }
 
@@ -49,7 +45,7 @@ export class ConsoleWorld {
   async ask(path: string, { method = "GET", headers = {}, body }: Ask = {}): Promise<Told> {
     const { clock } = this.machine;
     const init = { method, headers: { ...headers }, ...(body !== undefined && { body }) };
-    const response = await clock.run(Promise.resolve(this.#app!.request(path, init)));
+    const response = await clock.run(this.#served.request(path, init));
     return { status: response.status, headers: response.headers, text: await response.text() };
   }
 
