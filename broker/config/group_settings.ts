@@ -105,6 +105,3 @@ export const CONSUMER_GROUP_BOUNDS = [
   "heartbeat.interval.ms",
   "assignment.interval.ms",
 ] as const;
-
-/** A group's settings have these names. */
-export type GroupSettingName = keyof typeof GROUP_SETTINGS;

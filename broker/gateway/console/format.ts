@@ -32,11 +32,6 @@ function shortNumber(value: number): string {
   return value >= 10 ? value.toFixed(1) : value.toFixed(value < 0.1 ? 3 : 2);
 }
 
-/** A rate a second: `1.5`, `230`, `12 400`. */
-export function formatRate(perSecond: number): string {
-  return perSecond >= 100 ? formatCount(Math.round(perSecond)) : shortNumber(perSecond);
-}
-
 const DURATION_UNITS: readonly (readonly [ms: number, name: string])[] = [
   [86_400_000, "d"],
   [3_600_000, "h"],
@@ -50,9 +45,4 @@ export function formatDuration(durationMs: number): string {
     if (durationMs >= ms) return `${shortNumber(durationMs / ms)}${SPACE}${name}`;
   }
   return `${shortNumber(durationMs)}${SPACE}ms`;
-}
-
-/** `2026-01-31 12:00:00`, in UTC. */
-export function formatMoment(timestampMs: number): string {
-  return new Date(timestampMs).toISOString().slice(0, 19).replace("T", " ");
 }
