@@ -5,10 +5,9 @@
 
 import { availableParallelism } from "node:os";
 import process from "node:process";
-import { Broker } from "./broker/broker.ts";
-import { runCli } from "./broker/cli/cli.ts";
+import { loadCommands, runCli } from "./broker/cli/cli.ts";
 import { bunIo } from "./broker/cli/io_bun.ts";
-import { addServeCommand, type Served } from "./broker/cli/serve.ts";
+import type { Served } from "./broker/cli/serve.ts";
 import type { Config } from "./broker/config/config.ts";
 import { loadAssets } from "./broker/gateway/console/assets_bun.ts";
 import { serveHttp } from "./broker/gateway/http_bun.ts";
@@ -23,6 +22,7 @@ const { version } = packageJson;
 const io = bunIo();
 
 async function start(config: Config): Promise<Served> {
+  const { Broker } = await import("./broker/broker.ts");
   sizeIoPool();
   const output = bunLogOutput();
   const format = config.string("weir.log.format");
@@ -70,8 +70,11 @@ async function start(config: Config): Promise<Served> {
   };
 }
 
-process.exitCode = await runCli(process.argv.slice(2), {
-  io,
-  version,
-  extend: (program) => addServeCommand(program, { io, version, start }),
+const argv = process.argv.slice(2);
+const commands = await loadCommands(argv, {
+  serve: async () => {
+    const { addServeCommand } = await import("./broker/cli/serve.ts");
+    return (program) => addServeCommand(program, { io, version, start });
+  },
 });
+process.exitCode = await runCli(argv, { io, version, commands });

@@ -1,38 +1,80 @@
 /**
  * The command line: the tree of commands, the global options, and exit codes.
  *
- * `main.ts` adds `serve` through `extend` and hands over the surroundings; everything else is here. Exit codes: 0 done,
- * 1 the command failed, 2 the command line is wrong.
+ * A command line loads the command that it names and no other, since most of a start would be spent on the others.
+ * `main.ts` adds `serve` and hands over the surroundings; everything else is here. Exit codes: 0 done, 1 the command
+ * failed, 2 the command line is wrong.
  */
 
 import { Command, CommanderError, Help, type Option } from "commander";
 import { ClientError } from "../client/client_error.ts";
-import { addClusterCommand } from "./cluster.ts";
 import { BOOTSTRAP_VARIABLE, type CommandContext, DEFAULT_BOOTSTRAP_SERVER } from "./command.ts";
-import { addCompletionCommand } from "./completion.ts";
-import { addConfigCommand } from "./config_command.ts";
-import { addConsumeCommand } from "./consume.ts";
-import { addDiagCommand } from "./diag.ts";
-import { addGroupCommand } from "./group.ts";
 import { type CliIo, ClosedPipeError, UsageError } from "./io.ts";
-import { addLogCommand } from "./log_dump.ts";
-import { addProduceCommand } from "./produce.ts";
-import { addTopicCommand } from "./topic.ts";
-import { addTransactionCommand } from "./transaction.ts";
-import { addVersionCommand } from "./version.ts";
 
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
+/** Adds a command to the program. */
+export type AddCommand = (program: Command, context: CommandContext) => void;
+
+/** What adds commands, by their names, in the order in which the help shows them; each loads its command. */
+export type CommandLoaders = Readonly<Record<string, () => Promise<AddCommand>>>;
+
+const LOADERS: CommandLoaders = {
+  topic: async () => (await import("./topic.ts")).addTopicCommand,
+  produce: async () => (await import("./produce.ts")).addProduceCommand,
+  consume: async () => (await import("./consume.ts")).addConsumeCommand,
+  group: async () => (await import("./group.ts")).addGroupCommand,
+  transaction: async () => (await import("./transaction.ts")).addTransactionCommand,
+  config: async () => (await import("./config_command.ts")).addConfigCommand,
+  cluster: async () => (await import("./cluster.ts")).addClusterCommand,
+  log: async () => (await import("./log_dump.ts")).addLogCommand,
+  diag: async () => {
+    const { addDiagCommand } = await import("./diag.ts");
+    return (program, { io, version }) =>
+      addDiagCommand(program, { io, version }, async (argv, io) => {
+        const commands = await loadCommands(argv);
+        return await runCli(argv, { io, version, commands });
+      });
+  },
+  version: async () => (await import("./version.ts")).addVersionCommand,
+  completion: async () => (await import("./completion.ts")).addCompletionCommand,
+};
+/** Looks at all the others. */
+const WHOLE_TREE = "completion";
+const HELP_OPTIONS: readonly string[] = ["-h", "--help"];
+/** Options of the program that are followed by a value. */
+const VALUED_OPTIONS: readonly string[] = ["-b", "--bootstrap-server"];
+
+/** Loads the command that a command line names, or all where it names none, or one that is not there. */
+export async function loadCommands(
+  argv: readonly string[],
+  others: CommandLoaders = {},
+): Promise<AddCommand[]> {
+  const loaders = { ...others, ...LOADERS };
+  const name = nameOf(argv);
+  const named = name === null || name === WHOLE_TREE ? undefined : loaders[name];
+  const wanted = named === undefined ? Object.values(loaders) : [named];
+  return await Promise.all(wanted.map((load) => load()));
+}
+
+/** The command that a command line names; null where it names none, or asks for the help of all. */
+function nameOf(argv: readonly string[]): string | null {
+  for (const [index, word] of argv.entries()) {
+    if (HELP_OPTIONS.includes(word)) return null;
+    const isValue = VALUED_OPTIONS.includes(argv[index - 1] ?? "");
+    if (!word.startsWith("-") && !isValue) return word;
+  }
+  return null;
+}
+
 /** What the command line is made from. */
 export interface CliOptions extends CommandContext {
-  /** Adds the commands that need more than a client: `serve`. */
-  readonly extend?: (program: Command) => void;
+  readonly commands: readonly AddCommand[];
 }
 
 /** Builds the tree of commands. */
-export function buildProgram({ io, version, extend }: CliOptions): Command {
-  const context = { io, version };
+function buildProgram({ io, version, commands }: CliOptions): Command {
   const program = new Command("weir")
     .description("A Kafka-compatible event broker in one file, and a client for any Kafka cluster.")
     .version(version, "-V, --version", "print the version")
@@ -44,18 +86,7 @@ export function buildProgram({ io, version, extend }: CliOptions): Command {
     .option("--json", "print one JSON object a line instead of a table, on a terminal or not")
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(add "--help" for what there is)');
-  extend?.(program);
-  addTopicCommand(program, context);
-  addProduceCommand(program, context);
-  addConsumeCommand(program, context);
-  addGroupCommand(program, context);
-  addTransactionCommand(program, context);
-  addConfigCommand(program, context);
-  addClusterCommand(program, context);
-  addLogCommand(program, context);
-  addDiagCommand(program, context, (argv, io) => runCli(argv, { io, version }));
-  addVersionCommand(program, context);
-  addCompletionCommand(program, context);
+  for (const add of commands) add(program, { io, version });
   harden(program, io);
   return program;
 }

@@ -1,7 +1,7 @@
 /** The surroundings of a command in memory: what it reads is given, what it writes is kept. */
 
 import type { Command } from "commander";
-import { runCli } from "../../../broker/cli/cli.ts";
+import { loadCommands, runCli } from "../../../broker/cli/cli.ts";
 import { type CliIo, ClosedPipeError, type MachineFacts } from "../../../broker/cli/io.ts";
 import { addServeCommand, type ServeOptions } from "../../../broker/cli/serve.ts";
 import { type Network, NetworkError } from "../../../broker/network.ts";
@@ -9,6 +9,9 @@ import { SimClock } from "../../sim/sim_clock.ts";
 import { SimDisk } from "../../sim/sim_disk.ts";
 import { SimNetwork } from "../../sim/sim_network.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
+
+/** All of them, loaded before virtual time runs. */
+const commands = await loadCommands([]);
 
 /** What commands and brokers of the tests say of themselves. */
 export const VERSION = "9.8.7";
@@ -117,14 +120,11 @@ export class TestMachine {
       fetchPage: (url) => this.fetchPage(url),
       machine: () => MACHINE,
     };
-    const exitCode = await runCli(argv, {
-      io,
-      version: VERSION,
-      ...(this.serve !== null && {
-        extend: (program: Command) =>
-          addServeCommand(program, { io, version: VERSION, start: this.serve! }),
-      }),
-    });
+    const { serve } = this;
+    const context = { io, version: VERSION };
+    const addServe = (program: Command) => addServeCommand(program, { ...context, start: serve! });
+    const all = serve === null ? commands : [addServe, ...commands];
+    const exitCode = await runCli(argv, { ...context, commands: all });
     const outBytes = Buffer.concat(out);
     return { exitCode, out: outBytes.toString(), outBytes, error };
   }
