@@ -1,11 +1,22 @@
 import { describe, expect, test } from "bun:test";
 import { Hono } from "hono";
 import { serveHttp } from "../../broker/gateway/http_bun.ts";
+import type {
+  GatewaySocket,
+  HttpEnvironment,
+  SocketHandlers,
+} from "../../broker/gateway/http_server.ts";
 import { NetworkError } from "../../broker/network.ts";
 
 const HOST = "127.0.0.1";
 const PORT = 31_110;
 const SOCKETS = { maxMessageBytes: 1024, idleTimeoutMs: 120_000 };
+
+const echo = (socket: GatewaySocket): SocketHandlers => ({
+  onMessage: (message) => socket.send(message),
+  onDrain: () => {},
+  onClose: () => {},
+});
 
 describe("serveHttp", () => {
   test("serveHttp: answers, refuses a port that is taken, and frees it when stopped", async () => {
@@ -61,4 +72,39 @@ describe("serveHttp", () => {
     expect(performance.now() - startMs).toBeLessThan(900);
     expect(await hanging).toBe("cut off");
   });
+
+  test("WebSockets: one that answers no ping is taken for gone, one that does stays", async () => {
+    const idleTimeoutMs = 8000;
+    const app = new Hono().get("/", (context) => {
+      (context.env as HttpEnvironment).upgrade({ protocol: null, open: echo });
+      return context.body(null);
+    });
+    const server = serveHttp({ app, host: HOST, port: 0, sockets: { ...SOCKETS, idleTimeoutMs } });
+    const living = new WebSocket(`ws://${HOST}:${server.port}/`);
+    const { promise: isGone, resolve: gone } = Promise.withResolvers<void>();
+    const startMs = performance.now();
+    await Bun.connect({
+      hostname: HOST,
+      port: server.port,
+      // Pings come, and are read.
+      socket: { data: () => {}, close: () => gone() },
+    }).then((socket) =>
+      socket.write(
+        "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+      )
+    );
+    await isGone;
+    const tookMs = performance.now() - startMs;
+    expect(tookMs).toBeGreaterThan(idleTimeoutMs / 2);
+    expect(tookMs).toBeLessThan(3 * idleTimeoutMs);
+    const heard = new Promise((resolve) => {
+      living.onmessage = ({ data }) => resolve(data);
+      living.onclose = () => resolve("it was closed");
+    });
+    living.send("still here");
+    expect(await heard).toBe("still here");
+    living.close();
+    await server.stop();
+  }, 60_000);
 });
