@@ -5,6 +5,7 @@ import { gatewayApp } from "./gateway/app.ts";
 import { LagHistory } from "./gateway/console/lag_history.ts";
 import { Feeds } from "./gateway/feeds/feeds.ts";
 import { gatewaySettings } from "./gateway/settings.ts";
+import { StreamSlots } from "./gateway/stream_slots.ts";
 import { Sockets } from "./gateway/websocket/sockets.ts";
 import type { Assembly, BrokerOptions } from "./start.ts";
 import { MetricHistory } from "./telemetry/history.ts";
@@ -23,7 +24,8 @@ export function openHttpPorts(
   const client = () => access.client;
   const feeds = new Feeds({ client, clock });
   const sockets = new Sockets({ feeds, client, clock, logger, version, limits: settings.sockets });
-  metrics.watchSockets(sockets, feeds);
+  const slots = new StreamSlots(settings.maxStreams);
+  metrics.watchGateway({ sockets, slots, feeds });
   const traffic = () => metrics.traffic();
   const history = new MetricHistory({ clock, server: metrics.server, loopDelay, usage, traffic });
   const lags = new LagHistory({ clock, logger, client });
@@ -40,6 +42,7 @@ export function openHttpPorts(
     client,
     feeds,
     sockets,
+    slots,
     console: { history, lags, loadAssets },
   });
   const addresses = listeners.map((address) => {

@@ -14,6 +14,7 @@ import type { Feeds } from "./feeds/feeds.ts";
 import { foreignOrigin, strangeHost } from "./origin.ts";
 import { faultOf, problem } from "./problem.ts";
 import type { GatewaySettings } from "./settings.ts";
+import type { StreamSlots } from "./stream_slots.ts";
 import type { Sockets } from "./websocket/sockets.ts";
 import { Writing } from "./writing.ts";
 
@@ -34,6 +35,7 @@ export interface GatewayOptions {
   /** Partitions as streams: one read of each for all who want it. */
   readonly feeds: Feeds;
   readonly sockets: Sockets;
+  readonly slots: StreamSlots;
   /** Of the console; without it there is none. */
   readonly console?: ConsoleParts;
 }

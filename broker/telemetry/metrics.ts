@@ -483,16 +483,22 @@ export class Metrics {
     );
   }
 
-  /** Shows the WebSockets, and what is read for them and for streams over HTTP. */
-  watchSockets(
-    sockets: { readonly count: number; readonly bufferedBytes: number },
-    feeds: { readonly partitionCount: number },
-  ): void {
+  /** Shows WebSockets and streams over HTTP, and what is read for them. */
+  watchGateway({ sockets, slots, feeds }: {
+    readonly sockets: { readonly count: number; readonly bufferedBytes: number };
+    readonly slots: { readonly openCount: number };
+    readonly feeds: { readonly partitionCount: number };
+  }): void {
     this.gauge("weir_gateway_sockets", "WebSockets that are open.", () => sockets.count);
     this.gauge(
       "weir_gateway_sockets_buffered_bytes",
       "Bytes that wait to be taken by WebSockets, as far as was looked.",
       () => sockets.bufferedBytes,
+    );
+    this.gauge(
+      "weir_gateway_streams",
+      "Streams over HTTP that are open, of records read or written.",
+      () => slots.openCount,
     );
     this.gauge(
       "weir_gateway_feeds",

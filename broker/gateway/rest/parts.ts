@@ -2,17 +2,16 @@
 
 import type { Clock } from "../../../storage/platform.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
-import type { GatewaySettings } from "../settings.ts";
 import type { Feeds } from "../feeds/feeds.ts";
+import type { StreamSlots } from "../stream_slots.ts";
 import type { Writing } from "../writing.ts";
-import { StreamSlots } from "./streams.ts";
 
 /** What they are made of. */
 export interface RestOptions {
   readonly clock: Clock;
-  readonly settings: GatewaySettings;
   readonly client: () => KafkaClient | null;
   readonly feeds: Feeds;
+  readonly slots: StreamSlots;
   readonly writing: Writing;
 }
 
@@ -25,12 +24,12 @@ export class RestParts {
   readonly slots: StreamSlots;
   #clusterId: string | null = null;
 
-  constructor({ clock, settings, client, feeds, writing }: RestOptions) {
+  constructor({ clock, client, feeds, slots, writing }: RestOptions) {
     this.clock = clock;
     this.client = client;
     this.feeds = feeds;
     this.writing = writing;
-    this.slots = new StreamSlots(settings.maxStreams);
+    this.slots = slots;
   }
 
   /** The cluster's id, which never changes. Errors: KafkaError, NetworkError. */

@@ -6,7 +6,7 @@
  */
 
 import type { Context } from "hono";
-import { ProblemError } from "../problem.ts";
+import type { StreamSlots } from "../stream_slots.ts";
 
 const encoder = new TextEncoder();
 
@@ -16,34 +16,6 @@ export interface LineSource {
   next(): Promise<string | null>;
   /** Nobody reads on: `next` may stay pending. Called once, also after the last line. */
   close(): void;
-}
-
-/** Counts the streams that are open. */
-export class StreamSlots {
-  readonly #max: number;
-  #openCount = 0;
-
-  constructor(max: number) {
-    this.#max = max;
-  }
-
-  get openCount(): number {
-    return this.#openCount;
-  }
-
-  /** Returns: gives the slot back; more than once does nothing. Errors: ProblemError (429) when all are taken. */
-  take(): () => void {
-    if (this.#openCount >= this.#max) {
-      const detail = `Cannot open another stream: ${this.#max} are (weir.gateway.max.streams)`;
-      throw new ProblemError(429, detail);
-    }
-    this.#openCount++;
-    let isTaken = true;
-    return () => {
-      if (isTaken) this.#openCount--;
-      isTaken = false;
-    };
-  }
 }
 
 /**

@@ -4,6 +4,7 @@ import { Config } from "../../../broker/config/config.ts";
 import { gatewayApp } from "../../../broker/gateway/app.ts";
 import { Feeds } from "../../../broker/gateway/feeds/feeds.ts";
 import { gatewaySettings } from "../../../broker/gateway/settings.ts";
+import { StreamSlots } from "../../../broker/gateway/stream_slots.ts";
 import { Sockets } from "../../../broker/gateway/websocket/sockets.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimLogger } from "../../sim/sim_logger.ts";
@@ -24,25 +25,22 @@ function makeApp(
   const logger = new SimLogger();
   const clock = new SimClock();
   const feeds = new Feeds({ client: () => null, clock });
-  const sockets = new Sockets({
-    feeds,
-    client: () => null,
-    clock,
-    logger,
-    version: "1.2.3",
-    limits: { maxSockets: 1, maxMessageBytes: 1024, socketBufferBytes: 1024, bufferBytes: 1024 },
-  });
+  const settings = gatewaySettings(Config.load({}));
+  const client = () => null;
+  const limits = settings.sockets;
+  const sockets = new Sockets({ feeds, client, clock, logger, version: "1.2.3", limits });
   const app = gatewayApp({
     logger,
     clock,
-    settings: gatewaySettings(Config.load({})),
+    settings,
     version: "1.2.3",
     notReadyReasons: () => reasons,
     renderMetrics: metrics,
     noteAnswer,
-    client: () => null,
+    client,
     feeds,
     sockets,
+    slots: new StreamSlots(settings.maxStreams),
   });
   return { app, clock, logger };
 }

@@ -242,12 +242,14 @@ describe("streams", () => {
     expect((await world.ask("HEAD", `${TOPIC}/stream`)).status).toBe(200);
     const open = [await world.open(`${TOPIC}/stream`), await world.open(`${TOPIC}/stream`)];
     const third = await world.ask("GET", `${TOPIC}/stream`);
+    expect(world.slots.openCount).toBe(2);
     expect(third).toMatchObject({ status: 429, body: { error_code: 429 } });
     expect(third.headers.get("Retry-After")).not.toBeNull();
     await open[0]!.cancel();
     const again = await world.open(`${TOPIC}/stream`);
     expect(again.response.status).toBe(200);
     for (const stream of [open[1]!, again]) await stream.cancel();
+    expect(world.slots.openCount).toBe(0);
   });
 
   test("streams: end when the node stops, or the topic goes", async () => {

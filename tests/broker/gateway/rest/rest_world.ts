@@ -5,6 +5,7 @@ import { Config } from "../../../../broker/config/config.ts";
 import { gatewayApp } from "../../../../broker/gateway/app.ts";
 import { Feeds } from "../../../../broker/gateway/feeds/feeds.ts";
 import { gatewaySettings } from "../../../../broker/gateway/settings.ts";
+import { StreamSlots } from "../../../../broker/gateway/stream_slots.ts";
 import { Sockets } from "../../../../broker/gateway/websocket/sockets.ts";
 import { SimLogger } from "../../../sim/sim_logger.ts";
 import { GatewayWorld } from "../gateway_world.ts";
@@ -34,6 +35,7 @@ export class RestWorld extends GatewayWorld {
   readonly logger = new SimLogger();
   app!: Hono;
   feeds!: Feeds;
+  slots!: StreamSlots;
   clusterId = "";
 
   /** Starts both. */
@@ -41,10 +43,12 @@ export class RestWorld extends GatewayWorld {
     await super.start(settings);
     const client = () => this.client;
     this.feeds = new Feeds({ client, clock: this.machine.clock });
+    const gateway = gatewaySettings(Config.load({ flags: { "log.dirs": "/data", ...settings } }));
+    this.slots = new StreamSlots(gateway.maxStreams);
     this.app = gatewayApp({
       logger: this.logger,
       clock: this.machine.clock,
-      settings: gatewaySettings(Config.load({ flags: { "log.dirs": "/data", ...settings } })),
+      settings: gateway,
       version: "1.2.3",
       notReadyReasons: () => [],
       renderMetrics: () => Promise.resolve(new Uint8Array()),
@@ -56,13 +60,9 @@ export class RestWorld extends GatewayWorld {
         clock: this.machine.clock,
         logger: this.logger,
         version: "1.2.3",
-        limits: {
-          maxSockets: 1,
-          maxMessageBytes: 1024,
-          socketBufferBytes: 1024,
-          bufferBytes: 1024,
-        },
+        limits: gateway.sockets,
       }),
+      slots: this.slots,
     });
     this.clusterId = this.broker.clusterId;
     // The API is loaded when it is asked for first, which takes no virtual time.
