@@ -13,7 +13,13 @@ import { formatTopicPartition } from "../../protocol/types.ts";
 import { Calls } from "./calls.ts";
 import { ClientError } from "./client_error.ts";
 import { readFetched } from "./fetched_records.ts";
-import { isPassing, type KafkaClient, KafkaError, throwOnError } from "./kafka_client.ts";
+import {
+  isPassing,
+  type KafkaClient,
+  KafkaError,
+  type PartitionLeader,
+  throwOnError,
+} from "./kafka_client.ts";
 import { listOffsets, SpecialTimestamp } from "./offsets.ts";
 
 const FETCH_BYTES = 16 * 1024 * 1024;
@@ -144,24 +150,25 @@ export class Consumer {
     return polled;
   }
 
-  #leaders: { readonly topics: string; readonly byPartition: Map<string, number> } | null = null;
+  #leaders: { readonly topics: string; readonly byPartition: Map<string, PartitionLeader> } | null =
+    null;
 
   async #leadersOf(waiting: readonly Assigned[]): Promise<Map<number, Assigned[]>> {
     const topics = [...new Set(waiting.map(({ topic }) => topic))].sort();
     if (this.#fetches.size === 0 || this.#leaders?.topics !== topics.join()) {
-      const byPartition = new Map<string, number>();
+      const byPartition = new Map<string, PartitionLeader>();
       for (const topic of topics) {
-        for (const { partition, leaderId } of await this.#client.leaders(topic)) {
-          byPartition.set(formatTopicPartition(topic, partition), leaderId);
+        for (const leader of await this.#client.leaders(topic)) {
+          byPartition.set(formatTopicPartition(topic, leader.partition), leader);
         }
       }
       this.#leaders = { topics: topics.join(), byPartition };
     }
-    const { byPartition } = this.#leaders!;
-    return Map.groupBy(
-      waiting,
-      ({ topic, partition }) => byPartition.get(formatTopicPartition(topic, partition)) ?? -1,
-    );
+    return Map.groupBy(waiting, (assigned) => this.#leaderOf(assigned)?.leaderId ?? -1);
+  }
+
+  #leaderOf({ topic, partition }: Assigned): PartitionLeader | undefined {
+    return this.#leaders?.byPartition.get(formatTopicPartition(topic, partition));
   }
 
   #fetch(leaderId: number, partitions: readonly Assigned[]): Promise<FetchResponse> {
@@ -175,9 +182,11 @@ export class Consumer {
         isolationLevel: this.#options.readCommitted ? 1 : 0,
         topics: [...byTopic].map(([topic, assigned]) => ({
           topic,
-          partitions: assigned.map(({ partition, position }) => ({
-            partition,
-            fetchOffset: position,
+          partitions: assigned.map((one) => ({
+            partition: one.partition,
+            // Who leads in an older epoch, or does not know yet that it leads, says so and no more.
+            currentLeaderEpoch: this.#leaderOf(one)?.leaderEpoch ?? -1,
+            fetchOffset: one.position,
             partitionMaxBytes: this.#options.partitionBytes ?? PARTITION_BYTES,
           })),
         })),

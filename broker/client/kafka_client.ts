@@ -16,6 +16,7 @@ import { BrokerConnection } from "../peers/broker_connection.ts";
 import type { Call } from "../peers/call.ts";
 import { Calls } from "./calls.ts";
 import { ClientError } from "./client_error.ts";
+import { LeaderEpochs } from "./leader_epochs.ts";
 
 const FIRST_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 1000;
@@ -83,10 +84,11 @@ export interface ClientOptions {
   readonly interrupted: AbortSignal;
 }
 
-/** A partition with the broker that leads it; −1 for none. */
+/** A partition with the broker that leads it, −1 for none, and the epoch in which it does, −1 where it is not known. */
 export interface PartitionLeader {
   readonly partition: number;
   readonly leaderId: number;
+  readonly leaderEpoch: number;
 }
 
 /**
@@ -119,6 +121,7 @@ export class KafkaClient {
   /** Addresses of the brokers by node id, from the last metadata. */
   readonly #brokers = new Map<number, Endpoint>();
   readonly #coordinators = new Map<string, number>();
+  readonly #epochs = new LeaderEpochs();
   readonly #closing = new AbortController();
   #hasConnected = false;
 
@@ -185,6 +188,16 @@ export class KafkaClient {
     answered.abort();
     this.#hasConnected ||= connection !== null;
     return connection;
+  }
+
+  /** Others that are connected are asked before it. */
+  #askLast(connection: BrokerConnection): void {
+    for (const [address, opened] of this.#opened) {
+      if (opened !== connection) continue;
+      this.#opened.delete(address);
+      this.#opened.set(address, opened);
+      return;
+    }
   }
 
   #refuseAll(attempts: readonly PromiseSettledResult<BrokerConnection>[]): never {
@@ -305,7 +318,10 @@ export class KafkaClient {
     }
   }
 
-  /** Metadata of the topics named; of all when `topics` is null, of the brokers alone when it is empty. */
+  /**
+   * Metadata of the topics named; of all when `topics` is null, of the brokers alone when it is empty. Of a broker that is
+   * behind only what still holds: a partition has no leader where a newer one has been heard of.
+   */
   async metadata(
     topics: readonly string[] | null,
     { autoCreate = false }: { readonly autoCreate?: boolean } = {},
@@ -319,7 +335,11 @@ export class KafkaClient {
     });
     this.#brokers.clear();
     for (const { nodeId, host, port } of answer.brokers) this.#brokers.set(nodeId, { host, port });
-    return answer;
+    const checked = answer.topics.map((topic) => this.#epochs.checked(topic));
+    const isBehind = checked.some((topic, index) => topic !== answer.topics[index]);
+    if (!isBehind) return answer;
+    this.#askLast(connection);
+    return { ...answer, topics: checked };
   }
 
   /**
@@ -342,7 +362,11 @@ export class KafkaClient {
       }
       throwOnError(code);
       return found!.partitions
-        .map(({ partitionIndex, leaderId }) => ({ partition: partitionIndex, leaderId }))
+        .map(({ partitionIndex, leaderId, leaderEpoch }) => ({
+          partition: partitionIndex,
+          leaderId,
+          leaderEpoch,
+        }))
         .sort((a, b) => a.partition - b.partition);
     });
   }

@@ -55,10 +55,12 @@ export async function listOffsets(
   { readCommitted = false }: { readonly readCommitted?: boolean } = {},
 ): Promise<Map<number, FoundOffset>> {
   return await client.retry(async () => {
-    const leaders = await client.leaders(topic);
+    const leaders = new Map(
+      (await client.leaders(topic)).map((leader) => [leader.partition, leader]),
+    );
     const byLeader = Map.groupBy(
       partitions,
-      (partition) => leaders.find((leader) => leader.partition === partition)?.leaderId ?? -1,
+      (partition) => leaders.get(partition)?.leaderId ?? -1,
     );
     const found = new Map<number, FoundOffset>();
     for (const [leaderId, numbers] of byLeader) {
@@ -68,7 +70,11 @@ export async function listOffsets(
         isolationLevel: readCommitted ? 1 : 0,
         topics: [{
           name: topic,
-          partitions: numbers.map((partitionIndex) => ({ partitionIndex, timestamp })),
+          partitions: numbers.map((partitionIndex) => ({
+            partitionIndex,
+            currentLeaderEpoch: leaders.get(partitionIndex)?.leaderEpoch ?? -1,
+            timestamp,
+          })),
         }],
       });
       for (const partition of topics[0]?.partitions ?? []) {

@@ -4,9 +4,14 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { Broker } from "../../broker/broker.ts";
 import { loadAssets } from "../../broker/gateway/console/assets_bun.ts";
 import { Calls } from "../../broker/client/calls.ts";
+import { Consumer } from "../../broker/client/consumer.ts";
+import { KafkaClient } from "../../broker/client/kafka_client.ts";
+import { Sender } from "../../broker/client/sender.ts";
+import { createTopic } from "../../broker/client/topics.ts";
 import { Config } from "../../broker/config/config.ts";
 import { ConfigError } from "../../broker/config/sources.ts";
 import type { PartitionImage } from "../../broker/controller/metadata_image.ts";
+import { Feeds } from "../../broker/gateway/feeds/feeds.ts";
 import { NetworkError } from "../../broker/network.ts";
 import { BrokerConnection } from "../../broker/peers/broker_connection.ts";
 import { call } from "../../broker/peers/call.ts";
@@ -123,6 +128,20 @@ class World {
       requestTimeoutMs: 60_000,
       softwareVersion: "1",
     }));
+  }
+
+  kafkaClient(): KafkaClient {
+    return new KafkaClient({
+      network: this.network.host("10.0.0.9"),
+      clock: this.clock,
+      random: this.random.fork("client"),
+      bootstrap: [1, 2, 3].map((id) => ({ host: host(id), port: KAFKA_PORT })),
+      clientId: "client",
+      softwareVersion: "1",
+      requestTimeoutMs: 1_000,
+      retryTimeoutMs: 60_000,
+      interrupted: new AbortController().signal,
+    });
   }
 
   async stopAll(): Promise<void> {
@@ -541,3 +560,94 @@ describe("Broker.start, roles", () => {
     expect(world.brokers.get(2)!.clusterId).toBe(broker.clusterId);
   });
 });
+
+/** A consumer and a feed of one topic, and all that they were given and told. */
+class Readers {
+  readonly read: string[] = [];
+  readonly fed: string[] = [];
+  readonly told: unknown[] = [];
+  readonly #consumer: Consumer;
+  readonly #feeds: Feeds;
+
+  constructor(client: KafkaClient) {
+    this.#feeds = new Feeds({ client: () => client, clock: client.clock });
+    this.#consumer = new Consumer(client, {
+      readCommitted: false,
+      onReset: (...reset) => void this.told.push(reset),
+    });
+    this.#consumer.assign([{ topic: "orders", partition: 0, position: 0 }]);
+  }
+
+  async start(): Promise<void> {
+    await this.#feeds.subscribe({ topic: "orders", partition: 0, start: { kind: "end" } }, {
+      take: ({ records }) => {
+        this.fed.push(...records.map(textOf));
+        return records.length;
+      },
+      gap: (gap) => void this.told.push(gap),
+      ended: (end) => void this.told.push(end),
+    });
+  }
+
+  async readOn(): Promise<void> {
+    for (const { records } of await this.#consumer.poll()) this.read.push(...records.map(textOf));
+  }
+
+  /** Until both have so many. */
+  async readUpTo(count: number): Promise<void> {
+    while (this.read.length < count || this.fed.length < count) await this.readOn();
+  }
+
+  async stop(): Promise<void> {
+    await this.#feeds.stop();
+  }
+}
+
+describe("clients of several", () => {
+  test("a leader that was cut off is not believed: no reader is told that records are gone", async () => {
+    world = new World();
+    await world.startAll();
+    const client = world.kafkaClient();
+    const orders = { name: "orders", partitions: 1, replicationFactor: 3, configs: [] };
+    await world.run(createTopic(client, { ...orders, validateOnly: false }));
+    const readers = new Readers(client);
+    await world.run(readers.start());
+    const sender = new Sender(client);
+    const produce = async (text: string) => {
+      const value = new TextEncoder().encode(text);
+      const record = { key: null, value, partition: 0, timestamp: world.clock.wallMs() };
+      await world.run(sender.send("orders", record));
+    };
+    const leader = async () => (await world.run(client.leaders("orders")))[0]!.leaderId;
+    await produce("before");
+    await world.run(readers.readUpTo(1));
+
+    // The leader loses the others, who choose another; it goes on to take itself for the leader.
+    const old = await leader();
+    const others = [1, 2, 3].filter((id) => id !== old);
+    for (const id of others) {
+      world.network.links.cut(host(old), host(id));
+      world.network.links.cut(host(id), host(old));
+    }
+    while (await leader() === old) await world.clock.advance(500);
+    for (const text of ["a", "b", "c"]) await produce(text);
+    await world.run(readers.readUpTo(4));
+
+    // Then it is the only one that answers.
+    await world.run(Promise.all(others.map((id) => world.brokers.get(id)!.stop())));
+    const stuck = readers.readOn();
+    await world.clock.advance(5_000);
+    expect(readers.told).toEqual([]);
+    world.network.links.heal();
+    await world.run(Promise.all(others.map((id) => world.start(id, combined(id)))));
+    await world.run(stuck);
+    await produce("after");
+    await world.run(readers.readUpTo(5));
+    const all = ["before", "a", "b", "c", "after"];
+    expect(readers).toMatchObject({ read: all, fed: all, told: [] });
+    await world.run(Promise.all([readers.stop(), client.close()]));
+  });
+});
+
+const textOf = ({ value }: { readonly value: Uint8Array | null }) =>
+  new TextDecoder().decode(value ?? new Uint8Array(0));

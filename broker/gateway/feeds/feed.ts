@@ -20,7 +20,7 @@ import type { LeaderPolls, Polled } from "./leader_polls.ts";
 import type { PartitionRead, ReadOutcome } from "./partition_reads.ts";
 import { RecentBatches, type RecentBudget } from "./recent_batches.ts";
 import type { FeedEnd, FeedGap } from "./subscriber.ts";
-import type { Topics } from "./topics.ts";
+import { type Leader, NOBODY, type Topics } from "./topics.ts";
 
 const FIRST_BACKOFF_MS = 20;
 const MAX_BACKOFF_MS = 1000;
@@ -72,7 +72,7 @@ export class Feed {
   /** First offset that no poll has brought; without meaning while there is no member. */
   #position = -1;
   #leaderEpoch = -1;
-  #leaderId = -1;
+  #leader: Leader = NOBODY;
   #leaderFoundAtMs = -Infinity;
   #poll: Ticket | null = null;
   /** What is dealt with that a poll brought; nothing is polled meanwhile. */
@@ -156,9 +156,9 @@ export class Feed {
     const ticket = new Ticket(this);
     this.#poll = ticket;
     this.#host.track(
-      this.leader().then((leaderId) => {
-        if (leaderId < 0 || !ticket.isPolled) return;
-        this.#host.pollsOf(leaderId, this.key.readCommitted).add(ticket);
+      this.leader().then((leader) => {
+        if (leader === null || !ticket.isPolled) return;
+        this.#host.pollsOf(leader.leaderId, this.key.readCommitted).add(ticket);
       }),
     );
   }
@@ -171,7 +171,13 @@ export class Feed {
   /** What the next poll reads. */
   read(): PartitionRead {
     const { topicId, partition } = this.key;
-    return { topicId, partition, position: this.#position, leaderEpoch: this.#leaderEpoch };
+    return {
+      topicId,
+      partition,
+      position: this.#position,
+      leaderEpoch: this.#leaderEpoch,
+      currentLeaderEpoch: this.#leader.leaderEpoch,
+    };
   }
 
   /** What a poll brought. */
@@ -279,14 +285,14 @@ export class Feed {
     return { start, end: await at(SpecialTimestamp.latest) };
   }
 
-  /** Who leads; −1 once the feed has ended. Waits until somebody does. */
-  async leader(): Promise<number> {
-    if (this.#leaderId < 0) await this.#locate(-Infinity);
-    return this.#end === null ? this.#leaderId : -1;
+  /** Who leads; null once the feed has ended. Waits until somebody does. */
+  async leader(): Promise<Leader | null> {
+    if (this.#leader === NOBODY) await this.#locate(-Infinity);
+    return this.#end === null && this.#leader !== NOBODY ? this.#leader : null;
   }
 
   async #relocate(): Promise<void> {
-    this.#leaderId = -1;
+    this.#leader = NOBODY;
     await this.#locate(0);
   }
 
@@ -307,34 +313,34 @@ export class Feed {
       const nowMs = clock.monotonicMs();
       // Many partitions look at the same time, and share an answer.
       const freshMs = sinceMs === -Infinity ? sinceMs : nowMs - backoffMs / 2;
-      const leaderId = await this.#leaderIn(client, freshMs);
-      looksInVain = leaderId === null ? looksInVain + 1 : 0;
+      const leader = await this.#leaderIn(client, freshMs);
+      looksInVain = leader === null ? looksInVain + 1 : 0;
       if (looksInVain >= GONE_AFTER_LOOKS) return this.end(this.#gone());
       // The same one again may need a moment, too.
       const isAgain = nowMs - this.#leaderFoundAtMs < MAX_BACKOFF_MS;
-      const isFound = leaderId !== null && leaderId >= 0;
+      const isFound = leader !== null && leader.leaderId >= 0;
       if (!isFound || isAgain) {
         await clock.sleep(client.jitter(backoffMs), this.#host.stopping);
       }
       if (isFound) {
         this.#leaderFoundAtMs = nowMs;
-        this.#leaderId = leaderId;
+        this.#leader = leader;
         return;
       }
       sinceMs = nowMs;
     }
   }
 
-  /** Who leads, −1 where nobody does or no broker answers; null where there is no such partition. */
-  async #leaderIn(client: KafkaClient, sinceMs: number): Promise<number | null> {
+  /** Who leads, nobody where no broker answers; null where there is no such partition. */
+  async #leaderIn(client: KafkaClient, sinceMs: number): Promise<Leader | null> {
     const { topic, topicId, partition } = this.key;
     try {
       const found = await this.#host.topics.find(client, topic, sinceMs);
-      return found?.topicId === topicId ? found.leaderIds[partition] ?? null : null;
+      return found?.topicId === topicId ? found.leaders[partition] ?? null : null;
     } catch (error) {
       throwUnlessOfCluster(error);
       // Tried again for as long as somebody reads.
-      return -1;
+      return NOBODY;
     }
   }
 

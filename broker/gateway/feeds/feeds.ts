@@ -90,11 +90,11 @@ export class Feeds {
    */
   async subscribe(request: FeedRequest, subscriber: FeedSubscriber): Promise<Subscription> {
     const { topic, partition, start, readCommitted = true } = request;
-    const { topicId, leaderIds } = await this.topic(topic);
-    if (partition >= leaderIds.length) {
+    const { topicId, leaders } = await this.topic(topic);
+    if (partition >= leaders.length) {
       throw new ClientError(
         `partition ${partition} does not exist; topic ${topic} has partitions 0 to ` +
-          `${leaderIds.length - 1}`,
+          `${leaders.length - 1}`,
       );
     }
     const feed = this.#feed({ topic, topicId, partition, readCommitted });
@@ -109,6 +109,7 @@ export class Feeds {
     // It may have been forgotten meanwhile, and made anew by another subscriber.
     return new Subscription(this.#feed(feed.key), subscriber, from, {
       client: this.#options.client,
+      clock: this.#options.clock,
       turns: this.#turns,
       id: this.#nextId++,
       track: (work) => this.#track(work),

@@ -32,6 +32,8 @@ export interface PartitionRead {
   readonly position: number;
   /** Epoch of the record before it; −1 where it is not known. */
   readonly leaderEpoch: number;
+  /** Epoch in which its leader is taken to lead: one that does not, or does not know it yet, says nothing else. */
+  readonly currentLeaderEpoch: number;
 }
 
 /** How it is read. */
@@ -79,8 +81,9 @@ export async function readPartitions(
     isolationLevel: readCommitted ? 1 : 0,
     topics: [...byTopic].map(([topicId, wanted]) => ({
       topicId,
-      partitions: wanted.map(({ partition, position, leaderEpoch }) => ({
+      partitions: wanted.map(({ partition, position, leaderEpoch, currentLeaderEpoch }) => ({
         partition,
+        currentLeaderEpoch,
         fetchOffset: position,
         lastFetchedEpoch: leaderEpoch,
         partitionMaxBytes,

@@ -13,17 +13,22 @@ import type { Feed, FeedMember, Moved } from "./feed.ts";
 import { FeedBatch } from "./feed_batch.ts";
 import { type PartitionRead, type ReadOutcome, readPartitions } from "./partition_reads.ts";
 import type { FeedEnd, FeedGap, FeedSubscriber } from "./subscriber.ts";
+import type { Leader } from "./topics.ts";
 import type { KafkaClient } from "../../client/kafka_client.ts";
+import type { Clock } from "../../../storage/platform.ts";
 import type { TurnQueue } from "../../../storage/turn_queue.ts";
 
 const MAX_PIECE_BYTES = 256 * 1024;
 const MIN_PIECE_BYTES = 16 * 1024;
 const CHANNEL = "catch-up";
+/** So long a subscriber is believed that it was given a place by a newer leader than this node knows of. */
+const BELIEVED_MS = 10_000;
 
 type State = "behind" | "live" | "stalled" | "over";
 
 /** What reading for one subscriber needs. */
 export interface SubscriptionHost {
+  readonly clock: Clock;
   readonly client: () => KafkaClient | null;
   /** Bounds how many pieces are in memory at once. */
   readonly turns: TurnQueue;
@@ -51,6 +56,7 @@ export class Subscription implements FeedMember {
   #isReading = false;
   /** Reads get smaller where little of them is taken. */
   #pieceBytes = MAX_PIECE_BYTES;
+  readonly #believedUntilMs: number;
 
   constructor(
     feed: Feed,
@@ -63,6 +69,7 @@ export class Subscription implements FeedMember {
     this.#host = host;
     this.#position = start.position;
     this.#leaderEpoch = start.leaderEpoch;
+    this.#believedUntilMs = host.clock.monotonicMs() + BELIEVED_MS;
     feed.add(this);
     if (start.isAtEnd && this.#state === "behind" && feed.join(this, start)) this.#state = "live";
     else this.#readOn();
@@ -149,12 +156,12 @@ export class Subscription implements FeedMember {
   async #catchUp(): Promise<void> {
     while (this.#is("behind")) {
       if (this.#takeRecent()) continue;
-      const leaderId = await this.#feed.leader();
-      if (leaderId < 0 || !this.#is("behind")) break;
-      const read = this.#nextRead();
-      const outcome = await this.#host.turns.run(
+      const leader = await this.#feed.leader();
+      if (leader === null || !this.#is("behind")) break;
+      const read = this.#nextRead(leader);
+      const outcome = this.#isAheadOf(leader) ? null : await this.#host.turns.run(
         `${this.#host.id}`,
-        async () => await this.#readPiece(leaderId, read),
+        async () => await this.#readPiece(leader.leaderId, read),
       );
       if (this.#is("behind") && outcome?.kind !== "records") await this.#settle(outcome, read);
     }
@@ -177,9 +184,24 @@ export class Subscription implements FeedMember {
     return this.#state === state;
   }
 
-  #nextRead(): PartitionRead {
+  /**
+   * True where its place is of a newer epoch than the leader's: this node was away, and does not know yet who leads now. A
+   * token may say anything, so this is believed for a while.
+   */
+  #isAheadOf({ leaderEpoch }: Leader): boolean {
+    return leaderEpoch >= 0 && this.#leaderEpoch > leaderEpoch &&
+      this.#host.clock.monotonicMs() < this.#believedUntilMs;
+  }
+
+  #nextRead({ leaderEpoch: currentLeaderEpoch }: Leader): PartitionRead {
     const { topicId, partition } = this.#feed.key;
-    return { topicId, partition, position: this.#position, leaderEpoch: this.#leaderEpoch };
+    return {
+      topicId,
+      partition,
+      position: this.#position,
+      leaderEpoch: this.#leaderEpoch,
+      currentLeaderEpoch,
+    };
   }
 
   /** One piece, taken as far as there is room for it. Returns: what the answer says. */

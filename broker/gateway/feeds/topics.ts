@@ -12,12 +12,21 @@ import { type KafkaClient, throwOnError } from "../../client/kafka_client.ts";
 const MAX_AGE_MS = 1000;
 const MAX_TOPICS = 1000;
 
+/** Who leads a partition, −1 for nobody, and in which epoch. */
+export interface Leader {
+  readonly leaderId: number;
+  readonly leaderEpoch: number;
+}
+
+/** Nobody leads, as far as is known. */
+export const NOBODY: Leader = { leaderId: -1, leaderEpoch: -1 };
+
 /** A topic as a broker described it. */
 export interface FoundTopic {
   readonly name: string;
   readonly topicId: Uuid;
-  /** Shape: by partition; −1 where nobody leads. */
-  readonly leaderIds: readonly number[];
+  /** Shape: by partition. */
+  readonly leaders: readonly Leader[];
 }
 
 interface Known {
@@ -69,7 +78,9 @@ async function ask(client: KafkaClient, name: string): Promise<FoundTopic | null
     code === ErrorCode.INVALID_TOPIC_EXCEPTION;
   if (found === undefined || isNone) return null;
   throwOnError(code);
-  const leaderIds: number[] = Array.from({ length: found.partitions.length }, () => -1);
-  for (const { partitionIndex, leaderId } of found.partitions) leaderIds[partitionIndex] = leaderId;
-  return { name, topicId: found.topicId, leaderIds };
+  const leaders: Leader[] = Array.from({ length: found.partitions.length }, () => NOBODY);
+  for (const { partitionIndex, leaderId, leaderEpoch } of found.partitions) {
+    leaders[partitionIndex] = { leaderId, leaderEpoch };
+  }
+  return { name, topicId: found.topicId, leaders };
 }

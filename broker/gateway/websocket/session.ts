@@ -164,9 +164,9 @@ export class Session implements SocketHandlers, SubscriptionSession {
         return this.#acknowledge(message);
       case "topic":
         return this.#answer(message, async () => {
-          const { leaderIds } = await this.feeds.topic(message.topic);
+          const { leaders } = await this.feeds.topic(message.topic);
           const { request, topic } = message;
-          this.tell({ type: "topic", request, topic, partitions: leaderIds.length });
+          this.tell({ type: "topic", request, topic, partitions: leaders.length });
         });
       case "producer":
         return this.#answer(message, async () => {
@@ -229,8 +229,8 @@ export class Session implements SocketHandlers, SubscriptionSession {
   }
 
   async #produce(request: number, outgoing: Outgoing): Promise<void> {
-    const { leaderIds } = await this.feeds.topic(outgoing.topic);
-    const results = await produce(this.#clientNow(), outgoing, leaderIds.length);
+    const { leaders } = await this.feeds.topic(outgoing.topic);
+    const results = await produce(this.#clientNow(), outgoing, leaders.length);
     this.tell({ type: "produced", request, results });
   }
 

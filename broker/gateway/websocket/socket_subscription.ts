@@ -116,7 +116,7 @@ export class SocketSubscription implements StreamOwner {
     const wanted: Wanted[] = [];
     for (const { topic: name, partitions } of topics) {
       const topic = await this.#session.feeds.topic(name);
-      for (const partition of new Set(partitions ?? topic.leaderIds.keys())) {
+      for (const partition of new Set(partitions ?? topic.leaders.keys())) {
         const at = points.findIndex((point) =>
           point.topicId === topic.topicId && point.partition === partition
         );

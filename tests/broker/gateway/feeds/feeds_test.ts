@@ -157,6 +157,19 @@ describe("Feeds", () => {
     expect(early.gaps).toEqual([{ reason: "retention", fromOffset: 0, toOffset: 3 }]);
   });
 
+  test("resume: a place of a leader that this node knows nothing of is believed for ten seconds", async () => {
+    await world.produce("orders", ["a"]);
+    const others = await subscribe({ kind: "beginning" });
+    const ahead = await subscribe({ kind: "resume", offset: 9, leaderEpoch: 99 });
+    await world.machine.clock.advance(9_000);
+    await world.produce("orders", ["b"]);
+    await world.until("the others are not held up", () => others.values.length === 2);
+    expect(ahead.gaps).toEqual([]);
+    await world.machine.clock.advance(3_000);
+    await world.until("it is live", () => ahead.subscription!.isLive);
+    expect(ahead.gaps).toEqual([{ reason: "truncation", fromOffset: 9, toOffset: 2 }]);
+  });
+
   test("gap: an offset past the end goes on at the end, and says that records were lost", async () => {
     await world.produce("orders", ["a"]);
     const ahead = await subscribe({ kind: "offset", offset: 9 });
