@@ -53,8 +53,8 @@ export async function loadCommands(
 ): Promise<AddCommand[]> {
   const loaders = { ...others, ...LOADERS };
   const name = nameOf(argv);
-  const named = name === null || name === WHOLE_TREE ? undefined : loaders[name];
-  const wanted = named === undefined ? Object.values(loaders) : [named];
+  const isNamed = name !== null && name !== WHOLE_TREE && Object.hasOwn(loaders, name);
+  const wanted = isNamed ? [loaders[name]!] : Object.values(loaders);
   return await Promise.all(wanted.map((load) => load()));
 }
 

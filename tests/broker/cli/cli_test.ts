@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
+import { loadCommands } from "../../../broker/cli/cli.ts";
 import { ScriptedBroker } from "./scripted_broker.ts";
 import { TestMachine } from "./test_io.ts";
 
@@ -41,6 +42,28 @@ test.each([
   expect(outcome.error).toContain(expected);
   expect(outcome).toMatchObject({ exitCode: 2, out: "" });
 });
+
+const all = (await loadCommands([])).length;
+
+test.each([
+  [["topic", "list"], 1],
+  [["-b", "group", "topic", "list"], 1],
+  [["--json", "topic", "create", "produce"], 1],
+  [["serve", "--help"], 1],
+  [[], all],
+  [["--help", "topic"], all],
+  [["help", "topic"], all],
+  [["nonsense", "topic"], all],
+  [["constructor"], all],
+  [["completion", "bash"], all],
+])(
+  "loadCommands: %p loads the command that it names, or all there are: %p",
+  async (argv, count) => {
+    const serve = () => Promise.resolve(() => {});
+    const others = count === all ? {} : { serve };
+    expect(await loadCommands(argv, others)).toHaveLength(count);
+  },
+);
 
 test.each([
   [["--help"], "Usage: weir"],
