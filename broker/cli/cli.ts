@@ -28,6 +28,7 @@ const LOADERS: CommandLoaders = {
   transaction: async () => (await import("./transaction.ts")).addTransactionCommand,
   config: async () => (await import("./config_command.ts")).addConfigCommand,
   cluster: async () => (await import("./cluster.ts")).addClusterCommand,
+  bench: async () => (await import("./bench.ts")).addBenchCommand,
   log: async () => (await import("./log_dump.ts")).addLogCommand,
   diag: async () => {
     const { addDiagCommand } = await import("./diag.ts");

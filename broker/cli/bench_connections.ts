@@ -1,0 +1,153 @@
+/**
+ * The load of `weir bench connections`: so many connections that each ask one question, stay open, and ask again.
+ *
+ * A few are opened at a time. What is timed is how long one takes from the first packet to its first answer, and then how
+ * long the answers take when all ask at once.
+ */
+
+import type { Clock } from "../../storage/platform.ts";
+import { Calls } from "../client/calls.ts";
+import type { KafkaClient } from "../client/kafka_client.ts";
+import { ClientError } from "../client/client_error.ts";
+import type { Endpoint } from "../network.ts";
+import { encodeRequest } from "./bench_frames.ts";
+import { Latencies } from "./bench_latencies.ts";
+import { FrameLink, type LinkHandlers } from "./bench_link.ts";
+import { rounded } from "./bench_run.ts";
+import type { CliIo } from "./io.ts";
+
+const ANSWER_TIMEOUT_MS = 30_000;
+
+/** What is opened. */
+export interface ConnectionsLoad {
+  readonly connectionCount: number;
+  /** So many are opened side by side. */
+  readonly atOnce: number;
+  /** How long they stay open with nothing to do. */
+  readonly seconds: number;
+}
+
+/** What came of it. */
+export interface ConnectionFigures {
+  /** Opened and answered; fewer than were asked for where the user stopped it. */
+  readonly connectionCount: number;
+  readonly seconds: number;
+  readonly connectionsPerSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+  readonly maxMs: number;
+  /** Until the last of them was answered, when all asked at once; null where that did not happen. */
+  readonly allAnsweredMs: number | null;
+}
+
+/** Opens connections to any broker. Errors: NetworkError, ClientError. */
+export async function connectionsLoad(
+  io: CliIo,
+  client: KafkaClient,
+  { connectionCount, atOnce, seconds }: ConnectionsLoad,
+): Promise<ConnectionFigures> {
+  const { clock, interrupted } = io;
+  const { endpoint } = await client.any();
+  const frame = encodeRequest(Calls.apiVersions, 0, {});
+  const open: Asker[] = [];
+  const latencies = new Latencies();
+  const startedMs = clock.monotonicMs();
+  let begunCount = 0;
+  const opener = async () => {
+    while (begunCount < connectionCount && !interrupted.aborted) {
+      const number = ++begunCount;
+      const beganMs = clock.monotonicMs();
+      const asker = await Asker.open(io, { endpoint, frame, number });
+      open.push(asker);
+      await asker.ask(clock);
+      latencies.note(clock.monotonicMs() - beganMs);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: atOnce }, opener));
+    const openedMs = clock.monotonicMs() - startedMs;
+    await clock.sleep(seconds * 1000, interrupted);
+    const againMs = clock.monotonicMs();
+    if (!interrupted.aborted) await Promise.all(open.map((asker) => asker.ask(clock)));
+    return {
+      connectionCount: open.length,
+      seconds: rounded(openedMs / 1000),
+      connectionsPerSecond: openedMs > 0 ? rounded(open.length * 1000 / openedMs) : 0,
+      p50Ms: rounded(latencies.quantileMs(0.5)),
+      p99Ms: rounded(latencies.quantileMs(0.99)),
+      p999Ms: rounded(latencies.quantileMs(0.999)),
+      maxMs: rounded(latencies.maxMs),
+      allAnsweredMs: interrupted.aborted ? null : rounded(clock.monotonicMs() - againMs),
+    };
+  } finally {
+    begunCount = connectionCount;
+    for (const asker of open) asker.close();
+  }
+}
+
+/** A connection that asks which versions there are. */
+class Asker implements LinkHandlers {
+  readonly #number: number;
+  #link: FrameLink | null = null;
+  #answer: PromiseWithResolvers<void> | null = null;
+  #failure: Error | null = null;
+
+  private constructor(number: number) {
+    this.#number = number;
+  }
+
+  static async open(
+    io: CliIo,
+    { endpoint, frame, number }: {
+      readonly endpoint: Endpoint;
+      readonly frame: Uint8Array;
+      readonly number: number;
+    },
+  ): Promise<Asker> {
+    const asker = new Asker(number);
+    try {
+      asker.#link = await FrameLink.open({ ...io, endpoint }, asker);
+    } catch (error) {
+      throw asker.#refused(error as Error);
+    }
+    asker.#link.use(frame, 1);
+    return asker;
+  }
+
+  /** Resolves with the answer. Errors: rejects with ClientError when the connection ends, or none comes in time. */
+  async ask(clock: Clock): Promise<void> {
+    if (this.#failure !== null) throw this.#failure;
+    const answer = this.#answer = Promise.withResolvers<void>();
+    const timer = clock.timer(ANSWER_TIMEOUT_MS, () => {
+      answer.reject(this.#refused(new Error(`no answer for ${ANSWER_TIMEOUT_MS / 1000} s`)));
+    });
+    this.#link!.send(1);
+    try {
+      await answer.promise;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  onFrame(): void {
+    this.#answer?.resolve();
+  }
+
+  onReady(): void {}
+
+  onLost(error: Error): void {
+    this.#failure = this.#refused(error);
+    this.#answer?.reject(this.#failure);
+  }
+
+  close(): void {
+    this.#link?.close();
+  }
+
+  #refused({ message }: Error): ClientError {
+    return new ClientError(
+      `connection ${this.#number}: ${message}; both sides need a file descriptor for each ("ulimit -n")`,
+    );
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * The load of `weir bench fetch`: consumers that read partitions as they are, over a connection each, and keep nothing.
+ *
+ * Catching up, each reads from the first offset of its partition to the end that it had when the load began. At the tail,
+ * each waits at the end for what is written meanwhile; the time counts from the first records that come, which are not
+ * counted themselves.
+ */
+
+import { codec } from "../../protocol/compile.ts";
+import { Reader } from "../../protocol/bytes.ts";
+import { decodeResponseHeader } from "../../protocol/headers.ts";
+import { batches, batchSizeBytes, readLastOffset } from "../../protocol/record_batch.ts";
+import { Calls } from "../client/calls.ts";
+import { ClientError } from "../client/client_error.ts";
+import type { KafkaClient } from "../client/kafka_client.ts";
+import { listOffsets, SpecialTimestamp } from "../client/offsets.ts";
+import { CORRELATION_ID, FetchFrame } from "./bench_frames.ts";
+import { FrameLink, type LinkHandlers } from "./bench_link.ts";
+import { opened } from "./bench_produce.ts";
+import { type Done, type LoadFigures, LoadRun, type LoadWorker } from "./bench_run.ts";
+import { findPartitions, type LoadPartition, refusal } from "./bench_target.ts";
+import type { CliIo } from "./io.ts";
+
+/** How long a broker waits for records at the tail. */
+const MAX_WAIT_MS = 500;
+
+/** What is read. */
+export interface FetchLoad {
+  readonly topic: string;
+  readonly partitions?: number;
+  /** Connections for each partition. */
+  readonly consumers: number;
+  readonly isAtTail: boolean;
+  /** Of one answer. */
+  readonly maxBytes: number;
+  /** Bytes of batches, all connections together; null: no bound. */
+  readonly byteCount: number | null;
+  readonly seconds: number | null;
+}
+
+/** What one connection reads. */
+interface Share {
+  readonly run: LoadRun;
+  readonly load: FetchLoad;
+  readonly partition: LoadPartition;
+  readonly startOffset: number;
+  /** Infinity: there is no end. */
+  readonly endOffset: number;
+  readonly byteCount: number;
+}
+
+/** Reads a topic. Errors: KafkaError, NetworkError, ClientError. */
+export async function fetchLoad(
+  io: CliIo,
+  client: KafkaClient,
+  load: FetchLoad,
+): Promise<LoadFigures & { readonly connectionCount: number }> {
+  const { topic, isAtTail, consumers, seconds } = load;
+  const partitions = await findPartitions(client, { ...load, call: Calls.fetch });
+  const numbers = partitions.map(({ partition }) => partition);
+  const ends = await listOffsets(client, topic, numbers, SpecialTimestamp.latest);
+  const starts = isAtTail
+    ? ends
+    : await listOffsets(client, topic, numbers, SpecialTimestamp.earliest);
+  const offsetIn = (map: typeof ends, partition: number) => map.get(partition)!.offset;
+  const isEmpty = numbers.every((it) => offsetIn(starts, it) >= offsetIn(ends, it));
+  if (!isAtTail && isEmpty) {
+    throw new ClientError(
+      `it holds no records; "weir bench produce --topic ${topic}" writes some, --tail waits for them`,
+    );
+  }
+  const run = new LoadRun(io.clock, {
+    seconds,
+    tickMs: null,
+    waitsForRecords: isAtTail,
+    interrupted: io.interrupted,
+  });
+  const connectionCount = partitions.length * consumers;
+  const byteCount = load.byteCount === null ? Infinity : load.byteCount / connectionCount;
+  const shares = partitions.flatMap((partition) => {
+    const startOffset = offsetIn(starts, partition.partition);
+    const endOffset = isAtTail ? Infinity : offsetIn(ends, partition.partition);
+    const share: Share = { run, load, partition, startOffset, endOffset, byteCount };
+    return Array.from({ length: consumers }, () => share);
+  });
+  const opening = shares.map((share) => FetchWorker.open(io, share));
+  await run.run(opened(await Promise.allSettled(opening)));
+  return { ...run.figures(), connectionCount };
+}
+
+/** A consumer: one request in flight, the next one from where the answer ended. */
+class FetchWorker implements LoadWorker, LinkHandlers {
+  readonly #share: Share;
+  readonly #frame: FetchFrame;
+  #link: FrameLink | null = null;
+  #offset: number;
+  #byteCount = 0;
+  #sentMs = 0;
+  #isWaiting = false;
+  #isDone = false;
+
+  private constructor(share: Share) {
+    const { partition: { partition, version }, load: { topic, maxBytes } } = share;
+    this.#share = share;
+    this.#offset = share.startOffset;
+    this.#frame = new FetchFrame(version, { topic, partition, maxBytes, maxWaitMs: MAX_WAIT_MS });
+  }
+
+  static async open(io: CliIo, share: Share): Promise<FetchWorker> {
+    const worker = new FetchWorker(share);
+    const { endpoint } = share.partition;
+    worker.#link = await FrameLink.open({ ...io, endpoint }, worker);
+    worker.#link.use(worker.#frame.bytes, 1);
+    return worker;
+  }
+
+  pump(): void {
+    const { run, endOffset, byteCount } = this.#share;
+    if (this.#isDone) return;
+    // What the broker still waits for is not waited for here.
+    if (run.isStopping || this.#offset >= endOffset || this.#byteCount >= byteCount) {
+      this.#isDone = true;
+      return run.workerDone();
+    }
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
+    this.#frame.offset = this.#offset;
+    this.#sentMs = run.clock.monotonicMs();
+    this.#link!.send(1);
+  }
+
+  onFrame(frame: Uint8Array): void {
+    const { run, partition: { partition, version } } = this.#share;
+    this.#isWaiting = false;
+    if (this.#isDone) return;
+    const reader = new Reader(frame);
+    decodeResponseHeader(reader, {
+      apiKey: Calls.fetch.key,
+      apiVersion: version,
+      correlationId: CORRELATION_ID,
+    });
+    const answer = codec(Calls.fetch.response, version).decode(reader);
+    const found = answer.responses[0]?.partitions[0];
+    const code = answer.errorCode || found?.errorCode || 0;
+    if (code !== 0) return run.fail(refusal(partition, code));
+    this.#note(this.#read(found?.records ?? new Uint8Array(0)));
+  }
+
+  #note(done: Done): void {
+    const { run } = this.#share;
+    if (done.recordCount === 0) return;
+    if (!run.hasBegun) return run.begin();
+    const nowMs = run.clock.monotonicMs();
+    run.latencies.note(nowMs - this.#sentMs);
+    run.note(done, nowMs);
+    this.#byteCount += done.byteCount;
+  }
+
+  /** Goes on behind the last whole batch; the first may begin before what was asked for. */
+  #read(records: Uint8Array): Done {
+    let byteCount = 0;
+    let nextOffset = this.#offset;
+    for (const position of batches(records)) {
+      byteCount += batchSizeBytes(records, position);
+      nextOffset = readLastOffset(records, position) + 1;
+    }
+    const recordCount = nextOffset - this.#offset;
+    this.#offset = nextOffset;
+    return { requestCount: 1, recordCount, byteCount };
+  }
+
+  onReady(): void {
+    this.pump();
+  }
+
+  onLost(error: Error): void {
+    this.#share.run.fail(error);
+  }
+
+  close(): void {
+    this.#link?.close();
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * One connection of a load: one frame sent again and again, and the answers as they come.
+ *
+ *     send(3) ─→ owed bytes ─→ socket.write(as much of the repeated frame as it takes) … onDrain ─→ the rest
+ *
+ * The frame lies in memory as often as the operating system may take it at once, so that many small requests are one
+ * write. Nothing is queued: what is still to be sent is a count of bytes.
+ */
+
+import { FrameSplitter } from "../../protocol/frame.ts";
+import { WireError } from "../../protocol/bytes.ts";
+import type { Clock } from "../../storage/platform.ts";
+import { type Connection, type Endpoint, type Network, NetworkError } from "../network.ts";
+
+const OPEN_TIMEOUT_MS = 10_000;
+const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
+/** So much of a small frame's repetition is written at once. */
+const BLOCK_BYTES = 64 * 1024;
+const NOTHING = new Uint8Array(0);
+
+/** Who is told what happens on a link. */
+export interface LinkHandlers {
+  /** A whole answer, with its header; its bytes are written over after the call. */
+  onFrame(frame: Uint8Array): void;
+  /** The answers of one piece are over, or all has been sent: there may be room for more. */
+  onReady(): void;
+  /** It has ended, and not by `close`. Comes once, last. */
+  onLost(error: NetworkError): void;
+}
+
+/** What a link is opened with. */
+export interface LinkOptions {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly endpoint: Endpoint;
+}
+
+/** A connection that sends one frame at a time, as often as it is told. */
+export class FrameLink {
+  readonly #endpoint: Endpoint;
+  readonly #handlers: LinkHandlers;
+  readonly #splitter = new FrameSplitter({ maxFrameBytes: MAX_ANSWER_BYTES, reusesBuffer: true });
+  #connection: Connection | null = null;
+  #isClosed = false;
+  #frameBytes = 0;
+  #block: Uint8Array = NOTHING;
+  #owedBytes = 0;
+
+  private constructor(endpoint: Endpoint, handlers: LinkHandlers) {
+    this.#endpoint = endpoint;
+    this.#handlers = handlers;
+  }
+
+  /** Connects. Errors: rejects with NetworkError. */
+  static async open(
+    { network, clock, endpoint }: LinkOptions,
+    handlers: LinkHandlers,
+  ): Promise<FrameLink> {
+    const link = new FrameLink(endpoint, handlers);
+    const opened = new AbortController();
+    const connecting = network.connect(endpoint, () => ({
+      onData: (bytes) => link.#receive(bytes),
+      onDrain: () => link.#drain(),
+      onClose: (reason) => link.#lose(`it was lost: ${reason ?? "the other side closed it"}`),
+    }));
+    const connection = await Promise.race([
+      connecting,
+      clock.sleep(OPEN_TIMEOUT_MS, opened.signal).then(() => null),
+    ]).finally(() => opened.abort());
+    if (connection === null) {
+      connecting.then((late) => late.close(), () => undefined);
+      const { host, port } = endpoint;
+      throw new NetworkError(
+        `${host}:${port} did not accept a connection within ${OPEN_TIMEOUT_MS} ms`,
+        "ETIMEDOUT",
+      );
+    }
+    link.#connection = connection;
+    return link;
+  }
+
+  /**
+   * What is sent from now on; `atOnce` of them may be sent together. A frame that is sent one by one is not copied: its
+   * owner may change it once it is sent. No call while a part of another one is still to be sent.
+   */
+  use(frame: Uint8Array, atOnce: number): void {
+    const count = Math.max(1, Math.min(atOnce, Math.floor(BLOCK_BYTES / frame.length)));
+    this.#frameBytes = frame.length;
+    this.#block = count === 1 ? frame : repeated(frame, count);
+  }
+
+  /** Sends the frame `count` times. */
+  send(count: number): void {
+    this.#owedBytes += count * this.#frameBytes;
+    this.#flush();
+  }
+
+  /** True when the operating system has taken everything. */
+  get isSent(): boolean {
+    return this.#owedBytes === 0;
+  }
+
+  /** Ends the connection; nobody is told anything any more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#owedBytes = 0;
+    this.#connection?.close();
+    this.#connection = null;
+  }
+
+  #flush(): void {
+    const connection = this.#connection;
+    if (connection === null) return;
+    while (this.#owedBytes > 0) {
+      // Whole frames are owed but for the first, of which a part may have gone.
+      const rest = this.#owedBytes % this.#frameBytes;
+      const from = rest === 0 ? 0 : this.#frameBytes - rest;
+      const end = Math.min(this.#block.length, from + this.#owedBytes);
+      const taken = connection.write(this.#block.subarray(from, end));
+      this.#owedBytes -= taken;
+      if (taken < end - from) return;
+    }
+  }
+
+  #drain(): void {
+    if (this.#isClosed) return;
+    this.#flush();
+    if (this.isSent) this.#handlers.onReady();
+  }
+
+  #receive(bytes: Uint8Array): void {
+    if (this.#isClosed) return;
+    try {
+      for (const frame of this.#splitter.push(bytes)) {
+        this.#handlers.onFrame(frame);
+        if (this.#isClosed) return;
+      }
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      return this.#lose(`what came cannot be read: ${error.message}`);
+    }
+    this.#handlers.onReady();
+  }
+
+  #lose(why: string): void {
+    if (this.#isClosed) return;
+    this.close();
+    const { host, port } = this.#endpoint;
+    this.#handlers.onLost(
+      new NetworkError(`Connection to ${host}:${port} was given up: ${why}`, "ECONNRESET"),
+    );
+  }
+}
+
+function repeated(frame: Uint8Array, count: number): Uint8Array {
+  const block = new Uint8Array(count * frame.length);
+  for (let at = 0; at < block.length; at += frame.length) block.set(frame, at);
+  return block;
+}
