@@ -84,7 +84,10 @@ export async function fetchLoad(
     return Array.from({ length: consumers }, () => share);
   });
   const opening = shares.map((share) => FetchWorker.open(io, share));
-  await run.run(opened(await Promise.allSettled(opening)));
+  const workers = opened(await Promise.allSettled(opening));
+  // Whatever is written from here on is read: whoever writes may begin.
+  if (isAtTail) io.writeError(`Waiting at the end of ${topic}.\n`);
+  await run.run(workers);
   return { ...run.figures(), connectionCount };
 }
 
