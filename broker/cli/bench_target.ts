@@ -4,6 +4,7 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import type { Message } from "../../protocol/schema.ts";
 import { ClientError } from "../client/client_error.ts";
 import { type KafkaClient, KafkaError, UnknownTopicError } from "../client/kafka_client.ts";
+import { listOffsets, SpecialTimestamp } from "../client/offsets.ts";
 import { createTopic } from "../client/topics.ts";
 import type { Endpoint } from "../network.ts";
 import type { Call } from "../peers/call.ts";
@@ -59,12 +60,23 @@ export async function findOrMakePartitions(
   client: KafkaClient,
   options: TargetOptions,
 ): Promise<LoadPartition[]> {
-  const { topic, partitions = NEW_TOPIC_PARTITIONS } = options;
-  try {
-    return await findPartitions(client, options);
-  } catch (error) {
+  const found = await findPartitions(client, options).catch((error: unknown) => {
     if (!(error instanceof UnknownTopicError)) throw error;
-  }
+    return null;
+  });
+  const partitions = found ?? await makePartitions(io, client, options);
+  // A leader may be named before it knows: of a topic that was just made, none knows yet.
+  const numbers = partitions.map(({ partition }) => partition);
+  await listOffsets(client, options.topic, numbers, SpecialTimestamp.latest);
+  return partitions;
+}
+
+async function makePartitions(
+  io: CliIo,
+  client: KafkaClient,
+  options: TargetOptions,
+): Promise<LoadPartition[]> {
+  const { topic, partitions = NEW_TOPIC_PARTITIONS } = options;
   await createTopic(client, { name: topic, partitions, configs: [], validateOnly: false });
   io.writeError(`Made topic ${topic} with ${plural(partitions, "partition")}.\n`);
   // Brokers hear of it one after the other.

@@ -143,6 +143,16 @@ test("bench produce: a connection that is lost, and a broker that says nothing, 
   }
 });
 
+test("bench produce: begins once every leader knows that it leads", async () => {
+  const { machine, broker } = scripted();
+  const fault = { kind: "error", code: ErrorCode.NOT_LEADER_OR_FOLLOWER } as const;
+  broker.fault(ApiKey.ListOffsets, fault, fault);
+  await machine.succeed("bench produce --megabytes 1");
+  const first = broker.seen.indexOf(ApiKey.Produce);
+  const asked = broker.seen.slice(0, first).filter((apiKey) => apiKey === ApiKey.ListOffsets);
+  expect(asked).toHaveLength(3);
+});
+
 test("bench produce: a topic with fewer partitions than asked for ends it with 1", async () => {
   const { machine, broker } = scripted();
   broker.create("bench", 2);
