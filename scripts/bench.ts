@@ -20,9 +20,10 @@ import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { KafkaClient, parseEndpoints } from "../broker/client/kafka_client.ts";
+import { KafkaClient, parseEndpoints, UnknownTopicError } from "../broker/client/kafka_client.ts";
 import { createTopic, deleteTopics } from "../broker/client/topics.ts";
 import { bunNetwork } from "../broker/network_bun.ts";
+import { eventually } from "../tests/compat/harness.ts";
 import { bunClock, bunRandom } from "../storage/platform_bun.ts";
 import {
   type BrokerKind,
@@ -302,7 +303,13 @@ async function makeTopic(
 ): Promise<void> {
   const all = [DELETE_AT_ONCE, ...configs];
   await createTopic(client, { name, partitions, configs: all, validateOnly: false });
-  await client.leaders(name);
+  // A broker may hear of it a little later.
+  await eventually(`a leader of ${name}`, async () => {
+    return await client.leaders(name).catch((error: unknown) => {
+      if (!(error instanceof UnknownTopicError)) throw error;
+      return undefined;
+    });
+  });
 }
 
 /** `weir bench` as a process. */
