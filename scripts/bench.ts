@@ -17,7 +17,7 @@
 
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
-import { join } from "node:path";
+import { basename, join, relative } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { KafkaClient, parseEndpoints, UnknownTopicError } from "../broker/client/kafka_client.ts";
@@ -368,14 +368,9 @@ export interface BenchReport {
   readonly rows: readonly Row[];
 }
 
-/** Measures. Errors: rejects when a broker or a load fails; unknown names of loads. */
+/** Measures. Errors: rejects when a broker or a load fails. */
 export async function runBench(options: BenchOptions): Promise<BenchReport> {
   const { command, hasPeer, medium, only } = options;
-  const unknown = (only ?? []).filter((name) => !LOADS.some((load) => load.name === name));
-  if (unknown.length > 0) {
-    const known = LOADS.map(({ name }) => name).join(", ");
-    throw new Error(`Cannot measure ${unknown.join(", ")}: the loads are ${known}`);
-  }
   const loads = LOADS.filter(({ name }) => only === null || only.includes(name));
   const machine = machineOf(medium);
   const directory = dataDirectory(medium);
@@ -402,7 +397,19 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
     return rowOf(spec, { weir: weir!, peer: peer ?? null });
   });
   const versions = Object.fromEntries(brokers.map(({ kind }) => [kind.name, kind.version]));
-  return { madeAt: new Date().toISOString(), commit: commitOf(), machine, versions, options, rows };
+  return {
+    madeAt: new Date().toISOString(),
+    commit: commitOf(),
+    machine,
+    versions,
+    options: { ...options, command: command.map(nameOf) },
+    rows,
+  };
+}
+
+/** A path without what is this machine's alone. */
+function nameOf(word: string): string {
+  return word.startsWith(`${ROOT}/`) ? relative(ROOT, word) : basename(word);
 }
 
 /** Returns: the samples of each broker, in the order of the brokers. */
@@ -521,6 +528,12 @@ async function main(args: string[]): Promise<number> {
   const command = values.command.split(" ");
   if (command.length === 1 && !existsSync(command[0]!)) {
     console.error(`Cannot measure ${command[0]}: it is not there; "npm run build" makes dist/weir`);
+    return 1;
+  }
+  const known = LOADS.map(({ name }) => name);
+  const unknown = (only?.split(",") ?? []).filter((name) => !known.includes(name));
+  if (unknown.length > 0) {
+    console.error(`Cannot measure ${unknown.join(", ")}: the loads are ${known.join(", ")}`);
     return 1;
   }
   // What runs beside this process ends with it.

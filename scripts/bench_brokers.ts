@@ -31,7 +31,7 @@ export interface BrokerPlace {
 export interface MeasuredBroker {
   readonly kind: BrokerKind;
   readonly bootstrap: string;
-  /** From the start of the process to its first answer. Units: ms. */
+  /** From the start of the process, the peer's script included, to its first answer. Units: ms. */
   readonly startMs: number;
   cpuSeconds(): number;
   /** The most that was resident so far. */
