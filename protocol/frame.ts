@@ -20,7 +20,6 @@ const FIRST_BUFFER_BYTES = 256;
 /** Splits one direction of one connection. */
 export class FrameSplitter {
   readonly #maxFrameBytes: number;
-  readonly #reusesBuffer: boolean;
   /** Bytes of the unfinished frame, its length included. */
   #buffer = new Uint8Array(0);
   #held = 0;
@@ -31,15 +30,8 @@ export class FrameSplitter {
   #whole = FRAME_LENGTH_BYTES;
   #failure: WireError | undefined;
 
-  /** With `reusesBuffer` a frame that spanned chunks is written over after its turn in the iteration. */
-  constructor(
-    { maxFrameBytes, reusesBuffer = false }: {
-      readonly maxFrameBytes: number;
-      readonly reusesBuffer?: boolean;
-    },
-  ) {
+  constructor({ maxFrameBytes }: { readonly maxFrameBytes: number }) {
     this.#maxFrameBytes = maxFrameBytes;
-    this.#reusesBuffer = reusesBuffer;
   }
 
   /** Bytes that have arrived and belong to a frame that is not complete. */
@@ -94,7 +86,7 @@ export class FrameSplitter {
   #takeWhole(): Uint8Array | undefined {
     if (this.#held < FRAME_LENGTH_BYTES || this.#held < this.#whole) return undefined;
     const frame = this.#buffer.subarray(FRAME_LENGTH_BYTES, this.#whole);
-    if (!this.#reusesBuffer) this.#buffer = new Uint8Array(0);
+    this.#buffer = new Uint8Array(0);
     this.#held = 0;
     this.#whole = FRAME_LENGTH_BYTES;
     return frame;

@@ -5,6 +5,7 @@
  * long the answers take when all ask at once.
  */
 
+import { FrameSplitter } from "../../protocol/frame.ts";
 import type { Clock } from "../../storage/platform.ts";
 import { Calls } from "../client/calls.ts";
 import type { KafkaClient } from "../client/kafka_client.ts";
@@ -12,7 +13,7 @@ import { ClientError } from "../client/client_error.ts";
 import type { Endpoint } from "../network.ts";
 import { encodeRequest } from "./bench_frames.ts";
 import { Latencies } from "./bench_latencies.ts";
-import { FrameLink, type LinkHandlers } from "./bench_link.ts";
+import { FrameLink, type LinkHandlers, MAX_ANSWER_BYTES } from "./bench_link.ts";
 import { rounded } from "./bench_run.ts";
 import type { CliIo } from "./io.ts";
 
@@ -87,9 +88,10 @@ export async function connectionsLoad(
 }
 
 /** A connection that asks which versions there are. */
-class Asker implements LinkHandlers {
+class Asker implements LinkHandlers<Uint8Array> {
+  readonly splitter = new FrameSplitter({ maxFrameBytes: MAX_ANSWER_BYTES });
   readonly #number: number;
-  #link: FrameLink | null = null;
+  #link: FrameLink<Uint8Array> | null = null;
   #answer: PromiseWithResolvers<void> | null = null;
   #failure: Error | null = null;
 
@@ -130,7 +132,7 @@ class Asker implements LinkHandlers {
     }
   }
 
-  onFrame(): void {
+  onAnswer(): void {
     this.#answer?.resolve();
   }
 

@@ -6,18 +6,14 @@
  * counted themselves.
  */
 
-import { codec } from "../../protocol/compile.ts";
-import { Reader } from "../../protocol/bytes.ts";
-import { decodeResponseHeader } from "../../protocol/headers.ts";
-import { batches, batchSizeBytes, readLastOffset } from "../../protocol/record_batch.ts";
-import { Calls } from "../client/calls.ts";
 import { ClientError } from "../client/client_error.ts";
 import type { KafkaClient } from "../client/kafka_client.ts";
 import { listOffsets, SpecialTimestamp } from "../client/offsets.ts";
-import { CORRELATION_ID, FetchFrame } from "./bench_frames.ts";
+import { FETCH_CALL, FetchAnswers, type FetchedBatches } from "./bench_fetch_answers.ts";
+import { FetchFrame } from "./bench_frames.ts";
 import { FrameLink, type LinkHandlers } from "./bench_link.ts";
 import { opened } from "./bench_produce.ts";
-import { type Done, type LoadFigures, LoadRun, type LoadWorker } from "./bench_run.ts";
+import { type LoadFigures, LoadRun, type LoadWorker } from "./bench_run.ts";
 import { findPartitions, type LoadPartition, refusal } from "./bench_target.ts";
 import type { CliIo } from "./io.ts";
 
@@ -56,7 +52,7 @@ export async function fetchLoad(
   load: FetchLoad,
 ): Promise<LoadFigures & { readonly connectionCount: number }> {
   const { topic, isAtTail, consumers, seconds } = load;
-  const partitions = await findPartitions(client, { ...load, call: Calls.fetch });
+  const partitions = await findPartitions(client, { ...load, call: FETCH_CALL });
   const numbers = partitions.map(({ partition }) => partition);
   const ends = await listOffsets(client, topic, numbers, SpecialTimestamp.latest);
   const starts = isAtTail
@@ -92,10 +88,11 @@ export async function fetchLoad(
 }
 
 /** A consumer: one request in flight, the next one from where the answer ended. */
-class FetchWorker implements LoadWorker, LinkHandlers {
+class FetchWorker implements LoadWorker, LinkHandlers<FetchedBatches> {
+  readonly splitter: FetchAnswers;
   readonly #share: Share;
   readonly #frame: FetchFrame;
-  #link: FrameLink | null = null;
+  #link: FrameLink<FetchedBatches> | null = null;
   #offset: number;
   #byteCount = 0;
   #sentMs = 0;
@@ -104,6 +101,7 @@ class FetchWorker implements LoadWorker, LinkHandlers {
 
   private constructor(share: Share) {
     const { partition: { partition, version }, load: { topic, maxBytes } } = share;
+    this.splitter = new FetchAnswers(topic);
     this.#share = share;
     this.#offset = share.startOffset;
     this.#frame = new FetchFrame(version, { topic, partition, maxBytes, maxWaitMs: MAX_WAIT_MS });
@@ -132,44 +130,20 @@ class FetchWorker implements LoadWorker, LinkHandlers {
     this.#link!.send(1);
   }
 
-  onFrame(frame: Uint8Array): void {
-    const { run, partition: { partition, version } } = this.#share;
+  onAnswer({ errorCode, byteCount, nextOffset }: FetchedBatches): void {
+    const { run, partition: { partition } } = this.#share;
     this.#isWaiting = false;
     if (this.#isDone) return;
-    const reader = new Reader(frame);
-    decodeResponseHeader(reader, {
-      apiKey: Calls.fetch.key,
-      apiVersion: version,
-      correlationId: CORRELATION_ID,
-    });
-    const answer = codec(Calls.fetch.response, version).decode(reader);
-    const found = answer.responses[0]?.partitions[0];
-    const code = answer.errorCode || found?.errorCode || 0;
-    if (code !== 0) return run.fail(refusal(partition, code));
-    this.#note(this.#read(found?.records ?? new Uint8Array(0)));
-  }
-
-  #note(done: Done): void {
-    const { run } = this.#share;
-    if (done.recordCount === 0) return;
+    if (errorCode !== 0) return run.fail(refusal(partition, errorCode));
+    if (nextOffset === null) return;
+    // The first batch may begin before what was asked for.
+    const recordCount = nextOffset - this.#offset;
+    this.#offset = nextOffset;
     if (!run.hasBegun) return run.begin();
     const nowMs = run.clock.monotonicMs();
     run.latencies.note(nowMs - this.#sentMs);
-    run.note(done, nowMs);
-    this.#byteCount += done.byteCount;
-  }
-
-  /** Goes on behind the last whole batch; the first may begin before what was asked for. */
-  #read(records: Uint8Array): Done {
-    let byteCount = 0;
-    let nextOffset = this.#offset;
-    for (const position of batches(records)) {
-      byteCount += batchSizeBytes(records, position);
-      nextOffset = readLastOffset(records, position) + 1;
-    }
-    const recordCount = nextOffset - this.#offset;
-    this.#offset = nextOffset;
-    return { requestCount: 1, recordCount, byteCount };
+    run.note({ requestCount: 1, recordCount, byteCount }, nowMs);
+    this.#byteCount += byteCount;
   }
 
   onReady(): void {

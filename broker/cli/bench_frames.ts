@@ -133,6 +133,7 @@ export function produceErrorAt(version: number, topic: string): number {
   return firstDifference(answer(0), answer(-1));
 }
 
-function firstDifference(one: Uint8Array, other: Uint8Array): number {
+/** Where two encodings of the same length begin to differ: where the one field that differs stands. */
+export function firstDifference(one: Uint8Array, other: Uint8Array): number {
   return one.findIndex((byte, at) => byte !== other[at]);
 }

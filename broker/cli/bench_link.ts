@@ -7,21 +7,28 @@
  * write. Nothing is queued: what is still to be sent is a count of bytes.
  */
 
-import { FrameSplitter } from "../../protocol/frame.ts";
 import { WireError } from "../../protocol/bytes.ts";
 import type { Clock } from "../../storage/platform.ts";
 import { type Connection, type Endpoint, type Network, NetworkError } from "../network.ts";
 
 const OPEN_TIMEOUT_MS = 10_000;
-const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
+/** For a `FrameSplitter`: no answer that is put together is larger. */
+export const MAX_ANSWER_BYTES = 1024 * 1024;
 /** So much of a small frame's repetition is written at once. */
 const BLOCK_BYTES = 64 * 1024;
 const NOTHING = new Uint8Array(0);
 
+/** Makes answers of what comes: `FrameSplitter`, or one that keeps less. */
+export interface Splitter<T> {
+  /** Returns: what the chunk completes, in order. Errors: WireError. */
+  push(chunk: Uint8Array): Iterable<T>;
+}
+
 /** Who is told what happens on a link. */
-export interface LinkHandlers {
-  /** A whole answer, with its header; its bytes are written over after the call. */
-  onFrame(frame: Uint8Array): void;
+export interface LinkHandlers<T> {
+  readonly splitter: Splitter<T>;
+  /** A whole answer. */
+  onAnswer(answer: T): void;
   /** The answers of one piece are over, or all has been sent: there may be room for more. */
   onReady(): void;
   /** It has ended, and not by `close`. Comes once, last. */
@@ -36,26 +43,25 @@ export interface LinkOptions {
 }
 
 /** A connection that sends one frame at a time, as often as it is told. */
-export class FrameLink {
+export class FrameLink<T> {
   readonly #endpoint: Endpoint;
-  readonly #handlers: LinkHandlers;
-  readonly #splitter = new FrameSplitter({ maxFrameBytes: MAX_ANSWER_BYTES, reusesBuffer: true });
+  readonly #handlers: LinkHandlers<T>;
   #connection: Connection | null = null;
   #isClosed = false;
   #frameBytes = 0;
   #block: Uint8Array = NOTHING;
   #owedBytes = 0;
 
-  private constructor(endpoint: Endpoint, handlers: LinkHandlers) {
+  private constructor(endpoint: Endpoint, handlers: LinkHandlers<T>) {
     this.#endpoint = endpoint;
     this.#handlers = handlers;
   }
 
   /** Connects. Errors: rejects with NetworkError. */
-  static async open(
+  static async open<T>(
     { network, clock, endpoint }: LinkOptions,
-    handlers: LinkHandlers,
-  ): Promise<FrameLink> {
+    handlers: LinkHandlers<T>,
+  ): Promise<FrameLink<T>> {
     const link = new FrameLink(endpoint, handlers);
     const opened = new AbortController();
     const connecting = network.connect(endpoint, () => ({
@@ -131,8 +137,8 @@ export class FrameLink {
   #receive(bytes: Uint8Array): void {
     if (this.#isClosed) return;
     try {
-      for (const frame of this.#splitter.push(bytes)) {
-        this.#handlers.onFrame(frame);
+      for (const answer of this.#handlers.splitter.push(bytes)) {
+        this.#handlers.onAnswer(answer);
         if (this.#isClosed) return;
       }
     } catch (error) {

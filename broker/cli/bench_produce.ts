@@ -7,6 +7,7 @@
  */
 
 import assert from "node:assert/strict";
+import { FrameSplitter } from "../../protocol/frame.ts";
 import type { Timer } from "../../storage/platform.ts";
 import { Calls } from "../client/calls.ts";
 import type { KafkaClient } from "../client/kafka_client.ts";
@@ -17,7 +18,7 @@ import {
   produceErrorAt,
   produceFrame,
 } from "./bench_frames.ts";
-import { FrameLink, type LinkHandlers } from "./bench_link.ts";
+import { FrameLink, type LinkHandlers, MAX_ANSWER_BYTES } from "./bench_link.ts";
 import { type LoadFigures, LoadRun, type LoadWorker } from "./bench_run.ts";
 import { findOrMakePartitions, type LoadPartition, refusal } from "./bench_target.ts";
 import type { CliIo } from "./io.ts";
@@ -125,12 +126,13 @@ export class Schedule {
 }
 
 /** Sends what is answered: so many in flight. */
-class ProduceWorker implements LoadWorker, LinkHandlers {
+class ProduceWorker implements LoadWorker, LinkHandlers<Uint8Array> {
+  readonly splitter = new FrameSplitter({ maxFrameBytes: MAX_ANSWER_BYTES });
   readonly #share: Share;
   readonly #errorAt: number;
   /** When each request in flight was sent, or was due; a ring. */
   readonly #sentMs: Float64Array;
-  #link: FrameLink | null = null;
+  #link: FrameLink<Uint8Array> | null = null;
   #sentCount = 0;
   #answeredCount = 0;
   #isDone = false;
@@ -170,7 +172,7 @@ class ProduceWorker implements LoadWorker, LinkHandlers {
     run.workerDone();
   }
 
-  onFrame(frame: Uint8Array): void {
+  onAnswer(frame: Uint8Array): void {
     const { run, load, partition } = this.#share;
     assert(this.#answeredCount < this.#sentCount, "an answer belongs to a request");
     const code = errorCodeAt(frame, this.#errorAt);
@@ -197,10 +199,11 @@ class ProduceWorker implements LoadWorker, LinkHandlers {
  * Sends without answers as much as the connection takes. A question that is answered comes last: who answers it has
  * taken what came before.
  */
-class UnansweredWorker implements LoadWorker, LinkHandlers {
+class UnansweredWorker implements LoadWorker, LinkHandlers<Uint8Array> {
+  readonly splitter = new FrameSplitter({ maxFrameBytes: MAX_ANSWER_BYTES });
   readonly #share: Share;
   readonly #atOnce: number;
-  #link: FrameLink | null = null;
+  #link: FrameLink<Uint8Array> | null = null;
   #sentCount = 0;
   #hasAsked = false;
   #next: Timer | null = null;
@@ -240,7 +243,7 @@ class UnansweredWorker implements LoadWorker, LinkHandlers {
     this.#link!.send(1);
   }
 
-  onFrame(): void {
+  onAnswer(): void {
     const { run } = this.#share;
     run.note({ requestCount: 0, recordCount: 0, byteCount: 0 }, run.clock.monotonicMs());
     run.workerDone();
