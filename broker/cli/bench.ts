@@ -71,7 +71,7 @@ export function addBenchCommand(program: Command, context: CommandContext): void
   addConnections(bench, context);
 }
 
-function withAmount(command: Command): Command {
+function withAmount(command: Command, otherwise: string): Command {
   return command
     .option("--topic <name>", "topic under load", DEFAULT_TOPIC)
     .option(
@@ -82,7 +82,7 @@ function withAmount(command: Command): Command {
     .option("--megabytes <count>", "how much, in 10^6 bytes", wholeNumber("--megabytes", 1))
     .option(
       "--seconds <count>",
-      `how long; ${DEFAULT_SECONDS} where neither is said`,
+      `how long; ${otherwise} where neither is said`,
       wholeNumber("--seconds", 1),
     );
 }
@@ -106,7 +106,7 @@ function withBatches(command: Command, defaults: { readonly records: number }): 
 
 function addProduce(bench: Command, context: CommandContext): void {
   const produce = bench.command("produce").description("write records as fast as they are taken");
-  withBatches(withAmount(produce), { records: 100 })
+  withBatches(withAmount(produce, String(DEFAULT_SECONDS)), { records: 100 })
     .option(
       "--in-flight <count>",
       "requests of a connection that wait for their answers",
@@ -121,7 +121,7 @@ function addProduce(bench: Command, context: CommandContext): void {
 
 function addLatency(bench: Command, context: CommandContext): void {
   const latency = bench.command("latency").description("write records and time the answers");
-  withBatches(withAmount(latency), { records: 1 })
+  withBatches(withAmount(latency, String(DEFAULT_SECONDS)), { records: 1 })
     .option(
       "--rate <count>",
       "requests a second, whatever the broker does; without, one at a time a connection",
@@ -175,7 +175,8 @@ Examples:
   weir bench connections --connections 10000 --at-once 200 --hold 30s`;
 
 function addFetch(bench: Command, context: CommandContext): void {
-  withAmount(bench.command("fetch").description("read records as fast as they come"))
+  const fetch = bench.command("fetch").description("read records as fast as they come");
+  withAmount(fetch, `to the end, with --tail ${DEFAULT_SECONDS},`)
     .option(
       "--consumers <count>",
       "connections for each partition",

@@ -53,36 +53,44 @@ export async function connectionsLoad(
   const frame = encodeRequest(Calls.apiVersions, 0, {});
   const open: Asker[] = [];
   const latencies = new Latencies();
+  const stopped = new Promise<void>((resolve) => {
+    interrupted.addEventListener("abort", () => resolve(), { once: true });
+  });
   const startedMs = clock.monotonicMs();
   let begunCount = 0;
+  let isOver = interrupted.aborted;
   const opener = async () => {
-    while (begunCount < connectionCount && !interrupted.aborted) {
+    while (begunCount < connectionCount && !isOver) {
       const number = ++begunCount;
       const beganMs = clock.monotonicMs();
       const asker = await Asker.open(io, { endpoint, frame, number });
+      if (isOver) return asker.close();
       open.push(asker);
       await asker.ask(clock);
       latencies.note(clock.monotonicMs() - beganMs);
     }
   };
   try {
-    await Promise.all(Array.from({ length: atOnce }, opener));
+    await Promise.race([Promise.all(Array.from({ length: atOnce }, opener)), stopped]);
     const openedMs = clock.monotonicMs() - startedMs;
     await clock.sleep(seconds * 1000, interrupted);
     const againMs = clock.monotonicMs();
-    if (!interrupted.aborted) await Promise.all(open.map((asker) => asker.ask(clock)));
+    const isWhole = latencies.count === connectionCount && !interrupted.aborted;
+    if (isWhole) await Promise.race([Promise.all(open.map((one) => one.ask(clock))), stopped]);
     return {
-      connectionCount: open.length,
+      connectionCount: latencies.count,
       seconds: rounded(openedMs / 1000),
-      connectionsPerSecond: openedMs > 0 ? rounded(open.length * 1000 / openedMs) : 0,
+      connectionsPerSecond: openedMs > 0 ? rounded(latencies.count * 1000 / openedMs) : 0,
       p50Ms: rounded(latencies.quantileMs(0.5)),
       p99Ms: rounded(latencies.quantileMs(0.99)),
       p999Ms: rounded(latencies.quantileMs(0.999)),
       maxMs: rounded(latencies.maxMs),
-      allAnsweredMs: interrupted.aborted ? null : rounded(clock.monotonicMs() - againMs),
+      allAnsweredMs: isWhole && !interrupted.aborted
+        ? rounded(clock.monotonicMs() - againMs)
+        : null,
     };
   } finally {
-    begunCount = connectionCount;
+    isOver = true;
     for (const asker of open) asker.close();
   }
 }
@@ -143,8 +151,10 @@ class Asker implements LinkHandlers<Uint8Array> {
     this.#answer?.reject(this.#failure);
   }
 
+  /** Ends the connection; whoever waits for an answer is told. */
   close(): void {
     this.#link?.close();
+    this.#answer?.reject(this.#refused(new Error("it was closed")));
   }
 
   #refused({ message }: Error): ClientError {

@@ -324,3 +324,38 @@ test("bench connections: one that is lost ends it with 1 and names it", async ()
   );
   await expectNothingLeft(machine);
 });
+
+test("bench connections: whoever stops it gets what there is, also where a broker is silent", async () => {
+  const { machine, broker } = scripted();
+  // The first question is the one that finds the broker.
+  const fine = { kind: "error", code: ErrorCode.NONE } as const;
+  broker.fault(ApiKey.ApiVersions, fine, fine, fine, { kind: "silence" }, { kind: "silence" });
+  const stop = new AbortController();
+  const running = machine.start(
+    ["bench", "connections", "--connections", "9", "--at-once", "2", "--json"],
+    { stop },
+  );
+  await machine.clock.advance(5000);
+  stop.abort();
+  const { exitCode, out } = await machine.clock.run(running);
+  expect(exitCode).toBe(0);
+  expect(parsed(out)[0]).toMatchObject({ connectionCount: 2, allAnsweredMs: null });
+  expect(machine.clock.monotonicMs()).toBeLessThan(5100);
+  await expectNothingLeft(machine);
+});
+
+test("bench connections: one that fails leaves nothing of the others behind", async () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const { machine, broker } = scripted(seed);
+    const fine = Array.from(
+      { length: 7 },
+      () => ({ kind: "error", code: ErrorCode.NONE }) as const,
+    );
+    broker.fault(ApiKey.ApiVersions, ...fine, { kind: "silence" }, { kind: "cutBefore" });
+    const line = "bench connections --connections 40 --at-once 5";
+    const { exitCode, error } = await machine.weir(line);
+    expect(exitCode).toBe(1);
+    expect(error).toContain("was given up");
+    await expectNothingLeft(machine);
+  }
+});
