@@ -1,12 +1,12 @@
 /**
- * `weir bench produce|fetch|latency|connections`: load on any Kafka broker, and how fast it was.
+ * `weir bench produce|fetch|latency|connections|fanout`: load on any Kafka broker, and how fast it was.
  *
  * The requests are encoded before the load begins, so that the broker is what is measured. The figures are a line for
  * people, or one JSON object.
  */
 
 import type { Command } from "commander";
-import type { KafkaClient } from "../client/kafka_client.ts";
+import { type KafkaClient, parseEndpoints } from "../client/kafka_client.ts";
 import {
   type CommandContext,
   globalOptions,
@@ -16,6 +16,7 @@ import {
   withClient,
 } from "./command.ts";
 import { connectionsLoad } from "./bench_connections.ts";
+import { fanoutLoad } from "./bench_fanout.ts";
 import { fetchLoad } from "./bench_fetch.ts";
 import { type ProduceLoad, produceLoad } from "./bench_produce.ts";
 import type { LoadFigures } from "./bench_run.ts";
@@ -23,6 +24,7 @@ import { type CliIo, UsageError } from "./io.ts";
 import { formatBytes, formatCount, plural } from "./output.ts";
 
 const DEFAULT_TOPIC = "bench";
+const DEFAULT_HTTP = "127.0.0.1:8080";
 const DEFAULT_SECONDS = 10;
 const MAX_PARTITIONS = 10_000;
 const MAX_IN_FLIGHT = 100_000;
@@ -62,6 +64,16 @@ interface ConnectionsOptions {
   readonly hold: number;
 }
 
+interface FanoutOptions {
+  readonly topic: string;
+  readonly http: string;
+  readonly subscribers: number;
+  readonly rate: number;
+  readonly size: number;
+  readonly acks: "all" | "-1" | "1";
+  readonly seconds: number;
+}
+
 /** Adds the command with its subcommands. */
 export function addBenchCommand(program: Command, context: CommandContext): void {
   const bench = program.command("bench").description("measure a broker under load");
@@ -69,6 +81,7 @@ export function addBenchCommand(program: Command, context: CommandContext): void
   addFetch(bench, context);
   addLatency(bench, context);
   addConnections(bench, context);
+  addFanout(bench, context);
 }
 
 function withAmount(command: Command, otherwise: string): Command {
@@ -229,6 +242,58 @@ function addConnections(bench: Command, context: CommandContext): void {
           `connections: ${formatCount(figures.connectionCount)} in ${seconds} s, ` +
             `${formatCount(Math.round(connectionsPerSecond))} a second; ${timesOf(figures)}` +
             `${allAnsweredMs === null ? "" : `; all answered again in ${allAnsweredMs} ms`}\n`,
+        );
+      });
+    });
+}
+
+const FANOUT_HELP = `
+Each subscriber is a WebSocket of weir's HTTP port that gets every record of the topic's first partition. The time of a
+delivery counts from when its record should have been sent. Use a topic that nobody else writes to.
+
+Examples:
+  weir bench fanout --subscribers 1000 --rate 1000 --http 127.0.0.1:8080`;
+
+function addFanout(bench: Command, context: CommandContext): void {
+  bench.command("fanout").description("write records that many WebSockets get")
+    .option("--topic <name>", "topic under load", DEFAULT_TOPIC)
+    .option("--http <host:port>", "where the WebSockets are", DEFAULT_HTTP)
+    .option(
+      "--subscribers <count>",
+      "WebSockets",
+      wholeNumber("--subscribers", 1, 1_000_000),
+      100,
+    )
+    .option("--rate <count>", "records a second", wholeNumber("--rate", 1), 100)
+    .option("--size <bytes>", "bytes of a record", wholeNumber("--size", 1, MAX_BYTES), 200)
+    .option(
+      "--acks <acks>",
+      "all or -1, 1: who must have a record",
+      oneOf("--acks", ["all", "-1", "1"]),
+      "all",
+    )
+    .option("--seconds <count>", "how long", wholeNumber("--seconds", 1), DEFAULT_SECONDS)
+    .addHelpText("after", FANOUT_HELP)
+    .action(async (options: FanoutOptions, command: Command) => {
+      const { io } = context;
+      const globals = globalOptions(command);
+      const { topic, subscribers: subscriberCount, rate, size: recordBytes, seconds } = options;
+      const acks = options.acks === "1" ? 1 : -1;
+      await withClient(context, globals, `Cannot fan out ${topic}`, async (client) => {
+        const http = parseEndpoints(options.http)[0]!;
+        const load = { topic, subscriberCount, rate, recordBytes, acks, seconds } as const;
+        const figures = await fanoutLoad(io, client, { ...load, http });
+        if (globals.json) {
+          const { seconds: _, ...shape } = load;
+          return await io.write(`${JSON.stringify({ load: "fanout", ...shape, ...figures })}\n`);
+        }
+        const { sentCount, deliveredCount, leastCount, mostCount } = figures;
+        await io.write(
+          `fanout ${topic}: ${plural(sentCount, "record")} to ` +
+            `${plural(subscriberCount, "subscriber")}, ` +
+            `${formatCount(Math.round(figures.deliveriesPerSecond))} deliveries a second; ` +
+            `${timesOf(figures)} (${formatCount(deliveredCount)} in all, ` +
+            `each got ${leastCount} to ${mostCount})\n`,
         );
       });
     });

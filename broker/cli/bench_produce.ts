@@ -42,7 +42,7 @@ export interface ProduceLoad extends BatchShape {
 }
 
 /** What one connection of it does. */
-interface Share {
+export interface ProduceShare {
   readonly run: LoadRun;
   readonly load: ProduceLoad;
   readonly partition: LoadPartition;
@@ -77,7 +77,9 @@ export async function produceLoad(
 }
 
 /** All that were opened. Errors: throws the first error, and closes them, where one was not. */
-export function opened<T extends LoadWorker>(results: readonly PromiseSettledResult<T>[]): T[] {
+export function opened<T extends { close(): void }>(
+  results: readonly PromiseSettledResult<T>[],
+): T[] {
   const workers = results.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
   const failed = results.find((one) => one.status === "rejected");
   if (failed === undefined) return workers;
@@ -126,9 +128,9 @@ export class Schedule {
 }
 
 /** Sends what is answered: so many in flight. */
-class ProduceWorker implements LoadWorker, LinkHandlers<Uint8Array> {
+export class ProduceWorker implements LoadWorker, LinkHandlers<Uint8Array> {
   readonly splitter = new FrameSplitter({ maxFrameBytes: MAX_ANSWER_BYTES });
-  readonly #share: Share;
+  readonly #share: ProduceShare;
   readonly #errorAt: number;
   /** When each request in flight was sent, or was due; a ring. */
   readonly #sentMs: Float64Array;
@@ -137,13 +139,13 @@ class ProduceWorker implements LoadWorker, LinkHandlers<Uint8Array> {
   #answeredCount = 0;
   #isDone = false;
 
-  private constructor(share: Share) {
+  private constructor(share: ProduceShare) {
     this.#share = share;
     this.#errorAt = produceErrorAt(share.partition.version, share.load.topic);
     this.#sentMs = new Float64Array(share.load.inFlight);
   }
 
-  static async open(io: CliIo, share: Share): Promise<ProduceWorker> {
+  static async open(io: CliIo, share: ProduceShare): Promise<ProduceWorker> {
     const worker = new ProduceWorker(share);
     const { endpoint } = share.partition;
     worker.#link = await FrameLink.open({ ...io, endpoint }, worker);
@@ -201,19 +203,19 @@ class ProduceWorker implements LoadWorker, LinkHandlers<Uint8Array> {
  */
 class UnansweredWorker implements LoadWorker, LinkHandlers<Uint8Array> {
   readonly splitter = new FrameSplitter({ maxFrameBytes: MAX_ANSWER_BYTES });
-  readonly #share: Share;
+  readonly #share: ProduceShare;
   readonly #atOnce: number;
   #link: FrameLink<Uint8Array> | null = null;
   #sentCount = 0;
   #hasAsked = false;
   #next: Timer | null = null;
 
-  private constructor(share: Share, frameBytes: number) {
+  private constructor(share: ProduceShare, frameBytes: number) {
     this.#share = share;
     this.#atOnce = Math.max(1, Math.floor(BURST_BYTES / frameBytes));
   }
 
-  static async open(io: CliIo, share: Share): Promise<UnansweredWorker> {
+  static async open(io: CliIo, share: ProduceShare): Promise<UnansweredWorker> {
     const frame = frameOf(io, share);
     const worker = new UnansweredWorker(share, frame.length);
     const { endpoint } = share.partition;
@@ -266,7 +268,7 @@ class UnansweredWorker implements LoadWorker, LinkHandlers<Uint8Array> {
 /** Every broker answers it at that version. */
 const LAST_QUESTION = { call: Calls.apiVersions, version: 0 };
 
-function frameOf(io: CliIo, { load, partition: { partition, version } }: Share): Uint8Array {
+function frameOf(io: CliIo, { load, partition: { partition, version } }: ProduceShare): Uint8Array {
   const { topic, acks } = load;
   const batch = benchBatch(load, io.clock.wallMs());
   return produceFrame(version, { topic, partition, acks, batch });

@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { runBench, writeReport } from "../../scripts/bench.ts";
-import { repositoryRoot, runProgram, scratchDirectory } from "./harness.ts";
+import { repositoryRoot, runOk, runProgram, scratchDirectory, startWeir } from "./harness.ts";
 
 const WEIR = [process.execPath, join(repositoryRoot, "main.ts")];
 const isExternal = process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined;
@@ -50,6 +50,24 @@ test.skipIf(isExternal)("runBench: a load that fails ends it with what the load 
   const options = { hasPeer: false, rounds: 1, isQuick: true, medium: "disk" } as const;
   const found = runBench({ ...options, command: [command], only: ["produce"] });
   await expect(found).rejects.toThrow(/^weir bench produce .* ended with 3: no load today\n$/);
+}, 60_000);
+
+test.skipIf(isExternal)("weir bench fanout: a real gateway delivers every record", async () => {
+  const broker = await startWeir();
+  const words = [
+    "-b",
+    broker.bootstrap,
+    "bench",
+    "fanout",
+    "--http",
+    `127.0.0.1:${broker.httpPort}`,
+  ];
+  const load = ["--subscribers", "20", "--rate", "50", "--seconds", "1", "--json"];
+  const figures = JSON.parse(await runOk([...WEIR, ...words, ...load]));
+  expect(figures.sentCount).toBeWithin(40, 60);
+  expect(figures.deliveredCount).toBe(20 * figures.sentCount);
+  expect(figures.p50Ms).toBeGreaterThan(0);
+  await broker.stop();
 }, 60_000);
 
 test("bench: a load that is not known and a weir that is not there end it in a sentence", async () => {
