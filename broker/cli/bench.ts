@@ -307,6 +307,11 @@ async function runProduce(
 ): Promise<void> {
   const { topic, partitions, records, size, inFlight, rate = null } = options;
   const acks = options.acks === "all" ? -1 : Number(options.acks) as -1 | 0 | 1;
+  if (records * size > MAX_BYTES) {
+    throw new UsageError(
+      `Cannot use --records ${records} with --size ${size}: a request holds ${MAX_BYTES} bytes at most`,
+    );
+  }
   const load: ProduceLoad = {
     topic,
     recordCount: records,

@@ -221,6 +221,13 @@ test("bench latency: with --rate the time counts from when a request should have
   }
 });
 
+test("bench produce: a request beyond reason is refused before it is built", async () => {
+  const line = "bench produce --records 1000000 --size 1000";
+  const { exitCode, error } = await scripted().machine.weir(line);
+  expect(exitCode).toBe(2);
+  expect(error).toStartWith("Cannot use --records 1000000 with --size 1000: a request holds ");
+});
+
 test("bench latency: --acks 0 is refused, since nothing is answered", async () => {
   const { exitCode, error } = await scripted().machine.weir("bench latency --acks 0");
   expect(exitCode).toBe(2);
