@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { runBench, writeReport } from "../../scripts/bench.ts";
 import { repositoryRoot, runOk, runProgram, scratchDirectory, startWeir } from "./harness.ts";
 
@@ -32,7 +32,8 @@ test.skipIf(isExternal)("runBench: measures each load, and writes what it found"
   const written = JSON.parse(readFileSync(join(out, "single_node_disk.json"), "utf8"));
   expect(written).toEqual(JSON.parse(JSON.stringify(report)));
   expect(written.commit).toMatch(/^[0-9a-f]{40}( with changes)?$/);
-  expect(written.options.command).toEqual([basename(process.execPath), "main.ts"]);
+  // Nothing of where it was measured; the runtime may lie within the repository or elsewhere.
+  expect(written.options.command).toEqual([expect.stringMatching(/^[^/].*$/), "main.ts"]);
   expect(written.machine.processors).toBeGreaterThan(0);
   expect(readFileSync(join(out, "single_node_disk.svg"), "utf8")).toStartWith("<svg ");
 }, 60_000);
