@@ -84,11 +84,15 @@ export interface ClientOptions {
   readonly interrupted: AbortSignal;
 }
 
-/** A partition with the broker that leads it, −1 for none, and the epoch in which it does, −1 where it is not known. */
-export interface PartitionLeader {
-  readonly partition: number;
+/** Who leads a partition, −1 for nobody, and in which epoch, −1 where it is not known. */
+export interface Leader {
   readonly leaderId: number;
   readonly leaderEpoch: number;
+}
+
+/** A partition with its leader. */
+export interface PartitionLeader extends Leader {
+  readonly partition: number;
 }
 
 /**

@@ -13,14 +13,14 @@
 
 import { throwUnlessOfCluster } from "./cluster_errors.ts";
 import type { Uuid } from "../../../protocol/types.ts";
-import type { KafkaClient } from "../../client/kafka_client.ts";
+import type { KafkaClient, Leader } from "../../client/kafka_client.ts";
 import { listOffsets, SpecialTimestamp } from "../../client/offsets.ts";
 import { FeedBatch } from "./feed_batch.ts";
 import type { LeaderPolls, Polled } from "./leader_polls.ts";
 import type { PartitionRead, ReadOutcome } from "./partition_reads.ts";
 import { RecentBatches, type RecentBudget } from "./recent_batches.ts";
 import type { FeedEnd, FeedGap } from "./subscriber.ts";
-import { type Leader, NOBODY, type Topics } from "./topics.ts";
+import { NOBODY, type Topics } from "./topics.ts";
 
 const FIRST_BACKOFF_MS = 20;
 const MAX_BACKOFF_MS = 1000;

@@ -13,8 +13,7 @@ import type { Feed, FeedMember, Moved } from "./feed.ts";
 import { FeedBatch } from "./feed_batch.ts";
 import { type PartitionRead, type ReadOutcome, readPartitions } from "./partition_reads.ts";
 import type { FeedEnd, FeedGap, FeedSubscriber } from "./subscriber.ts";
-import type { Leader } from "./topics.ts";
-import type { KafkaClient } from "../../client/kafka_client.ts";
+import type { KafkaClient, Leader } from "../../client/kafka_client.ts";
 import type { Clock } from "../../../storage/platform.ts";
 import type { TurnQueue } from "../../../storage/turn_queue.ts";
 

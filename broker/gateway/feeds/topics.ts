@@ -6,17 +6,11 @@
 import { ErrorCode } from "../../../protocol/errors.ts";
 import type { Uuid } from "../../../protocol/types.ts";
 import type { Clock } from "../../../storage/platform.ts";
-import { type KafkaClient, throwOnError } from "../../client/kafka_client.ts";
+import { type KafkaClient, type Leader, throwOnError } from "../../client/kafka_client.ts";
 
 /** How old an answer may be where nothing has gone wrong since. */
 const MAX_AGE_MS = 1000;
 const MAX_TOPICS = 1000;
-
-/** Who leads a partition, −1 for nobody, and in which epoch. */
-export interface Leader {
-  readonly leaderId: number;
-  readonly leaderEpoch: number;
-}
 
 /** Nobody leads, as far as is known. */
 export const NOBODY: Leader = { leaderId: -1, leaderEpoch: -1 };
