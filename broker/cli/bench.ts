@@ -19,7 +19,7 @@ import { connectionsLoad } from "./bench_connections.ts";
 import { fanoutLoad } from "./bench_fanout.ts";
 import { fetchLoad } from "./bench_fetch.ts";
 import { type ProduceLoad, produceLoad } from "./bench_produce.ts";
-import type { LoadFigures } from "./bench_run.ts";
+import type { LoadFigures, MaybeTimes } from "./bench_run.ts";
 import { type CliIo, UsageError } from "./io.ts";
 import { formatBytes, formatCount, plural } from "./output.ts";
 
@@ -378,7 +378,7 @@ async function print(
 }
 
 function timesOf(
-  { p50Ms, p99Ms, p999Ms, maxMs }: Pick<LoadFigures, "p50Ms" | "p99Ms" | "p999Ms" | "maxMs">,
+  { p50Ms, p99Ms, p999Ms, maxMs }: MaybeTimes,
 ): string {
   return `p50 ${p50Ms} ms, p99 ${p99Ms} ms, p99.9 ${p999Ms} ms, max ${maxMs} ms`;
 }

@@ -12,9 +12,8 @@ import type { KafkaClient } from "../client/kafka_client.ts";
 import { ClientError } from "../client/client_error.ts";
 import type { Endpoint } from "../network.ts";
 import { encodeRequest } from "./bench_frames.ts";
-import { Latencies } from "./bench_latencies.ts";
+import { Latencies, type LatencyFigures, rounded } from "./bench_latencies.ts";
 import { FrameLink, type LinkHandlers, MAX_ANSWER_BYTES } from "./bench_link.ts";
-import { rounded } from "./bench_run.ts";
 import type { CliIo } from "./io.ts";
 
 const ANSWER_TIMEOUT_MS = 30_000;
@@ -29,15 +28,11 @@ export interface ConnectionsLoad {
 }
 
 /** What came of it. */
-export interface ConnectionFigures {
+export interface ConnectionFigures extends LatencyFigures {
   /** Opened and answered; fewer than were asked for where the user stopped it. */
   readonly connectionCount: number;
   readonly seconds: number;
   readonly connectionsPerSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly p999Ms: number;
-  readonly maxMs: number;
   /** Until the last of them was answered, when all asked at once; null where that did not happen. */
   readonly allAnsweredMs: number | null;
 }
@@ -81,10 +76,7 @@ export async function connectionsLoad(
       connectionCount: latencies.count,
       seconds: rounded(openedMs / 1000),
       connectionsPerSecond: openedMs > 0 ? rounded(latencies.count * 1000 / openedMs) : 0,
-      p50Ms: rounded(latencies.quantileMs(0.5)),
-      p99Ms: rounded(latencies.quantileMs(0.99)),
-      p999Ms: rounded(latencies.quantileMs(0.999)),
-      maxMs: rounded(latencies.maxMs),
+      ...latencies.figures(),
       allAnsweredMs: isWhole && !interrupted.aborted
         ? rounded(clock.monotonicMs() - againMs)
         : null,

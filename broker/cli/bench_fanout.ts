@@ -11,10 +11,10 @@ import { ClientError } from "../client/client_error.ts";
 import type { KafkaClient } from "../client/kafka_client.ts";
 import { listOffsets, SpecialTimestamp } from "../client/offsets.ts";
 import type { Endpoint } from "../network.ts";
-import { Latencies } from "./bench_latencies.ts";
-import { FrameLink, type LinkHandlers } from "./bench_link.ts";
-import { opened, ProduceWorker, Schedule } from "./bench_produce.ts";
-import { LoadRun, rounded } from "./bench_run.ts";
+import { Latencies, type LatencyFigures, rounded } from "./bench_latencies.ts";
+import { FrameLink, type LinkHandlers, opened } from "./bench_link.ts";
+import { ProduceWorker, Schedule } from "./bench_produce.ts";
+import { LoadRun } from "./bench_run.ts";
 import { findOrMakePartitions } from "./bench_target.ts";
 import {
   clientFrame,
@@ -47,7 +47,7 @@ export interface FanoutLoad {
 }
 
 /** What came of it. */
-export interface FanoutFigures {
+export interface FanoutFigures extends LatencyFigures {
   readonly seconds: number;
   readonly sentCount: number;
   readonly deliveredCount: number;
@@ -55,10 +55,6 @@ export interface FanoutFigures {
   readonly leastCount: number;
   readonly mostCount: number;
   readonly deliveriesPerSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly p999Ms: number;
-  readonly maxMs: number;
 }
 
 /** Sends records to subscribers. Errors: KafkaError, NetworkError, ClientError. */
@@ -111,10 +107,7 @@ export async function fanoutLoad(
       leastCount: Math.min(...counts),
       mostCount: Math.max(...counts),
       deliveriesPerSecond: figures.seconds > 0 ? rounded(deliveredCount / figures.seconds) : 0,
-      p50Ms: rounded(latencies.quantileMs(0.5)),
-      p99Ms: rounded(latencies.quantileMs(0.99)),
-      p999Ms: rounded(latencies.quantileMs(0.999)),
-      maxMs: rounded(latencies.maxMs),
+      ...latencies.figures(),
     };
   } finally {
     for (const subscriber of subscribers) subscriber.close();

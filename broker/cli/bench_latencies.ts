@@ -11,6 +11,14 @@ const STEP_BITS = 7;
 const MAX_TICKS = 0xffff_ffff;
 const BUCKETS = bucketOf(MAX_TICKS) + 1;
 
+/** What is told of them. Units: ms, to a thousandth. */
+export interface LatencyFigures {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+  readonly maxMs: number;
+}
+
 /** Counts times by size. Units: ms. */
 export class Latencies {
   readonly #counts = new Float64Array(BUCKETS);
@@ -41,6 +49,20 @@ export class Latencies {
     }
     return this.#maxMs;
   }
+
+  figures(): LatencyFigures {
+    return {
+      p50Ms: rounded(this.quantileMs(0.5)),
+      p99Ms: rounded(this.quantileMs(0.99)),
+      p999Ms: rounded(this.quantileMs(0.999)),
+      maxMs: rounded(this.#maxMs),
+    };
+  }
+}
+
+/** To a thousandth: more would say nothing. */
+export function rounded(value: number): number {
+  return Math.round(value * 1000) / 1000;
 }
 
 function bucketOf(ticks: number): number {

@@ -10,6 +10,7 @@
 import { WireError } from "../../protocol/bytes.ts";
 import type { Clock } from "../../storage/platform.ts";
 import { type Connection, type Endpoint, type Network, NetworkError } from "../network.ts";
+import { connectWithin, notAccepted } from "../peers/connecting.ts";
 
 const OPEN_TIMEOUT_MS = 10_000;
 /** For a `FrameSplitter`: no answer that is put together is larger. */
@@ -63,24 +64,13 @@ export class FrameLink<T> {
     handlers: LinkHandlers<T>,
   ): Promise<FrameLink<T>> {
     const link = new FrameLink(endpoint, handlers);
-    const opened = new AbortController();
-    const connecting = network.connect(endpoint, () => ({
+    const where = { network, clock, endpoint, timeoutMs: OPEN_TIMEOUT_MS };
+    const connection = await connectWithin(where, () => ({
       onData: (bytes) => link.#receive(bytes),
       onDrain: () => link.#drain(),
       onClose: (reason) => link.#lose(`it was lost: ${reason ?? "the other side closed it"}`),
     }));
-    const connection = await Promise.race([
-      connecting,
-      clock.sleep(OPEN_TIMEOUT_MS, opened.signal).then(() => null),
-    ]).finally(() => opened.abort());
-    if (connection === null) {
-      connecting.then((late) => late.close(), () => undefined);
-      const { host, port } = endpoint;
-      throw new NetworkError(
-        `${host}:${port} did not accept a connection within ${OPEN_TIMEOUT_MS} ms`,
-        "ETIMEDOUT",
-      );
-    }
+    if (connection === null) throw notAccepted(endpoint, OPEN_TIMEOUT_MS);
     link.#connection = connection;
     return link;
   }
@@ -156,6 +146,17 @@ export class FrameLink<T> {
       new NetworkError(`Connection to ${host}:${port} was given up: ${why}`, "ECONNRESET"),
     );
   }
+}
+
+/** All that were opened. Errors: throws the first error, and closes them, where one was not. */
+export function opened<T extends { close(): void }>(
+  results: readonly PromiseSettledResult<T>[],
+): T[] {
+  const workers = results.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
+  const failed = results.find((one) => one.status === "rejected");
+  if (failed === undefined) return workers;
+  for (const worker of workers) worker.close();
+  throw failed.reason;
 }
 
 function repeated(frame: Uint8Array, count: number): Uint8Array {

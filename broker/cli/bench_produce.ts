@@ -18,7 +18,7 @@ import {
   produceErrorAt,
   produceFrame,
 } from "./bench_frames.ts";
-import { FrameLink, type LinkHandlers, MAX_ANSWER_BYTES } from "./bench_link.ts";
+import { FrameLink, type LinkHandlers, MAX_ANSWER_BYTES, opened } from "./bench_link.ts";
 import { type LoadFigures, LoadRun, type LoadWorker } from "./bench_run.ts";
 import { findOrMakePartitions, type LoadPartition, refusal } from "./bench_target.ts";
 import type { CliIo } from "./io.ts";
@@ -74,17 +74,6 @@ export async function produceLoad(
   }));
   await run.run(opened(opening));
   return { ...run.figures(), connectionCount: count };
-}
-
-/** All that were opened. Errors: throws the first error, and closes them, where one was not. */
-export function opened<T extends { close(): void }>(
-  results: readonly PromiseSettledResult<T>[],
-): T[] {
-  const workers = results.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
-  const failed = results.find((one) => one.status === "rejected");
-  if (failed === undefined) return workers;
-  for (const worker of workers) worker.close();
-  throw failed.reason;
 }
 
 /** How many requests carry the payload; Infinity where there is no bound. */

@@ -9,7 +9,7 @@
 
 import type { Clock, Timer } from "../../storage/platform.ts";
 import { ClientError } from "../client/client_error.ts";
-import { Latencies } from "./bench_latencies.ts";
+import { Latencies, type LatencyFigures, rounded } from "./bench_latencies.ts";
 
 /** A broker that answers nothing for so long is given up. */
 const SILENCE_MS = 30_000;
@@ -132,7 +132,6 @@ export class LoadRun {
   figures(): LoadFigures {
     const seconds = (this.#lastMs - this.#startedMs) / 1000;
     const rate = (count: number) => seconds > 0 ? rounded(count / seconds) : 0;
-    const time = (ms: number) => this.latencies.count === 0 ? null : rounded(ms);
     return {
       seconds: rounded(seconds),
       requestCount: this.#requestCount,
@@ -141,10 +140,7 @@ export class LoadRun {
       megabytesPerSecond: rate(this.#byteCount / 1e6),
       recordsPerSecond: rate(this.#recordCount),
       requestsPerSecond: rate(this.#requestCount),
-      p50Ms: time(this.latencies.quantileMs(0.5)),
-      p99Ms: time(this.latencies.quantileMs(0.99)),
-      p999Ms: time(this.latencies.quantileMs(0.999)),
-      maxMs: time(this.latencies.maxMs),
+      ...(this.latencies.count === 0 ? NO_TIMES : this.latencies.figures()),
     };
   }
 
@@ -180,8 +176,12 @@ export class LoadRun {
   }
 }
 
+/** The times; null where nothing is answered. */
+export type MaybeTimes = { readonly [name in keyof LatencyFigures]: LatencyFigures[name] | null };
+const NO_TIMES: MaybeTimes = { p50Ms: null, p99Ms: null, p999Ms: null, maxMs: null };
+
 /** What came of a load. */
-export interface LoadFigures {
+export interface LoadFigures extends MaybeTimes {
   readonly seconds: number;
   readonly requestCount: number;
   readonly recordCount: number;
@@ -190,14 +190,4 @@ export interface LoadFigures {
   readonly megabytesPerSecond: number;
   readonly recordsPerSecond: number;
   readonly requestsPerSecond: number;
-  /** Null where nothing is answered. */
-  readonly p50Ms: number | null;
-  readonly p99Ms: number | null;
-  readonly p999Ms: number | null;
-  readonly maxMs: number | null;
-}
-
-/** To a thousandth: more would say nothing. */
-export function rounded(value: number): number {
-  return Math.round(value * 1000) / 1000;
 }

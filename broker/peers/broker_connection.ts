@@ -26,6 +26,7 @@ import {
   NetworkError,
 } from "../network.ts";
 import { type Call, call } from "./call.ts";
+import { connectWithin, notAccepted } from "./connecting.ts";
 
 /** No answer that the client asks for is larger. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
@@ -99,17 +100,13 @@ export class BrokerConnection {
 
   async #connect(stopped: AbortController): Promise<Connection> {
     this.#refuseWhenClosed();
-    const { network, clock, endpoint } = this.#options;
-    const connecting = network.connect(endpoint, () => this.#handlers());
-    const connection = await Promise.race([
-      connecting,
-      clock.sleep(this.#openTimeoutMs, stopped.signal).then(() => null),
-    ]).finally(() => stopped.abort());
+    const timeoutMs = this.#openTimeoutMs;
+    const where = { ...this.#options, timeoutMs };
+    const connection = await connectWithin(where, () => this.#handlers(), stopped);
     if (connection !== null && this.#failure === null) return connection;
-    connecting.then((opened) => opened.close(), () => undefined);
+    connection?.close();
     this.#refuseWhenClosed();
-    const text = `${this.#name} did not accept a connection within ${this.#openTimeoutMs} ms`;
-    throw new NetworkError(text, "ETIMEDOUT");
+    throw notAccepted(this.endpoint, timeoutMs);
   }
 
   get #openTimeoutMs(): number {

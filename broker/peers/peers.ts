@@ -18,6 +18,7 @@ import type { Clock, Random } from "../../storage/platform.ts";
 import { type Endpoint, type Network, NetworkError } from "../network.ts";
 import { BrokerConnection } from "./broker_connection.ts";
 import type { Call } from "./call.ts";
+import { notAccepted } from "./connecting.ts";
 
 const OPEN_TIMEOUT_MS = 2_000;
 const FIRST_BACKOFF_MS = 20;
@@ -174,9 +175,7 @@ class PeerChannel {
     const queued: Queued = { start: resolve, fail: reject };
     const timer = this.#options.clock.timer(timeoutMs, () => {
       this.#queue = this.#queue.filter((other) => other !== queued);
-      const { host, port } = this.#to;
-      const text = `${host}:${port} did not accept a connection within ${timeoutMs} ms`;
-      reject(new NetworkError(text, "ETIMEDOUT"));
+      reject(notAccepted(this.#to, timeoutMs));
     });
     this.#queue.push(queued);
     this.#opening ??= this.#open().finally(() => {
