@@ -59,6 +59,11 @@ export async function followSocket(
   }, HAND_ON_MS);
   try {
     return await new Promise<boolean>((resolve) => {
+      let isOver = false;
+      const end = (isDone: boolean) => {
+        isOver = true;
+        resolve(isDone);
+      };
       const topics = [{ topic, ...(partition !== "" && { partitions: [Number(partition)] }) }];
       const subscription = connection.subscribe(
         { topics, from: "latest", readUncommitted: true },
@@ -68,15 +73,16 @@ export async function followSocket(
             waiting.push(record);
             if (waiting.length > 2 * maxCount) waiting = waiting.slice(-maxCount);
           },
-          error: () => resolve(false),
+          error: () => end(false),
         },
       );
-      const giveUp = setTimeout(() => resolve(false), BEGIN_MS);
-      subscription.begun.then(() => {
+      const giveUp = setTimeout(() => end(false), BEGIN_MS);
+      // Resolves as well when it ends before it has begun.
+      void subscription.begun.then(() => {
         clearTimeout(giveUp);
-        begun();
-      }, () => resolve(false));
-      signal.addEventListener("abort", () => resolve(true), { once: true });
+        if (!isOver) begun();
+      });
+      signal.addEventListener("abort", () => end(true), { once: true });
     });
   } finally {
     clearInterval(timer);
