@@ -52,6 +52,7 @@ export async function liveThrough(
         found.failure.message,
     );
   }
+  underWay = null;
   expect(failed).toEqual([]);
   return (key) => sums.get(key) ?? 0;
 }
