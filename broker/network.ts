@@ -5,7 +5,7 @@
  * `tests/sim/sim_network.ts` one on virtual time. Both keep the same promises:
  *
  * - Callbacks of one connection never run inside a call to `write`, `pause`, `resume` or `close`.
- * - `onData` hands over a buffer that nobody else writes to again: it may be kept.
+ * - `onData` hands over a buffer that nobody else looks at again: it may be kept, or its memory given back.
  * - After `write` accepted fewer bytes than given, `onDrain` comes once more can be written.
  * - After `pause`, what was read already may still arrive once; then nothing until `resume`.
  * - `onClose` comes exactly once, last, whoever closed; nothing is accepted after it.

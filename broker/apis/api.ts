@@ -20,7 +20,8 @@
  *   `await`. The answers leave in the order of the requests whatever the handlers do.
  * - A handler that can answer at once returns the value, not a promise: the hot path has no promises.
  * - Byte fields of a decoded request are views into the received bytes, which live as long as the view:
- *   a subsystem that keeps some of them past the answer copies them.
+ *   a subsystem that keeps some of them past the answer copies them. Those of an API that says `isFrameFreed` are gone
+ *   after the answer.
  * - What an answer holds by reference (record bytes) must not change until `onSent` calls back.
  */
 
@@ -91,6 +92,8 @@ export interface Api {
   readonly advertised: VersionSpan;
   /** True for what only the active controller can do: other nodes send it there in an Envelope (KIP-590). */
   readonly isForwarded: boolean;
+  /** True where nothing of a request is looked at after its answer: its memory is given back then, not collected later. */
+  readonly isFrameFreed: boolean;
   /** Memory that a request may take from its arrival until its answer has left, its frame included. */
   cost(frameBytes: number): number;
   /**
@@ -111,6 +114,7 @@ export interface ApiDefinition<Req extends Message, Res extends Message> {
   readonly versions: VersionSpan;
   readonly advertised?: VersionSpan;
   readonly isForwarded?: true;
+  readonly isFrameFreed?: true;
   /** Where the default, `DECODED_BYTES_PER_FRAME_BYTE` times the frame, is far off. */
   readonly cost?: (frameBytes: number) => number;
   readonly handle: (
@@ -138,6 +142,7 @@ export function defineApi<Req extends Message, Res extends Message>(
     versions,
     advertised: definition.advertised ?? versions,
     isForwarded: definition.isForwarded ?? false,
+    isFrameFreed: definition.isFrameFreed ?? false,
     cost: definition.cost ?? defaultCost,
     handle(reader, context) {
       const version = context.apiVersion;

@@ -128,6 +128,7 @@ export function produceApi(subsystems: Subsystems): Api {
     versions: { lowest: 3, highest: 13 },
     advertised: { lowest: 0, highest: 13 },
     cost: (frameBytes) => frameBytes + ANSWER_BYTES,
+    isFrameFreed: true,
     handle: (request, context) => new Production(subsystems, request, context).run(turns),
   });
 }

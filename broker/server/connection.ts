@@ -34,6 +34,7 @@ import {
   UnknownApiError,
 } from "./dispatch.ts";
 import { describeFirstBytes } from "./first_bytes.ts";
+import { FrameMemory } from "./frame_memory.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { LogLimiter } from "./log_limiter.ts";
 import { type BudgetMember, type MemoryBudget, SMALL_BYTES } from "./memory_budget.ts";
@@ -57,6 +58,13 @@ const DRAIN_STALL_MS = 500;
 const NO_BYTES = new Uint8Array(0);
 /** First bytes kept to tell what it was that did not speak Kafka. */
 const FIRST_BYTES = 8;
+
+/** A frame that has come whole. */
+interface ReceivedFrame {
+  readonly bytes: Uint8Array;
+  /** Which it shares with others of its chunk; null where that is left to the collector. */
+  readonly memory: FrameMemory | null;
+}
 
 /** What a connection needs of its server. */
 export interface ConnectionHost {
@@ -82,7 +90,7 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
   readonly #splitter: FrameSplitter;
   readonly #outbox = new Outbox();
   /** Frames that wait to be handled, from `#frameHead` on. */
-  readonly #frames: Uint8Array[] = [];
+  readonly #frames: (ReceivedFrame | null)[] = [];
   #frameHead = 0;
   /** The next request, when its frame has been opened and the budget does not admit it yet. */
   #next: ServerRequest | null = null;
@@ -210,11 +218,16 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
     this.#host.metrics.bytesIn(bytes.length);
     if (this.#firstBytes !== null) this.#keepFirst(bytes);
     this.#receivedBytes += bytes.length;
+    const chunk = FrameMemory.of(bytes);
+    chunk?.hold();
     try {
       for (const frame of this.#splitter.push(bytes)) {
-        this.#frames.push(frame);
+        const memory = frame.buffer === bytes.buffer ? chunk : FrameMemory.ofFrame(frame);
+        memory?.hold();
+        this.#frames.push({ bytes: frame, memory });
         this.#firstBytes = null;
       }
+      chunk?.letGo();
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       const found = this.#firstBytes === null ? null : describeFirstBytes(this.#firstBytes);
@@ -393,14 +406,17 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
   }
 
   #open(): ServerRequest | null {
-    const frame = this.#frames[this.#frameHead]!;
-    this.#frames[this.#frameHead] = NO_BYTES;
+    const { bytes, memory } = this.#frames[this.#frameHead]!;
+    this.#frames[this.#frameHead] = null;
     if (++this.#frameHead === this.#frames.length) {
       this.#frames.length = 0;
       this.#frameHead = 0;
     }
     try {
-      return this.#dispatcher.open(frame, this.info, this);
+      const request = this.#dispatcher.open(bytes, this.info, this);
+      if (request.api.isFrameFreed) request.memory = memory;
+      else memory?.keep();
+      return request;
     } catch (error) {
       if (error instanceof UnknownApiError) this.#refuse("unknown_api", { error: error.message });
       else if (error instanceof WireError) this.#refuse("malformed", { error: error.message });
@@ -439,6 +455,8 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
 
   #failed(request: ServerRequest, error: unknown): void {
     request.isReady = true;
+    // What it has begun may go on.
+    request.memory?.keep();
     if (this.#isAborted) return this.#drop(request);
     const fields = { api: request.apiKey, version: request.apiVersion };
     if (error instanceof WireError) {

@@ -15,6 +15,7 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { decodeRequestHeader } from "../../protocol/headers.ts";
 import { apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
 import type { Answer, Api, CloseSignal, ConnectionInfo, RequestContext } from "../apis/api.ts";
+import type { FrameMemory } from "./frame_memory.ts";
 
 /** Bytes of key, version and correlation id, which stand first in every request. */
 const HEADER_START_BYTES = 8;
@@ -41,6 +42,8 @@ export class ServerRequest implements RequestContext {
   readonly requestBytes: number;
   /** At the body; null once handled, so that a waiting request does not keep the frame. */
   reader: Reader | null;
+  /** Of its frame, where that is given back after the answer. */
+  memory: FrameMemory | null = null;
   /** Bytes that the memory budget counts for it. */
   chargedBytes = 0;
   handedOverMs = 0;
@@ -93,10 +96,11 @@ export class ServerRequest implements RequestContext {
     return this.#finished;
   }
 
-  /** Runs the callbacks; later calls do nothing. */
+  /** Gives the memory of the frame back and runs the callbacks; later calls do nothing. */
   finish(): void {
     if (this.#finished) return;
     this.#finished = true;
+    this.memory?.letGo();
     const callbacks = this.#callbacks;
     this.#callbacks = null;
     if (callbacks !== null) { for (const callback of callbacks) callback(); }
@@ -116,6 +120,7 @@ function unsupportedApiVersions(served: Api): Api {
     versions: served.versions,
     advertised: served.advertised,
     isForwarded: false,
+    isFrameFreed: false,
     cost: (frameBytes) => frameBytes,
     handle: () => answer,
     encode: (writer: Writer) => versionZero.encode(writer, answer),

@@ -325,8 +325,10 @@ export class SimConnection implements Connection {
     this.#isDelivering = true;
     while (this.#received.length > 0 && !this.#isPaused && !this.#isClosed) {
       const chunk = this.#received.shift()!;
+      // Whoever gets it may give its memory back.
+      const byteCount = chunk.length;
       this.handlers!.onData(chunk);
-      this.peer!.#taken(chunk.length);
+      this.peer!.#taken(byteCount);
     }
     this.#isDelivering = false;
     if (this.#hasPeerEnded && this.#received.length === 0) this.#finish(undefined);

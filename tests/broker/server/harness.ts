@@ -93,6 +93,9 @@ export class Script {
   /** Bodies in the order in which they were handed over. */
   readonly handled: string[] = [];
   readonly contexts: RequestContext[] = [];
+  /** The bodies as they lie in what was received. */
+  readonly views: Uint8Array[] = [];
+  isFrameFreed = false;
   /** How often `onSent` called back, by name. */
   readonly sent = new Map<string, number>();
   readonly #waiting = new Map<string, Waiting>();
@@ -125,6 +128,7 @@ export class Script {
     const [verb, rest = ""] = line.split(":", 2) as [string, string?];
     this.handled.push(line);
     this.contexts.push(context);
+    this.views.push(body);
     switch (verb) {
       case "work":
         this.onWork(Number(rest));
@@ -164,6 +168,7 @@ export class Script {
       versions: { lowest: 0, highest: 1 },
       advertised: { lowest: 0, highest: 1 },
       isForwarded: false,
+      isFrameFreed: this.isFrameFreed,
       cost: (frameBytes) => this.costPerByte * frameBytes,
       handle: (reader, context) => this.#handle(reader.view(reader.remaining), context),
       encode: (writer, _version, answer) => writer.raw((answer as { bytes: Uint8Array }).bytes),
