@@ -42,7 +42,7 @@ import type { DiskReserve } from "./disk_reserve.ts";
 import { FileCache } from "./file_cache.ts";
 import type { Flushable, Flusher } from "./flusher.ts";
 import { LeaderEpochs } from "./leader_epochs.ts";
-import type { ReadRecords } from "./live_reads.ts";
+import type { ReadRecords } from "./shared_reads.ts";
 import type { LogConfig } from "./log_config.ts";
 import { type LoadedLog, loadLog } from "./log_loader.ts";
 import { LogReader, nothingRead } from "./log_reader.ts";
@@ -155,6 +155,8 @@ export interface ReadOptions {
   readonly minOneMessage: boolean;
   /** Batches that end at or past it are left out; the end offset when left out. */
   readonly upToOffset?: Offset;
+  /** A read of so many bytes is enough, though there are more. Left out: it is as long as it can be. */
+  readonly enoughBytes?: number;
 }
 
 /** What a read answers. */
@@ -1619,6 +1621,7 @@ export class Log implements Flushable {
 
   #closeFiles(): void {
     this.#isClosed = true;
+    this.#reader.forget();
     this.#producers.clear();
     // What they would have removed is removed at the next start.
     this.#removal.close();

@@ -4,30 +4,33 @@
  *     offset ──→ segment (binary search) ──→ index entry ──→ walk to the batch ──→ one read, cut at a batch
  *                    └── a reader that goes on where it stopped is remembered and skips the search ──┘
  *
+ * What was just read for another reader is not read again (`SharedReads`).
+ *
  * It sees the log's segments through `LogView` and changes nothing. Who changes what the segments hold, or
  * which there are, calls `forget`: what was remembered of them is true no more. Buffers that are held stay
  * as they are.
  */
 
 import { WireError } from "../protocol/bytes.ts";
-import {
-  batchSizeBytes,
-  readBaseOffset,
-  readLastOffset,
-  RECORD_BATCH_OVERHEAD,
-} from "../protocol/record_batch.ts";
+import { batchSizeBytes, readBaseOffset, RECORD_BATCH_OVERHEAD } from "../protocol/record_batch.ts";
 import { type Offset, offset } from "../protocol/types.ts";
 import type { BufferPool, PooledBuffer } from "./buffer_pool.ts";
 import { checkBatches, checkLarge, type SoughtBatch, soundBatches } from "./batch_check.ts";
-import { LiveReads, type ReadBounds, type ReadRecords } from "./live_reads.ts";
 import { DiskError } from "./platform.ts";
+import { type ReadBounds, ReadWindow } from "./read_window.ts";
 import type { BatchPlace, Segment } from "./segment.ts";
+import { type ReadRecords, SharedReads } from "./shared_reads.ts";
 import type { AbortedTransaction } from "./transaction_index.ts";
 
 /** Positions remembered for readers that go on where they stopped. */
 const HINT_COUNT = 8;
 /** The least that is read at once, so that one read tells the size of a small first batch. */
 const MIN_READ_BYTES = 4096;
+
+/** The least that a buffer has which is kept for the next readers. */
+const MIN_KEPT_BYTES = 64 * 1024;
+/** Less than that is not handed out while there is more to read: each part costs its reader a request. */
+const MIN_SHORT_BYTES = 16 * 1024;
 
 const BASE_OFFSET_BYTES = 8;
 /** A length that nobody has checked yet must not take more memory than this. */
@@ -53,7 +56,7 @@ export function nothingRead(at: number): ReadRecords {
 export class LogReader {
   readonly #log: LogView;
   readonly #buffers: BufferPool;
-  readonly #liveReads = new LiveReads();
+  readonly #shared: SharedReads;
   /** What was found where a read began. */
   readonly #damaged = new Map<number, DiskError>();
   #hintOffsets = new Float64Array(HINT_COUNT).fill(-1);
@@ -64,13 +67,14 @@ export class LogReader {
   constructor(log: LogView, buffers: BufferPool) {
     this.#log = log;
     this.#buffers = buffers;
+    this.#shared = new SharedReads(buffers.kept);
   }
 
   /** Forgets what it remembers of the segments, which are about to change or have changed. */
   forget(): void {
     this.#hintOffsets.fill(-1);
     this.#hintSegments.fill(null);
-    this.#liveReads.clear();
+    this.#shared.clear();
     this.#damaged.clear();
   }
 
@@ -93,8 +97,8 @@ export class LogReader {
    * Errors: DiskError (EBADMSG where no batch can be read), WireError.
    */
   read(startOffset: number, bounds: ReadBounds): ReadRecords {
-    const live = this.#liveReads.find(startOffset, bounds);
-    if (live !== null) return live;
+    const shared = this.#readShared(startOffset, bounds);
+    if (shared !== null) return shared;
     const damage = this.#damaged.size === 0 ? undefined : this.#damaged.get(startOffset);
     if (damage !== undefined) throw damage;
     try {
@@ -127,13 +131,17 @@ export class LogReader {
   #readBatches(
     segment: Segment,
     position: number,
-    { maxBytes, minOneMessage, upToOffset }: ReadBounds,
+    bounds: ReadBounds,
     sought: SoughtBatch,
   ): ReadRecords {
+    const { maxBytes, minOneMessage } = bounds;
     const { startOffset } = sought;
     const available = segment.sizeBytes - position;
     const wanted = Math.min(available, Math.max(maxBytes, MIN_READ_BYTES));
-    let buffer = this.#buffers.acquire(wanted);
+    // Who goes along with others leaves room for what comes next.
+    let buffer = this.#buffers.acquire(
+      this.#shared.isKeeping ? Math.max(wanted, MIN_KEPT_BYTES) : wanted,
+    );
     let count = this.#fill(segment, position, buffer, wanted);
     const firstBytes = count < RECORD_BATCH_OVERHEAD ? 0 : batchSizeBytes(buffer.bytes, 0);
     if (firstBytes < RECORD_BATCH_OVERHEAD || firstBytes > available) {
@@ -152,30 +160,49 @@ export class LogReader {
       count = this.#fill(segment, position, buffer, firstBytes);
     }
     let limit = Math.min(count, Math.max(maxBytes, firstBytes));
-    const { bytes } = buffer;
     if (!segment.isChecked(position, position + limit)) {
       limit = this.#checkedBytes(segment, position, buffer, limit, sought);
     }
-    let end = 0;
-    let nextOffset = startOffset;
-    while (limit - end >= RECORD_BATCH_OVERHEAD) {
-      const sizeBytes = batchSizeBytes(bytes, end);
-      if (sizeBytes < RECORD_BATCH_OVERHEAD || end + sizeBytes > limit) break;
-      const lastOffset = readLastOffset(bytes, end);
-      if (lastOffset >= upToOffset) break;
-      end += sizeBytes;
-      nextOffset = lastOffset + 1;
-    }
-    if (end === 0) {
+    const window = new ReadWindow({ segment, position, startOffset }, buffer);
+    window.takeIn(limit);
+    const part = window.part(startOffset, bounds);
+    if (part.end === 0) {
       buffer.release();
       return nothingRead(startOffset);
     }
-    this.#addHint(nextOffset, segment, position + end);
-    return this.#liveReads.add(startOffset, {
-      records: bytes.subarray(0, end),
-      nextOffset,
-      buffer,
-    });
+    this.#addHint(part.nextOffset, segment, position + part.end);
+    return this.#shared.add(window, part);
+  }
+
+  /** Reads out of a window that is here. Returns: null where that is not, or less than the reader is to get. */
+  #readShared(startOffset: number, bounds: ReadBounds): ReadRecords | null {
+    const shared = this.#shared.find(startOffset);
+    if (shared === null) return null;
+    const { window } = shared;
+    let part = window.part(startOffset, bounds);
+    if (part.isOpen && this.#extend(window, bounds.maxBytes)) {
+      part = window.part(startOffset, bounds);
+    }
+    const byteCount = part.end - part.begin;
+    if (byteCount === 0) return null;
+    const { enoughBytes = Infinity } = bounds;
+    const isMore = part.isOpen && window.endPosition < window.segment.sizeBytes;
+    if (isMore && byteCount < Math.max(enoughBytes, MIN_SHORT_BYTES)) return null;
+    this.#addHint(part.nextOffset, window.segment, window.position + part.end);
+    return this.#shared.hold(shared, part);
+  }
+
+  /** Reads on where a window ends, as far as it has room. Returns: true where it has more than before. */
+  #extend(window: ReadWindow, maxBytes: number): boolean {
+    if (window.isFull) return false;
+    const { segment, endPosition } = window;
+    const available = segment.sizeBytes - endPosition;
+    const room = window.room(Math.min(available, maxBytes));
+    // What has to be compared first is not read here.
+    if (available === 0 || !segment.isChecked(endPosition, endPosition + room.length)) return false;
+    if (room.length > 0 && window.takeIn(segment.read(endPosition, room))) return true;
+    window.isFull = room.length < Math.min(available, maxBytes);
+    return false;
   }
 
   /**

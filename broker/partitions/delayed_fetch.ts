@@ -152,6 +152,7 @@ class FetchRead implements FetchResult {
       maxBytes: isHeldBack ? 0 : Math.min(fetch.maxBytes, maxBytes - this.byteCount),
       minOneMessage: this.byteCount === 0 && !isHeldBack,
       upToOffset: replica === null ? readableOffset : log.endOffset,
+      enoughBytes: options.minBytes - this.byteCount,
     });
     if (!("records" in read)) {
       if (read.error === ErrorCode.OFFSET_OUT_OF_RANGE) return outOfRange(fetch, replica, log);

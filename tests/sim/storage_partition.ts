@@ -342,7 +342,8 @@ export class SimPartition {
     const maxBytes = random.pick([0, 1, 100, 1000, 10_000]);
     const minOneMessage = random.chance(0.8);
     const upToOffset = random.chance(0.3) ? random.between(from, model.end) : model.end;
-    const options = { maxBytes, minOneMessage, upToOffset: offset(upToOffset) };
+    const enoughBytes = random.pick([1, Infinity]);
+    const options = { maxBytes, minOneMessage, upToOffset: offset(upToOffset), enoughBytes };
     const result = log.read(offset(from), options);
     if (result.error !== ErrorCode.NONE) return this.#checkFailedRead(result.error);
     assert("records" in result);
