@@ -179,13 +179,17 @@ class LogLoader {
   /**
    * Goes on where the run before was killed, once what it had written is stable. Where there are records, all that
    * was named when the log was made is: nothing is appended before. What was named later the next clean stop syncs,
-   * or whoever relies on it.
+   * or whoever relies on it; what was removed is synced here.
    */
   async #resume(
     segment: Segment,
     headers: readonly RecordBatchHeader[],
   ): Promise<LoadedLog> {
     const { disk, directory, logStartOffset, recoveryPoint } = this.#options;
+    const { names } = this.#listing!;
+    // Closed with its log, or by others that followed: those a truncation may have removed before it was killed, and a
+    // power cut would bring them back behind what is appended from now on.
+    const wasClosed = names.has(segment.timeIndex.file.path.slice(directory.length + 1));
     this.#epochs.clear();
     for (const header of headers) {
       this.#epochs.assign(header.partitionLeaderEpoch, header.baseOffset);
@@ -195,8 +199,8 @@ class LogLoader {
     recallRecent(this.#producers, [segment]);
     segment.doubtIndexes();
     segment.openForAppend();
-    if (this.#listing!.names.has(LEADER_EPOCH_CHECKPOINT)) this.#epochs.doubt();
-    await (headers.length > 0
+    if (names.has(LEADER_EPOCH_CHECKPOINT)) this.#epochs.doubt();
+    await (headers.length > 0 && !wasClosed
       ? segment.sync()
       : allSynced([segment.sync(), disk.syncDirectory(directory)]));
     this.#epochs.truncateFromStart(logStartOffset);

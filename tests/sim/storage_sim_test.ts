@@ -38,6 +38,15 @@ test(
   180_000,
 );
 
+test.each([
+  [
+    761614790,
+    "a truncation of everything leaves what was cleaned for the sake of what it has dropped",
+  ],
+])("StorageWorld: seed %d, %s", async (seed) => {
+  await StorageWorld.run({ seed, steps: STEPS });
+});
+
 test("StorageWorld: the same seed is the same life", async () => {
   const [first, second] = [[], []] as string[][];
   const counts = await StorageWorld.run({

@@ -120,7 +120,12 @@ export class LogClients {
       for (const batch of model.batches) {
         if (batch.header.producerId !== producer.id) continue;
         this.taken(batch, producer);
-        known.add(producer);
+        if (batch.isControl) continue;
+        const goesOn = producer.transactionFirst >= 0 &&
+          producer.transactionFirst < batch.baseOffset;
+        // What is left of a transaction does not tell where it began.
+        if (model.isMaybeForgotten(batch)) known.delete(producer);
+        else if (!goesOn) known.add(producer);
       }
     }
     // One whose records are all gone starts anew under another id, as a client would.

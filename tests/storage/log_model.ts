@@ -127,6 +127,19 @@ export interface ModelAborted {
   readonly producerId: number;
   readonly firstOffset: number;
   readonly lastOffset: number;
+  /** First offset of the first batch of which something is surely left; Infinity where that is none. */
+  readonly surelyFrom: number;
+}
+
+function isAborted(batch: ModelBatch, aborted: readonly ModelAborted[]): boolean {
+  return aborted.some(({ producerId, firstOffset, lastOffset }) =>
+    producerId === batch.header.producerId && firstOffset <= batch.baseOffset &&
+    batch.lastOffset <= lastOffset
+  );
+}
+
+function keyName(key: Uint8Array | null): string {
+  return Buffer.from(key ?? []).toString("hex");
 }
 
 /** The model of one partition. */
@@ -141,6 +154,10 @@ export class LogModel {
   /** What batches before it said of transactions may be known, or be forgotten. */
   forgottenBefore = 0;
   logStart = 0;
+  /** Offsets of records that may have been cleaned for the sake of what a truncation has dropped since. */
+  readonly #maybeCleaned = new Set<number>();
+  /** Batches of which nothing may be left for the same reason, nor their producer known. */
+  readonly #maybeGone = new Set<ModelBatch>();
 
   #base = 0;
   #end = 0;
@@ -216,28 +233,62 @@ export class LogModel {
     return lastOffset + 1;
   }
 
-  /** Of each key, the offset of its last record that holds: of no transaction that was aborted or is open. */
+  /**
+   * Of each key, the offset of its last record in `[from, upTo)` that holds: of no transaction that was aborted
+   * or is open.
+   */
   newestByKey(
     from: number,
+    upTo = Infinity,
   ): Map<string, { readonly offset: number; readonly isTombstone: boolean }> {
     const newest = new Map<string, { offset: number; isTombstone: boolean }>();
     const { aborted, open } = this.transactions(0);
     for (const batch of this.batches) {
-      const { producerId } = batch.header;
-      const isAborted = aborted.some((one) =>
-        one.producerId === producerId && one.firstOffset <= batch.baseOffset &&
-        batch.lastOffset <= one.lastOffset
-      );
       const isOpen = batch.isTransactional &&
-        (open.get(producerId) ?? Infinity) <= batch.baseOffset;
-      if (batch.isControl || isAborted || isOpen) continue;
+        (open.get(batch.header.producerId) ?? Infinity) <= batch.baseOffset;
+      if (batch.isControl || isOpen || isAborted(batch, aborted)) continue;
       for (const { offset, key, value } of batch.records) {
-        if (offset < from) continue;
-        const name = Buffer.from(key ?? []).toString("hex");
-        newest.set(name, { offset, isTombstone: value === null });
+        if (offset < from || offset >= upTo) continue;
+        newest.set(keyName(key), { offset, isTombstone: value === null });
       }
     }
     return newest;
+  }
+
+  /**
+   * Everything was to be dropped, and the beginning may have stayed, as the cleaner had left it: without what
+   * was aborted, and without records of which there were newer ones. Those may be gone now, or open again.
+   */
+  noteCleaned(): void {
+    const newest = this.newestByKey(0, this.compactedBelow);
+    const { aborted } = this.transactions(0);
+    const cleanable = this.batches.filter(({ lastOffset, isControl }) =>
+      !isControl && lastOffset < this.compactedBelow
+    );
+    for (const batch of cleanable) {
+      const isGone = isAborted(batch, aborted);
+      for (const { offset, key } of batch.records) {
+        const isSuperseded = offset < (newest.get(keyName(key))?.offset ?? 0);
+        if (isGone || isSuperseded) this.#maybeCleaned.add(offset);
+      }
+      // Of a producer's last batch the header stays.
+      const { producerId } = batch.header;
+      const isLast = batch === this.batches.findLast((one) =>
+        !one.isControl && one.header.producerId === producerId
+      );
+      const isEmpty = batch.records.every(({ offset }) => this.#maybeCleaned.has(offset));
+      if (isEmpty && !isLast) this.#maybeGone.add(batch);
+    }
+  }
+
+  /** True when the cleaner may have taken the record out, though there is no newer one of its key. */
+  isMaybeCleaned(offset: number): boolean {
+    return this.#maybeCleaned.has(offset);
+  }
+
+  /** True when its producer may not be known by the batch any more, though it is the last one of it. */
+  isMaybeForgotten(batch: ModelBatch): boolean {
+    return batch.lastOffset < this.forgottenBefore || this.#maybeGone.has(batch);
   }
 
   /** The log was found to end at `endOffset`. */
@@ -255,6 +306,7 @@ export class LogModel {
     this.synced = Math.min(this.synced, endOffset);
     this.compactedBelow = Math.min(this.compactedBelow, endOffset);
     this.logStart = Math.min(this.logStart, endOffset);
+    for (const at of this.#maybeCleaned) if (at >= endOffset) this.#maybeCleaned.delete(at);
   }
 
   /** A batch whose append had failed is in the log all the same. */
@@ -278,6 +330,8 @@ export class LogModel {
     this.synced = start;
     this.compactedBelow = 0;
     this.forgottenBefore = 0;
+    this.#maybeCleaned.clear();
+    this.#maybeGone.clear();
   }
 
   *recordsFrom(from: number): Generator<ModelRecord, void, void> {
@@ -306,27 +360,37 @@ export class LogModel {
 
   /**
    * Aborted transactions whose marker is at or past `from`, and the first offsets of the open ones, as the
-   * batches from `knownFrom` on tell.
+   * batches from `knownFrom` on tell; `surelyOpen` as those tell of which something is left.
    */
   transactions(
     from: number,
     knownFrom = 0,
-  ): { aborted: ModelAborted[]; open: Map<number, number> } {
+  ): {
+    aborted: ModelAborted[];
+    open: Map<number, number>;
+    surelyOpen: Map<number, number>;
+  } {
     const open = new Map<number, number>();
+    const surelyOpen = new Map<number, number>();
     const aborted: ModelAborted[] = [];
     for (const batch of this.batches) {
       const { producerId } = batch.header;
       if (producerId < 0 || batch.lastOffset < knownFrom) continue;
       if (!batch.isControl) {
-        if (batch.isTransactional && !open.has(producerId)) open.set(producerId, batch.baseOffset);
+        if (!batch.isTransactional) continue;
+        if (!open.has(producerId)) open.set(producerId, batch.baseOffset);
+        const isFirst = !surelyOpen.has(producerId) && !this.#maybeGone.has(batch);
+        if (isFirst) surelyOpen.set(producerId, batch.baseOffset);
         continue;
       }
       const firstOffset = open.get(producerId);
+      const surelyFrom = surelyOpen.get(producerId) ?? Infinity;
       open.delete(producerId);
+      surelyOpen.delete(producerId);
       const isAbort = batch.records[0]!.key![3] === 0;
       if (!isAbort || firstOffset === undefined || batch.lastOffset < from) continue;
-      aborted.push({ producerId, firstOffset, lastOffset: batch.lastOffset });
+      aborted.push({ producerId, firstOffset, lastOffset: batch.lastOffset, surelyFrom });
     }
-    return { aborted, open };
+    return { aborted, open, surelyOpen };
   }
 }

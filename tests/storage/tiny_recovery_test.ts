@@ -169,6 +169,33 @@ test("recoverTiny: a log that has records is synced itself, and nothing else", a
   }
 });
 
+test("recoverTiny: what a killed truncation had removed does not come back with a power cut", async () => {
+  let tinyCount = 0;
+  for (let death = 0; death < 40; death++) {
+    for (let seed = 1; seed <= 8; seed++) {
+      const fixture = new Fixture(seed);
+      await untilDeath(fixture, async (disk) => {
+        const log = await fixture.reopen({}, { disk });
+        fixture.append(2);
+        await log.whenSynced(offset(2));
+        log.roll();
+        fixture.append(5);
+        await log.whenSynced(offset(7));
+        disk.dieAt(death);
+        await log.truncateFullyAndStartAt(offset(0));
+      });
+      fixture.disk.kill();
+      const { workers, names } = counting(new SimWorkers({ ...fixture, delayMs: 0 }));
+      const { endOffset } = await fixture.reopen({}, { workers });
+      if (names.length === 0 && endOffset === 2) tinyCount++;
+      fixture.disk.crash();
+      await fixture.reopen();
+      expect([death, seed, fixture.log.endOffset]).toEqual([death, seed, endOffset]);
+    }
+  }
+  expect(tinyCount).toBeGreaterThan(0);
+});
+
 /** Notes in `synced` what is synced of a disk. */
 function watchingSyncs(disk: Disk, synced: string[]): Disk {
   const noting = <T extends object>(target: T, name: keyof T, path: (args: unknown[]) => string) =>
