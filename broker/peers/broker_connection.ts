@@ -25,6 +25,7 @@ import {
   type Network,
   NetworkError,
 } from "../network.ts";
+import { FrameMemory } from "../server/frame_memory.ts";
 import { type Call, call } from "./call.ts";
 import { connectWithin, notAccepted } from "./connecting.ts";
 
@@ -271,8 +272,15 @@ export class BrokerConnection {
   }
 
   #receive(bytes: Uint8Array): void {
+    // What an answer lies in is the caller's; pieces of one that spans chunks have been put together elsewhere.
+    const chunk = FrameMemory.of(bytes);
+    chunk?.hold();
     try {
-      for (const frame of this.#splitter.push(bytes)) this.#answer(new Reader(frame));
+      for (const frame of this.#splitter.push(bytes)) {
+        if (frame.buffer === bytes.buffer) chunk?.keep();
+        this.#answer(new Reader(frame));
+      }
+      chunk?.letGo();
     } catch (cause) {
       if (!(cause instanceof WireError)) throw cause;
       const text = `Connection to ${this.#name} was given up: ${cause.message}`;
