@@ -11,6 +11,7 @@ import { WireError } from "../../protocol/bytes.ts";
 import type { Clock } from "../../storage/platform.ts";
 import { type Connection, type Endpoint, type Network, NetworkError } from "../network.ts";
 import { connectWithin, notAccepted } from "../peers/connecting.ts";
+import { FrameMemory } from "../server/frame_memory.ts";
 
 const OPEN_TIMEOUT_MS = 10_000;
 /** For a `FrameSplitter`: no answer that is put together is larger. */
@@ -19,7 +20,7 @@ export const MAX_ANSWER_BYTES = 1024 * 1024;
 const BLOCK_BYTES = 64 * 1024;
 const NOTHING = new Uint8Array(0);
 
-/** Makes answers of what comes: `FrameSplitter`, or one that keeps less. */
+/** Makes answers of what comes: `FrameSplitter`, or one that keeps less. What is not in an answer is copied. */
 export interface Splitter<T> {
   /** Returns: what the chunk completes, in order. Errors: WireError. */
   push(chunk: Uint8Array): Iterable<T>;
@@ -28,7 +29,7 @@ export interface Splitter<T> {
 /** Who is told what happens on a link. */
 export interface LinkHandlers<T> {
   readonly splitter: Splitter<T>;
-  /** A whole answer. */
+  /** A whole answer, which is gone after the call. */
   onAnswer(answer: T): void;
   /** The answers of one piece are over, or all has been sent: there may be room for more. */
   onReady(): void;
@@ -126,6 +127,8 @@ export class FrameLink<T> {
 
   #receive(bytes: Uint8Array): void {
     if (this.#isClosed) return;
+    const memory = FrameMemory.of(bytes);
+    memory?.hold();
     try {
       for (const answer of this.#handlers.splitter.push(bytes)) {
         this.#handlers.onAnswer(answer);
@@ -135,6 +138,7 @@ export class FrameLink<T> {
       if (!(error instanceof WireError)) throw error;
       return this.#lose(`what came cannot be read: ${error.message}`);
     }
+    memory?.letGo();
     this.#handlers.onReady();
   }
 
