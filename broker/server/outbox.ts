@@ -4,7 +4,8 @@
  *     chunks:  [ sent … | head ──── ][ small ][ small ][ 1 MiB of records, by reference ][ small ]
  *                         └ #headAt
  *
- * Runs of small chunks go out together, copied into one buffer; large ones go out as they are.
+ * Small chunks go out together with what follows them, copied into one buffer as far as that reaches; large ones go out
+ * as they are. The head of an answer alone would be a packet of its own, which wakes the client for nothing.
  */
 
 import type { Writer } from "../../protocol/bytes.ts";
@@ -54,14 +55,15 @@ export class Outbox {
     const first = this.#headAt === 0
       ? chunks[this.#head]!
       : chunks[this.#head]!.subarray(this.#headAt);
-    if (this.#head + 1 === chunks.length || first.length >= SMALL_CHUNK_BYTES) return first;
+    const isLarge = first.length >= SMALL_CHUNK_BYTES && this.#bytes > GATHER_BYTES;
+    if (isLarge || this.#head + 1 === chunks.length) return first;
     let length = 0;
     let chunk = first;
     for (let at = this.#head;;) {
-      if (chunk.length >= SMALL_CHUNK_BYTES || length + chunk.length > GATHER_BYTES) break;
-      gather.set(chunk, length);
-      length += chunk.length;
-      if (++at === chunks.length) break;
+      const room = GATHER_BYTES - length;
+      gather.set(chunk.length <= room ? chunk : chunk.subarray(0, room), length);
+      length += Math.min(chunk.length, room);
+      if (length === GATHER_BYTES || ++at === chunks.length) break;
       chunk = chunks[at]!;
     }
     return gather.subarray(0, length);
