@@ -3,14 +3,16 @@
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { runBench, writeReport } from "../../scripts/bench.ts";
+import { writeReport } from "../../scripts/bench_report.ts";
+import { singleNode } from "../../scripts/bench_single_node.ts";
+import { runBench } from "../../scripts/bench_suite.ts";
 import { repositoryRoot, runOk, runProgram, scratchDirectory, startWeir } from "./harness.ts";
 
 const WEIR = [process.execPath, join(repositoryRoot, "main.ts")];
 const isExternal = process.env["WEIR_COMPAT_BOOTSTRAP"] !== undefined;
 
 test.skipIf(isExternal)("runBench: measures each load, and writes what it found", async () => {
-  const report = await runBench({
+  const report = await runBench(singleNode, {
     command: WEIR,
     hasPeer: false,
     rounds: 1,
@@ -25,7 +27,7 @@ test.skipIf(isExternal)("runBench: measures each load, and writes what it found"
     expect([peer, ratio]).toEqual([null, null]);
   }
   const out = scratchDirectory("bench");
-  expect(writeReport(report, out)).toEqual([
+  expect(writeReport(report, { suite: singleNode.name, out })).toEqual([
     join(out, "single_node_disk.json"),
     join(out, "single_node_disk.svg"),
   ]);
@@ -49,7 +51,7 @@ test.skipIf(isExternal)("runBench: a load that fails ends it with what the load 
     { mode: 0o755 },
   );
   const options = { hasPeer: false, rounds: 1, isQuick: true, medium: "disk" } as const;
-  const found = runBench({ ...options, command: [command], only: ["produce"] });
+  const found = runBench(singleNode, { ...options, command: [command], only: ["produce"] });
   await expect(found).rejects.toThrow(/^weir bench produce .* ended with 3: no load today\n$/);
 }, 60_000);
 
