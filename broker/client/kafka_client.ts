@@ -406,7 +406,11 @@ export class KafkaClient {
     return await this.retry(async () => {
       try {
         const connection = await this.coordinator(groupId);
-        const answer = await connection.request(call, body, timeoutMs);
+        const answer = await connection.request(
+          call,
+          body,
+          timeoutMs === undefined ? {} : { timeoutMs },
+        );
         const code = codeOf(answer);
         if (isRetriable(code as ErrorCode)) throw new KafkaError(code);
         return answer;

@@ -31,6 +31,7 @@ import { type Clock, DiskError, type Logger, type Timer } from "../../storage/pl
 import { type Endpoint, NetworkError } from "../network.ts";
 import { call } from "../peers/call.ts";
 import type { Peers } from "../peers/peers.ts";
+import { AnswerLoan } from "../server/frame_memory.ts";
 import type { Partition } from "./partition.ts";
 
 /** With the incarnation of the follower (KIP-903). */
@@ -241,10 +242,13 @@ export class ReplicaFetcher {
     this.#inFlight++;
     const timeoutMs = Math.min(settings().socketTimeoutMs, settings().maxWaitMs + ANSWER_MS);
     // After the end nobody waits for the answer: it may take as long as a fetch waits.
-    void peers.send(to, FETCH, body, { timeoutMs, channel }).then(
+    const loan = new AnswerLoan();
+    void peers.send(to, FETCH, body, { timeoutMs, channel, loan }).then(
       (answer) => {
         this.#inFlight--;
         if (generation === this.#generation) this.#take(answer, requestNumber);
+        // What was to be written has been.
+        loan.giveBack();
         this.#pump();
       },
       (failure: unknown) => {
@@ -475,7 +479,8 @@ export class ReplicaFetcher {
 
   /** The leader's log begins within a batch: an empty log begins with the whole of it. */
   async #beginWithin(followed: Followed, answer: PartitionAnswer): Promise<void> {
-    const records = answer.records!;
+    // The answer is given back before the log has been cut.
+    const records = answer.records!.slice();
     const { partition, leaderEpoch } = followed;
     await this.#truncate(followed, offset(readBaseOffset(records, 0)), { isFull: true }, () => {
       const result = partition.appendFromLeader(records, leaderEpoch);

@@ -25,7 +25,7 @@ import {
   type Network,
   NetworkError,
 } from "../network.ts";
-import { FrameMemory } from "../server/frame_memory.ts";
+import { type AnswerLoan, FrameMemory } from "../server/frame_memory.ts";
 import { type Call, call } from "./call.ts";
 import { connectWithin, notAccepted } from "./connecting.ts";
 
@@ -44,6 +44,7 @@ interface Waiting {
   readonly apiVersion: number;
   readonly correlationId: number;
   readonly answered: (reader: Reader) => void;
+  readonly loan: AnswerLoan | undefined;
   readonly failed: (error: Error) => void;
   readonly timer: Timer;
 }
@@ -61,6 +62,21 @@ export interface BrokerConnectionOptions {
   readonly openTimeoutMs?: number;
   /** Aborted: the opening is given up. */
   readonly signal?: AbortSignal;
+}
+
+/** How one request is made. */
+export interface RequestOptions {
+  /** The connection is given up after it; the connection's own when left out. */
+  readonly timeoutMs?: number;
+  /** Told where the answer lies, for a caller that says when it is done with it. */
+  readonly loan?: AnswerLoan | undefined;
+}
+
+interface SentRequest {
+  readonly apiKey: number;
+  readonly apiVersion: number;
+  readonly timeoutMs: number;
+  readonly loan?: AnswerLoan | undefined;
 }
 
 /** A connection whose broker has said which versions it serves. */
@@ -159,12 +175,12 @@ export class BrokerConnection {
   request<Q extends Message, A extends Message>(
     call: Call<Q, A>,
     body: Encodable<Q>,
-    timeoutMs = this.#options.requestTimeoutMs,
+    { timeoutMs = this.#options.requestTimeoutMs, loan }: RequestOptions = {},
   ): Promise<Decoded<A>> {
     const version = this.version(call);
-    return this.#send(call.key, version, call.request, body, timeoutMs, (reader) => {
-      return codec(call.response, version).decode(reader);
-    });
+    const decode = (reader: Reader) => codec(call.response, version).decode(reader);
+    const what = { apiKey: call.key, apiVersion: version, timeoutMs, loan };
+    return this.#send(what, call.request, body, decode);
   }
 
   /** Sends a request that the broker does not answer (Produce with acks=0). Errors: NetworkError. */
@@ -190,11 +206,9 @@ export class BrokerConnection {
   }
 
   #send<Q extends Message, T>(
-    apiKey: number,
-    apiVersion: number,
+    { apiKey, apiVersion, timeoutMs, loan }: SentRequest,
     request: Q,
     body: Encodable<Q>,
-    timeoutMs: number,
     decode: (reader: Reader) => T,
   ): Promise<T> {
     this.#refuseWhenClosed();
@@ -214,6 +228,7 @@ export class BrokerConnection {
         apiVersion,
         correlationId,
         answered: (reader) => resolve(decode(reader)),
+        loan,
         failed: reject,
         timer,
       });
@@ -277,8 +292,9 @@ export class BrokerConnection {
     chunk?.hold();
     try {
       for (const frame of this.#splitter.push(bytes)) {
-        if (frame.buffer === bytes.buffer) chunk?.keep();
-        this.#answer(new Reader(frame));
+        const isOwn = frame.buffer !== bytes.buffer;
+        if (!isOwn) chunk?.keep();
+        this.#answer(frame, { isOwn });
       }
       chunk?.letGo();
     } catch (cause) {
@@ -288,10 +304,13 @@ export class BrokerConnection {
     }
   }
 
-  #answer(reader: Reader): void {
+  /** `isOwn`: the frame has its memory for itself. */
+  #answer(frame: Uint8Array, { isOwn }: { readonly isOwn: boolean }): void {
+    const reader = new Reader(frame);
     const waiting = this.#waiting.shift();
     if (waiting === undefined) throw new WireError("Cannot take answer: no request waits for one");
     waiting.timer.cancel();
+    if (isOwn) waiting.loan?.lend(frame);
     try {
       decodeResponseHeader(reader, waiting);
       waiting.answered(reader);
@@ -328,7 +347,12 @@ export class BrokerConnection {
       return codec(apiVersionsResponse, unsupported ? 0 : highest).decode(reader);
     };
     const answer = await this
-      .#send(ApiKey.ApiVersions, highest, request, body, this.#openTimeoutMs, decode)
+      .#send(
+        { apiKey: ApiKey.ApiVersions, apiVersion: highest, timeoutMs: this.#openTimeoutMs },
+        request,
+        body,
+        decode,
+      )
       .catch((cause: Error) => {
         this.close();
         if (cause instanceof NetworkError && cause.code !== "EPROTO") throw cause;

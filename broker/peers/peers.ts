@@ -16,7 +16,8 @@
 import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
 import type { Clock, Random } from "../../storage/platform.ts";
 import { type Endpoint, type Network, NetworkError } from "../network.ts";
-import { BrokerConnection } from "./broker_connection.ts";
+import type { AnswerLoan } from "../server/frame_memory.ts";
+import { BrokerConnection, type RequestOptions } from "./broker_connection.ts";
 import type { Call } from "./call.ts";
 import { notAccepted } from "./connecting.ts";
 
@@ -43,6 +44,8 @@ export interface SendOptions {
   readonly timeoutMs: number;
   /** Requests of one channel to a node share a connection, in the order of the calls. */
   readonly channel?: string;
+  /** Told where the answer lies, for a caller that says when it is done with it. */
+  readonly loan?: AnswerLoan;
 }
 
 /** The way to the other nodes. */
@@ -65,7 +68,7 @@ export class Peers {
     to: Endpoint,
     call: Call<Q, A>,
     body: Encodable<Q>,
-    { timeoutMs, channel = "" }: SendOptions,
+    { timeoutMs, channel = "", loan }: SendOptions,
   ): Promise<Decoded<A>> {
     if (this.#isClosed) return Promise.reject(closed(to));
     const key = `${to.host}:${to.port}/${channel}`;
@@ -75,7 +78,7 @@ export class Peers {
       found = new PeerChannel(to, this.#options);
       this.#channels.set(key, found);
     }
-    return found.send(call, body, timeoutMs);
+    return found.send(call, body, { timeoutMs, loan });
   }
 
   /** Ends every connection, and what waits there. */
@@ -121,7 +124,7 @@ class PeerChannel {
   async send<Q extends Message, A extends Message>(
     call: Call<Q, A>,
     body: Encodable<Q>,
-    timeoutMs: number,
+    { timeoutMs, loan }: RequestOptions & { readonly timeoutMs: number },
   ): Promise<Decoded<A>> {
     const nowMs = this.#options.clock.monotonicMs();
     this.#usedMs = nowMs;
@@ -131,7 +134,7 @@ class PeerChannel {
       const isOpen = this.#connection?.isOpen === true && this.#opening === null;
       const connection = isOpen ? this.#connection! : await this.#opened(nowMs, timeoutMs);
       const leftMs = timeoutMs - (this.#options.clock.monotonicMs() - nowMs);
-      return await this.#request(connection, call, body, leftMs);
+      return await this.#request(connection, call, body, { timeoutMs: Math.max(leftMs, 1), loan });
     } finally {
       this.#inFlight--;
     }
@@ -142,10 +145,10 @@ class PeerChannel {
     connection: BrokerConnection,
     call: Call<Q, A>,
     body: Encodable<Q>,
-    timeoutMs: number,
+    options: RequestOptions,
   ): Promise<Decoded<A>> {
     try {
-      return await connection.request(call, body, Math.max(timeoutMs, 1));
+      return await connection.request(call, body, options);
     } catch (cause) {
       if (cause instanceof NetworkError) throw cause;
       const { host, port } = this.#to;

@@ -49,3 +49,20 @@ export class FrameMemory {
     this.#buffer = null;
   }
 }
+
+/** The memory of an answer whose caller says when it has looked at all of it. */
+export class AnswerLoan {
+  #memory: FrameMemory | null = null;
+
+  /** For the connection: the answer lies in a frame that has its memory for itself. */
+  lend(frame: Uint8Array): void {
+    this.#memory = FrameMemory.ofFrame(frame);
+    this.#memory?.hold();
+  }
+
+  /** The answer's bytes are not looked at any more. Does nothing where they lie beside others. */
+  giveBack(): void {
+    this.#memory?.letGo();
+    this.#memory = null;
+  }
+}

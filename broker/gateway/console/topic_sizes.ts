@@ -70,7 +70,7 @@ export async function askOffsets(
           partitions: partitions.map((partitionIndex) => ({ partitionIndex, timestamp })),
         })),
       },
-      PATIENCE_MS,
+      { timeoutMs: PATIENCE_MS },
     );
     for (const { name, partitions } of answer.topics) {
       for (const { partitionIndex, errorCode, offset } of partitions) {
@@ -94,7 +94,7 @@ export async function askBytes(
     const answer = await connection.request(
       Calls.describeLogDirs,
       { topics: led.map(({ name, partitions }) => ({ topic: name, partitions })) },
-      PATIENCE_MS,
+      { timeoutMs: PATIENCE_MS },
     );
     for (const { topics: held } of answer.results) {
       for (const { name, partitions } of held) {

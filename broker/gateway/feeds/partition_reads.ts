@@ -90,7 +90,7 @@ export async function readPartitions(
       })),
     })),
     forgottenTopicsData: [],
-  }, maxWaitMs + ANSWER_MS);
+  }, { timeoutMs: maxWaitMs + ANSWER_MS });
   throwOnError(answer.errorCode);
   const outcomes = new Map<PartitionRead, ReadOutcome>();
   for (const { topicId, partitions } of answer.responses) {

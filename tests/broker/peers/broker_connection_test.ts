@@ -9,6 +9,7 @@ import { fetchRequest, fetchResponse } from "../../../protocol/schemas/fetch.ts"
 import type { Connection, Network } from "../../../broker/network.ts";
 import { BrokerConnection } from "../../../broker/peers/broker_connection.ts";
 import { call } from "../../../broker/peers/call.ts";
+import { AnswerLoan } from "../../../broker/server/frame_memory.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimNetwork } from "../../sim/sim_network.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
@@ -85,11 +86,14 @@ function brokerOf(clock: SimClock, records: Uint8Array, cuts: readonly number[])
   return { network, chunks };
 }
 
-const cases: [string, readonly number[], boolean[]][] = [
-  ["whole in one chunk: that stays", [], [true]],
-  ["in three chunks: their memory is given back", [20_000, 40_000], [false, false, false]],
+const cases: [string, readonly number[], { kept: boolean[]; isLent: boolean }][] = [
+  ["whole in one chunk: that stays", [], { kept: [true], isLent: false }],
+  ["in three chunks: their memory is given back, and its own when its caller says so", [
+    20_000,
+    40_000,
+  ], { kept: [false, false, false], isLent: true }],
 ];
-for (const [title, cuts, kept] of cases) {
+for (const [title, cuts, { kept, isLent }] of cases) {
   test(`BrokerConnection: an answer that comes ${title}`, async () => {
     const clock = new SimClock();
     const records = Uint8Array.from({ length: 60_000 }, (_, i) => i * 7);
@@ -104,12 +108,16 @@ for (const [title, cuts, kept] of cases) {
     });
     const connection = await clock.run(opening);
     chunks.length = 0;
+    const loan = new AnswerLoan();
     const found = await clock.run(connection.request(FETCH, {
       maxWaitMs: 0,
       minBytes: 1,
       topics: [],
-    }));
-    expect(found.responses[0]!.partitions[0]!.records).toEqual(records);
+    }, { loan }));
+    const lies = found.responses[0]!.partitions[0]!.records!;
+    expect(lies).toEqual(records);
+    loan.giveBack();
+    expect(lies.length).toBe(isLent ? 0 : records.length);
     expect(chunks.map(({ length }) => length > 0)).toEqual(kept);
     connection.close();
   });
