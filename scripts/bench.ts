@@ -9,6 +9,7 @@
  *     bun scripts/bench.ts --command "bun main.ts"         another weir than dist/weir
  *     bun scripts/bench.ts --out DIRECTORY                 in place of docs/benchmarks
  *     bun scripts/bench.ts series --peer kafka             what work costs as it grows (`bench_series.ts`)
+ *     bun scripts/bench.ts soak                            whether memory stays flat for half an hour (`bench_soak.ts`)
  *
  * Each broker is a process with its default settings, started once, and so is each load: `weir bench` of the same weir
  * drives both, in turns. Prints a table of medians, spreads and ratios, and whether each bar of the design holds; writes
@@ -24,6 +25,7 @@ import { formatRows } from "./bench_figures.ts";
 import { type Medium, peerNameOf, writeReport } from "./bench_report.ts";
 import { seriesMain } from "./bench_series.ts";
 import { singleNode } from "./bench_single_node.ts";
+import { soakMain } from "./bench_soak.ts";
 import { runBench } from "./bench_suite.ts";
 
 const ROOT = join(import.meta.dir, "..");
@@ -86,6 +88,7 @@ async function main(args: string[]): Promise<number> {
 /** What is measured besides suites, by the first word. */
 const OTHERS: ReadonlyMap<string, typeof main> = new Map([
   ["series", seriesMain],
+  ["soak", soakMain],
 ]);
 
 if (import.meta.main) {
