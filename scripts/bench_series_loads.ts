@@ -14,8 +14,9 @@ const WRITTEN_PARTITIONS = 6;
 const OPEN_TIMEOUT_MS = 120_000;
 /** What a broker does after a topic was made or written, such as a flush, is not idleness. */
 const CALM_TIMEOUT_SECONDS = 60;
-/** Seconds that differ by no more are like each other. Units: percent of a core. */
-const CALM_PERCENT = 2;
+/** So many seconds that differ by no more are like each other. Units: percent of a core. */
+const CALM_PERCENT = 3;
+const CALM_SECONDS = 4;
 /** Nothing was opened or closed for so long: nobody is about to. */
 const SETTLED_MS = 200;
 /** Longer than any load takes; the connections are told when it is over. */
@@ -192,21 +193,22 @@ async function withTopic(
   }
 }
 
-/** Processor time while nothing is asked. Units: percent of one core. */
-async function idlePercent({ node, isQuick }: PointRun): Promise<number> {
+/** Processor time while nothing is asked, once seconds are like each other. Units: percent of one core. */
+async function idlePercent({ node, isQuick, number }: PointRun): Promise<number> {
   const percent = async (seconds: number) => {
     const before = node.cpuSeconds();
     await Bun.sleep(seconds * 1000);
     return 100 * (node.cpuSeconds() - before) / seconds;
   };
-  if (isQuick) return await percent(0.5);
-  let before = await percent(1);
+  if (isQuick || number === 0) return await percent(0.5);
+  const last: number[] = [];
   for (let count = 0; count < CALM_TIMEOUT_SECONDS; count++) {
-    const now = await percent(1);
-    if (Math.abs(now - before) <= CALM_PERCENT) break;
-    before = now;
+    last.push(await percent(1));
+    if (last.length > CALM_SECONDS) last.shift();
+    const isCalm = Math.max(...last) - Math.min(...last) <= CALM_PERCENT;
+    if (last.length === CALM_SECONDS && isCalm) break;
   }
-  return await percent(5);
+  return last.reduce((sum, one) => sum + one, 0) / last.length;
 }
 
 /** What is open and silent first, then once more what is opened and asked at once. */

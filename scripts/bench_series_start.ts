@@ -3,7 +3,7 @@
 import type { Sample } from "./bench_figures.ts";
 import { makeTopic } from "./bench_series_loads.ts";
 import type { PointRun, Series } from "./bench_series_run.ts";
-import { servesAll, writeSpread } from "./bench_spread.ts";
+import { ServeWatch, writeSpread } from "./bench_spread.ts";
 
 const TOPIC = "bench-start";
 
@@ -54,8 +54,7 @@ async function start(
   const { bootstrap } = node;
   const startedMs = performance.now();
   const answerMs = await node.start();
-  await node.whenSo("it serves all partitions", () => {
-    return servesAll({ bootstrap, topic: TOPIC, partitionCount });
-  });
+  const watch = new ServeWatch({ bootstrap, topic: TOPIC, partitionCount });
+  await node.whenSo("it serves all partitions", () => watch.look());
   return { answerMs, serveMs: performance.now() - startedMs };
 }

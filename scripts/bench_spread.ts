@@ -18,6 +18,7 @@ const REQUEST_BYTES = RECORDS_PER_REQUEST * RECORD_BYTES;
 const PRODUCE_VERSION = 9;
 const LIST_OFFSETS_VERSION = 7;
 const LATEST = -1;
+const PARTITIONS_PER_LOOK = 50;
 
 /** What is written. */
 export interface SpreadLoad {
@@ -74,13 +75,46 @@ export async function writeSpread(load: SpreadLoad): Promise<Sample> {
   }
 }
 
-/** Whether all partitions of a topic are served: whoever asks is told where each ends. */
-export async function servesAll(
-  { bootstrap, topic, partitionCount }: Omit<SpreadLoad, "megabytes">,
-): Promise<boolean> {
-  const wire = await Wire.connect(bootstrap).catch(() => null);
-  if (wire === null) return false;
-  try {
+/**
+ * Finds out when all partitions of a topic are served: whoever asks is told where each ends. A look asks for a few of
+ * those that were not served yet, so that looking costs the broker little.
+ */
+export class ServeWatch {
+  readonly #bootstrap: string;
+  readonly #topic: string;
+  /** The first one is the first that is not known to be served. */
+  #missing: number[];
+
+  constructor({ bootstrap, topic, partitionCount }: Omit<SpreadLoad, "megabytes">) {
+    this.#bootstrap = bootstrap;
+    this.#topic = topic;
+    this.#missing = Array.from({ length: partitionCount }, (_, index) => index);
+  }
+
+  /** Looks now. Returns: whether all are served. */
+  async look(): Promise<boolean> {
+    const wire = await Wire.connect(this.#bootstrap).catch(() => null);
+    if (wire === null) return false;
+    try {
+      while (this.#missing.length > 0) {
+        const asked = this.#missing.slice(0, PARTITIONS_PER_LOOK);
+        const served = await this.#served(wire, asked);
+        this.#missing = this.#missing.filter((index) => !served.has(index));
+        if (served.size < asked.length) return false;
+      }
+      return true;
+    } catch {
+      // It hung up, or says nothing yet.
+      return false;
+    } finally {
+      wire.close();
+    }
+  }
+
+  async #served(wire: Wire, asked: readonly number[]): Promise<Set<number>> {
+    const partitions = asked.map((partitionIndex) => {
+      return { partitionIndex, currentLeaderEpoch: -1, timestamp: LATEST };
+    });
     const { topics } = await wire.send(
       listOffsetsRequest,
       listOffsetsResponse,
@@ -89,21 +123,11 @@ export async function servesAll(
         replicaId: -1,
         isolationLevel: 0,
         timeoutMs: 30_000,
-        topics: [{
-          name: topic,
-          partitions: Array.from({ length: partitionCount }, (_, partitionIndex) => {
-            return { partitionIndex, currentLeaderEpoch: -1, timestamp: LATEST };
-          }),
-        }],
+        topics: [{ name: this.#topic, partitions }],
       },
     );
-    const partitions = topics[0]?.partitions ?? [];
-    return partitions.length === partitionCount &&
-      partitions.every(({ errorCode }) => errorCode === ErrorCode.NONE);
-  } catch {
-    // It hung up, or says nothing yet.
-    return false;
-  } finally {
-    wire.close();
+    const answered = topics[0]?.partitions ?? [];
+    const served = answered.filter(({ errorCode }) => errorCode === ErrorCode.NONE);
+    return new Set(served.map(({ partitionIndex }) => partitionIndex));
   }
 }
