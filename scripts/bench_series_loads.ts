@@ -1,13 +1,12 @@
 /** The series of loads: partitions, connections, consumers of one partition, batches. */
 
-import { UnknownTopicError } from "../broker/client/kafka_client.ts";
 import { createTopic, deleteTopics } from "../broker/client/topics.ts";
 import { eventually } from "../tests/compat/harness.ts";
 import type { Sample } from "./bench_figures.ts";
-import { raised } from "./bench_node.ts";
+import { type BenchNode, raised } from "./bench_node.ts";
 import { batches, benchFigures, type RunningBench } from "./bench_round.ts";
 import { type PointRun, type Series, used } from "./bench_series_run.ts";
-import { writeSpread } from "./bench_spread.ts";
+import { ServeWatch, writeSpread } from "./bench_spread.ts";
 
 const TOPIC = "bench-series";
 const WRITTEN_PARTITIONS = 6;
@@ -162,21 +161,22 @@ function load({ command, node }: PointRun, flags: readonly string[]): RunningBen
   return benchFigures({ command: raised(command), broker: node }, flags);
 }
 
-/** Makes a topic. Returns: when each of its partitions has a leader. */
+/** Makes a topic. Returns: when each of its partitions is served; a leader is named before it knows. */
 export async function makeTopic(
-  { node: { client } }: Pick<PointRun, "node">,
+  { node }: Pick<PointRun, "node">,
   name: string,
   partitions: number,
   settings: readonly (readonly [name: string, value: string])[] = [],
 ): Promise<void> {
   const configs = [["file.delete.delay.ms", "1000"] as const, ...settings];
-  await createTopic(client, { name, partitions, configs, validateOnly: false });
-  await eventually(`a leader of ${name}`, async () => {
-    return await client.leaders(name).catch((error: unknown) => {
-      if (!(error instanceof UnknownTopicError)) throw error;
-      return undefined;
-    });
-  });
+  await createTopic(node.client, { name, partitions, configs, validateOnly: false });
+  await whenServed(node, name, partitions);
+}
+
+/** Resolves once all partitions of a topic are served. */
+export async function whenServed(node: BenchNode, topic: string, partitionCount: number) {
+  const watch = new ServeWatch({ bootstrap: node.bootstrap, topic, partitionCount });
+  await node.whenSo(`all of ${topic} is served`, () => watch.look());
 }
 
 async function withTopic(

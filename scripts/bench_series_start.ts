@@ -1,9 +1,9 @@
 /** The series of starts: how soon a broker answers, and serves all its partitions, after either end. */
 
 import type { Sample } from "./bench_figures.ts";
-import { makeTopic } from "./bench_series_loads.ts";
+import { makeTopic, whenServed } from "./bench_series_loads.ts";
 import type { PointRun, Series } from "./bench_series_run.ts";
-import { ServeWatch, writeSpread } from "./bench_spread.ts";
+import { writeSpread } from "./bench_spread.ts";
 
 const TOPIC = "bench-start";
 
@@ -51,10 +51,8 @@ async function write({ node: { bootstrap }, x: partitionCount, isQuick }: PointR
 async function start(
   { node, x: partitionCount }: PointRun,
 ): Promise<{ readonly answerMs: number; readonly serveMs: number }> {
-  const { bootstrap } = node;
   const startedMs = performance.now();
   const answerMs = await node.start();
-  const watch = new ServeWatch({ bootstrap, topic: TOPIC, partitionCount });
-  await node.whenSo("it serves all partitions", () => watch.look());
+  await whenServed(node, TOPIC, partitionCount);
   return { answerMs, serveMs: performance.now() - startedMs };
 }
