@@ -2,6 +2,7 @@
  * How fast weir is beside Apache Kafka, on one machine, in one run.
  *
  *     bun scripts/bench.ts --peer kafka                    every figure, five alternating rounds after one that warms up
+ *     bun scripts/bench.ts --nodes 3 --peer kafka          clusters of three nodes, with loads of their own
  *     bun scripts/bench.ts                                 weir alone
  *     bun scripts/bench.ts --only produce,latency          some of the loads (`--help` lists them)
  *     bun scripts/bench.ts --rounds 3 --quick              fewer rounds; a fiftieth of the amounts
@@ -11,7 +12,7 @@
  *     bun scripts/bench.ts series --peer kafka             what work costs as it grows (`bench_series.ts`)
  *     bun scripts/bench.ts soak                            whether memory stays flat for half an hour (`bench_soak.ts`)
  *
- * Each broker is a process with its default settings, started once, and so is each load: `weir bench` of the same weir
+ * Each node is a process with its default settings, started once, and so is each load: `weir bench` of the same weir
  * drives both, in turns. Prints a table of medians, spreads and ratios, and whether each bar of the design holds; writes
  * the same with all samples, machine, versions and commit as JSON, and as a picture. Figures count as ratios of one run
  * on a machine that does nothing else. Exit code: 0 when everything was measured, whichever bars hold.
@@ -26,15 +27,19 @@ import { type Medium, peerNameOf, writeReport } from "./bench_report.ts";
 import { seriesMain } from "./bench_series.ts";
 import { singleNode } from "./bench_single_node.ts";
 import { soakMain } from "./bench_soak.ts";
-import { runBench } from "./bench_suite.ts";
+import { runBench, type Suite } from "./bench_suite.ts";
+import { threeNodes } from "./bench_three_nodes.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const DEFAULT_ROUNDS = 5;
+/** By the number of nodes. */
+const SUITES: ReadonlyMap<string, Suite> = new Map([["1", singleNode], ["3", threeNodes]]);
 
 async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
     options: {
+      nodes: { type: "string", default: "1" },
       peer: { type: "string" },
       rounds: { type: "string" },
       quick: { type: "boolean", default: false },
@@ -46,15 +51,16 @@ async function main(args: string[]): Promise<number> {
     },
   });
   const { peer, on, quick: isQuick, only, out } = values;
-  const known = singleNode.loads.map(({ name }) => name);
+  const suite = SUITES.get(values.nodes);
   const rounds = Number(values.rounds ?? (isQuick ? 1 : DEFAULT_ROUNDS));
   const isWrong = (peer !== undefined && peer !== "kafka") || (on !== "disk" && on !== "tmpfs") ||
-    !Number.isInteger(rounds) || rounds < 1;
+    !Number.isInteger(rounds) || rounds < 1 || suite === undefined;
   if (values.help || isWrong) {
     console.error(
-      "bun scripts/bench.ts [--peer kafka] [--rounds 5] [--quick] [--on tmpfs|disk] [--only NAME,…]\n" +
-        "                     [--command dist/weir] [--out docs/benchmarks]\n" +
-        `loads: ${known.join(", ")}`,
+      "bun scripts/bench.ts [--nodes 1|3] [--peer kafka] [--rounds 5] [--quick] [--on tmpfs|disk]\n" +
+        "                     [--only NAME,…] [--command dist/weir] [--out docs/benchmarks]\n" +
+        `loads: ${namesOf(singleNode.loads)}\n` +
+        `loads with --nodes 3: ${namesOf(threeNodes.loads)}`,
     );
     return isWrong ? 2 : 0;
   }
@@ -63,14 +69,16 @@ async function main(args: string[]): Promise<number> {
     console.error(`Cannot measure ${command[0]}: it is not there; "npm run build" makes dist/weir`);
     return 1;
   }
-  const unknown = (only?.split(",") ?? []).filter((name) => !known.includes(name));
+  const unknown = (only?.split(",") ?? []).filter((name) => {
+    return suite.loads.every((load) => load.name !== name);
+  });
   if (unknown.length > 0) {
-    console.error(`Cannot measure ${unknown.join(", ")}: the loads are ${known.join(", ")}`);
+    console.error(`Cannot measure ${unknown.join(", ")}: the loads are ${namesOf(suite.loads)}`);
     return 1;
   }
   // What runs beside this process ends with it.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
-  const report = await runBench(singleNode, {
+  const report = await runBench(suite, {
     command,
     hasPeer: peer !== undefined,
     rounds,
@@ -79,10 +87,12 @@ async function main(args: string[]): Promise<number> {
     only: only?.split(",") ?? null,
   });
   console.log(formatRows(report.rows, peerNameOf(report)));
-  for (const path of writeReport(report, { suite: singleNode.name, out })) {
-    console.log(`written: ${path}`);
-  }
+  for (const path of writeReport(report, { suite, out })) console.log(`written: ${path}`);
   return 0;
+}
+
+function namesOf(loads: Suite["loads"]): string {
+  return loads.map(({ name }) => name).join(", ");
 }
 
 /** What is measured besides suites, by the first word. */

@@ -1,100 +1,180 @@
 /** The brokers that `scripts/bench.ts` measures: processes on loopback, and what the system knows of them. */
 
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import process from "node:process";
 import { cpuSecondsOf, peakResidentBytes } from "../tests/bench/broker_figures.ts";
 import { KAFKA, runOk, serveCommand } from "../tests/compat/harness.ts";
 import { freePeerPort } from "../tests/compat/kafka_peer.ts";
 import { Wire } from "../tests/compat/wire.ts";
 import { apiVersionsRequest, apiVersionsResponse } from "../protocol/schemas/api_versions.ts";
 
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 180_000;
 const LOOK_MS = 2;
+/** So much of what a process said at last is said again. */
+const MAX_SAID = 2000;
 
-/** A kind of broker, started as often as is wanted. */
+/** A kind of broker, started as often as is wanted; a cluster of several nodes is one, too. */
 export interface BrokerKind {
   readonly name: string;
   readonly version: string;
-  /** Makes a data directory ready, where that is a step of its own. */
-  prepare(place: BrokerPlace): Promise<void>;
-  /** Starts it; the process must be the broker's own. */
-  command(place: BrokerPlace): readonly string[];
-}
-
-/** Where one runs. */
-export interface BrokerPlace {
-  readonly port: number;
-  readonly directory: string;
+  /** Starts it in a directory that is not there yet. Returns: when it serves. Errors: rejects when it ends before. */
+  start(directory: string): Promise<MeasuredBroker>;
 }
 
 /** One that runs. */
 export interface MeasuredBroker {
   readonly kind: BrokerKind;
+  /** Where its nodes are reached. */
+  readonly addresses: readonly string[];
+  /** The same as one word. */
   readonly bootstrap: string;
-  /** From the start of the process, the peer's script included, to its first answer. Units: ms. */
+  /** From the start of the processes, the peer's script included, until all serve. Units: ms. */
   readonly startMs: number;
+  /** Of all nodes together. */
   cpuSeconds(): number;
-  /** The most that was resident so far. */
+  /** The most that was resident so far in each node, all together. */
   peakResidentBytes(): number;
   stop(): Promise<void>;
 }
 
-/** weir by its command, such as the compiled file. */
-export function weirKind(command: readonly string[], version: string): BrokerKind {
-  return {
+/** The name of its directories and the like. */
+export function shortName({ name }: BrokerKind): "weir" | "peer" {
+  return name === "weir" ? "weir" : "peer";
+}
+
+/** One node of weir, and of the peer where it is wanted. Errors: rejects where one of them is not there. */
+export async function kindsOf(
+  command: readonly string[],
+  hasPeer: boolean,
+): Promise<BrokerKind[]> {
+  return [weirKind(command, versionOf(command)), ...(hasPeer ? [await kafkaKind()] : [])];
+}
+
+/** What weir says of itself. */
+export function versionOf(command: readonly string[]): string {
+  const asked = Bun.spawnSync([...command, "version", "--json"]);
+  return (JSON.parse(asked.stdout.toString()) as { readonly version: string }).version;
+}
+
+function weirKind(command: readonly string[], version: string): BrokerKind {
+  const kind: BrokerKind = {
     name: "weir",
     version,
-    prepare: () => Promise.resolve(),
-    command: ({ port, directory }) => serveCommand({ command, port, dataDirectory: directory }),
+    async start(directory) {
+      const port = await freePeerPort();
+      const words = serveCommand({ command, port, dataDirectory: directory });
+      const addresses = [`127.0.0.1:${port}`];
+      return await startProcesses(kind, { directory, addresses, commands: [words], isUp: answers });
+    },
   };
+  return kind;
 }
 
 /** Apache Kafka by its script beside the repository, with that script's defaults. Errors: rejects where it is not there. */
-export async function kafkaKind(): Promise<BrokerKind> {
-  if (!existsSync(KAFKA)) throw new Error(`Cannot start Apache Kafka: there is no ${KAFKA}`);
-  const version = (await runOk([KAFKA, "version"])).trim();
-  const flags = ({ port, directory }: BrokerPlace) => ["--port", String(port), "--dir", directory];
-  return {
+async function kafkaKind(): Promise<BrokerKind> {
+  const version = await kafkaVersion();
+  const kind: BrokerKind = {
     name: "Apache Kafka",
     version,
-    prepare: async (place) => void await runOk([KAFKA, "format", ...flags(place)]),
-    command: (place) => [KAFKA, "broker", ...flags(place)],
+    async start(directory) {
+      const port = await freePeerPort();
+      const flags = ["--port", String(port), "--dir", directory];
+      await runOk([KAFKA, "format", ...flags]);
+      const addresses = [`127.0.0.1:${port}`];
+      const commands = [[KAFKA, "broker", ...flags]];
+      return await startProcesses(kind, { directory, addresses, commands, isUp: answers });
+    },
   };
+  return kind;
 }
 
-/** Starts one in an empty directory and waits for its first answer. Errors: rejects when it ends before. */
-export async function startBroker(
+/** The version of Apache Kafka. Errors: rejects where its script is not there. */
+export async function kafkaVersion(): Promise<string> {
+  if (!existsSync(KAFKA)) throw new Error(`Cannot start Apache Kafka: there is no ${KAFKA}`);
+  return (await runOk([KAFKA, "version"])).trim();
+}
+
+/** Starts processes side by side, one a node, and waits until each is up. Errors: rejects when one ends before. */
+export async function startProcesses(
   kind: BrokerKind,
-  { parent, name }: { readonly parent: string; readonly name: string },
+  { directory, addresses, commands, isUp }: {
+    /** What they say lies beside it. */
+    readonly directory: string;
+    readonly addresses: readonly string[];
+    /** Shape: in the order of the addresses. Each process must be the node's own. */
+    readonly commands: readonly (readonly string[])[];
+    readonly isUp: (address: string) => Promise<boolean>;
+  },
 ): Promise<MeasuredBroker> {
-  const place = { port: await freePeerPort(), directory: join(parent, name) };
-  await kind.prepare(place);
   const startedMs = performance.now();
-  const child = Bun.spawn([...kind.command(place)], { stdout: "ignore", stderr: "ignore" });
-  const killAtExit = () => child.kill("SIGKILL");
-  process.on("exit", killAtExit);
-  const bootstrap = `127.0.0.1:${place.port}`;
-  while (!await answers(bootstrap)) {
-    if (child.exitCode !== null) {
-      throw new Error(`Cannot start ${kind.name}: it ended with code ${child.exitCode}`);
-    }
-    if (performance.now() - startedMs > START_TIMEOUT_MS) {
-      child.kill("SIGKILL");
-      throw new Error(`Cannot start ${kind.name}: no answer for ${START_TIMEOUT_MS / 1000} s`);
-    }
-    await Bun.sleep(LOOK_MS);
+  const logs = commands.map((_, at) => Bun.file(`${directory}-${at + 1}.log`));
+  const children = commands.map((command, at) => {
+    return Bun.spawn([...command], { stdout: "ignore", stderr: logs[at]! });
+  });
+  const killAll = () => {
+    for (const child of children) child.kill("SIGKILL");
+  };
+  process.on("exit", killAll);
+  const running = { pids: children.map(({ pid }) => pid), startedMs };
+  try {
+    await whenUp(kind, addresses, async (address) => {
+      const at = children.findIndex(({ exitCode }) => exitCode !== null);
+      if (at === -1) return await isUp(address);
+      const { exitCode } = children[at]!;
+      const said = (await logs[at]!.text()).slice(-MAX_SAID);
+      throw new Error(`Cannot start ${kind.name}: it ended with code ${exitCode}: ${said}`);
+    });
+    return measuredBroker(kind, addresses, {
+      ...running,
+      async stop() {
+        for (const child of children) child.kill("SIGTERM");
+        await Promise.all(children.map(({ exited }) => exited));
+        process.off("exit", killAll);
+      },
+    });
+  } catch (failure) {
+    killAll();
+    process.off("exit", killAll);
+    throw failure;
   }
+}
+
+/** Looks at each address until it is up. Errors: rejects when a look does, or after `START_TIMEOUT_MS`. */
+export async function whenUp(
+  { name }: BrokerKind,
+  addresses: readonly string[],
+  isUp: (address: string) => Promise<boolean>,
+): Promise<void> {
+  const deadlineMs = performance.now() + START_TIMEOUT_MS;
+  await Promise.all(addresses.map(async (address) => {
+    while (!await isUp(address)) {
+      if (performance.now() > deadlineMs) {
+        throw new Error(`Cannot start ${name}: no answer for ${START_TIMEOUT_MS / 1000} s`);
+      }
+      await Bun.sleep(LOOK_MS);
+    }
+  }));
+}
+
+/** What is measured of processes that are up now. */
+export function measuredBroker(
+  kind: BrokerKind,
+  addresses: readonly string[],
+  { pids, startedMs, stop }: {
+    readonly pids: readonly number[];
+    readonly startedMs: number;
+    readonly stop: () => Promise<void>;
+  },
+): MeasuredBroker {
+  const sum = (read: (pid: number) => number) => pids.reduce((all, pid) => all + read(pid), 0);
   return {
     kind,
-    bootstrap,
+    addresses,
+    bootstrap: addresses.join(","),
     startMs: performance.now() - startedMs,
-    cpuSeconds: () => cpuSecondsOf(child.pid),
-    peakResidentBytes: () => peakResidentBytes(child.pid),
-    async stop() {
-      child.kill("SIGTERM");
-      await child.exited;
-      process.off("exit", killAtExit);
-    },
+    cpuSeconds: () => sum(cpuSecondsOf),
+    peakResidentBytes: () => sum(peakResidentBytes),
+    stop,
   };
 }
 

@@ -26,7 +26,41 @@ export interface RowSpec {
   readonly figure: string;
   readonly unit: string;
   readonly isMoreBetter: boolean;
-  readonly bar: Bar;
+  /** Null for one that is only told. */
+  readonly bar: Bar | null;
+}
+
+/** What rows of several suites have in common. */
+export const isMore = { isMoreBetter: true } as const;
+/** The opposite of `isMore`. */
+export const isLess = { isMoreBetter: false } as const;
+/** How fast a load was, by what it wrote or read. */
+export const megabytesPerSecond = {
+  ...isMore,
+  figure: "megabytesPerSecond",
+  unit: "MB/s",
+} as const;
+/** The same by records. */
+export const recordsPerSecond = {
+  ...isMore,
+  figure: "recordsPerSecond",
+  unit: "records/s",
+} as const;
+/** The same by requests. */
+export const requestsPerSecond = { ...isMore, figure: "requestsPerSecond", unit: "/s" } as const;
+/** What the brokers computed for it. */
+export const processorTime = { ...isLess, figure: "cpuSecondsPerGigabyte", unit: "s/GB" } as const;
+/** What was resident in them at most. */
+export const residentMemory = { ...isLess, figure: "peakResidentMegabytes", unit: "MB" } as const;
+
+/** A bar for ours over the peer's. */
+export function ratio(limit: number): Bar {
+  return { of: "ratio", limit };
+}
+
+/** A bar for ours. Units: those of the row. */
+export function value(limit: number): Bar {
+  return { of: "value", limit };
 }
 
 /** The middle of some rounds, and how far they lie apart. */
@@ -44,7 +78,7 @@ export interface Row extends RowSpec {
   readonly peer: Spread | null;
   /** Ours over the peer's; null without a peer. */
   readonly ratio: number | null;
-  /** Null where the bar is a ratio and there is no peer. */
+  /** Null without a bar, and where it is a ratio and there is no peer. */
   readonly holds: boolean | null;
 }
 
@@ -65,10 +99,13 @@ export function rowOf(
   const ours = spreadOf(figures(weir));
   const theirs = peer === null ? null : spreadOf(figures(peer));
   const ratio = theirs === null ? null : ours.median / theirs.median;
-  const judged = spec.bar.of === "ratio" ? ratio : ours.median;
-  const { limit } = spec.bar;
-  const holds = judged === null ? null : spec.isMoreBetter ? judged >= limit : judged <= limit;
-  return { ...spec, weir: ours, peer: theirs, ratio, holds };
+  return { ...spec, weir: ours, peer: theirs, ratio, holds: holdsBar(spec, ours.median, ratio) };
+}
+
+function holdsBar({ bar, isMoreBetter }: RowSpec, ours: number, ratio: number | null) {
+  const judged = bar?.of === "ratio" ? ratio : ours;
+  if (bar === null || judged === null) return null;
+  return isMoreBetter ? judged >= bar.limit : judged <= bar.limit;
 }
 
 /** Three digits that count: `0.0712`, `1.97`, `512`, `16,300`. */
@@ -86,7 +123,9 @@ function formatSpread(spread: Spread | null): string {
   return `${formatFigure(median)} (${formatFigure(min)}–${formatFigure(max)})`;
 }
 
-function formatBar({ isMoreBetter, bar: { of, limit }, unit }: RowSpec): string {
+function formatBar({ isMoreBetter, bar, unit }: RowSpec): string {
+  if (bar === null) return "-";
+  const { of, limit } = bar;
   return `${isMoreBetter ? "≥" : "≤"} ${limit} ${of === "ratio" ? "×" : unit}`;
 }
 

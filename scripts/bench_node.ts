@@ -3,7 +3,6 @@
  * `kill -9`, and is looked into while it runs.
  */
 
-import { existsSync } from "node:fs";
 import process from "node:process";
 import type { KafkaClient } from "../broker/client/kafka_client.ts";
 import {
@@ -16,7 +15,7 @@ import {
 } from "../tests/bench/broker_figures.ts";
 import { KAFKA, runOk, serveCommand } from "../tests/compat/harness.ts";
 import { freePeerPort } from "../tests/compat/kafka_peer.ts";
-import { answers } from "./bench_brokers.ts";
+import { answers, kafkaVersion, versionOf } from "./bench_brokers.ts";
 import { clientOf } from "./bench_suite.ts";
 
 const START_TIMEOUT_MS = 180_000;
@@ -46,11 +45,9 @@ export function weirNode(
   command: readonly string[],
   settings: Readonly<Record<string, string>> = {},
 ): NodeKind {
-  const asked = Bun.spawnSync([...command, "version", "--json"]);
-  const { version } = JSON.parse(asked.stdout.toString()) as { readonly version: string };
   return {
     name: "weir",
-    version,
+    version: versionOf(command),
     prepare: () => Promise.resolve(),
     command: ({ directory, ...ports }) => {
       return serveCommand({ command, settings, dataDirectory: directory, ...ports });
@@ -61,8 +58,7 @@ export function weirNode(
 
 /** Apache Kafka by its script beside the repository, with that script's defaults. Errors: rejects where it is not there. */
 export async function kafkaNode(): Promise<NodeKind> {
-  if (!existsSync(KAFKA)) throw new Error(`Cannot start Apache Kafka: there is no ${KAFKA}`);
-  const version = (await runOk([KAFKA, "version"])).trim();
+  const version = await kafkaVersion();
   const flags = ({ port, directory }: NodePlace) => ["--port", String(port), "--dir", directory];
   return {
     name: "Apache Kafka",

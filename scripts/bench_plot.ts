@@ -8,7 +8,7 @@
  * our rounds over the peer's median. Without a peer it is the spread over our own median.
  */
 
-import { formatFigure, type Row } from "./bench_figures.ts";
+import { type Bar, formatFigure, type Row, type Spread } from "./bench_figures.ts";
 
 const ROW_HEIGHT = 30;
 const HEAD_HEIGHT = 64;
@@ -32,7 +32,7 @@ export interface Place {
   readonly worst: number;
   readonly median: number;
   readonly best: number;
-  /** Where the bar lies; null where it is no ratio and there is nothing to compare with. */
+  /** Where the bar lies; null without one, and where it is a ratio and there is nothing to compare with. */
   readonly bar: number | null;
 }
 
@@ -40,13 +40,19 @@ export interface Place {
 export function placeOf({ weir, peer, bar, isMoreBetter }: Row): Place {
   const reference = (peer ?? weir).median;
   const times = (value: number) => isMoreBetter ? value / reference : reference / value;
-  const limit = bar.of === "value" ? bar.limit : peer === null ? null : bar.limit * reference;
+  const limit = limitOf(bar, peer);
   return {
     worst: times(isMoreBetter ? weir.min : weir.max),
     median: times(weir.median),
     best: times(isMoreBetter ? weir.max : weir.min),
     bar: limit === null ? null : times(limit),
   };
+}
+
+/** The figure that a bar asks for; null where there is none. */
+function limitOf(bar: Bar | null, peer: Spread | null): number | null {
+  if (bar === null || bar.of === "value") return bar?.limit ?? null;
+  return peer === null ? null : bar.limit * peer.median;
 }
 
 /** What stands above and below the rows. */

@@ -104,10 +104,14 @@ export function plotTexts(head: ReportHead): PlotTexts {
 /** Writes a report as JSON and as a picture of its rows. Returns: the paths. */
 export function writeReport(
   report: BenchReport,
-  { suite, out }: { readonly suite: string; readonly out: string },
+  { suite, out }: {
+    readonly suite: { readonly name: string; readonly title: string };
+    readonly out: string;
+  },
 ): string[] {
-  const svg = plotSvg(report.rows, plotTexts(report));
-  return writeFiles({ report, svg }, join(out, `${suite}_${report.options.medium}`));
+  const texts = plotTexts(report);
+  const svg = plotSvg(report.rows, { ...texts, title: `${texts.title}, ${suite.title}` });
+  return writeFiles({ report, svg }, join(out, `${suite.name}_${report.options.medium}`));
 }
 
 /** Writes a report of any shape beside its picture. Returns: the paths. */

@@ -5,11 +5,13 @@
  * lies outside (`bench_suite.ts`).
  */
 
+import { join } from "node:path";
 import process from "node:process";
-import { type KafkaClient, UnknownTopicError } from "../broker/client/kafka_client.ts";
+import type { KafkaClient } from "../broker/client/kafka_client.ts";
 import { createTopic, deleteTopics } from "../broker/client/topics.ts";
+import { clusterWord, isInSync } from "../tests/compat/availability_probe.ts";
 import { eventually } from "../tests/compat/harness.ts";
-import type { MeasuredBroker } from "./bench_brokers.ts";
+import { type MeasuredBroker, shortName } from "./bench_brokers.ts";
 import type { Sample } from "./bench_figures.ts";
 
 /** Both brokers keep deleted files for a minute otherwise, and the disk would fill. */
@@ -19,6 +21,8 @@ const DELETE_AT_ONCE = ["file.delete.delay.ms", "1000"] as const;
 export interface Load {
   readonly name: string;
   readonly partitions: number;
+  /** As many as the broker gives where it is left out. */
+  readonly replicationFactor?: number;
   /** How much is written or read in a round. */
   readonly megabytes: number;
   readonly flags: readonly string[];
@@ -27,7 +31,7 @@ export interface Load {
   readonly measure: (round: Round) => Promise<Sample>;
 }
 
-/** One round of one load at one broker. */
+/** One round of one load at one broker, which may be several nodes. */
 export interface Round {
   readonly load: Load;
   readonly broker: MeasuredBroker;
@@ -48,14 +52,31 @@ export const batches = (records: number, size: number, inFlight: number, acks: s
   ...["--in-flight", String(inFlight), "--acks", acks],
 ];
 
-/** Writes the megabytes of the round to a topic of its own. */
-export async function measureProduce(round: Round): Promise<Sample> {
+/** Writes the megabytes of the round to a topic of its own, as fast as they are taken. */
+export function measureProduce(round: Round): Promise<Sample> {
+  return measureWrites(round, "produce");
+}
+
+/** The same by `weir bench latency`, which knows rates. */
+export function measureLatency(round: Round): Promise<Sample> {
+  return measureWrites(round, "latency");
+}
+
+async function measureWrites(round: Round, word: "produce" | "latency"): Promise<Sample> {
   const { load, megabytes } = round;
   return await withTopic(round, async (topic) => {
     const amount = ["--topic", topic, "--megabytes", String(megabytes)];
-    const flags = ["produce", ...amount, ...load.flags];
+    const flags = [word, ...amount, ...load.flags];
     return await measured(round, megabytes, () => benchFigures(round, flags).ended);
   });
+}
+
+/** Starts another one of the same kind beside it, and stops that. */
+export async function measureStart({ broker, directory, number }: Round): Promise<Sample> {
+  const { kind } = broker;
+  const started = await kind.start(join(directory, `${shortName(kind)}-start-${number}`));
+  await started.stop();
+  return { startMs: started.startMs };
 }
 
 /** Adds what the broker used meanwhile. */
@@ -75,34 +96,31 @@ export async function measured(
 
 /** Runs `work` with a topic that is made for the round and goes with it. */
 export async function withTopic<T>(
-  { broker, client, load, number }: Round,
+  round: Round,
   work: (topic: string) => Promise<T>,
 ): Promise<T> {
-  const topic = `bench-${load.name}-${number}`;
-  const configs = broker.kind.name === "weir" ? [] : load.peerConfigs ?? [];
-  await makeTopic(client, topic, load.partitions, configs);
+  const topic = `bench-${round.load.name}-${round.number}`;
+  await makeTopic(round, topic);
   try {
     return await work(topic);
   } finally {
-    await deleteTopics(client, [topic]);
+    await deleteTopics(round.client, [topic]);
   }
 }
 
-/** Makes a topic. Returns: when each of its partitions has a leader. */
+/** Makes a topic as the load has it. Returns: when all replicas are in sync, as every node knows. */
 export async function makeTopic(
-  client: KafkaClient,
+  { broker, client, load }: Pick<Round, "broker" | "client" | "load">,
   name: string,
-  partitions: number,
-  configs: readonly (readonly [name: string, value: string])[],
 ): Promise<void> {
-  const all = [DELETE_AT_ONCE, ...configs];
-  await createTopic(client, { name, partitions, configs: all, validateOnly: false });
-  // A broker may hear of it a little later.
-  await eventually(`a leader of ${name}`, async () => {
-    return await client.leaders(name).catch((error: unknown) => {
-      if (!(error instanceof UnknownTopicError)) throw error;
-      return undefined;
-    });
+  const { partitions, replicationFactor = -1, peerConfigs = [] } = load;
+  const configs = [DELETE_AT_ONCE, ...(broker.kind.name === "weir" ? [] : peerConfigs)];
+  await createTopic(client, { name, partitions, replicationFactor, configs, validateOnly: false });
+  await eventually(`all replicas of ${name} in sync, as every node knows`, async () => {
+    const words = await Promise.all(
+      broker.addresses.map((address) => clusterWord(address, [name]).catch(() => null)),
+    );
+    return words.every((word) => word !== null && isInSync(word)) || undefined;
   });
 }
 

@@ -1,7 +1,18 @@
 /** The suite of one node: its loads, what each measures, and the rows of the design with their bars. */
 
-import { startBroker } from "./bench_brokers.ts";
-import type { RowSpec, Sample } from "./bench_figures.ts";
+import { kindsOf } from "./bench_brokers.ts";
+import {
+  isLess,
+  megabytesPerSecond,
+  processorTime,
+  ratio,
+  recordsPerSecond,
+  requestsPerSecond,
+  residentMemory,
+  type RowSpec,
+  type Sample,
+  value,
+} from "./bench_figures.ts";
 import type { Medium } from "./bench_report.ts";
 import {
   batches,
@@ -10,6 +21,7 @@ import {
   makeTopic,
   measured,
   measureProduce,
+  measureStart,
   type Round,
   withTopic,
 } from "./bench_round.ts";
@@ -47,43 +59,36 @@ const LOADS: readonly Load[] = [
   { name: "start", partitions: 0, megabytes: 0, flags: [], measure: measureStart },
 ];
 
-const more = { isMoreBetter: true };
-const less = { isMoreBetter: false };
-const mbPerSecond = { ...more, figure: "megabytesPerSecond", unit: "MB/s" };
-const requestsPerSecond = { ...more, figure: "requestsPerSecond", unit: "/s" };
-const ratio = (limit: number) => ({ of: "ratio", limit }) as const;
-const latency = { ...less, load: "latency", unit: "ms", bar: ratio(0.6) };
+const latency = { ...isLess, load: "latency", unit: "ms", bar: ratio(0.6) };
 
 /** The figures that are told, with the bars of the design. */
 const ROWS: readonly RowSpec[] = [
   {
-    ...mbPerSecond,
+    ...megabytesPerSecond,
     name: "produce",
     title: "produce, 100 × 1 KiB",
     load: "produce",
     bar: ratio(1.5),
   },
   {
-    ...mbPerSecond,
+    ...megabytesPerSecond,
     name: "produce_synced",
     title: "synced, the peer's is not",
     load: "produce_synced",
     bar: ratio(0.8),
   },
   {
-    ...mbPerSecond,
+    ...megabytesPerSecond,
     name: "produce_flushed",
     title: "synced, so is the peer's",
     load: "produce_flushed",
     bar: ratio(5),
   },
   {
-    ...more,
+    ...recordsPerSecond,
     name: "small_batches",
     title: "produce, 10 × 100 B",
     load: "small_batches",
-    figure: "recordsPerSecond",
-    unit: "records/s",
     bar: ratio(2),
   },
   {
@@ -109,40 +114,42 @@ const ROWS: readonly RowSpec[] = [
   },
   { ...latency, name: "latency_p50", title: "one in flight, p50", figure: "p50Ms" },
   { ...latency, name: "latency_p99", title: "one in flight, p99", figure: "p99Ms" },
-  { ...mbPerSecond, name: "fetch", title: "fetch, catching up", load: "fetch", bar: ratio(1) },
   {
-    ...mbPerSecond,
+    ...megabytesPerSecond,
+    name: "fetch",
+    title: "fetch, catching up",
+    load: "fetch",
+    bar: ratio(1),
+  },
+  {
+    ...megabytesPerSecond,
     name: "tail",
     title: `fetch at the tail, ${TAIL_CONSUMERS} consumers`,
     load: "tail",
     bar: ratio(1.5),
   },
   {
-    ...less,
+    ...processorTime,
     name: "cpu",
     title: "processor time, produce",
     load: "produce",
-    figure: "cpuSecondsPerGigabyte",
-    unit: "s/GB",
     bar: ratio(0.5),
   },
   {
-    ...less,
+    ...residentMemory,
     name: "memory",
     title: "most resident memory, produce",
     load: "produce",
-    figure: "peakResidentMegabytes",
-    unit: "MB",
-    bar: { of: "value", limit: 150 },
+    bar: value(150),
   },
   {
-    ...less,
+    ...isLess,
     name: "start",
     title: "start to first answer",
     load: "start",
     figure: "startMs",
     unit: "ms",
-    bar: { of: "value", limit: 150 },
+    bar: value(150),
   },
 ];
 /** Where no disk is in the way, more is asked. */
@@ -154,16 +161,22 @@ function rowSpecs(medium: Medium): RowSpec[] {
 }
 
 /** One node of each kind. */
-export const singleNode: Suite = { name: "single_node", loads: LOADS, rowSpecs };
+export const singleNode: Suite = {
+  name: "single_node",
+  title: "one node",
+  kindsOf,
+  loads: LOADS,
+  rowSpecs,
+};
 
 // ── what a load measures ──────────────────────────────────────────────────────────────────────────
 
 /** What is read is written once, in the round that warms up. */
 async function measureFetch(round: Round): Promise<Sample> {
-  const { client, load, megabytes, number } = round;
+  const { load, megabytes, number } = round;
   const topic = `bench-${load.name}`;
   if (number === 0) {
-    await makeTopic(client, topic, load.partitions, []);
+    await makeTopic(round, topic);
     const shape = batches(100, 1024, 5, "1");
     const amount = ["--topic", topic, "--megabytes", String(megabytes)];
     await benchFigures(round, ["produce", ...amount, ...shape]).ended;
@@ -191,12 +204,4 @@ async function measureTail(round: Round): Promise<Sample> {
       return figures;
     });
   });
-}
-
-async function measureStart({ broker, directory, number }: Round): Promise<Sample> {
-  const { kind } = broker;
-  const name = `${kind.name === "weir" ? "weir" : "peer"}-start-${number}`;
-  const started = await startBroker(kind, { parent: directory, name });
-  await started.stop();
-  return { startMs: started.startMs };
 }

@@ -10,13 +10,7 @@ import process from "node:process";
 import { KafkaClient, parseEndpoints } from "../broker/client/kafka_client.ts";
 import { bunNetwork } from "../broker/network_bun.ts";
 import { bunClock, bunRandom } from "../storage/platform_bun.ts";
-import {
-  type BrokerKind,
-  kafkaKind,
-  type MeasuredBroker,
-  startBroker,
-  weirKind,
-} from "./bench_brokers.ts";
+import { type BrokerKind, type MeasuredBroker, shortName } from "./bench_brokers.ts";
 import { rowOf, type RowSpec, type Sample } from "./bench_figures.ts";
 import {
   type BenchOptions,
@@ -35,13 +29,17 @@ const CLIENT_TIMEOUT_MS = 60_000;
 export interface Suite {
   /** Its reports are called by it. */
   readonly name: string;
+  /** What is measured, as it stands above a picture. */
+  readonly title: string;
+  /** What is started: weir by its command, and the peer where it is wanted. */
+  kindsOf(command: readonly string[], hasPeer: boolean): Promise<BrokerKind[]>;
   readonly loads: readonly Load[];
   rowSpecs(medium: Medium): RowSpec[];
 }
 
 /** Measures the loads that were chosen. Errors: rejects when a broker or a load fails. */
 export async function runBench(
-  { loads, rowSpecs }: Suite,
+  { kindsOf, loads, rowSpecs }: Suite,
   options: BenchOptions,
 ): Promise<BenchReport> {
   const { command, hasPeer, medium, only } = options;
@@ -59,16 +57,6 @@ export async function runBench(
     return rowOf(spec, { weir: weir!, peer: peer ?? null });
   });
   return { ...reportHead(options, { machine, kinds }), rows };
-}
-
-/** weir, and the peer where it is wanted. */
-export async function kindsOf(
-  command: readonly string[],
-  hasPeer: boolean,
-): Promise<BrokerKind[]> {
-  const asked = Bun.spawnSync([...command, "version", "--json"]);
-  const { version } = JSON.parse(asked.stdout.toString()) as { readonly version: string };
-  return [weirKind(command, version), ...(hasPeer ? [await kafkaKind()] : [])];
 }
 
 /** Brokers that run, and a client of each. */
@@ -91,8 +79,7 @@ export async function withBrokers(
   const clients: KafkaClient[] = [];
   try {
     for (const kind of kinds) {
-      const name = kind.name === "weir" ? "weir" : "peer";
-      const broker = await startBroker(kind, { parent: directory, name });
+      const broker = await kind.start(join(directory, shortName(kind)));
       brokers.push(broker);
       clients.push(clientOf(broker));
     }

@@ -46,6 +46,7 @@ const HOLDS: readonly [string, Partial<RowSpec>, number[], number[] | null, bool
     false,
   ],
   ["a ratio without a peer is not judged", {}, [200], null, null],
+  ["without a bar there is nothing to hold", { bar: null }, [200], [100], null],
 ];
 for (const [name, change, weir, peer, holds] of HOLDS) {
   test(`rowOf: ${name}: ${holds}`, () => {
@@ -79,6 +80,7 @@ test("formatRows: a table with medians, spreads, ratio, bar and whether it holds
       [90],
       null,
     ),
+    rowWith({ title: "only told", bar: null }, [30], [20]),
   ];
   expect(formatRows(rows, "Kafka").split("\n").map((line) => line.split(/ {2,}/))).toEqual([
     ["figure", "unit", "weir", "Kafka", "ratio", "bar", "holds"],
@@ -92,6 +94,7 @@ test("formatRows: a table with medians, spreads, ratio, bar and whether it holds
       "NO",
     ],
     ["start", "ms", "90.0 (90.0–90.0)", "-", "-", "≤ 150 ms", "yes"],
+    ["only told", "MB/s", "30.0 (30.0–30.0)", "20.0 (20.0–20.0)", "1.50", "-", "-"],
     [""],
   ]);
 });
@@ -112,6 +115,7 @@ test("placeOf: to the right is better, whether more is better or less", () => {
   });
   const value = { isMoreBetter: false, bar: { of: "value", limit: 150 } } as const;
   expect(placeOf(rowWith(value, [75], [300])).bar).toBe(2);
+  expect(placeOf(rowWith({ bar: null }, [300], [100]))).toMatchObject({ median: 3, bar: null });
 });
 
 test("placeOf: without a peer our own median is the measure, and a ratio has no bar", () => {

@@ -20,7 +20,7 @@ import { parseArgs } from "node:util";
 import { ErrorCode, errorName } from "../../protocol/errors.ts";
 import { createTopicsRequest, createTopicsResponse } from "../../protocol/schemas/create_topics.ts";
 import { metadataRequest, metadataResponse } from "../../protocol/schemas/metadata.ts";
-import { AvailabilityProbe, type ClusterWord, clusterWord } from "../compat/availability_probe.ts";
+import { AvailabilityProbe, clusterWord, isInSync } from "../compat/availability_probe.ts";
 import { RealCluster } from "../compat/cluster.ts";
 import {
   eventually,
@@ -209,20 +209,11 @@ async function restart(
   return tookMs;
 }
 
-function isWhole({ topics }: ClusterWord): boolean {
-  return topics.every(({ errorCode, partitions }) =>
-    errorCode === ErrorCode.NONE &&
-    partitions.every(({ leaderId, isrNodes, replicaNodes }) => (
-      leaderId >= 0 && isrNodes.length === replicaNodes.length
-    ))
-  );
-}
-
 async function whenInSync(address: string, topic: string): Promise<void> {
   const wire = await Wire.connect(address);
   for (;;) {
     const body = { topics: [{ name: topic }], allowAutoTopicCreation: false };
-    if (isWhole(await wire.send(metadataRequest, metadataResponse, 12, body))) break;
+    if (isInSync(await wire.send(metadataRequest, metadataResponse, 12, body))) break;
     await Bun.sleep(LOOK_MS);
   }
   wire.close();
@@ -375,7 +366,7 @@ async function createLoadTopics({ addresses }: Loaded): Promise<void> {
 }
 
 async function startPeer(): Promise<Loaded & { stop(): Promise<void> }> {
-  const port = await freePeerPort();
+  const port = await freePeerPort(NODES);
   const directory = scratchDirectory("peer3");
   const flags = ["--port", String(port), "--dir", join(directory, "cluster")];
   await runOk([KAFKA, "cluster3", ...flags], {

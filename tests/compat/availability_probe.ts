@@ -70,6 +70,16 @@ export async function clusterWord(
   }
 }
 
+/** True when every partition that it tells of has a leader, and all of its replicas in sync. */
+export function isInSync({ topics }: ClusterWord): boolean {
+  return topics.every(({ errorCode, partitions }) =>
+    errorCode === ErrorCode.NONE &&
+    partitions.every(({ leaderId, isrNodes, replicaNodes }) => (
+      leaderId >= 0 && isrNodes.length === replicaNodes.length
+    ))
+  );
+}
+
 /** Sends records to each partition of a topic, one after the other, and notes when none is taken. */
 export class AvailabilityProbe {
   readonly #addresses: readonly string[];

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { writeReport } from "../../scripts/bench_report.ts";
 import { singleNode } from "../../scripts/bench_single_node.ts";
 import { runBench } from "../../scripts/bench_suite.ts";
+import { threeNodes } from "../../scripts/bench_three_nodes.ts";
 import { repositoryRoot, runOk, runProgram, scratchDirectory, startWeir } from "./harness.ts";
 
 const WEIR = [process.execPath, join(repositoryRoot, "main.ts")];
@@ -27,7 +28,7 @@ test.skipIf(isExternal)("runBench: measures each load, and writes what it found"
     expect([peer, ratio]).toEqual([null, null]);
   }
   const out = scratchDirectory("bench");
-  expect(writeReport(report, { suite: singleNode.name, out })).toEqual([
+  expect(writeReport(report, { suite: singleNode, out })).toEqual([
     join(out, "single_node_disk.json"),
     join(out, "single_node_disk.svg"),
   ]);
@@ -38,6 +39,18 @@ test.skipIf(isExternal)("runBench: measures each load, and writes what it found"
   expect(written.options.command).toEqual([expect.stringMatching(/^[^/].*$/), "main.ts"]);
   expect(written.machine.processors).toBeGreaterThan(0);
   expect(readFileSync(join(out, "single_node_disk.svg"), "utf8")).toStartWith("<svg ");
+}, 60_000);
+
+test.skipIf(isExternal)("runBench: three nodes are one broker that is measured", async () => {
+  const options = { hasPeer: false, rounds: 1, isQuick: true, medium: "disk" } as const;
+  const only = ["produce", "rate"];
+  const report = await runBench(threeNodes, { ...options, command: WEIR, only });
+  const wanted = threeNodes.rowSpecs("disk").filter(({ load }) => only.includes(load));
+  expect(report.rows.map(({ name }) => name)).toEqual(wanted.map(({ name }) => name));
+  for (const { weir } of report.rows) expect(weir.median).toBeGreaterThan(0);
+  const out = scratchDirectory("bench");
+  const paths = writeReport(report, { suite: threeNodes, out });
+  expect(paths).toContain(join(out, "three_nodes_disk.svg"));
 }, 60_000);
 
 test.skipIf(isExternal)("runBench: a load that fails ends it with what the load said", async () => {

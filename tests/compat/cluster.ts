@@ -5,7 +5,7 @@
 
 import { createServer } from "node:net";
 import process from "node:process";
-import { clusterWord } from "./availability_probe.ts";
+import { clusterWord, isInSync } from "./availability_probe.ts";
 import { eventually, type RunningBroker, scratchDirectory, startWeir } from "./harness.ts";
 import { ProxiedWays } from "./proxy.ts";
 
@@ -88,14 +88,7 @@ export class RealCluster {
       const words = await Promise.all(
         this.addresses.map((address) => clusterWord(address).catch(() => null)),
       );
-      const isInSync = words.every((word) =>
-        word?.topics.every(({ partitions }) =>
-          partitions.every(({ leaderId, isrNodes, replicaNodes }) => (
-            leaderId >= 0 && isrNodes.length === replicaNodes.length
-          ))
-        )
-      );
-      return isInSync || undefined;
+      return words.every((word) => word !== null && isInSync(word)) || undefined;
     }, timeoutMs);
   }
 

@@ -18,7 +18,10 @@ import { Wire } from "./wire.ts";
 const START_MS = 180_000;
 const PORTION_BYTES = 8 * 1024 * 1024;
 /** The peer's controller listens this far above its clients. */
-const CONTROLLER_PORT_DISTANCE = 10_000;
+export const CONTROLLER_PORT_DISTANCE = 10_000;
+/** Below those that Linux gives to connections: with their controllers' the ports are nobody's by chance. */
+const FIRST_PORT = 11_000;
+const PORTS = 11_000;
 const HEAP_MEGABYTES = 512;
 
 /** A running Apache Kafka. */
@@ -100,11 +103,13 @@ export function staticVoters(port: number, nodeId: number): Readonly<Record<stri
   return { "controller.quorum.voters": `${nodeId}@${address}` };
 }
 
-/** A port that is free now, and that of the controller that belongs to it too. */
-export async function freePeerPort(): Promise<number> {
+/** The first of some ports in a row that are free now, and those of the controllers that belong to them too. */
+export async function freePeerPort(nodeCount = 1): Promise<number> {
   for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    if (await isFree(port) && await isFree(port + CONTROLLER_PORT_DISTANCE)) return port;
+    const port = FIRST_PORT + Math.floor(Math.random() * PORTS);
+    const ports = Array.from({ length: nodeCount }, (_, at) => port + at);
+    const all = [...ports, ...ports.map((one) => one + CONTROLLER_PORT_DISTANCE)];
+    if ((await Promise.all(all.map(isFree))).every((isOne) => isOne)) return port;
   }
 }
 
