@@ -9,6 +9,8 @@
  *     bun scripts/bench.ts --on tmpfs                      data in memory, in place of this disk
  *     bun scripts/bench.ts --command "bun main.ts"         another weir than dist/weir
  *     bun scripts/bench.ts --out DIRECTORY                 in place of docs/benchmarks
+ *     bun scripts/bench.ts series --peer kafka             what work costs as it grows (`bench_series.ts`)
+ *     bun scripts/bench.ts soak                            whether memory stays flat for half an hour (`bench_soak.ts`)
  *
  * Each node is a process with its default settings, started once, and so is each load: `weir bench` of the same weir
  * drives both, in turns. Prints a table of medians, spreads and ratios, and whether each bar of the design holds; writes
@@ -22,7 +24,9 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { formatRows } from "./bench_figures.ts";
 import { type Medium, peerNameOf, writeReport } from "./bench_report.ts";
+import { seriesMain } from "./bench_series.ts";
 import { singleNode } from "./bench_single_node.ts";
+import { soakMain } from "./bench_soak.ts";
 import { runBench, type Suite } from "./bench_suite.ts";
 import { threeNodes } from "./bench_three_nodes.ts";
 
@@ -91,4 +95,14 @@ function namesOf(loads: Suite["loads"]): string {
   return loads.map(({ name }) => name).join(", ");
 }
 
-if (import.meta.main) process.exit(await main(process.argv.slice(2)));
+/** What is measured besides suites, by the first word. */
+const OTHERS: ReadonlyMap<string, typeof main> = new Map([
+  ["series", seriesMain],
+  ["soak", soakMain],
+]);
+
+if (import.meta.main) {
+  const [word = "", ...rest] = process.argv.slice(2);
+  const other = OTHERS.get(word);
+  process.exit(await (other === undefined ? main(process.argv.slice(2)) : other(rest)));
+}

@@ -178,7 +178,8 @@ export function measuredBroker(
   };
 }
 
-async function answers(bootstrap: string): Promise<boolean> {
+/** Whether a broker serves: it says which versions it knows. */
+export async function answers(bootstrap: string): Promise<boolean> {
   const wire = await Wire.connect(bootstrap).catch(() => null);
   if (wire === null) return false;
   try {

@@ -18,7 +18,8 @@ const PLOT_WIDTH = 440;
 const WIDTH = TITLES_WIDTH + PLOT_WIDTH + 230;
 /** The smallest and largest power of two that are shown where all lies near 1. */
 const MIN_POWERS = [-1, 2] as const;
-const COLORS = {
+/** Of all pictures. */
+export const COLORS = {
   good: "#1a7f37",
   bad: "#c0362c",
   plain: "#57606a",
@@ -119,11 +120,12 @@ function drawRow(
   ].join("");
 }
 
-function text(
+/** A text of a picture, which stands at `x`, `y`. */
+export function text(
   x: string,
   y: number,
   words: string,
-  anchor: "start" | "middle",
+  anchor: "start" | "middle" | "end",
   weight = "400",
 ): string {
   return `<text x="${x}" y="${y}" text-anchor="${anchor}" font-weight="${weight}" ` +

@@ -43,7 +43,7 @@ export function reportHead(
   options: BenchOptions,
   { machine, kinds }: {
     readonly machine: ReportHead["machine"];
-    readonly kinds: readonly BrokerKind[];
+    readonly kinds: readonly Pick<BrokerKind, "name" | "version">[];
   },
 ): ReportHead {
   return {
@@ -94,7 +94,9 @@ export function plotTexts(head: ReportHead): PlotTexts {
   return {
     title: `weir ${versions["weir"]}${peerName === null ? "" : ` beside ${peerName}`}`,
     subtitle: `${machine["processors"]} × ${machine["processor"]}, ${medium}, ` +
-      `${rounds} rounds, ${commit.slice(0, 10)}, ${madeAt.slice(0, 10)}`,
+      `${rounds} ${rounds === 1 ? "round" : "rounds"}, ${commit.slice(0, 10)}, ${
+        madeAt.slice(0, 10)
+      }`,
     peerName,
   };
 }

@@ -130,10 +130,17 @@ export interface RunningBench {
   readonly ended: Promise<Sample>;
   /** Resolves once readers at the tail have begun to wait. */
   readonly isWaiting: Promise<void>;
+  /** Has it end now, and tell what there is. */
+  stop(): void;
 }
 
 /** Starts it against the broker of the round, with these words behind `bench`. */
-export function benchFigures({ command, broker }: Round, flags: readonly string[]): RunningBench {
+export function benchFigures(
+  { command, broker }: Pick<Round, "command"> & {
+    readonly broker: Pick<MeasuredBroker, "bootstrap">;
+  },
+  flags: readonly string[],
+): RunningBench {
   const words = [...command, "-b", broker.bootstrap, "bench", ...flags, "--json"];
   const child = Bun.spawn(words, { stdout: "pipe", stderr: "pipe" });
   const killAtExit = () => child.kill("SIGKILL");
@@ -154,5 +161,5 @@ export function benchFigures({ command, broker }: Round, flags: readonly string[
     if (code !== 0) throw new Error(`weir bench ${flags.join(" ")} ended with ${code}: ${said}`);
     return JSON.parse(await output) as Sample;
   })();
-  return { ended, isWaiting: waiting.promise };
+  return { ended, isWaiting: waiting.promise, stop: () => child.kill("SIGINT") };
 }

@@ -91,7 +91,10 @@ export async function withBrokers(
   }
 }
 
-function clientOf(broker: MeasuredBroker): KafkaClient {
+/** A client of a broker that is patient. */
+export function clientOf(
+  broker: Pick<MeasuredBroker, "bootstrap"> & { readonly kind: Pick<BrokerKind, "version"> },
+): KafkaClient {
   return new KafkaClient({
     network: bunNetwork(),
     clock: bunClock(),
@@ -106,7 +109,7 @@ function clientOf(broker: MeasuredBroker): KafkaClient {
 }
 
 /** An empty directory that goes at the end of the process at the latest. */
-function dataDirectory(medium: Medium): string {
+export function dataDirectory(medium: Medium): string {
   const parent = medium === "tmpfs" ? "/dev/shm" : join(ROOT, ".cache");
   mkdirSync(parent, { recursive: true });
   const directory = mkdtempSync(join(parent, "weir-bench-"));

@@ -1,6 +1,6 @@
 /** What a benchmark reads of a broker in another process: its metrics, and what the system knows of it. */
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import type { RunningBroker } from "../compat/harness.ts";
 
@@ -19,7 +19,9 @@ export function longestHoldMs(metrics: string, before = ""): number {
   const earlier = delayBuckets(before);
   for (const [bound, below] of delayBuckets(metrics)) {
     const total = metricValue(metrics, DELAY_COUNT) - metricValue(before, DELAY_COUNT);
-    if (below - (earlier.get(bound) ?? 0) === total) return Number(bound) * 1000;
+    if (below - (earlier.get(bound) ?? 0) === total) {
+      return bound === "+Inf" ? Infinity : Number(bound) * 1000;
+    }
   }
   return Infinity;
 }
@@ -46,6 +48,12 @@ export function residentBytes(pid: number): number {
 /** The most that was resident so far; 0 for a process that is not here. */
 export function peakResidentBytes(pid: number): number {
   return statusBytes(pid, "VmHWM");
+}
+
+/** Files and sockets that a process has open; 0 for one that is not here. */
+export function openFileCount(pid: number): number {
+  const path = `/proc/${pid}/fd`;
+  return existsSync(path) ? readdirSync(path).length : 0;
 }
 
 const TICKS_PER_SECOND = 100;

@@ -1,0 +1,26 @@
+/** What the words behind `bun scripts/bench.ts series` and `soak` mean, as far as they have it in common. */
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+
+const ROOT = join(import.meta.dir, "..");
+
+/** Flags that all have. */
+export const COMMON_FLAGS = {
+  on: { type: "string", default: "disk" },
+  command: { type: "string", default: join(ROOT, "dist", "weir") },
+  out: { type: "string", default: join(ROOT, "docs", "benchmarks") },
+  help: { type: "boolean", default: false },
+} as const;
+
+/** A sentence on why that weir cannot be measured; null where it is there. */
+export function missingCommand(command: readonly string[]): string | null {
+  if (command.length > 1 || existsSync(command[0]!)) return null;
+  return `Cannot measure ${command[0]}: it is not there; "npm run build" makes dist/weir`;
+}
+
+/** What runs beside this process ends with it. */
+export function endOnSignals(): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
+}
