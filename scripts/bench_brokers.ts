@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import process from "node:process";
-import { cpuSecondsOf, peakResidentBytes } from "../tests/bench/broker_figures.ts";
+import { cpuSecondsOf, peakResidentBytes, residentBytes } from "../tests/bench/broker_figures.ts";
 import { KAFKA, runOk, serveCommand } from "../tests/compat/harness.ts";
 import { freePeerPort } from "../tests/compat/kafka_peer.ts";
 import { Wire } from "../tests/compat/wire.ts";
@@ -34,6 +34,8 @@ export interface MeasuredBroker {
   cpuSeconds(): number;
   /** The most that was resident so far in each node, all together. */
   peakResidentBytes(): number;
+  /** What is resident now. */
+  residentBytes(): number;
   stop(): Promise<void>;
 }
 
@@ -174,6 +176,7 @@ export function measuredBroker(
     startMs: performance.now() - startedMs,
     cpuSeconds: () => sum(cpuSecondsOf),
     peakResidentBytes: () => sum(peakResidentBytes),
+    residentBytes: () => sum(residentBytes),
     stop,
   };
 }

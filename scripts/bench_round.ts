@@ -91,6 +91,7 @@ export async function measured(
     ...figures,
     cpuSecondsPerGigabyte: (broker.cpuSeconds() - before) / (megabytes / 1000),
     peakResidentMegabytes: broker.peakResidentBytes() / 1e6,
+    residentMegabytes: broker.residentBytes() / 1e6,
   };
 }
 

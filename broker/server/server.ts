@@ -31,6 +31,8 @@ const WRITER_BYTES = 128 * 1024;
 const QUIET_HOPS = 3;
 /** And no longer than this. */
 const MAX_HOPS = 32;
+/** So long may connections be woken one after the other. */
+const MAX_TURN_MS = 4;
 
 /** Where to listen, and what to say of it. */
 export interface ListenerOptions {
@@ -84,6 +86,9 @@ export class Server implements ConnectionHost {
   readonly #connections = new Set<ServerConnection>();
   readonly #connectionsByIp = new Map<string, number>();
   readonly #toWake: ServerConnection[] = [];
+  /** Of which answers are ready, in the order of their turns. */
+  readonly #ready = new Set<ServerConnection>();
+  #nextTurn: Timer | null = null;
   #wakeRequests = 0;
   /** Of the wake-up under way: the requests for it at the last hop, hops without another one, and all hops. */
   #seenWakeRequests = 0;
@@ -161,6 +166,8 @@ export class Server implements ConnectionHost {
     }
     this.#sweepTimer?.cancel();
     this.#sweepTimer = null;
+    this.#nextTurn?.cancel();
+    this.#nextTurn = null;
   }
 
   /** Waits until all connections have closed, and closes those whose clients do not read their answers. */
@@ -200,8 +207,25 @@ export class Server implements ConnectionHost {
     this.#quietHops = this.#seenWakeRequests === this.#wakeRequests ? this.#quietHops + 1 : 0;
     this.#seenWakeRequests = this.#wakeRequests;
     if (this.#quietHops < QUIET_HOPS && ++this.#hops < MAX_HOPS) return queueMicrotask(this.#hop);
-    for (const connection of new Set(this.#toWake.splice(0))) connection.wake();
+    for (const connection of this.#toWake.splice(0)) this.#ready.add(connection);
+    if (this.#nextTurn === null) this.#wakeReady();
   };
+
+  /** A thousand consumers may wait for the same megabyte: the others have their turns between some of them and the next. */
+  #wakeReady(): void {
+    const startMs = this.clock.monotonicMs();
+    for (const connection of this.#ready) {
+      this.#ready.delete(connection);
+      connection.wake();
+      if (this.clock.monotonicMs() - startMs > MAX_TURN_MS && this.#ready.size > 0) {
+        this.#nextTurn = this.clock.timer(0, () => {
+          this.#nextTurn = null;
+          this.#wakeReady();
+        });
+        return;
+      }
+    }
+  }
 
   #accept(
     link: Connection,

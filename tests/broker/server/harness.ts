@@ -96,6 +96,8 @@ export class Script {
   /** The bodies as they lie in what was received. */
   readonly views: Uint8Array[] = [];
   isFrameFreed = false;
+  /** Called for each answer that is encoded. */
+  onEncode: () => void = () => {};
   /** How often `onSent` called back, by name. */
   readonly sent = new Map<string, number>();
   readonly #waiting = new Map<string, Waiting>();
@@ -171,7 +173,10 @@ export class Script {
       isFrameFreed: this.isFrameFreed,
       cost: (frameBytes) => this.costPerByte * frameBytes,
       handle: (reader, context) => this.#handle(reader.view(reader.remaining), context),
-      encode: (writer, _version, answer) => writer.raw((answer as { bytes: Uint8Array }).bytes),
+      encode: (writer, _version, answer) => {
+        this.onEncode();
+        writer.raw((answer as { bytes: Uint8Array }).bytes);
+      },
     };
   }
 }

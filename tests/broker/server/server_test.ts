@@ -141,6 +141,53 @@ describe("Server: idle", () => {
   });
 });
 
+describe("Server: turns", () => {
+  test("Server: many connections that are answered at once leave others their turns", async () => {
+    const world = new World();
+    const clients = [];
+    for (let i = 0; i < 20; i++) {
+      const client = await world.connect();
+      client.send(`later:${i}`);
+      clients.push(client);
+    }
+    await world.pass();
+    let encoded = 0;
+    world.script.onEncode = () => {
+      encoded++;
+      world.clock.work(1);
+    };
+    const seen: number[] = [];
+    const look = () => {
+      seen.push(encoded);
+      if (encoded < 20) world.clock.timer(1, look);
+    };
+    look();
+    for (const name of world.script.waiting) world.script.settle(name);
+    await world.pass(100);
+    const turns = seen.slice(1).map((count, i) => count - seen[i]!);
+    expect(Math.max(...turns)).toBeLessThanOrEqual(6);
+    expect(clients.map(({ bodies }) => bodies)).toEqual(clients.map((_, i) => [`${i}`]));
+  });
+
+  test("Server: stop answers those whose turn comes later, and leaves no timer", async () => {
+    const world = new World();
+    const clients = [];
+    for (let i = 0; i < 20; i++) {
+      const client = await world.connect();
+      client.send(`later:${i}`);
+      clients.push(client);
+    }
+    await world.pass();
+    world.script.onEncode = () => world.clock.work(1);
+    for (const name of world.script.waiting) world.script.settle(name);
+    await world.clock.run(world.server.stop({ deadlineMs: 1000 }));
+    await world.pass();
+    expect(clients.every(({ isClosed }) => isClosed)).toBe(true);
+    expect(clients.every(({ bodies }) => bodies.length === 1)).toBe(true);
+    expect(world.clock.pendingTimers).toBe(0);
+  });
+});
+
 describe("Server: stop", () => {
   test("Server: stop answers what is in flight, then closes and leaves no timer", async () => {
     const world = new World();
