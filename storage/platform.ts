@@ -21,7 +21,7 @@ export interface Clock {
   wallMs(): TimestampMs;
   /** Resolves after `delayMs`, or at once when `signal` is aborted. Never rejects. */
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
-  /** Calls `callback` once after `delayMs` unless cancelled. */
+  /** Calls `callback` once after `delayMs` unless cancelled: with 0 in the next turn of the loop, after what has come. */
   timer(delayMs: number, callback: () => void): Timer;
 }
 

@@ -354,6 +354,19 @@ class BunDisk implements Disk {
   }
 }
 
+/** In the next turn of the loop: what has come over the network meanwhile is handled before, and a timeout takes 1 ms. */
+class NextTurn implements Timer {
+  readonly #handle: ReturnType<typeof setImmediate>;
+
+  constructor(callback: () => void) {
+    this.#handle = setImmediate(callback);
+  }
+
+  cancel(): void {
+    clearImmediate(this.#handle);
+  }
+}
+
 class BunTimer implements Timer {
   #handle: ReturnType<typeof setTimeout> | undefined;
   #callback: () => void;
@@ -388,7 +401,7 @@ class BunClock implements Clock {
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = new BunTimer(delayMs, () => {
+      const timer = this.timer(delayMs, () => {
         signal?.removeEventListener("abort", onAbort);
         resolve();
       });
@@ -401,7 +414,7 @@ class BunClock implements Clock {
   }
 
   timer(delayMs: number, callback: () => void): Timer {
-    return new BunTimer(delayMs, callback);
+    return delayMs <= 0 ? new NextTurn(callback) : new BunTimer(delayMs, callback);
   }
 }
 

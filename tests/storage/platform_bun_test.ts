@@ -91,6 +91,21 @@ test("bunClock: a timer that is cancelled does not fire, a sleep ends with its s
   expect(bunRandom().uint32()).toBeLessThan(2 ** 32);
 });
 
+test("bunClock: a timer of 0 comes in the next turn of the loop, between others and not a millisecond later", async () => {
+  const clock = bunClock();
+  const order: string[] = [];
+  clock.timer(0, () => order.push("timer"));
+  void Promise.resolve().then(() => order.push("promise"));
+  order.push("now");
+  await clock.sleep(0);
+  expect(order).toEqual(["now", "promise", "timer"]);
+  // As many timeouts take a second at least, on any machine.
+  let count = 0;
+  const stopped = clock.sleep(500).then(() => true);
+  while (count < 1000 && !await Promise.race([stopped, clock.sleep(0)])) count++;
+  expect(count).toBe(1000);
+});
+
 test("LogDirectory on the real disk: comes back after a stop", async () => {
   async function open(): Promise<LogDirectory> {
     return await LogDirectory.open({
