@@ -78,6 +78,12 @@ export interface ConnectionHost {
   readonly writer: Writer;
   /** Asks for a call to `wake` once the promises that are settling now have settled. */
   wakeSoon(connection: ServerConnection): void;
+  /** True when this turn of the loop has gone to connections for long enough. */
+  readonly isTurnOver: boolean;
+  /** A connection was at work for so long. */
+  noteWork(ms: number): void;
+  /** Asks for a call to `wake` in a later turn of the loop. */
+  putOff(connection: ServerConnection): void;
   connectionEnded(connection: ServerConnection): void;
 }
 
@@ -235,11 +241,14 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
       this.wake();
       return this.#refuse("malformed", { error: found ?? error.message });
     }
-    this.wake();
+    if (this.#host.isTurnOver) this.#putOff();
+    else this.wake();
   }
 
   onDrain(): void {
-    if (!this.#isAborted && this.#outbox.bytes > 0) this.wake();
+    if (this.#isAborted || this.#outbox.bytes === 0) return;
+    if (this.#host.isTurnOver) this.#host.putOff(this);
+    else this.wake();
   }
 
   onClose(reason?: string): void {
@@ -316,6 +325,16 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
     return pending > SMALL_BYTES || (pending > 0 && this.#host.budget.holdsPass(this));
   }
 
+  /** What has come is handled in a later turn: it is charged, and nothing more is read until then. */
+  #putOff(): void {
+    if (this.#isReading) {
+      this.#isReading = false;
+      this.#link.pause();
+    }
+    this.#settleBudget();
+    this.#host.putOff(this);
+  }
+
   /** Does all that can be done now. */
   wake(): void {
     if (this.#isAborted || this.#isAwake) return;
@@ -338,6 +357,7 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
     } finally {
       this.#isAwake = false;
       writer.reset();
+      this.#host.noteWork(this.#host.clock.monotonicMs() - startMs);
     }
     if (this.#isAborted) return this.#leaveBudget();
     if (this.#isSilent()) return this.#closeSilent();

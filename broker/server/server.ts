@@ -31,8 +31,9 @@ const WRITER_BYTES = 128 * 1024;
 const QUIET_HOPS = 3;
 /** And no longer than this. */
 const MAX_HOPS = 32;
-/** So long may connections be woken one after the other. */
-const MAX_TURN_MS = 4;
+/** So long may connections be at work before the loop looks at what else has come. */
+const MAX_TURN_MS = 2;
+const SHORT_WORK_MS = 0.05;
 
 /** Where to listen, and what to say of it. */
 export interface ListenerOptions {
@@ -88,6 +89,8 @@ export class Server implements ConnectionHost {
   readonly #toWake: ServerConnection[] = [];
   /** Of which answers are ready, in the order of their turns. */
   readonly #ready = new Set<ServerConnection>();
+  /** How long connections have been at work in this turn of the loop, or since short work was looked at last. Units: ms. */
+  #busyMs = 0;
   #nextTurn: Timer | null = null;
   #wakeRequests = 0;
   /** Of the wake-up under way: the requests for it at the last hop, hops without another one, and all hops. */
@@ -208,22 +211,38 @@ export class Server implements ConnectionHost {
     this.#seenWakeRequests = this.#wakeRequests;
     if (this.#quietHops < QUIET_HOPS && ++this.#hops < MAX_HOPS) return queueMicrotask(this.#hop);
     for (const connection of this.#toWake.splice(0)) this.#ready.add(connection);
-    if (this.#nextTurn === null) this.#wakeReady();
+    this.#wakeReady();
   };
 
-  /** A thousand consumers may wait for the same megabyte: the others have their turns between some of them and the next. */
+  get isTurnOver(): boolean {
+    return this.#busyMs > MAX_TURN_MS;
+  }
+
+  noteWork(ms: number): void {
+    this.#busyMs += ms;
+    // Of much short work only the sum is worth a timer.
+    if (ms >= SHORT_WORK_MS || this.isTurnOver) this.#endTurnSoon();
+  }
+
+  putOff(connection: ServerConnection): void {
+    this.#ready.add(connection);
+    this.#endTurnSoon();
+  }
+
+  #endTurnSoon(): void {
+    this.#nextTurn ??= this.clock.timer(0, () => {
+      this.#nextTurn = null;
+      this.#busyMs = 0;
+      this.#wakeReady();
+    });
+  }
+
+  /** A thousand consumers may wait for the same megabyte: what else comes has its turn between some of them and the next. */
   #wakeReady(): void {
-    const startMs = this.clock.monotonicMs();
     for (const connection of this.#ready) {
+      if (this.isTurnOver) return this.#endTurnSoon();
       this.#ready.delete(connection);
       connection.wake();
-      if (this.clock.monotonicMs() - startMs > MAX_TURN_MS && this.#ready.size > 0) {
-        this.#nextTurn = this.clock.timer(0, () => {
-          this.#nextTurn = null;
-          this.#wakeReady();
-        });
-        return;
-      }
     }
   }
 

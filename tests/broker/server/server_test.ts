@@ -169,6 +169,34 @@ describe("Server: turns", () => {
     expect(clients.map(({ bodies }) => bodies)).toEqual(clients.map((_, i) => [`${i}`]));
   });
 
+  test("Server: many connections that ask at once leave others their turns", async () => {
+    const world = new World();
+    const clients = [];
+    for (let i = 0; i < 20; i++) clients.push(await world.connect());
+    const before = world.server.budget.usedBytes;
+    for (const client of clients) client.send("work:1", "now:done");
+    const { handled } = world.script;
+    const seen: number[] = [];
+    let mostBytes = 0;
+    const look = () => {
+      seen.push(handled.length);
+      mostBytes = Math.max(mostBytes, world.server.budget.usedBytes);
+      if (handled.length < 40) world.clock.timer(1, look);
+    };
+    look();
+    await world.pass(100);
+    const turns = seen.slice(1).map((count, i) => count - seen[i]!);
+    expect(Math.max(...turns)).toBeLessThanOrEqual(12);
+    // What waits for its turn is charged.
+    expect(mostBytes).toBeGreaterThan(before);
+    expect(world.server.budget.usedBytes).toBe(before);
+    expect(clients.map(({ bodies }) => bodies)).toEqual(clients.map(() => ["done"]));
+    // And reading goes on.
+    for (const client of clients) client.send("now:again");
+    await world.pass(10);
+    expect(clients.every(({ bodies }) => bodies.length === 2)).toBe(true);
+  });
+
   test("Server: stop answers those whose turn comes later, and leaves no timer", async () => {
     const world = new World();
     const clients = [];
