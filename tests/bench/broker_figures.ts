@@ -1,5 +1,6 @@
 /** What a benchmark reads of a broker in another process: its metrics, and what the system knows of it. */
 
+import { dlopen, FFIType, ptr } from "bun:ffi";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import type { RunningBroker } from "../compat/harness.ts";
@@ -56,15 +57,69 @@ export function openFileCount(pid: number): number {
   return existsSync(path) ? readdirSync(path).length : 0;
 }
 
-const TICKS_PER_SECOND = 100;
+/** Bytes that a process handed to files and got from them so far, pipes included; 0 for one that is not here. */
+export function fileBytesOf(
+  pid: number,
+): { readonly writtenBytes: number; readonly readBytes: number } {
+  const path = `/proc/${pid}/io`;
+  const text = existsSync(path) ? readFileSync(path, "utf8") : "";
+  const count = (field: string) =>
+    Number(new RegExp(`^${field}: (\\d+)$`, "m").exec(text)?.[1] ?? 0);
+  return { writtenBytes: count("wchar"), readBytes: count("rchar") };
+}
 
-/** Processor time of all threads of a process so far; 0 for one that is not here. Units: s. */
+let libc: ReturnType<typeof openLibc> | null = null;
+
+function openLibc() {
+  const { i32, ptr } = FFIType;
+  return dlopen("libc.so.6", { clock_gettime: { args: [i32, ptr], returns: i32 } });
+}
+
+/**
+ * Processor time of all threads of a process so far, those that have ended too; 0 for one that is not here. Units: s.
+ * Source: clock_getcpuclockid(3), whose clock knows nanoseconds where /proc counts hundredths of a second.
+ */
 export function cpuSecondsOf(pid: number): number {
-  const path = `/proc/${pid}/stat`;
-  if (!existsSync(path)) return 0;
-  // The name in parentheses may hold anything; user and system time are the 12th and 13th field behind it.
-  const fields = readFileSync(path, "utf8").split(") ").at(-1)!.split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  libc ??= openLibc();
+  const time = new BigInt64Array(2);
+  const clock = ~pid << 3 | 2;
+  if (libc.symbols.clock_gettime(clock, ptr(time)) !== 0) return 0;
+  return Number(time[0]) + Number(time[1]) / 1e9;
+}
+
+/** What JavaScriptCore calls the threads that compile. */
+const COMPILER_THREAD = "JITWorker";
+
+/**
+ * The part of `cpuSecondsOf` that the compilers of JavaScript took. Their threads end when they have had nothing to do for
+ * seconds; what each was last seen with stays counted.
+ */
+export class CompilerTime {
+  readonly #tasks: string;
+  readonly #seconds = new Map<string, number>();
+
+  constructor(pid: number) {
+    this.#tasks = `/proc/${pid}/task`;
+  }
+
+  /** Returns: 0 where the system does not say. Units: s. */
+  seconds(): number {
+    for (const thread of existsSync(this.#tasks) ? readdirSync(this.#tasks) : []) {
+      if (!this.#read(thread, "comm").startsWith(COMPILER_THREAD)) continue;
+      const nanoseconds = Number(this.#read(thread, "schedstat").split(" ")[0]);
+      if (nanoseconds > 0) this.#seconds.set(thread, nanoseconds / 1e9);
+    }
+    return this.#seconds.values().reduce((sum, seconds) => sum + seconds, 0);
+  }
+
+  #read(thread: string, name: string): string {
+    try {
+      return readFileSync(`${this.#tasks}/${thread}/${name}`, "utf8");
+    } catch {
+      // It may end at any moment.
+      return "";
+    }
+  }
 }
 
 /** How busy the machine is, to be said beside every figure. */

@@ -54,8 +54,8 @@ let janitor: ReturnType<typeof Bun.spawn<"pipe", "ignore", "ignore">> | null = n
 const REMOVE_AT_END = 'while read -r path; do set -- "$@" "$path"; done; sleep 1; rm -rf -- "$@"';
 
 /** A directory that is removed when the process ends. */
-export function scratchDirectory(label: string): string {
-  const path = mkdtempSync(join(tmpdir(), `weir-${label}-`));
+export function scratchDirectory(label: string, parent = tmpdir()): string {
+  const path = mkdtempSync(join(parent, `weir-${label}-`));
   if (janitor === null) {
     // `bun test` ends without telling those that listen for the exit of the process.
     janitor = Bun.spawn(["sh", "-c", REMOVE_AT_END], {
