@@ -9,8 +9,8 @@
  *     bun scripts/bench.ts --on tmpfs                      data in memory, in place of this disk
  *     bun scripts/bench.ts --command "bun main.ts"         another weir than dist/weir
  *     bun scripts/bench.ts --out DIRECTORY                 in place of docs/benchmarks
- *     bun scripts/bench.ts series --peer kafka             what work costs as it grows (`bench_series.ts`)
- *     bun scripts/bench.ts soak                            whether memory stays flat for half an hour (`bench_soak.ts`)
+ *     bun scripts/bench.ts series --peer kafka             what work costs as it grows (`bench/series.ts`)
+ *     bun scripts/bench.ts soak                            whether memory stays flat for half an hour (`bench/soak.ts`)
  *
  * Each node is a process with its default settings, started once, and so is each load: `weir bench` of the same weir
  * drives both, in turns. Prints a table of medians, spreads and ratios, and whether each bar of the design holds; writes
@@ -18,19 +18,17 @@
  * on a machine that does nothing else. Exit code: 0 when everything was measured, whichever bars hold.
  */
 
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { formatRows } from "./bench_figures.ts";
-import { type Medium, peerNameOf, writeReport } from "./bench_report.ts";
-import { seriesMain } from "./bench_series.ts";
-import { singleNode } from "./bench_single_node.ts";
-import { soakMain } from "./bench_soak.ts";
-import { runBench, type Suite } from "./bench_suite.ts";
-import { threeNodes } from "./bench_three_nodes.ts";
+import { formatRows } from "./bench/figures.ts";
+import { COMMON_FLAGS, endOnSignals, missingCommand } from "./bench/options.ts";
+import { type Medium, peerNameOf, writeReport } from "./bench/report.ts";
+import { seriesMain } from "./bench/series.ts";
+import { singleNode } from "./bench/single_node.ts";
+import { soakMain } from "./bench/soak.ts";
+import { runBench, type Suite } from "./bench/suite.ts";
+import { threeNodes } from "./bench/three_nodes.ts";
 
-const ROOT = join(import.meta.dir, "..");
 const DEFAULT_ROUNDS = 5;
 /** By the number of nodes. */
 const SUITES: ReadonlyMap<string, Suite> = new Map([["1", singleNode], ["3", threeNodes]]);
@@ -39,15 +37,12 @@ async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
     options: {
+      ...COMMON_FLAGS,
       nodes: { type: "string", default: "1" },
       peer: { type: "string" },
       rounds: { type: "string" },
       quick: { type: "boolean", default: false },
-      on: { type: "string", default: "disk" },
       only: { type: "string" },
-      command: { type: "string", default: join(ROOT, "dist", "weir") },
-      out: { type: "string", default: join(ROOT, "docs", "benchmarks") },
-      help: { type: "boolean", default: false },
     },
   });
   const { peer, on, quick: isQuick, only, out } = values;
@@ -65,8 +60,9 @@ async function main(args: string[]): Promise<number> {
     return isWrong ? 2 : 0;
   }
   const command = values.command.split(" ");
-  if (command.length === 1 && !existsSync(command[0]!)) {
-    console.error(`Cannot measure ${command[0]}: it is not there; "npm run build" makes dist/weir`);
+  const missing = missingCommand(command);
+  if (missing !== null) {
+    console.error(missing);
     return 1;
   }
   const unknown = (only?.split(",") ?? []).filter((name) => {
@@ -76,8 +72,7 @@ async function main(args: string[]): Promise<number> {
     console.error(`Cannot measure ${unknown.join(", ")}: the loads are ${namesOf(suite.loads)}`);
     return 1;
   }
-  // What runs beside this process ends with it.
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
+  endOnSignals();
   const report = await runBench(suite, {
     command,
     hasPeer: peer !== undefined,

@@ -5,8 +5,8 @@ import {
   rowOf,
   type RowSpec,
   spreadOf,
-} from "../../scripts/bench_figures.ts";
-import { placeOf, plotSvg } from "../../scripts/bench_plot.ts";
+} from "../../scripts/bench/figures.ts";
+import { placeOf, plotSvg } from "../../scripts/bench/plot.ts";
 
 const spec = (change: Partial<RowSpec> = {}): RowSpec => ({
   name: "produce",

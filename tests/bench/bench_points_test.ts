@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { figuresOf, formatSeries, type Point } from "../../scripts/bench_points.ts";
+import { figuresOf, formatSeries, type Point } from "../../scripts/bench/points.ts";
 
 const FIGURES = [
   { name: "mb", title: "throughput", unit: "MB/s" },

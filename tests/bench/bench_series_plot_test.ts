@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { figuresOf } from "../../scripts/bench_points.ts";
-import { scaleOf, seriesSvg, shortCount } from "../../scripts/bench_series_plot.ts";
+import { figuresOf } from "../../scripts/bench/points.ts";
+import { scaleOf, seriesSvg, shortCount } from "../../scripts/bench/series_plot.ts";
 
 const SCALES: readonly [string, number[], number[], [value: number, at: number][]][] = [
   ["from 0 to a round number", [180, 320], [0, 250, 500], [[250, 0.5], [500, 1]]],

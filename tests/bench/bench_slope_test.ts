@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { growthOf, type TimedValue, trendOf } from "../../scripts/bench_slope.ts";
+import { growthOf, type TimedValue, trendOf } from "../../scripts/bench/slope.ts";
 import { SimRandom } from "../sim/sim_random.ts";
 
 /** Samples every 10 s for half an hour. */

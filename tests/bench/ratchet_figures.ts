@@ -6,7 +6,7 @@
  * is worse than the recorded ratio by more than `TOLERANCE`.
  */
 
-import { formatFigure, spreadOf } from "../../scripts/bench_figures.ts";
+import { formatFigure, spreadOf } from "../../scripts/bench/figures.ts";
 
 /** So much worse than the recorded ratio may a ratio be. */
 export const TOLERANCE = 0.2;

@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { runSeries, writeSeries } from "../../scripts/bench_series.ts";
+import { runSeries, writeSeries } from "../../scripts/bench/series.ts";
 import { repositoryRoot, runProgram, scratchDirectory } from "./harness.ts";
 
 const WEIR = [process.execPath, join(repositoryRoot, "main.ts")];

@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { formatSoak, runSoak, writeSoak } from "../../scripts/bench_soak.ts";
+import { formatSoak, runSoak, writeSoak } from "../../scripts/bench/soak.ts";
 import { repositoryRoot, runProgram, scratchDirectory } from "./harness.ts";
 
 const WEIR = [process.execPath, join(repositoryRoot, "main.ts")];

@@ -3,10 +3,10 @@
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { writeReport } from "../../scripts/bench_report.ts";
-import { singleNode } from "../../scripts/bench_single_node.ts";
-import { runBench } from "../../scripts/bench_suite.ts";
-import { threeNodes } from "../../scripts/bench_three_nodes.ts";
+import { writeReport } from "../../scripts/bench/report.ts";
+import { singleNode } from "../../scripts/bench/single_node.ts";
+import { runBench } from "../../scripts/bench/suite.ts";
+import { threeNodes } from "../../scripts/bench/three_nodes.ts";
 import { repositoryRoot, runOk, runProgram, scratchDirectory, startWeir } from "./harness.ts";
 
 const WEIR = [process.execPath, join(repositoryRoot, "main.ts")];

@@ -141,16 +141,22 @@ describe("Server: idle", () => {
   });
 });
 
+/** A server with twenty clients that wait for an answer each, with its number. */
+async function waitingClients() {
+  const world = new World();
+  const clients = [];
+  for (let i = 0; i < 20; i++) {
+    const client = await world.connect();
+    client.send(`later:${i}`);
+    clients.push(client);
+  }
+  await world.pass();
+  return { world, clients };
+}
+
 describe("Server: turns", () => {
   test("Server: many connections that are answered at once leave others their turns", async () => {
-    const world = new World();
-    const clients = [];
-    for (let i = 0; i < 20; i++) {
-      const client = await world.connect();
-      client.send(`later:${i}`);
-      clients.push(client);
-    }
-    await world.pass();
+    const { world, clients } = await waitingClients();
     let encoded = 0;
     world.script.onEncode = () => {
       encoded++;
@@ -198,14 +204,7 @@ describe("Server: turns", () => {
   });
 
   test("Server: stop answers those whose turn comes later, and leaves no timer", async () => {
-    const world = new World();
-    const clients = [];
-    for (let i = 0; i < 20; i++) {
-      const client = await world.connect();
-      client.send(`later:${i}`);
-      clients.push(client);
-    }
-    await world.pass();
+    const { world, clients } = await waitingClients();
     world.script.onEncode = () => world.clock.work(1);
     for (const name of world.script.waiting) world.script.settle(name);
     await world.clock.run(world.server.stop({ deadlineMs: 1000 }));

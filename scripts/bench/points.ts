@@ -1,10 +1,10 @@
 /**
  * What a series of measurements came to: figures at each of its points, from little to much, and the table of them.
  *
- * Pure, as `bench_figures.ts` is: no broker is needed to test it.
+ * Pure, as `figures.ts` is: no broker is needed to test it.
  */
 
-import { formatFigure, type Sample, type Spread, spreadOf } from "./bench_figures.ts";
+import { formatFigure, type Sample, type Spread, spreadOf } from "./figures.ts";
 
 /** A figure that is told of each point. */
 export interface PointFigure {

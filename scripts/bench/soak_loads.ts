@@ -4,10 +4,10 @@
  */
 
 import process from "node:process";
-import { fetchGroupOffsets } from "../broker/client/group_member.ts";
-import type { Sample } from "./bench_figures.ts";
-import { type BenchNode, raised } from "./bench_node.ts";
-import { benchFigures } from "./bench_round.ts";
+import { fetchGroupOffsets } from "../../broker/client/group_member.ts";
+import type { Sample } from "./figures.ts";
+import { type BenchNode, raised } from "./node.ts";
+import { benchFigures } from "./round.ts";
 
 /** Topics of a soak, with what keeps the disk bounded. */
 export const SOAK_TOPICS = [

@@ -3,12 +3,12 @@
  * holds batches for some of them, as those of a producer do that has records for all.
  */
 
-import { benchBatch } from "../broker/cli/bench_frames.ts";
-import { ErrorCode } from "../protocol/errors.ts";
-import { listOffsetsRequest, listOffsetsResponse } from "../protocol/schemas/list_offsets.ts";
-import { produceRequest, produceResponse } from "../protocol/schemas/produce.ts";
-import { Wire } from "../tests/compat/wire.ts";
-import type { Sample } from "./bench_figures.ts";
+import { benchBatch } from "../../broker/cli/bench_frames.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { listOffsetsRequest, listOffsetsResponse } from "../../protocol/schemas/list_offsets.ts";
+import { produceRequest, produceResponse } from "../../protocol/schemas/produce.ts";
+import { Wire } from "../../tests/compat/wire.ts";
+import type { Sample } from "./figures.ts";
 
 const CONNECTIONS = 8;
 const PARTITIONS_PER_REQUEST = 16;

@@ -1,18 +1,18 @@
 /**
  * One round of one load at one broker: a topic for it, `weir bench` as a process, what the broker used meanwhile.
  *
- * What a load measures is put together from these (`bench_single_node.ts`); which loads there are and whose turn it is
- * lies outside (`bench_suite.ts`).
+ * What a load measures is put together from these (`single_node.ts`); which loads there are and whose turn it is
+ * lies outside (`suite.ts`).
  */
 
 import { join } from "node:path";
 import process from "node:process";
-import type { KafkaClient } from "../broker/client/kafka_client.ts";
-import { createTopic, deleteTopics } from "../broker/client/topics.ts";
-import { clusterWord, isInSync } from "../tests/compat/availability_probe.ts";
-import { eventually } from "../tests/compat/harness.ts";
-import { type MeasuredBroker, shortName } from "./bench_brokers.ts";
-import type { Sample } from "./bench_figures.ts";
+import type { KafkaClient } from "../../broker/client/kafka_client.ts";
+import { createTopic, deleteTopics } from "../../broker/client/topics.ts";
+import { clusterWord, isInSync } from "../../tests/compat/availability_probe.ts";
+import { eventually } from "../../tests/compat/harness.ts";
+import { type MeasuredBroker, shortName } from "./brokers.ts";
+import type { Sample } from "./figures.ts";
 
 /** Both brokers keep deleted files for a minute otherwise, and the disk would fill. */
 const DELETE_AT_ONCE = ["file.delete.delay.ms", "1000"] as const;

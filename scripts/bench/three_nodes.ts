@@ -5,7 +5,7 @@
  * are led by all nodes evenly, and `weir bench` writes to each at its leader.
  */
 
-import { clusterKindsOf } from "./bench_clusters.ts";
+import { clusterKindsOf } from "./clusters.ts";
 import {
   isLess,
   megabytesPerSecond,
@@ -16,9 +16,9 @@ import {
   residentMemory,
   type RowSpec,
   value,
-} from "./bench_figures.ts";
-import { batches, type Load, measureLatency, measureProduce, measureStart } from "./bench_round.ts";
-import type { Suite } from "./bench_suite.ts";
+} from "./figures.ts";
+import { batches, type Load, measureLatency, measureProduce, measureStart } from "./round.ts";
+import type { Suite } from "./suite.ts";
 
 /** Two that each node leads; a load of one request at a time has one, wherever it is led. */
 const PARTITIONS = 6;

@@ -2,11 +2,15 @@
 
 import { existsSync } from "node:fs";
 import process from "node:process";
-import { cpuSecondsOf, peakResidentBytes, residentBytes } from "../tests/bench/broker_figures.ts";
-import { KAFKA, runOk, serveCommand } from "../tests/compat/harness.ts";
-import { freePeerPort } from "../tests/compat/kafka_peer.ts";
-import { Wire } from "../tests/compat/wire.ts";
-import { apiVersionsRequest, apiVersionsResponse } from "../protocol/schemas/api_versions.ts";
+import {
+  cpuSecondsOf,
+  peakResidentBytes,
+  residentBytes,
+} from "../../tests/bench/broker_figures.ts";
+import { KAFKA, runOk, serveCommand } from "../../tests/compat/harness.ts";
+import { freePeerPort } from "../../tests/compat/kafka_peer.ts";
+import { Wire } from "../../tests/compat/wire.ts";
+import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
 
 const START_TIMEOUT_MS = 180_000;
 const LOOK_MS = 2;

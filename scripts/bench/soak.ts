@@ -4,7 +4,7 @@
  *     bun scripts/bench.ts soak                            30 minutes at 20 MB/s
  *     bun scripts/bench.ts soak --minutes 600 --rate 50    longer, and more
  *
- * The load (`bench_soak_loads.ts`) is the same from beginning to end, and retention bounds the disk to 2 GB or so. Samples
+ * The load (`soak_loads.ts`) is the same from beginning to end, and retention bounds the disk to 2 GB or so. Samples
  * are taken every 10 s. Prints the slope of what was resident, by the samples of the last two thirds, and writes all samples
  * as JSON and as a picture. `--on`, `--command` and `--out` as for the suites. Exit code: 0 when it was measured, flat or
  * not.
@@ -14,9 +14,9 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { formatFigure, type Sample, spreadOf } from "./bench_figures.ts";
-import { BenchNode, holdSince, weirNode } from "./bench_node.ts";
-import { COMMON_FLAGS, endOnSignals, missingCommand } from "./bench_options.ts";
+import { formatFigure, type Sample, spreadOf } from "./figures.ts";
+import { BenchNode, holdSince, weirNode } from "./node.ts";
+import { COMMON_FLAGS, endOnSignals, missingCommand } from "./options.ts";
 import {
   machineOf,
   type Medium,
@@ -24,12 +24,12 @@ import {
   type ReportHead,
   reportHead,
   writeFiles,
-} from "./bench_report.ts";
-import { makeTopic } from "./bench_series_loads.ts";
-import { type Growth, growthOf, type TimedValue } from "./bench_slope.ts";
-import { SOAK_TOPICS, type SoakFigures, soakLoads } from "./bench_soak_loads.ts";
-import { soakSvg } from "./bench_soak_plot.ts";
-import { dataDirectory } from "./bench_suite.ts";
+} from "./report.ts";
+import { makeTopic } from "./series_loads.ts";
+import { type Growth, growthOf, type TimedValue } from "./slope.ts";
+import { SOAK_TOPICS, type SoakFigures, soakLoads } from "./soak_loads.ts";
+import { soakSvg } from "./soak_plot.ts";
+import { dataDirectory } from "./suite.ts";
 
 const DEFAULT_MINUTES = 30;
 const DEFAULT_RATE = 20;

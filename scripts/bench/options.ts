@@ -1,10 +1,10 @@
-/** What the words behind `bun scripts/bench.ts series` and `soak` mean, as far as they have it in common. */
+/** The flags that the suites, the series and the soak of `scripts/bench.ts` have in common. */
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 
-const ROOT = join(import.meta.dir, "..");
+const ROOT = join(import.meta.dir, "..", "..");
 
 /** Flags that all have. */
 export const COMMON_FLAGS = {

@@ -8,7 +8,7 @@
  * our rounds over the peer's median. Without a peer it is the spread over our own median.
  */
 
-import { type Bar, formatFigure, type Row, type Spread } from "./bench_figures.ts";
+import { type Bar, formatFigure, type Row, type Spread } from "./figures.ts";
 
 const ROW_HEIGHT = 30;
 const HEAD_HEIGHT = 64;

@@ -7,21 +7,21 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { KafkaClient, parseEndpoints } from "../broker/client/kafka_client.ts";
-import { bunNetwork } from "../broker/network_bun.ts";
-import { bunClock, bunRandom } from "../storage/platform_bun.ts";
-import { type BrokerKind, type MeasuredBroker, shortName } from "./bench_brokers.ts";
-import { rowOf, type RowSpec, type Sample } from "./bench_figures.ts";
+import { KafkaClient, parseEndpoints } from "../../broker/client/kafka_client.ts";
+import { bunNetwork } from "../../broker/network_bun.ts";
+import { bunClock, bunRandom } from "../../storage/platform_bun.ts";
+import { type BrokerKind, type MeasuredBroker, shortName } from "./brokers.ts";
+import { rowOf, type RowSpec, type Sample } from "./figures.ts";
 import {
   type BenchOptions,
   type BenchReport,
   machineOf,
   type Medium,
   reportHead,
-} from "./bench_report.ts";
-import type { Load } from "./bench_round.ts";
+} from "./report.ts";
+import type { Load } from "./round.ts";
 
-const ROOT = join(import.meta.dir, "..");
+const ROOT = join(import.meta.dir, "..", "..");
 const QUICK_PART = 50;
 const CLIENT_TIMEOUT_MS = 60_000;
 

@@ -12,9 +12,9 @@
  * most of them. A figure whose greatest value is more than 20 times its least has a scale like that of what grows.
  */
 
-import { formatFigure, type Spread } from "./bench_figures.ts";
-import { COLORS, type PlotTexts, text } from "./bench_plot.ts";
-import type { MeasuredSeries, Point, PointFigure } from "./bench_points.ts";
+import { formatFigure, type Spread } from "./figures.ts";
+import { COLORS, type PlotTexts, text } from "./plot.ts";
+import type { MeasuredSeries, Point, PointFigure } from "./points.ts";
 
 const COLUMNS = 4;
 const HEAD_HEIGHT = 64;

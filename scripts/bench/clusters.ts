@@ -2,9 +2,9 @@
 
 import { existsSync } from "node:fs";
 import process from "node:process";
-import { clusterWord } from "../tests/compat/availability_probe.ts";
-import { KAFKA, runOk, serveCommand } from "../tests/compat/harness.ts";
-import { CONTROLLER_PORT_DISTANCE, freePeerPort } from "../tests/compat/kafka_peer.ts";
+import { clusterWord } from "../../tests/compat/availability_probe.ts";
+import { KAFKA, runOk, serveCommand } from "../../tests/compat/harness.ts";
+import { CONTROLLER_PORT_DISTANCE, freePeerPort } from "../../tests/compat/kafka_peer.ts";
 import {
   type BrokerKind,
   kafkaVersion,
@@ -12,7 +12,7 @@ import {
   startProcesses,
   versionOf,
   whenUp,
-} from "./bench_brokers.ts";
+} from "./brokers.ts";
 
 const HOST = "127.0.0.1";
 const NODES = [1, 2, 3] as const;

@@ -1,6 +1,6 @@
 /** The suite of one node: its loads, what each measures, and the rows of the design with their bars. */
 
-import { kindsOf } from "./bench_brokers.ts";
+import { kindsOf } from "./brokers.ts";
 import {
   isLess,
   megabytesPerSecond,
@@ -12,8 +12,8 @@ import {
   type RowSpec,
   type Sample,
   value,
-} from "./bench_figures.ts";
-import type { Medium } from "./bench_report.ts";
+} from "./figures.ts";
+import type { Medium } from "./report.ts";
 import {
   batches,
   benchFigures,
@@ -24,8 +24,8 @@ import {
   measureStart,
   type Round,
   withTopic,
-} from "./bench_round.ts";
-import type { Suite } from "./bench_suite.ts";
+} from "./round.ts";
+import type { Suite } from "./suite.ts";
 
 const PARTITIONS = 6;
 const TAIL_CONSUMERS = 10;

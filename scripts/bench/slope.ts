@@ -5,7 +5,7 @@
  * Source: the slope is the median of those between any two samples (Theil and Sen), which a few far ones do not move.
  */
 
-import { spreadOf } from "./bench_figures.ts";
+import { spreadOf } from "./figures.ts";
 
 /** A value at a time. */
 export interface TimedValue {

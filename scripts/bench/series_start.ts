@@ -1,9 +1,9 @@
 /** The series of starts: how soon a broker answers, and serves all its partitions, after either end. */
 
-import type { Sample } from "./bench_figures.ts";
-import { makeTopic, whenServed } from "./bench_series_loads.ts";
-import type { PointRun, Series } from "./bench_series_run.ts";
-import { writeSpread } from "./bench_spread.ts";
+import type { Sample } from "./figures.ts";
+import { makeTopic, whenServed } from "./series_loads.ts";
+import type { PointRun, Series } from "./series_run.ts";
+import { writeSpread } from "./spread.ts";
 
 const TOPIC = "bench-start";
 

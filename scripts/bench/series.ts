@@ -14,10 +14,10 @@
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { kafkaNode, weirNode } from "./bench_node.ts";
-import { seriesSvg } from "./bench_series_plot.ts";
-import { COMMON_FLAGS, endOnSignals, missingCommand } from "./bench_options.ts";
-import { formatSeries, type MeasuredSeries } from "./bench_points.ts";
+import { kafkaNode, weirNode } from "./node.ts";
+import { seriesSvg } from "./series_plot.ts";
+import { COMMON_FLAGS, endOnSignals, missingCommand } from "./options.ts";
+import { formatSeries, type MeasuredSeries } from "./points.ts";
 import {
   machineOf,
   type Medium,
@@ -26,15 +26,15 @@ import {
   type ReportHead,
   reportHead,
   writeFiles,
-} from "./bench_report.ts";
+} from "./report.ts";
 import {
   batchesSeries,
   connectionsSeries,
   consumersSeries,
   partitionsSeries,
-} from "./bench_series_loads.ts";
-import { measureSeries, type Series, type SeriesOptions } from "./bench_series_run.ts";
-import { startSeries } from "./bench_series_start.ts";
+} from "./series_loads.ts";
+import { measureSeries, type Series, type SeriesOptions } from "./series_run.ts";
+import { startSeries } from "./series_start.ts";
 
 const SERIES: readonly Series[] = [
   partitionsSeries,

@@ -1,12 +1,12 @@
 /** The series of loads: partitions, connections, consumers of one partition, batches. */
 
-import { createTopic, deleteTopics } from "../broker/client/topics.ts";
-import { eventually } from "../tests/compat/harness.ts";
-import type { Sample } from "./bench_figures.ts";
-import { type BenchNode, raised } from "./bench_node.ts";
-import { batches, benchFigures, type RunningBench } from "./bench_round.ts";
-import { type PointRun, type Series, used } from "./bench_series_run.ts";
-import { ServeWatch, writeSpread } from "./bench_spread.ts";
+import { createTopic, deleteTopics } from "../../broker/client/topics.ts";
+import { eventually } from "../../tests/compat/harness.ts";
+import type { Sample } from "./figures.ts";
+import { type BenchNode, raised } from "./node.ts";
+import { batches, benchFigures, type RunningBench } from "./round.ts";
+import { type PointRun, type Series, used } from "./series_run.ts";
+import { ServeWatch, writeSpread } from "./spread.ts";
 
 const TOPIC = "bench-series";
 const WRITTEN_PARTITIONS = 6;

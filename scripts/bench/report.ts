@@ -3,11 +3,11 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
-import type { BrokerKind } from "./bench_brokers.ts";
-import type { Row } from "./bench_figures.ts";
-import { plotSvg, type PlotTexts } from "./bench_plot.ts";
+import type { BrokerKind } from "./brokers.ts";
+import type { Row } from "./figures.ts";
+import { plotSvg, type PlotTexts } from "./plot.ts";
 
-const ROOT = join(import.meta.dir, "..");
+const ROOT = join(import.meta.dir, "..", "..");
 
 /** Where the data lies. */
 export type Medium = "tmpfs" | "disk";

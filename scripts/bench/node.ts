@@ -4,7 +4,7 @@
  */
 
 import process from "node:process";
-import type { KafkaClient } from "../broker/client/kafka_client.ts";
+import type { KafkaClient } from "../../broker/client/kafka_client.ts";
 import {
   cpuSecondsOf,
   longestHoldMs,
@@ -12,11 +12,11 @@ import {
   openFileCount,
   peakResidentBytes,
   residentBytes,
-} from "../tests/bench/broker_figures.ts";
-import { KAFKA, runOk, serveCommand } from "../tests/compat/harness.ts";
-import { freePeerPort } from "../tests/compat/kafka_peer.ts";
-import { answers, kafkaVersion, versionOf } from "./bench_brokers.ts";
-import { clientOf } from "./bench_suite.ts";
+} from "../../tests/bench/broker_figures.ts";
+import { KAFKA, runOk, serveCommand } from "../../tests/compat/harness.ts";
+import { freePeerPort } from "../../tests/compat/kafka_peer.ts";
+import { answers, kafkaVersion, versionOf } from "./brokers.ts";
+import { clientOf } from "./suite.ts";
 
 const START_TIMEOUT_MS = 180_000;
 const LOOK_MS = 2;

@@ -1,17 +1,17 @@
 /**
  * How a series is measured: at each point one broker of each kind in an empty directory, and the work on them in turns,
- * some rounds after one that warms up. What is measured there is up to the series (`bench_series_loads.ts`,
- * `bench_series_start.ts`).
+ * some rounds after one that warms up. What is measured there is up to the series (`series_loads.ts`,
+ * `series_start.ts`).
  */
 
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import type { Sample } from "./bench_figures.ts";
-import { BenchNode, holdSince, type NodeKind, openFileLimit } from "./bench_node.ts";
-import { figuresOf, type MeasuredSeries, type Point, type PointFigure } from "./bench_points.ts";
-import type { BenchOptions } from "./bench_report.ts";
-import { dataDirectory } from "./bench_suite.ts";
+import type { Sample } from "./figures.ts";
+import { BenchNode, holdSince, type NodeKind, openFileLimit } from "./node.ts";
+import { figuresOf, type MeasuredSeries, type Point, type PointFigure } from "./points.ts";
+import type { BenchOptions } from "./report.ts";
+import { dataDirectory } from "./suite.ts";
 
 /** How work grows, and what is told of it. */
 export interface Series {

@@ -1,9 +1,9 @@
 /** A soak as a picture: what was resident over time with the line of its growth, and the longest holds of the loop. */
 
-import { COLORS, type PlotTexts, text } from "./bench_plot.ts";
-import { formatFigure } from "./bench_figures.ts";
-import { scaleOf } from "./bench_series_plot.ts";
-import type { Growth, TimedValue } from "./bench_slope.ts";
+import { COLORS, type PlotTexts, text } from "./plot.ts";
+import { formatFigure } from "./figures.ts";
+import { scaleOf } from "./series_plot.ts";
+import type { Growth, TimedValue } from "./slope.ts";
 
 const WIDTH = 1000;
 const HEAD_HEIGHT = 64;
