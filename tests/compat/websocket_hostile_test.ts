@@ -27,12 +27,16 @@ beforeAll(async () => {
     ...["topic", "create", "orders", "--bootstrap-server", broker.bootstrap],
   ]);
   witness = new WebSocket(`ws://127.0.0.1:${broker.httpPort}/ws`);
+  const subscribed = Promise.withResolvers<void>();
   witness.onmessage = ({ data }) => {
     const message = JSON.parse(data);
     if (message.type === "records") seenCount += message.records.length;
+    // What is produced before that may be before its place.
+    else if (message.type === "subscribed") subscribed.resolve();
   };
   await new Promise((resolve) => witness.onopen = resolve);
   witness.send(JSON.stringify({ type: "subscribe", id: 1, topics: [{ topic: "orders" }] }));
+  await subscribed.promise;
   await produceAndSee(1);
 }, 60_000);
 afterAll(async () => {
