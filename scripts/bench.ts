@@ -1,7 +1,7 @@
 /**
  * How fast weir is beside Apache Kafka, on one machine, in one run.
  *
- *     bun scripts/bench.ts --peer kafka                    every figure, five alternating rounds after one that warms up
+ *     bun scripts/bench.ts --peer kafka                    every figure, five alternating rounds after four that warm up
  *     bun scripts/bench.ts --nodes 3 --peer kafka          clusters of three nodes, with loads of their own
  *     bun scripts/bench.ts                                 weir alone
  *     bun scripts/bench.ts --only produce,latency          some of the loads (`--help` lists them)

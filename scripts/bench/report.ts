@@ -16,7 +16,7 @@ export type Medium = "tmpfs" | "disk";
 export interface BenchOptions {
   readonly command: readonly string[];
   readonly hasPeer: boolean;
-  /** Besides the one that warms up. */
+  /** Besides those that warm up. */
   readonly rounds: number;
   readonly isQuick: boolean;
   readonly medium: Medium;

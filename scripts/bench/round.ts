@@ -40,7 +40,7 @@ export interface Round {
   readonly megabytes: number;
   /** The weir that puts on the load. */
   readonly command: readonly string[];
-  /** Which round it is; 0 warms up. */
+  /** Which round it is, from 0 on; the first ones warm up. */
   readonly number: number;
   /** Holds the data of all brokers. */
   readonly directory: string;

@@ -171,7 +171,7 @@ export const singleNode: Suite = {
 
 // ── what a load measures ──────────────────────────────────────────────────────────────────────────
 
-/** What is read is written once, in the round that warms up. */
+/** What is read is written once, in the first round. */
 async function measureFetch(round: Round): Promise<Sample> {
   const { load, megabytes, number } = round;
   const topic = `bench-${load.name}`;

@@ -1,7 +1,7 @@
 /**
  * A suite of loads: starts the brokers once, puts each load on them in turns, and makes rows of what came.
  *
- *     round 0 warms up    weir, peer    round 1    weir, peer    round 2    weir, peer    …    next load
+ *     rounds that warm up    weir, peer, weir, peer, …    round 1    weir, peer    round 2    weir, peer    …    next load
  */
 
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
@@ -23,6 +23,8 @@ import type { Load } from "./round.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 const QUICK_PART = 50;
+/** Both compile what is hot while it runs: after so many rounds there is little left to compile. */
+const WARM_UPS = 4;
 const CLIENT_TIMEOUT_MS = 60_000;
 
 /** Loads that the same brokers are put under, and what is told of them. */
@@ -118,7 +120,7 @@ export function dataDirectory(medium: Medium): string {
 }
 
 /**
- * Puts a load on all brokers in turns, `rounds` times after once that warms up.
+ * Puts a load on all brokers in turns, `rounds` times after some that warm up.
  *
  * Returns: the samples of each broker, in the order of the brokers.
  */
@@ -129,14 +131,16 @@ export async function runRounds(
 ): Promise<Sample[][]> {
   const found = brokers.map((): Sample[] => []);
   const megabytes = Math.max(1, Math.round(load.megabytes / (isQuick ? QUICK_PART : 1)));
-  for (let number = 0; number <= rounds; number++) {
+  const warmUps = isQuick ? 1 : WARM_UPS;
+  for (let number = 0; number < warmUps + rounds; number++) {
     for (const [index, broker] of brokers.entries()) {
       const client = clients[index]!;
       const round = { load, broker, client, megabytes, command, number, directory };
       const sample = await load.measure(round);
-      if (number > 0) found[index]!.push(sample);
+      if (number >= warmUps) found[index]!.push(sample);
     }
-    process.stderr.write(`${load.name}: ${number === 0 ? "warmed up" : `round ${number}`}\n`);
+    const what = number < warmUps ? "warming up" : `round ${number - warmUps + 1}`;
+    process.stderr.write(`${load.name}: ${what}\n`);
   }
   return found;
 }
