@@ -287,14 +287,12 @@ export class BrokerConnection {
   }
 
   #receive(bytes: Uint8Array): void {
-    // What an answer lies in is the caller's; pieces of one that spans chunks have been put together elsewhere.
+    // What an answer lies in is its caller's; pieces of one that spans chunks have been put together elsewhere.
     const chunk = FrameMemory.of(bytes);
     chunk?.hold();
     try {
       for (const frame of this.#splitter.push(bytes)) {
-        const isOwn = frame.buffer !== bytes.buffer;
-        if (!isOwn) chunk?.keep();
-        this.#answer(frame, { isOwn });
+        this.#answer(frame, frame.buffer === bytes.buffer ? chunk : FrameMemory.ofFrame(frame));
       }
       chunk?.letGo();
     } catch (cause) {
@@ -304,13 +302,14 @@ export class BrokerConnection {
     }
   }
 
-  /** `isOwn`: the frame has its memory for itself. */
-  #answer(frame: Uint8Array, { isOwn }: { readonly isOwn: boolean }): void {
+  /** `memory`: in which the frame lies. */
+  #answer(frame: Uint8Array, memory: FrameMemory | null): void {
     const reader = new Reader(frame);
     const waiting = this.#waiting.shift();
     if (waiting === undefined) throw new WireError("Cannot take answer: no request waits for one");
     waiting.timer.cancel();
-    if (isOwn) waiting.loan?.lend(frame);
+    if (waiting.loan === undefined) memory?.keep();
+    else waiting.loan.lend(memory);
     try {
       decodeResponseHeader(reader, waiting);
       waiting.answered(reader);

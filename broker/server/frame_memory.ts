@@ -54,13 +54,13 @@ export class FrameMemory {
 export class AnswerLoan {
   #memory: FrameMemory | null = null;
 
-  /** For the connection: the answer lies in a frame that has its memory for itself. */
-  lend(frame: Uint8Array): void {
-    this.#memory = FrameMemory.ofFrame(frame);
-    this.#memory?.hold();
+  /** For the connection: where the answer lies; null where that is left to the collector. */
+  lend(memory: FrameMemory | null): void {
+    this.#memory = memory;
+    memory?.hold();
   }
 
-  /** The answer's bytes are not looked at any more. Does nothing where they lie beside others. */
+  /** The answer's bytes are not looked at any more. */
   giveBack(): void {
     this.#memory?.letGo();
     this.#memory = null;

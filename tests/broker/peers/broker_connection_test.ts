@@ -86,14 +86,18 @@ function brokerOf(clock: SimClock, records: Uint8Array, cuts: readonly number[])
   return { network, chunks };
 }
 
-const cases: [string, readonly number[], { kept: boolean[]; isLent: boolean }][] = [
-  ["whole in one chunk: that stays", [], { kept: [true], isLent: false }],
-  ["in three chunks: their memory is given back, and its own when its caller says so", [
-    20_000,
-    40_000,
-  ], { kept: [false, false, false], isLent: true }],
+const WHOLE: readonly number[] = [];
+const IN_THREE = [20_000, 40_000];
+const cases: [string, readonly number[], { isLent: boolean; kept: boolean[] }][] = [
+  ["whole in one chunk stays", WHOLE, { isLent: false, kept: [true] }],
+  ["whole in one chunk goes once its caller says so", WHOLE, { isLent: true, kept: [false] }],
+  ["in three chunks leaves none of them", IN_THREE, { isLent: false, kept: [false, false, false] }],
+  ["in three chunks goes, too, once its caller says so", IN_THREE, {
+    isLent: true,
+    kept: [false, false, false],
+  }],
 ];
-for (const [title, cuts, { kept, isLent }] of cases) {
+for (const [title, cuts, { isLent, kept }] of cases) {
   test(`BrokerConnection: an answer that comes ${title}`, async () => {
     const clock = new SimClock();
     const records = Uint8Array.from({ length: 60_000 }, (_, i) => i * 7);
@@ -113,7 +117,7 @@ for (const [title, cuts, { kept, isLent }] of cases) {
       maxWaitMs: 0,
       minBytes: 1,
       topics: [],
-    }, { loan }));
+    }, isLent ? { loan } : {}));
     const lies = found.responses[0]!.partitions[0]!.records!;
     expect(lies).toEqual(records);
     loan.giveBack();
