@@ -19,6 +19,8 @@ export interface SimWorkersOptions {
 export class SimWorkers implements Workers {
   readonly #options: SimWorkersOptions;
   readonly #running = new Set<AbortController>();
+  /** What is under way, also where nobody waits for it any more. Never rejects. */
+  readonly #underWay = new Set<Promise<void>>();
   #isClosed = false;
 
   constructor(options: SimWorkersOptions) {
@@ -51,10 +53,15 @@ export class SimWorkers implements Workers {
       });
       return structuredClone(output, { transfer: job.moves?.(output) ?? [] });
     };
+    const finishing = finish();
+    const underWay = finishing.then(() => {}, () => {}).then(() => {
+      this.#underWay.delete(underWay);
+    });
+    this.#underWay.add(underWay);
     try {
-      if (!awaitsEnd) return await Promise.race([finish(), whenCancelled]);
+      if (!awaitsEnd) return await Promise.race([finishing, whenCancelled]);
       whenCancelled.catch(() => {});
-      return await finish();
+      return await finishing;
     } finally {
       this.#running.delete(controller);
     }
@@ -64,5 +71,10 @@ export class SimWorkers implements Workers {
     this.#isClosed = true;
     for (const controller of this.#running) controller.abort();
     return Promise.resolve();
+  }
+
+  /** Resolves when every job has ended by itself, which one that was cut short does as soon as its disk answers. */
+  async ended(): Promise<void> {
+    await Promise.all(this.#underWay);
   }
 }

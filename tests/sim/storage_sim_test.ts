@@ -43,6 +43,10 @@ test.each([
     761614790,
     "a truncation of everything leaves what was cleaned for the sake of what it has dropped",
   ],
+  [
+    1825881468,
+    "a job that was cut short on a slow disk gives its files back before they are counted",
+  ],
 ])("StorageWorld: seed %d, %s", async (seed) => {
   await StorageWorld.run({ seed, steps: STEPS });
 });

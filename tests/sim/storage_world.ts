@@ -376,8 +376,7 @@ export class StorageWorld {
     if (this.#cleaner !== null) await this.#wait(this.#cleaner.stop());
     await this.#wait(directory.close());
     await this.#workers.close();
-    // A job that was cut short ends by itself.
-    await this.#pass(100);
+    await this.#wait(this.#workers.ended());
     assert.equal(disk.openHandles, 0, "a closed directory leaves no handle open");
     assert.equal(clock.pendingTimers, 0, "a closed directory leaves no timer");
     assert.equal(directory.buffers.lentBytes, 0, "a buffer was not given back");
