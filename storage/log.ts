@@ -42,7 +42,6 @@ import type { DiskReserve } from "./disk_reserve.ts";
 import { FileCache } from "./file_cache.ts";
 import type { Flushable, Flusher } from "./flusher.ts";
 import { LeaderEpochs } from "./leader_epochs.ts";
-import type { ReadRecords } from "./shared_reads.ts";
 import type { LogConfig } from "./log_config.ts";
 import { type LoadedLog, loadLog } from "./log_loader.ts";
 import { LogReader, nothingRead } from "./log_reader.ts";
@@ -62,10 +61,12 @@ import type {
   Verification,
 } from "./producer_state.ts";
 import type { ProducerTable } from "./producer_table.ts";
+import type { ReadBounds } from "./read_window.ts";
 import { DelayedRemoval } from "./removal.ts";
 import { retentionOffset } from "./retention.ts";
 import { DamagedBytes, MAX_RELATIVE_OFFSET, Segment } from "./segment.ts";
 import { DELETED_SUFFIX, segmentPath, SNAPSHOT_SUFFIX } from "./segment_name.ts";
+import type { ReadRecords } from "./shared_reads.ts";
 import { allSynced } from "./shared_sync.ts";
 import { renameCleaned, Renames, renameSwapped } from "./segment_swap.ts";
 import type { SnapshotInProgress } from "./snapshot_in_progress.ts";
@@ -149,14 +150,9 @@ export type AppendResult = Appended | AppendRefusal;
 export type { AppendRefusal, ReadRecords, RecordError, TimestampedOffset };
 
 /** How to read. */
-export interface ReadOptions {
-  readonly maxBytes: number;
-  /** Gives the first batch whole even if it is larger than `maxBytes`. */
-  readonly minOneMessage: boolean;
+export interface ReadOptions extends Omit<ReadBounds, "upToOffset"> {
   /** Batches that end at or past it are left out; the end offset when left out. */
   readonly upToOffset?: Offset;
-  /** A read of so many bytes is enough, though there are more. Left out: it is as long as it can be. */
-  readonly enoughBytes?: number;
 }
 
 /** What a read answers. */

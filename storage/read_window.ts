@@ -15,6 +15,7 @@ import type { Segment } from "./segment.ts";
 /** What a reader may have. */
 export interface ReadBounds {
   readonly maxBytes: number;
+  /** Gives the first batch whole even if it is larger than `maxBytes`. */
   readonly minOneMessage: boolean;
   readonly upToOffset: number;
   /** A read of so many bytes is enough, though there are more. Left out: it is as long as it can be. */

@@ -406,11 +406,7 @@ export class KafkaClient {
     return await this.retry(async () => {
       try {
         const connection = await this.coordinator(groupId);
-        const answer = await connection.request(
-          call,
-          body,
-          timeoutMs === undefined ? {} : { timeoutMs },
-        );
+        const answer = await connection.request(call, body, { timeoutMs });
         const code = codeOf(answer);
         if (isRetriable(code as ErrorCode)) throw new KafkaError(code);
         return answer;

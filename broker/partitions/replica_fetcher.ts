@@ -31,7 +31,7 @@ import { type Clock, DiskError, type Logger, type Timer } from "../../storage/pl
 import { type Endpoint, NetworkError } from "../network.ts";
 import { call } from "../peers/call.ts";
 import type { Peers } from "../peers/peers.ts";
-import { AnswerLoan } from "../server/frame_memory.ts";
+import { AnswerLoan } from "../frame_memory.ts";
 import type { Partition } from "./partition.ts";
 
 /** With the incarnation of the follower (KIP-903). */

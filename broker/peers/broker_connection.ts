@@ -25,7 +25,7 @@ import {
   type Network,
   NetworkError,
 } from "../network.ts";
-import { type AnswerLoan, FrameMemory } from "../server/frame_memory.ts";
+import { type AnswerLoan, FrameMemory } from "../frame_memory.ts";
 import { type Call, call } from "./call.ts";
 import { connectWithin, notAccepted } from "./connecting.ts";
 
@@ -67,16 +67,15 @@ export interface BrokerConnectionOptions {
 /** How one request is made. */
 export interface RequestOptions {
   /** The connection is given up after it; the connection's own when left out. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
   /** Told where the answer lies, for a caller that says when it is done with it. */
   readonly loan?: AnswerLoan | undefined;
 }
 
-interface SentRequest {
+interface SentRequest extends RequestOptions {
   readonly apiKey: number;
   readonly apiVersion: number;
   readonly timeoutMs: number;
-  readonly loan?: AnswerLoan | undefined;
 }
 
 /** A connection whose broker has said which versions it serves. */

@@ -24,7 +24,7 @@ import assert from "node:assert/strict";
 import { WireError, type Writer } from "../../protocol/bytes.ts";
 import { FRAME_LENGTH_BYTES, FrameSplitter } from "../../protocol/frame.ts";
 import { encodeResponseHeader } from "../../protocol/headers.ts";
-import type { Clock, Logger, Timer } from "../../storage/platform.ts";
+import type { Clock, Logger } from "../../storage/platform.ts";
 import { type Answer, type ConnectionInfo, MIN_ANSWER_ROOM_BYTES } from "../apis/api.ts";
 import type { Connection, ConnectionHandlers } from "../network.ts";
 import {
@@ -34,7 +34,7 @@ import {
   UnknownApiError,
 } from "./dispatch.ts";
 import { describeFirstBytes } from "./first_bytes.ts";
-import { FrameMemory } from "./frame_memory.ts";
+import { FrameMemory } from "../frame_memory.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { LogLimiter } from "./log_limiter.ts";
 import { type BudgetMember, type MemoryBudget, SMALL_BYTES } from "./memory_budget.ts";
@@ -106,7 +106,6 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
   readonly #unsent: ServerRequest[] = [];
   /** The request that was admitted with the budget's pass. */
   #passRequest: ServerRequest | null = null;
-  #continuation: Timer | null = null;
   #abortListeners: Set<() => void> | null = null;
   #firstBytes: Uint8Array | null = NO_BYTES;
 
@@ -349,7 +348,8 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
         this.#encodeReady();
         if (writer.length >= SEND_BYTES) this.#push();
         if (++handled === MAX_REQUESTS_PER_WAKE || this.#isLate(handled, startMs)) {
-          this.#goOnLater();
+          // Others have their turn before the rest of what has been received.
+          this.#host.putOff(this);
           break;
         }
       }
@@ -368,14 +368,6 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
   #isLate(handled: number, startMs: number): boolean {
     return handled % REQUESTS_PER_LOOK === 0 &&
       this.#host.clock.monotonicMs() - startMs > MAX_WAKE_MS;
-  }
-
-  /** Lets others have their turn before the rest of what has been received. */
-  #goOnLater(): void {
-    this.#continuation ??= this.#host.clock.timer(0, () => {
-      this.#continuation = null;
-      this.wake();
-    });
   }
 
   #closeSilent(): void {
@@ -611,7 +603,6 @@ export class ServerConnection implements ConnectionHandlers, RequestHome, Budget
   /** The connection is gone, whoever ended it: everything it held is given back. */
   #end(): void {
     this.#isAborted = true;
-    this.#continuation?.cancel();
     this.#frames.length = 0;
     this.#frameHead = 0;
     this.#next = null;

@@ -15,7 +15,7 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { decodeRequestHeader } from "../../protocol/headers.ts";
 import { apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
 import type { Answer, Api, CloseSignal, ConnectionInfo, RequestContext } from "../apis/api.ts";
-import type { FrameMemory } from "./frame_memory.ts";
+import type { FrameMemory } from "../frame_memory.ts";
 
 /** Bytes of key, version and correlation id, which stand first in every request. */
 const HEADER_START_BYTES = 8;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { FrameMemory } from "../../../broker/server/frame_memory.ts";
-import { concat, requestFrame, Script, World } from "./harness.ts";
+import { FrameMemory } from "../../broker/frame_memory.ts";
+import { concat, requestFrame, Script, World } from "./server/harness.ts";
 
 const LARGE_BYTES = 20_000;
 const KEPT = true;

@@ -9,7 +9,7 @@ import { fetchRequest, fetchResponse } from "../../../protocol/schemas/fetch.ts"
 import type { Connection, Network } from "../../../broker/network.ts";
 import { BrokerConnection } from "../../../broker/peers/broker_connection.ts";
 import { call } from "../../../broker/peers/call.ts";
-import { AnswerLoan } from "../../../broker/server/frame_memory.ts";
+import { AnswerLoan } from "../../../broker/frame_memory.ts";
 import { SimClock } from "../../sim/sim_clock.ts";
 import { SimNetwork } from "../../sim/sim_network.ts";
 import { SimRandom } from "../../sim/sim_random.ts";
