@@ -21,7 +21,7 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { formatRows } from "./bench/figures.ts";
-import { COMMON_FLAGS, endOnSignals, missingCommand } from "./bench/options.ts";
+import { commandOf, COMMON_FLAGS, endOnSignals } from "./bench/options.ts";
 import { type Medium, peerNameOf, writeReport } from "./bench/report.ts";
 import { seriesMain } from "./bench/series.ts";
 import { singleNode } from "./bench/single_node.ts";
@@ -59,12 +59,8 @@ async function main(args: string[]): Promise<number> {
     );
     return isWrong ? 2 : 0;
   }
-  const command = values.command.split(" ");
-  const missing = missingCommand(command);
-  if (missing !== null) {
-    console.error(missing);
-    return 1;
-  }
+  const command = commandOf(values.command);
+  if (command === null) return 1;
   const unknown = (only?.split(",") ?? []).filter((name) => {
     return suite.loads.every((load) => load.name !== name);
   });

@@ -1,16 +1,15 @@
 /** The brokers that `scripts/bench.ts` measures: processes on loopback, and what the system knows of them. */
 
-import { existsSync } from "node:fs";
 import process from "node:process";
 import {
   cpuSecondsOf,
   peakResidentBytes,
   residentBytes,
 } from "../../tests/bench/broker_figures.ts";
-import { KAFKA, runOk, serveCommand } from "../../tests/compat/harness.ts";
 import { freePeerPort } from "../../tests/compat/kafka_peer.ts";
 import { Wire } from "../../tests/compat/wire.ts";
 import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
+import { type NodeKind, nodeKindsOf } from "./kinds.ts";
 
 const START_TIMEOUT_MS = 180_000;
 const LOOK_MS = 2;
@@ -53,51 +52,24 @@ export async function kindsOf(
   command: readonly string[],
   hasPeer: boolean,
 ): Promise<BrokerKind[]> {
-  return [weirKind(command, versionOf(command)), ...(hasPeer ? [await kafkaKind()] : [])];
+  return (await nodeKindsOf(command, hasPeer)).map(brokerOf);
 }
 
-/** What weir says of itself. */
-export function versionOf(command: readonly string[]): string {
-  const asked = Bun.spawnSync([...command, "version", "--json"]);
-  return (JSON.parse(asked.stdout.toString()) as { readonly version: string }).version;
-}
-
-function weirKind(command: readonly string[], version: string): BrokerKind {
+/** One of a single node. */
+function brokerOf(node: NodeKind): BrokerKind {
   const kind: BrokerKind = {
-    name: "weir",
-    version,
+    name: node.name,
+    version: node.version,
     async start(directory) {
-      const port = await freePeerPort();
-      const words = serveCommand({ command, port, dataDirectory: directory });
-      const addresses = [`127.0.0.1:${port}`];
-      return await startProcesses(kind, { directory, addresses, commands: [words], isUp: answers });
-    },
-  };
-  return kind;
-}
-
-/** Apache Kafka by its script beside the repository, with that script's defaults. Errors: rejects where it is not there. */
-async function kafkaKind(): Promise<BrokerKind> {
-  const version = await kafkaVersion();
-  const kind: BrokerKind = {
-    name: "Apache Kafka",
-    version,
-    async start(directory) {
-      const port = await freePeerPort();
-      const flags = ["--port", String(port), "--dir", directory];
-      await runOk([KAFKA, "format", ...flags]);
-      const addresses = [`127.0.0.1:${port}`];
-      const commands = [[KAFKA, "broker", ...flags]];
+      // Nobody asks for its HTTP port: any will do.
+      const place = { port: await freePeerPort(), httpPort: 0, directory };
+      await node.prepare(place);
+      const addresses = [`127.0.0.1:${place.port}`];
+      const commands = [node.command(place)];
       return await startProcesses(kind, { directory, addresses, commands, isUp: answers });
     },
   };
   return kind;
-}
-
-/** The version of Apache Kafka. Errors: rejects where its script is not there. */
-export async function kafkaVersion(): Promise<string> {
-  if (!existsSync(KAFKA)) throw new Error(`Cannot start Apache Kafka: there is no ${KAFKA}`);
-  return (await runOk([KAFKA, "version"])).trim();
 }
 
 /** Starts processes side by side, one a node, and waits until each is up. Errors: rejects when one ends before. */
@@ -151,15 +123,19 @@ export async function whenUp(
   addresses: readonly string[],
   isUp: (address: string) => Promise<boolean>,
 ): Promise<void> {
+  const what = `${name} is up`;
+  await Promise.all(addresses.map((address) => lookUntil(what, () => isUp(address))));
+}
+
+/** Looks often, so that the time until then can be told. Errors: rejects when a look does, or after `START_TIMEOUT_MS`. */
+export async function lookUntil(what: string, isSo: () => Promise<boolean>): Promise<void> {
   const deadlineMs = performance.now() + START_TIMEOUT_MS;
-  await Promise.all(addresses.map(async (address) => {
-    while (!await isUp(address)) {
-      if (performance.now() > deadlineMs) {
-        throw new Error(`Cannot start ${name}: no answer for ${START_TIMEOUT_MS / 1000} s`);
-      }
-      await Bun.sleep(LOOK_MS);
+  while (!await isSo()) {
+    if (performance.now() > deadlineMs) {
+      throw new Error(`Waited ${START_TIMEOUT_MS / 1000} s in vain: ${what}`);
     }
-  }));
+    await Bun.sleep(LOOK_MS);
+  }
 }
 
 /** What is measured of processes that are up now. */

@@ -5,14 +5,8 @@ import process from "node:process";
 import { clusterWord } from "../../tests/compat/availability_probe.ts";
 import { KAFKA, runOk, serveCommand } from "../../tests/compat/harness.ts";
 import { CONTROLLER_PORT_DISTANCE, freePeerPort } from "../../tests/compat/kafka_peer.ts";
-import {
-  type BrokerKind,
-  kafkaVersion,
-  measuredBroker,
-  startProcesses,
-  versionOf,
-  whenUp,
-} from "./brokers.ts";
+import { type BrokerKind, measuredBroker, startProcesses, whenUp } from "./brokers.ts";
+import { kafkaVersion, versionOf } from "./kinds.ts";
 
 const HOST = "127.0.0.1";
 const NODES = [1, 2, 3] as const;

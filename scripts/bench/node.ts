@@ -13,61 +13,10 @@ import {
   peakResidentBytes,
   residentBytes,
 } from "../../tests/bench/broker_figures.ts";
-import { KAFKA, runOk, serveCommand } from "../../tests/compat/harness.ts";
 import { freePeerPort } from "../../tests/compat/kafka_peer.ts";
-import { answers, kafkaVersion, versionOf } from "./brokers.ts";
+import { answers, lookUntil } from "./brokers.ts";
+import type { NodeKind, NodePlace } from "./kinds.ts";
 import { clientOf } from "./suite.ts";
-
-const START_TIMEOUT_MS = 180_000;
-const LOOK_MS = 2;
-
-/** A kind of broker. */
-export interface NodeKind {
-  readonly name: string;
-  readonly version: string;
-  /** Makes a data directory ready, where that is a step of its own. */
-  prepare(place: NodePlace): Promise<void>;
-  /** Starts it; the process must be the broker's own. */
-  command(place: NodePlace): readonly string[];
-  /** Whether it serves metrics over HTTP, under weir's names. */
-  readonly hasMetrics: boolean;
-}
-
-/** Where one runs. */
-export interface NodePlace {
-  readonly port: number;
-  readonly httpPort: number;
-  readonly directory: string;
-}
-
-/** weir by its command, with settings beside the defaults. */
-export function weirNode(
-  command: readonly string[],
-  settings: Readonly<Record<string, string>> = {},
-): NodeKind {
-  return {
-    name: "weir",
-    version: versionOf(command),
-    prepare: () => Promise.resolve(),
-    command: ({ directory, ...ports }) => {
-      return serveCommand({ command, settings, dataDirectory: directory, ...ports });
-    },
-    hasMetrics: true,
-  };
-}
-
-/** Apache Kafka by its script beside the repository, with that script's defaults. Errors: rejects where it is not there. */
-export async function kafkaNode(): Promise<NodeKind> {
-  const version = await kafkaVersion();
-  const flags = ({ port, directory }: NodePlace) => ["--port", String(port), "--dir", directory];
-  return {
-    name: "Apache Kafka",
-    version,
-    prepare: async (place) => void await runOk([KAFKA, "format", ...flags(place)]),
-    command: (place) => [KAFKA, "broker", ...flags(place)],
-    hasMetrics: false,
-  };
-}
 
 /** The same command with as many open files as the system grants. */
 export function raised(command: readonly string[]): string[] {
@@ -123,15 +72,12 @@ export class BenchNode {
   /** Looks until it is so. Errors: rejects when the process ends before, or after minutes. */
   async whenSo(what: string, isSo: () => Promise<boolean>): Promise<void> {
     const { name } = this.kind;
-    const deadlineMs = performance.now() + START_TIMEOUT_MS;
-    while (!await isSo()) {
+    await lookUntil(`${name}: ${what}`, async () => {
+      if (await isSo()) return true;
       const code = this.#child?.exitCode ?? null;
       if (code !== null) throw new Error(`${name} ended with code ${code} before ${what}`);
-      if (performance.now() > deadlineMs) {
-        throw new Error(`Waited ${START_TIMEOUT_MS / 1000} s in vain for ${name}: ${what}`);
-      }
-      await Bun.sleep(LOOK_MS);
-    }
+      return false;
+    });
   }
 
   /** Ends it as it ends by itself. */

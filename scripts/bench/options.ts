@@ -14,10 +14,12 @@ export const COMMON_FLAGS = {
   help: { type: "boolean", default: false },
 } as const;
 
-/** A sentence on why that weir cannot be measured; null where it is there. */
-export function missingCommand(command: readonly string[]): string | null {
-  if (command.length > 1 || existsSync(command[0]!)) return null;
-  return `Cannot measure ${command[0]}: it is not there; "npm run build" makes dist/weir`;
+/** The words of the weir that is measured; null, and said, where it is not there. */
+export function commandOf(words: string): string[] | null {
+  const command = words.split(" ");
+  if (command.length > 1 || existsSync(command[0]!)) return command;
+  console.error(`Cannot measure ${command[0]}: it is not there; "npm run build" makes dist/weir`);
+  return null;
 }
 
 /** What runs beside this process ends with it. */

@@ -15,7 +15,7 @@ import { type MeasuredBroker, shortName } from "./brokers.ts";
 import type { Sample } from "./figures.ts";
 
 /** Both brokers keep deleted files for a minute otherwise, and the disk would fill. */
-const DELETE_AT_ONCE = ["file.delete.delay.ms", "1000"] as const;
+export const DELETE_AT_ONCE = ["file.delete.delay.ms", "1000"] as const;
 
 /** One load, as `weir bench` is told. */
 export interface Load {
@@ -79,20 +79,47 @@ export async function measureStart({ broker, directory, number }: Round): Promis
   return { startMs: started.startMs };
 }
 
-/** Adds what the broker used meanwhile. */
+/** Adds what the broker used meanwhile. `work` tells `megabytes` where it knows them better. */
 export async function measured(
-  { broker }: Round,
+  { broker }: {
+    readonly broker: Pick<MeasuredBroker, "cpuSeconds" | "peakResidentBytes" | "residentBytes">;
+  },
   megabytes: number,
   work: () => Promise<Sample>,
 ): Promise<Sample> {
   const before = broker.cpuSeconds();
   const figures = await work();
+  const gigabytes = (figures["megabytes"] ?? megabytes) / 1000;
   return {
     ...figures,
-    cpuSecondsPerGigabyte: (broker.cpuSeconds() - before) / (megabytes / 1000),
+    cpuSecondsPerGigabyte: (broker.cpuSeconds() - before) / gigabytes,
     peakResidentMegabytes: broker.peakResidentBytes() / 1e6,
     residentMegabytes: broker.residentBytes() / 1e6,
   };
+}
+
+/** Writes while consumers wait at the end of a topic. */
+export interface TailLoad {
+  readonly topic: string;
+  readonly consumers: number;
+  /** Of all consumers together. What the first answers bring is not counted, so that it is less than is written. */
+  readonly readMegabytes: number;
+  readonly writtenMegabytes: number;
+}
+
+/** Starts the readers and, once they wait, the writer. Returns: the figures of the readers. */
+export async function tailFigures(
+  start: (flags: readonly string[]) => RunningBench,
+  { topic, consumers, readMegabytes, writtenMegabytes }: TailLoad,
+): Promise<Sample> {
+  const flags = ["--topic", topic, "--megabytes"];
+  const tail = ["--tail", "--consumers", String(consumers)];
+  const readers = start(["fetch", ...flags, String(readMegabytes), ...tail]);
+  await readers.isWaiting;
+  const shape = batches(100, 1024, 5, "1");
+  const writer = start(["produce", ...flags, String(writtenMegabytes), ...shape]);
+  const [figures] = await Promise.all([readers.ended, writer.ended]);
+  return figures;
 }
 
 /** Runs `work` with a topic that is made for the round and goes with it. */

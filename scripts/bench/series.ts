@@ -14,9 +14,9 @@
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { kafkaNode, weirNode } from "./node.ts";
+import { nodeKindsOf } from "./kinds.ts";
 import { seriesSvg } from "./series_plot.ts";
-import { COMMON_FLAGS, endOnSignals, missingCommand } from "./options.ts";
+import { commandOf, COMMON_FLAGS, endOnSignals } from "./options.ts";
 import { formatSeries, type MeasuredSeries } from "./points.ts";
 import {
   machineOf,
@@ -56,7 +56,7 @@ export interface SeriesReport extends ReportHead {
 export async function runSeries(options: SeriesOptions): Promise<SeriesReport> {
   const { command, hasPeer, medium, only } = options;
   const machine = machineOf(medium);
-  const kinds = [weirNode(command), ...(hasPeer ? [await kafkaNode()] : [])];
+  const kinds = await nodeKindsOf(command, hasPeer);
   const series: MeasuredSeries[] = [];
   for (const one of SERIES.filter(({ name }) => only === null || only.includes(name))) {
     series.push(await measureSeries(one, kinds, options));
@@ -100,12 +100,8 @@ export async function seriesMain(args: string[]): Promise<number> {
     );
     return isWrong ? 2 : 0;
   }
-  const command = values.command.split(" ");
-  const missing = missingCommand(command);
-  if (missing !== null) {
-    console.error(missing);
-    return 1;
-  }
+  const command = commandOf(values.command);
+  if (command === null) return 1;
   endOnSignals();
   const report = await runSeries({
     command,

@@ -4,7 +4,7 @@ import { createTopic, deleteTopics } from "../../broker/client/topics.ts";
 import { eventually } from "../../tests/compat/harness.ts";
 import type { Sample } from "./figures.ts";
 import { type BenchNode, raised } from "./node.ts";
-import { batches, benchFigures, type RunningBench } from "./round.ts";
+import { batches, benchFigures, DELETE_AT_ONCE, type RunningBench, tailFigures } from "./round.ts";
 import { type PointRun, type Series, used } from "./series_run.ts";
 import { ServeWatch, writeSpread } from "./spread.ts";
 
@@ -107,16 +107,10 @@ export const consumersSeries: Series = {
     // What the first answer brought is not counted, and a load this small must not be over before.
     const read = Math.max(1, Math.floor(megabytes * 0.75)) * consumers;
     return await withTopic(run, 1, async (topic) => {
-      return await used(run, read, async () => {
-        const flags = ["--topic", topic, "--megabytes"];
-        const tail = ["--tail", "--consumers", String(consumers)];
-        const readers = load(run, ["fetch", ...flags, String(read), ...tail]);
-        await readers.isWaiting;
-        const shape = batches(100, 1024, 5, "1");
-        const amount = String(Math.ceil(megabytes) + 2);
-        const writer = load(run, ["produce", ...flags, amount, ...shape]);
-        const [figures] = await Promise.all([readers.ended, writer.ended]);
-        return figures;
+      return await used(run, read, () => {
+        const writtenMegabytes = Math.ceil(megabytes) + 2;
+        const tail = { topic, consumers, readMegabytes: read, writtenMegabytes };
+        return tailFigures((flags) => load(run, flags), tail);
       });
     });
   },
@@ -168,7 +162,7 @@ export async function makeTopic(
   partitions: number,
   settings: readonly (readonly [name: string, value: string])[] = [],
 ): Promise<void> {
-  const configs = [["file.delete.delay.ms", "1000"] as const, ...settings];
+  const configs = [DELETE_AT_ONCE, ...settings];
   await createTopic(node.client, { name, partitions, configs, validateOnly: false });
   await whenServed(node, name, partitions);
 }

@@ -8,9 +8,11 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import type { Sample } from "./figures.ts";
-import { BenchNode, holdSince, type NodeKind, openFileLimit } from "./node.ts";
+import type { NodeKind } from "./kinds.ts";
+import { BenchNode, holdSince, openFileLimit } from "./node.ts";
 import { figuresOf, type MeasuredSeries, type Point, type PointFigure } from "./points.ts";
 import type { BenchOptions } from "./report.ts";
+import { measured } from "./round.ts";
 import { dataDirectory } from "./suite.ts";
 
 /** How work grows, and what is told of it. */
@@ -122,22 +124,14 @@ async function measurePoint(
   }
 }
 
-/** Adds what the broker used meanwhile. `work` tells `megabytes` where it knows them better. */
+/** Adds what the broker used meanwhile, and how long its loop was held. */
 export async function used(
   { node }: PointRun,
   megabytes: number,
   work: () => Promise<Sample>,
 ): Promise<Sample> {
   const { metrics: before } = await holdSince(node, null);
-  const secondsBefore = node.cpuSeconds();
-  const figures = await work();
-  const cpuSeconds = node.cpuSeconds() - secondsBefore;
-  const peakResidentMegabytes = node.peakResidentBytes() / 1e6;
+  const sample = await measured({ broker: node }, megabytes, work);
   const { holdMs } = await holdSince(node, before);
-  return {
-    ...figures,
-    cpuSecondsPerGigabyte: cpuSeconds / ((figures["megabytes"] ?? megabytes) / 1000),
-    peakResidentMegabytes,
-    ...(holdMs === null ? {} : { longestHoldMs: holdMs }),
-  };
+  return { ...sample, ...(holdMs === null ? {} : { longestHoldMs: holdMs }) };
 }

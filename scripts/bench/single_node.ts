@@ -23,6 +23,7 @@ import {
   measureProduce,
   measureStart,
   type Round,
+  tailFigures,
   withTopic,
 } from "./round.ts";
 import type { Suite } from "./suite.ts";
@@ -186,22 +187,18 @@ async function measureFetch(round: Round): Promise<Sample> {
   });
 }
 
-/** The consumers read a tenth less than is written: what the first answer brought is not counted as read. */
+/** The consumers read a tenth less than is written. */
 async function measureTail(round: Round): Promise<Sample> {
   const { megabytes } = round;
   return await withTopic(round, async (topic) => {
-    return await measured(round, megabytes * TAIL_CONSUMERS, async () => {
-      const read = Math.max(1, Math.floor(megabytes * 0.9)) * TAIL_CONSUMERS;
-      const consumers = ["--tail", "--consumers", String(TAIL_CONSUMERS)];
-      const flags = ["--topic", topic, "--megabytes"];
-      const readers = benchFigures(round, ["fetch", ...flags, String(read), ...consumers]);
-      await readers.isWaiting;
-      const shape = batches(100, 1024, 5, "1");
-      // A load this small is over before the consumers have what they are to read.
-      const amount = String(megabytes + 1);
-      const writer = benchFigures(round, ["produce", ...flags, amount, ...shape]);
-      const [figures] = await Promise.all([readers.ended, writer.ended]);
-      return figures;
+    return await measured(round, megabytes * TAIL_CONSUMERS, () => {
+      return tailFigures((flags) => benchFigures(round, flags), {
+        topic,
+        consumers: TAIL_CONSUMERS,
+        readMegabytes: Math.max(1, Math.floor(megabytes * 0.9)) * TAIL_CONSUMERS,
+        // A load this small is over before the consumers have what they are to read.
+        writtenMegabytes: megabytes + 1,
+      });
     });
   });
 }

@@ -15,8 +15,9 @@ import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { formatFigure, type Sample, spreadOf } from "./figures.ts";
-import { BenchNode, holdSince, weirNode } from "./node.ts";
-import { COMMON_FLAGS, endOnSignals, missingCommand } from "./options.ts";
+import { weirNode } from "./kinds.ts";
+import { BenchNode, holdSince } from "./node.ts";
+import { commandOf, COMMON_FLAGS, endOnSignals } from "./options.ts";
 import {
   machineOf,
   type Medium,
@@ -224,12 +225,8 @@ export async function soakMain(args: string[]): Promise<number> {
     );
     return isWrong ? 2 : 0;
   }
-  const command = values.command.split(" ");
-  const missing = missingCommand(command);
-  if (missing !== null) {
-    console.error(missing);
-    return 1;
-  }
+  const command = commandOf(values.command);
+  if (command === null) return 1;
   endOnSignals();
   const report = await runSoak({ command, medium: on as Medium, minutes, megabytesPerSecond });
   console.log(formatSoak(report));
