@@ -239,7 +239,10 @@ export class Server implements ConnectionHost {
 
   /** A thousand consumers may wait for the same megabyte: what else comes has its turn between some of them and the next. */
   #wakeReady(): void {
+    // Who is put off meanwhile comes behind these, in the next turn.
+    let left = this.#ready.size;
     for (const connection of this.#ready) {
+      if (left-- === 0) return;
       if (this.isTurnOver) return this.#endTurnSoon();
       this.#ready.delete(connection);
       connection.wake();

@@ -270,6 +270,23 @@ describe("ServerConnection: fairness", () => {
     expect(hog.answers.length).toBe(5_000);
     expect(other.answers.length).toBe(1);
   });
+
+  test("ServerConnection: the rest of thousands of requests comes in later turns of the loop", async () => {
+    const world = new World({ network: { bufferBytes: MIB } });
+    const hog = await world.connect();
+    hog.send(...Array.from({ length: 5_000 }, () => "now:x"));
+    const { handled } = world.script;
+    const seen = [0];
+    const look = () => {
+      seen.push(handled.length);
+      if (handled.length < 5_000) world.clock.timer(0, look);
+    };
+    look();
+    await world.pass();
+    const turns = seen.slice(1).map((count, i) => count - seen[i]!);
+    expect(Math.max(...turns)).toBeLessThanOrEqual(1_024);
+    expect(hog.answers.length).toBe(5_000);
+  });
 });
 
 describe("ServerConnection: long work", () => {
