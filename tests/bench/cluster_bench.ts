@@ -355,10 +355,13 @@ function tellMemory(label: string, pids: readonly number[]): void {
 }
 
 async function createLoadTopics({ addresses }: Loaded): Promise<void> {
+  const partitions = LOAD_PARTITIONS;
   for (const at of addresses.keys()) {
     const order = addresses.map((_, step) => (at + step) % addresses.length + 1);
-    const name = `load-${at + 1}`;
-    await createTopic(addresses[0]!, { name, partitions: LOAD_PARTITIONS, order });
+    const topic = `load-${at + 1}`;
+    await createTopic(addresses[0]!, { name: topic, partitions, order });
+    // Metadata names a leader before its log is open, and rawload does not try again.
+    await sendFirstRecords({ addresses, topic, partitions, patienceMs: PATIENCE_MS });
   }
   for (const at of addresses.keys()) {
     await Promise.all(addresses.map((address) => whenInSync(address, `load-${at + 1}`)));

@@ -204,7 +204,7 @@ export class RaftWorld {
     else if (draw < 84) this.#cuts.clear();
     else if (draw < 86) this.#shutDown(node);
     else if ((isDynamic || this.#isUpgraded) && draw < 95) this.#changeVoters();
-    else if (!isDynamic && draw < 89) this.#upgradeVoters();
+    else if (!isDynamic && draw < 92) this.#upgradeVoters();
     // What a replaced disk means is not known while the voters go over into the log.
     else if (draw < 97 && !this.#isUpgraded) {
       await (isDynamic ? this.#wipe(node) : this.#wipeStatic(node));
