@@ -121,10 +121,10 @@ const MEGABYTES_OF_BATCHES: ReadonlyMap<number, number> = new Map([
   [10, 100],
   [100, 200],
   [1000, 400],
-  [9600, 400],
+  [9500, 400],
 ]);
 
-/** Records of 100 B in a batch; 9,600 of them make the 1 MiB that a topic takes unless told otherwise. */
+/** Records of 100 B in a batch; 9,500 of them come to the 1 MiB that a topic takes unless told otherwise. */
 export const batchesSeries: Series = {
   name: "batches",
   title: "records of 100 B a batch",
