@@ -2,7 +2,8 @@
  * CRC-32C (Castagnoli), the checksum of record batches: by the processor's own instruction, or by tables where the
  * call to it would cost more than the sum.
  *
- * `Bun.hash.crc32` and zlib's crc32 are another polynomial: they do not fit.
+ * `Bun.hash.crc32` and zlib's crc32 are another polynomial: they do not fit. Releases of the package differ: 1.10.5 and
+ * 1.10.8 sum 5 GB/s, where 1.10.7 and others sum 18, by several streams of the instruction at once; a test tells.
  */
 
 import { crc32c as nativeCrc32c } from "@node-rs/crc32";
