@@ -9,9 +9,9 @@
 
 import { WireError } from "../../protocol/bytes.ts";
 import type { Clock } from "../../storage/platform.ts";
+import { FrameMemory } from "../frame_memory.ts";
 import { type Connection, type Endpoint, type Network, NetworkError } from "../network.ts";
 import { connectWithin, notAccepted } from "../peers/connecting.ts";
-import { FrameMemory } from "../frame_memory.ts";
 
 const OPEN_TIMEOUT_MS = 10_000;
 /** For a `FrameSplitter`: no answer that is put together is larger. */

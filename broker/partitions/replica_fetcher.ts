@@ -28,10 +28,10 @@ import type { Encodable } from "../../protocol/schema.ts";
 import { fetchRequest, type FetchResponse, fetchResponse } from "../../protocol/schemas/fetch.ts";
 import { type Offset, offset, type Uuid } from "../../protocol/types.ts";
 import { type Clock, DiskError, type Logger, type Timer } from "../../storage/platform.ts";
+import { AnswerLoan } from "../frame_memory.ts";
 import { type Endpoint, NetworkError } from "../network.ts";
 import { call } from "../peers/call.ts";
 import type { Peers } from "../peers/peers.ts";
-import { AnswerLoan } from "../frame_memory.ts";
 import type { Partition } from "./partition.ts";
 
 /** With the incarnation of the follower (KIP-903). */

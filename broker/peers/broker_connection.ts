@@ -18,6 +18,7 @@ import { decodeResponseHeader, encodeRequestHeader } from "../../protocol/header
 import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
 import { apiVersionsRequest, apiVersionsResponse } from "../../protocol/schemas/api_versions.ts";
 import type { Clock, Timer } from "../../storage/platform.ts";
+import { type AnswerLoan, FrameMemory } from "../frame_memory.ts";
 import {
   type Connection,
   type ConnectionHandlers,
@@ -25,7 +26,6 @@ import {
   type Network,
   NetworkError,
 } from "../network.ts";
-import { type AnswerLoan, FrameMemory } from "../frame_memory.ts";
 import { type Call, call } from "./call.ts";
 import { connectWithin, notAccepted } from "./connecting.ts";
 

@@ -15,8 +15,8 @@
 
 import type { Decoded, Encodable, Message } from "../../protocol/schema.ts";
 import type { Clock, Random } from "../../storage/platform.ts";
-import { type Endpoint, type Network, NetworkError } from "../network.ts";
 import type { AnswerLoan } from "../frame_memory.ts";
+import { type Endpoint, type Network, NetworkError } from "../network.ts";
 import { BrokerConnection, type RequestOptions } from "./broker_connection.ts";
 import type { Call } from "./call.ts";
 import { notAccepted } from "./connecting.ts";

@@ -26,6 +26,7 @@ import { FRAME_LENGTH_BYTES, FrameSplitter } from "../../protocol/frame.ts";
 import { encodeResponseHeader } from "../../protocol/headers.ts";
 import type { Clock, Logger } from "../../storage/platform.ts";
 import { type Answer, type ConnectionInfo, MIN_ANSWER_ROOM_BYTES } from "../apis/api.ts";
+import { FrameMemory } from "../frame_memory.ts";
 import type { Connection, ConnectionHandlers } from "../network.ts";
 import {
   type Dispatcher,
@@ -34,7 +35,6 @@ import {
   UnknownApiError,
 } from "./dispatch.ts";
 import { describeFirstBytes } from "./first_bytes.ts";
-import { FrameMemory } from "../frame_memory.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { LogLimiter } from "./log_limiter.ts";
 import { type BudgetMember, type MemoryBudget, SMALL_BYTES } from "./memory_budget.ts";

@@ -4,8 +4,9 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { lifeThatNotices, liveThrough, tellLifeUnderWay } from "./cluster_lives.ts";
 import { PLANTED_BANK_FAULTS } from "./planted_bank_faults.ts";
 
-const LONE_SEEDS = 10;
-const SEEDS = 16;
+/** A few banks do far more than most: with fewer lives, what they do together would be chance. */
+const LONE_SEEDS = 24;
+const SEEDS = 28;
 /** A fault that more lives than this do not notice is not noticed. */
 const SEEDS_PER_FAULT = 200;
 const TIMEOUT_MS = 900_000;
@@ -16,9 +17,9 @@ test.each([[1, LONE_SEEDS], [3, SEEDS]])(
   "ClusterWorld: the books of a bank on %d nodes are right, %d fresh seeds",
   async (nodes, seedCount) => {
     const sum = await liveThrough(seedCount, () => ({ nodes }), { hasBank: true });
-    // Lives in which little happens show little. Few banks do far more than most, so that the bars are low.
-    expect(sum("transfers")).toBeGreaterThan(seedCount);
-    expect(sum("abortedTransfers")).toBeGreaterThan(0);
+    // Lives in which little happens show little.
+    expect(sum("transfers")).toBeGreaterThan(10 * seedCount);
+    expect(sum("abortedTransfers")).toBeGreaterThan(seedCount / 4);
     expect(sum("audited")).toBeGreaterThan(50 * seedCount);
     expect(sum("tellerDeaths")).toBeGreaterThan(seedCount);
   },

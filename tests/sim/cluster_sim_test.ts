@@ -34,7 +34,7 @@ test(
     expect(sum("starts")).toBeGreaterThan(5 * SEEDS);
     expect(sum("elections")).toBeGreaterThan(SEEDS);
     expect(sum("reassignments")).toBeGreaterThan(SEEDS / 2);
-    expect(sum("voterChanges")).toBeGreaterThan(SEEDS / 20);
+    expect(sum("voterChanges")).toBeGreaterThan(SEEDS / 10);
     expect(sum("faults")).toBeGreaterThan(6 * SEEDS);
     expect(sum("acknowledged")).toBeGreaterThan(100 * SEEDS);
     expect(sum("comparedBatches")).toBeGreaterThan(100 * SEEDS);

@@ -26,15 +26,15 @@ test(
       `bun scripts/sim.ts raft --seed ${seed}: ${failure.message}`
     );
     expect(texts).toEqual([]);
-    // Lives in which little happens show little. All lie below what 100,000 draws of so many lives had at the least.
+    // Lives in which little happens show little.
     expect(sum.leaders).toBeGreaterThan(3 * SEEDS);
     expect(sum.commits).toBeGreaterThan(10 * SEEDS);
     expect(sum.crashes).toBeGreaterThan(4 * SEEDS);
     expect(sum.cuts).toBeGreaterThan(5 * SEEDS);
     expect(sum.truncations).toBeGreaterThan(SEEDS / 5);
     expect(sum.voterChanges).toBeGreaterThan(SEEDS / 2);
-    expect(sum.upgrades).toBeGreaterThan(0);
-    expect(sum.snapshots).toBeGreaterThan(SEEDS / 2);
+    expect(sum.upgrades).toBeGreaterThan(SEEDS / 50);
+    expect(sum.snapshots).toBeGreaterThan(SEEDS);
     expect(sum.installs).toBeGreaterThan(SEEDS / 10);
     expect(sum.wipes).toBeGreaterThan(SEEDS / 20);
   },

@@ -195,7 +195,7 @@ export class RaftWorld {
   async #disturb(isDynamic: boolean): Promise<void> {
     const draw = this.random.below(100);
     const node = this.random.pick(this.nodes);
-    if (draw < 42) this.write();
+    if (draw < 41) this.write();
     else if (draw < 45) this.#snapshot(node);
     else if (draw < 55) await this.#crash(node);
     else if (draw < 63) {
