@@ -128,6 +128,8 @@ export class ReplicaManager {
   #failedOpens = new Set<string>();
   /** Partitions that are not there because their directory is not. */
   readonly #away = new Set<string>();
+  /** Partitions of which the controller would not hear where they lie. */
+  readonly #unassigned = new Set<string>();
   readonly #reopenTimers = new Set<Timer>();
   /** What was found at the start and is not open yet. */
   #found: FoundReplicas | null = null;
@@ -525,9 +527,20 @@ export class ReplicaManager {
       return;
     }
     if (error !== ErrorCode.NONE) {
-      const found = `Cannot write down where ${log.name} lies: ${errorMessage(error)}`;
-      return this.#openFailed(topic, index, new DiskError(found, "EAGAIN"));
+      // The log is whole, and the controller will be there again: who waits for the partition goes on waiting.
+      if (!this.#unassigned.has(log.name)) {
+        this.#logger.warn(
+          "Cannot write down where a partition lies: it is not served until that is done",
+          {
+            partition: log.name,
+            found: errorMessage(error),
+          },
+        );
+      }
+      this.#unassigned.add(log.name);
+      return this.#reopenLater(topic, index);
     }
+    this.#unassigned.delete(log.name);
     this.#failedOpens.delete(log.name);
     this.#preferences.delete(log.name);
     const partition = new Partition({
@@ -730,6 +743,7 @@ export class ReplicaManager {
     for (const { partition } of topic.partitions) {
       const name = formatTopicPartition(topic.name, partition);
       this.#failedOpens.delete(name);
+      this.#unassigned.delete(name);
       this.#enqueue(name, () => this.#deleteLog(topic, partition, name));
     }
   }

@@ -1,7 +1,8 @@
 /** Random lives of a bank in a cluster, and proof that they notice what they are for. */
 
 import { afterEach, describe, expect, test } from "bun:test";
-import { lifeThatNotices, liveThrough, tellLifeUnderWay } from "./cluster_lives.ts";
+import { lifeThatNotices, liveThrough, STEPS, tellLifeUnderWay } from "./cluster_lives.ts";
+import { ClusterWorld } from "./cluster_world.ts";
 import { PLANTED_BANK_FAULTS } from "./planted_bank_faults.ts";
 
 /** A few banks do far more than most: with fewer lives, what they do together would be chance. */
@@ -22,6 +23,14 @@ test.each([[1, LONE_SEEDS], [3, SEEDS]])(
     expect(sum("abortedTransfers")).toBeGreaterThan(seedCount / 4);
     expect(sum("audited")).toBeGreaterThan(50 * seedCount);
     expect(sum("tellerDeaths")).toBeGreaterThan(seedCount);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "ClusterWorld: seed 4167292562, a coordinator waits for its log while the controller changes",
+  async () => {
+    await ClusterWorld.run({ seed: 4167292562, steps: STEPS, nodes: 3, hasBank: true });
   },
   TIMEOUT_MS,
 );

@@ -95,6 +95,24 @@ describe("ReplicaManager opens again", () => {
   }
 });
 
+test("ReplicaManager: who waits for a partition goes on while the controller changes", async () => {
+  const node = await DataHarness.start();
+  const { controller } = node;
+  const assign = controller.assignReplicasToDirs.bind(controller);
+  let refusals = 2;
+  controller.assignReplicasToDirs = async (brokerId, assignments) => {
+    if (refusals-- <= 0) return await assign(brokerId, assignments);
+    return assignments.map((assignment) => ({ assignment, error: ErrorCode.NOT_CONTROLLER }));
+  };
+  await node.run(create(node, "a"));
+  const ready = node.replicaManager.whenReady("a", 0);
+  await node.clock.advance(1500);
+  expect(errorOf(node.replicaManager.partition("a", 0))).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+  await node.clock.advance(1500);
+  expect(errorOf(await node.run(ready))).toBe(ErrorCode.NONE);
+  expect(errorOf(node.replicaManager.partition("a", 0))).toBe(ErrorCode.NONE);
+});
+
 describe("ReplicaManager follows the metadata", () => {
   test("through a restart", async () => {
     const node = await DataHarness.start();
